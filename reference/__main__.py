@@ -1,0 +1,166 @@
+"""The command `python -m reference`: training side by side, then the worst error of everything that is computed."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from scratch.text import read_text
+
+from .equivalence import TOLERANCE
+from .problems import CELLS
+from .side_by_side import EXAMPLES, LOSS_TOLERANCE, Example, Result, train
+from .survey import Survey, disagreements, grid, survey
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+SHOWN = 200
+"""How many characters of a generated text are printed."""
+
+
+class Cell(StrEnum):
+    """The recurrences that can be chosen."""
+
+    rnn = "rnn"
+    lstm = "lstm"
+
+
+@app.command(
+    epilog="Examples: `python -m reference`, `python -m reference --text README.md --cell rnn --hidden 32 --seed 1`"
+)
+def side_by_side(
+    text: Annotated[Path | None, typer.Option(help="Learn this UTF-8 text instead of the three examples.")] = None,
+    cell: Annotated[Cell | None, typer.Option(help="The recurrence for --text [default: lstm].")] = None,
+    hidden: Annotated[int | None, typer.Option(min=1, help="Its hidden size, for --text [default: 50].")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Its layers, for --text [default: 1].")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Training steps, for --text [default: 100].")] = None,
+    characters: Annotated[
+        int | None, typer.Option(min=2, help="Learn only so many, from the start of --text [default: 300].")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="Adam's, for --text [default: 0.01].")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the initial weights.")] = 0,
+) -> int:
+    """Train character models in NumPy and in PyTorch from the same weights, and compare everything.
+
+    First the losses and what the trained models say, side by side: of three classic examples, or of your own text.
+    Then the worst error of every output and every gradient over a grid of RNN and LSTM configurations, in float64.
+
+    Exit status: 0 if everything agrees (losses to 1e-9, tensors to 1e-12), 1 if not, 2 if the command is wrong.
+    """
+    chosen = {
+        "cell": cell.name.upper() if cell else None,
+        "hidden_size": hidden,
+        "num_layers": layers,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if text is None and (given or characters is not None):
+        raise typer.BadParameter("--cell, --hidden, --layers, --epochs, --characters and --learning-rate need --text")
+    examples = [Example(**{**vars(e), "seed": seed}) for e in EXAMPLES]
+    if text is not None:
+        examples = [example_from(text, characters or 300, seed, given)]
+
+    # In one process the thread pools of NumPy and PyTorch hinder each other, and these problems are small.
+    torch.set_num_threads(1)
+    out, failures = Console(), []
+    configurations = grid()
+    with progress() as bar:
+        task = bar.add_task("training", total=sum(example.epochs for example in examples))
+        results = [train(example, lambda: bar.advance(task)) for example in examples]
+        task = bar.add_task("comparing gradients", total=len(configurations))
+        found = survey(configurations, lambda: bar.advance(task))
+    for result in results:
+        show_training(out, result)
+        failures += result.disagreements()
+    show_survey(out, found, len(configurations))
+    failures += disagreements(found)
+    for failure in failures:
+        print(f"reference: disagreement: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def example_from(path: Path, characters: int, seed: int, given: dict) -> Example:
+    """The example that the command line asks for. Raises typer.BadParameter for a file that cannot be learned."""
+    try:
+        text = read_text(path)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    options = {"cell": "LSTM", "hidden_size": 50, "epochs": 100, **given}
+    learned = "all" if len(text) <= characters else f"the first {characters:,}"
+    title = f"{learned} of the {len(text):,} characters of {path.name}, {options['cell']}"
+    return Example(title, text=text[:characters], seed=seed, every=max(1, options["epochs"] // 10), **options)
+
+
+def progress() -> Progress:
+    """A progress display on standard error that vanishes at the end."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def show_training(out: Console, result: Result) -> None:
+    """The losses of both libraries, and what the trained models say."""
+    example = result.example
+    out.print(Text(f"\n{example.title}", style="bold"))
+    out.print(f"input {result.input_shape}, hidden {result.hidden_shape}", highlight=False)
+    table = Table("epoch", "scratch", "PyTorch", "difference")
+    for column in table.columns:
+        column.justify = "right"
+    for row in result.rows:
+        table.add_row(str(row.epoch), f"{row.scratch:.12f}", f"{row.torch:.12f}", f"{row.difference:.1e}")
+    out.print(table)
+    verb = "generates" if example.generates else "predicts"
+    for library, said in (("scratch", result.scratch), ("PyTorch", result.torch)):
+        right = "as it should" if said == result.expected else matching(said, result.expected)
+        shown = repr(said if len(said) <= SHOWN else said[:SHOWN] + "…")
+        out.print(Text(f"{library} {verb} {shown}, {right}"))
+
+
+def matching(said: str, expected: str) -> str:
+    """How much of a text is right."""
+    right = sum(a == b for a, b in zip(said, expected, strict=True))
+    return f"{right} of {len(expected)} characters as in the text"
+
+
+def show_survey(out: Console, found: Survey, count: int) -> None:
+    """The worst error of each tensor, for each cell."""
+    out.print(Text(f"\nworst error of each tensor over {count} configurations, float64", style="bold"))
+    table = Table("tensor", *CELLS)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for tensor in dict.fromkeys(name for name, _ in found):
+        cells = (found.get((tensor, cell)) for cell in CELLS)
+        table.add_row(tensor, *("" if worst is None else f"{worst.difference.error:.1e}" for worst in cells))
+    out.print(table)
+    worst = max(found.values(), key=lambda one: one.difference.error)
+    out.print(Text(f"the worst: {worst}"))
+    out.print(
+        Text(
+            f"promised: {TOLERANCE:.0e} for each tensor, ‖ours − PyTorch‖ / ‖PyTorch‖; {LOSS_TOLERANCE:.0e} for losses"
+        )
+    )
+
+
+def main() -> int:
+    """Run the command. A wrong one gets a single line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ? for it
+    try:
+        return int(app(standalone_mode=False, prog_name="python -m reference") or 0)
+    except typer.Abort:
+        return 130
+    except typer.TyperException as error:
+        print(f"reference: {error.format_message()}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

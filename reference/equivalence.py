@@ -1,0 +1,82 @@
+"""The comparison of two runs, tensor by tensor.
+
+A run is a mapping from names (output, h_n, d_input, d_weight_hh_l0, …) to arrays. Shape and dtype are compared before
+values. The error of a tensor is normwise and relative,
+
+    ‖ours − theirs‖₂ / ‖theirs‖₂,
+
+so that it means the same for a tensor of any size and scale. It is 0 for two tensors that are both zero or empty, and
+infinite where one is zero and the other is not, or where anything is not a number.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from scratch.types import Array
+
+TOLERANCE = 1e-12
+"""The promise for float64. One rounding is 1.1e-16; the sums of a training step over some hundred terms, and their
+propagation through time, leave a few 1e-15. A wrong term shows as an error near 1."""
+
+
+class Difference(NamedTuple):
+    """How one tensor of two runs differs: `error`, and in words `what` if it is not comparable at all."""
+
+    name: str
+    error: float
+    what: str = ""
+
+
+def relative_error(ours: Array, theirs: Array) -> float:
+    """The normwise relative error, computed in longdouble. Both arrays of one shape."""
+    ours, theirs = ours.astype(np.longdouble), theirs.astype(np.longdouble)
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return float("inf")
+    scale = max(np.abs(theirs).max(initial=0), np.abs(ours).max(initial=0))  # keeps squares from under- and overflow
+    if scale == 0:
+        return 0.0
+    norm = np.linalg.norm((theirs / scale).ravel())
+    return float(np.linalg.norm(((ours - theirs) / scale).ravel()) / norm) if norm else float("inf")
+
+
+def compare(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[Difference]:
+    """One `Difference` for each name that either run has, in order of appearance."""
+    differences = []
+    for name in [*theirs, *(name for name in ours if name not in theirs)]:
+        if name not in ours or name not in theirs:
+            what = f"only in {'ours' if name in ours else 'theirs'}"
+        elif ours[name].shape != theirs[name].shape:
+            what = f"shape {ours[name].shape}, expected {theirs[name].shape}"
+        elif ours[name].dtype != theirs[name].dtype:
+            what = f"dtype {ours[name].dtype}, expected {theirs[name].dtype}"
+        else:
+            differences.append(Difference(name, relative_error(ours[name], theirs[name])))
+            continue
+        differences.append(Difference(name, float("inf"), what))
+    return differences
+
+
+def assert_close(
+    ours: Mapping[str, Array], theirs: Mapping[str, Array], tolerances: float | Mapping[str, float] = TOLERANCE
+) -> None:
+    """Raise AssertionError that names every tensor whose error is above its tolerance, with its worst values.
+
+    tolerances: one for all tensors, or by name, with the promised 1e-12 for names that are not there.
+    """
+    lines = []
+    for name, error, what in compare(ours, theirs):
+        tolerance = tolerances.get(name, TOLERANCE) if isinstance(tolerances, Mapping) else tolerances
+        if not error <= tolerance:
+            lines.append(
+                f"{name}: {what or f'error {error:.2e} above {tolerance:.0e}, {_worst(ours[name], theirs[name])}'}"
+            )
+    if lines:
+        raise AssertionError("tensors differ:\n  " + "\n  ".join(lines))
+
+
+def _worst(ours: Array, theirs: Array) -> str:
+    distance = np.abs(ours - theirs)
+    at = np.unravel_index(np.argmax(np.where(np.isnan(distance), np.inf, distance)), ours.shape)
+    return f"worst at {tuple(map(int, at))}: {ours[at]!s}, expected {theirs[at]!s}"

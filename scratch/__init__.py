@@ -1,0 +1,9 @@
+"""Recurrence from scratch: an RNN and an LSTM in plain NumPy, forward and backward through time.
+
+>>> from scratch import nn, optim
+"""
+
+from . import nn, optim
+from .nn.module import no_grad
+
+__all__ = ["nn", "no_grad", "optim"]

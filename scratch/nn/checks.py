@@ -1,0 +1,126 @@
+"""The door: what every module checks before it does any work.
+
+Each check raises the class of error that PyTorch raises in the same place, and says what was expected and what came.
+Where PyTorch lets a mistake pass or fails with an accident of its implementation, the check is stricter.
+"""
+
+from numbers import Real
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..types import Array
+
+Tape = TypeVar("Tape")
+
+
+def integer(name: str, value: Any, *, least: int) -> int:
+    """A whole number of at least `least`. Raises TypeError for another type, ValueError for a smaller number."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"expected {name} to be an int, got {value!r} of type {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"expected {name} of at least {least}, got {value}")
+    return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False. Raises TypeError for anything else."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"expected {name} to be a bool, got {value!r} of type {type(value).__name__}")
+    return bool(value)
+
+
+def number(name: str, value: Any, *, least: float = 0.0, below: float = np.inf) -> float:
+    """A number, least ≤ value < below. Raises TypeError for another type, ValueError outside the range and for NaN."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"expected {name} to be a number, got {value!r} of type {type(value).__name__}")
+    if not least <= float(value) < below:
+        limits = f"of at least {least:g}" + (f" and below {below:g}" if below < np.inf else "")
+        raise ValueError(f"expected {name} {limits}, got {value}")
+    return float(value)
+
+
+def dtype(value: npt.DTypeLike) -> np.dtype[Any]:
+    """A floating-point dtype that the core computes in: float32, float64 or longdouble, or a complex one.
+
+    Raises TypeError for what is no dtype, RuntimeError for a dtype in which nothing can be differentiated.
+    """
+    result = np.dtype(value)
+    if result.kind not in "fc" or result == np.float16:
+        raise RuntimeError(f"expected dtype float32, float64, longdouble or complex, got {result}")
+    return result
+
+
+def array(name: str, value: Any) -> Array:
+    """A NumPy array. Raises TypeError for anything else: nothing is converted behind the caller's back."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"expected {name} to be a NumPy array, got {type(value).__name__}")
+    return value
+
+
+def floats(
+    name: str,
+    value: Any,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...] | None = None,
+    *,
+    wrong_dtype: type[Exception] = RuntimeError,
+) -> Array:
+    """An array of `dtype`, and of `shape` where one is given. Raises TypeError, `wrong_dtype` or RuntimeError."""
+    result = array(name, value)
+    if result.dtype != dtype:
+        raise wrong_dtype(f"expected {name} of dtype {dtype}, as the parameters are, got {result.dtype}")
+    if shape is not None and result.shape != shape:
+        raise RuntimeError(f"expected {name} of shape {shape}, got {result.shape}")
+    return result
+
+
+def size(name: str, value: Any) -> int:
+    """A number of features or of rows; none is allowed. Raises TypeError for no int, RuntimeError below 0."""
+    if integer(name, value, least=np.iinfo(np.int64).min) < 0:
+        raise RuntimeError(f"expected {name} of at least 0, got {value}")
+    return int(value)
+
+
+def fraction(name: str, value: Any, *, outside: type[Exception], wrong_type: type[Exception] = TypeError) -> float:
+    """A number in [0, 1]. Raises `wrong_type` for another type, `outside` for another number and for NaN."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise wrong_type(f"expected {name} to be a number, got {value!r} of type {type(value).__name__}")
+    if not 0 <= float(value) <= 1:
+        raise outside(f"expected {name} in [0, 1], got {value}")
+    return float(value)
+
+
+def indices(name: str, value: Any, below: int, *, besides: int | None = None) -> Array:
+    """An integer array of 0 ≤ index < below, in which the index `besides` is allowed, too.
+
+    A NumPy scalar stands for an array without dimensions. Raises TypeError for another kind of value, RuntimeError for
+    another dtype, IndexError outside the range.
+    """
+    result = array(name, np.asarray(value) if isinstance(value, np.generic) else value)
+    if result.dtype.kind not in "iu":
+        raise RuntimeError(f"expected {name} of an integer dtype, got {result.dtype}")
+    wrong = result[((result < 0) | (result >= below)) & (result != besides)]
+    if wrong.size > 0:
+        raise IndexError(f"expected {name} of at least 0 and below {below}, got {wrong[0]}")
+    return result
+
+
+def gradient(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    """An upstream gradient: it has the dtype and the shape of that with respect to which it is one.
+
+    A NumPy scalar stands for an array without dimensions. Raises TypeError for another kind of value, RuntimeError for
+    another dtype or shape.
+    """
+    result = array(name, np.asarray(value) if isinstance(value, np.generic) else value)
+    if result.dtype != dtype or result.shape != shape:
+        raise RuntimeError(f"expected {name} of dtype {dtype} and shape {shape}, got {result.dtype} and {result.shape}")
+    return result
+
+
+def kept(tape: Tape | None) -> Tape:
+    """What the last forward pass kept for backward. Raises RuntimeError if there is nothing."""
+    if tape is None:
+        raise RuntimeError("expected a forward pass before backward, and not inside no_grad(), got none")
+    return tape

@@ -1,0 +1,71 @@
+"""Dropout (Srivastava et al. 2014): while training, switch elements off at random, so that none is relied upon.
+
+(1)  m = [u ≥ p] / (1 − p)         u uniform in [0, 1), drawn anew for each element
+(2)  y = m ⊙ x
+
+Differentiated:  d_x = m ⊙ d_y     (2)
+
+Dividing by 1 − p ("inverted" dropout) keeps the expectation, E[y] = x, so evaluation needs no scaling: y = x.
+Kept for backward: m.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..types import Array, Seed
+from . import checks
+from .module import Module, tape_is_on
+
+
+class Dropout(Module):
+    """Zero each element with probability `p` and scale the others by 1/(1 − p), as `torch.nn.Dropout`.
+
+    Does nothing after `eval()`. `rng` says where the random numbers come from; the same seed drops the same elements
+    in every dtype.
+
+    Raises TypeError if `p` is no number, ValueError if it lies outside [0, 1].
+    """
+
+    def __init__(self, p: float = 0.5, rng: Seed = None) -> None:
+        self.p = checks.fraction("p", p, outside=ValueError)
+        self.rng = np.random.default_rng(rng)
+        self.mask: Array | None = None
+        """m of equation (1) in the last forward pass: 0 where an element was dropped, 1/(1 − p) elsewhere.
+
+        None if nothing was dropped (after `eval()`, or with p = 0), and after a pass that keeps nothing for backward.
+        """
+        self._tape: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+
+    def forward(self, input: Array) -> Array:
+        """input: any shape, any floating-point dtype. Returns a new array of the same shape and dtype.
+
+        Raises TypeError for no array, RuntimeError for a dtype that is no floating-point one.
+        """
+        input = checks.array("input", input)
+        if input.dtype.kind not in "fc":
+            raise RuntimeError(f"expected input of a floating-point dtype, got {input.dtype}")
+        mask = self._draw(input) if self.training and self.p > 0 else None
+        self.mask, self._tape = (mask, (input.shape, input.dtype)) if tape_is_on() else (None, None)
+        return input.copy() if mask is None else input * mask  # (2)
+
+    def _draw(self, input: Array) -> Array:
+        """A new mask for `input`."""
+        mask = np.asarray(self.rng.random(input.shape) >= self.p).astype(input.dtype)  # (1)
+        if self.p < 1:  # at p = 1 all is dropped, and there is nothing to scale
+            mask /= 1 - self.p  # (1)
+        return mask
+
+    def backward(self, d_output: Array) -> Array:
+        """d_output: like the output. Returns d_input, through the mask of the last forward pass.
+
+        Raises TypeError for no array, RuntimeError for another shape or dtype than the output's, and without a forward
+        pass.
+        """
+        shape, dtype = checks.kept(self._tape)
+        d_output = checks.gradient("d_output", d_output, dtype, shape)
+        return d_output.copy() if self.mask is None else d_output * self.mask  # (2)
+
+    def extra_repr(self) -> str:
+        """The arguments shown by `repr`."""
+        return f"p={self.p}"

@@ -1,0 +1,91 @@
+"""An embedding: a table with one row for each symbol, and a look-up.
+
+(1)  y_n = W[k_n]                   k: (N) indices, W: (V, E), y: (N, E)
+
+It is the product of a one-hot matrix with W, without the zeros. So is its gradient: a row of W gathers the gradient
+from every position where it was looked up.
+
+     d_W[k] = Σ_{n: k_n = k} d_y_n      (1)
+
+N is the number of indices, V is num_embeddings, E is embedding_dim. Kept for backward: k.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..types import Array, Seed
+from . import checks
+from .module import Module, Parameter, tape_is_on
+
+
+class Embedding(Module):
+    """A vector for each index, as `torch.nn.Embedding`: indices (…) to vectors (…, embedding_dim).
+
+    `weight`: (num_embeddings, embedding_dim) starts with the standard normal distribution. The row at `padding_idx`,
+    which counts from the end if it is negative, starts with zeros and gets no gradient.
+
+    Raises TypeError for sizes or a `padding_idx` that are no ints, RuntimeError for negative sizes and for a dtype that
+    is no floating-point one, AssertionError for a `padding_idx` outside the table.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        dtype: npt.DTypeLike = np.float32,
+        rng: Seed = None,
+    ) -> None:
+        self.num_embeddings = checks.size("num_embeddings", num_embeddings)
+        self.embedding_dim = checks.size("embedding_dim", embedding_dim)
+        self.padding_idx = None if padding_idx is None else self._row("padding_idx", padding_idx)
+        dtype = checks.dtype(dtype)
+        weight = np.random.default_rng(rng).standard_normal((self.num_embeddings, self.embedding_dim)).astype(dtype)
+        if self.padding_idx is not None:
+            weight[self.padding_idx] = 0
+        self.weight = Parameter(weight)
+        self._tape: Array | None = None
+
+    def _row(self, name: str, value: int) -> int:
+        """The row of the table that `value` means, which may count from the end."""
+        V = self.num_embeddings
+        row = checks.integer(name, value, least=np.iinfo(np.int64).min)
+        if not -V <= row < V:
+            raise AssertionError(f"expected {name} of at least {-V} and below {V} (num_embeddings), got {value}")
+        return row % V
+
+    def forward(self, input: Array) -> Array:
+        """input: indices of any shape and any integer dtype. Returns (*input.shape, embedding_dim), a new array.
+
+        Raises TypeError for no array, RuntimeError for another dtype, IndexError for indices outside
+        [0, num_embeddings).
+        """
+        k = checks.indices("input", input, self.num_embeddings)
+        y = self.weight.data[k]  # (1)  …, E
+        self._tape = k.astype(np.intp) if tape_is_on() else None
+        return y
+
+    def backward(self, d_output: Array) -> None:
+        """d_output: like the output. Adds to `weight.grad`; indices have no gradient to return.
+
+        Raises TypeError for no array, RuntimeError for another shape or dtype than the output's, and without a forward
+        pass.
+        """
+        k = checks.kept(self._tape)
+        W = self.weight.data
+        d_output = checks.floats("d_output", d_output, W.dtype, (*k.shape, self.embedding_dim))
+        # Sorted by index, the gradients of one row of W stand together; each run of them becomes one sum.
+        order = np.argsort(k, axis=None, kind="stable")
+        k = k.reshape(-1)[order]
+        d_y = d_output.reshape(k.size, self.embedding_dim)[order]
+        starts = np.flatnonzero(np.diff(k, prepend=-1))
+        d_W = np.zeros_like(W)
+        d_W[k[starts]] = np.add.reduceat(d_y, starts, axis=0)  # (1)
+        if self.padding_idx is not None:
+            d_W[self.padding_idx] = 0
+        self.weight.add_grad(d_W)
+
+    def extra_repr(self) -> str:
+        """The arguments shown by `repr`."""
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

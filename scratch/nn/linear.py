@@ -1,0 +1,96 @@
+"""A linear layer: every row of the input times the same matrix, plus the same bias.
+
+(1)  y = x Wᵀ + b            x: (N, I), W: (O, I), b: (O), y: (N, O)
+
+Differentiated: an element of x acts on its own row of y; W and b act on all rows, and gather from all of them.
+
+     d_x = d_y W             (1)
+     d_W = d_yᵀ x            (1)   the sum over rows of the outer products d_y ⊗ x
+     d_b = Σ_rows d_y        (1)
+
+N is the number of rows in all leading dimensions together, I is in_features, O is out_features. Kept for backward: x.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ..types import Array, Seed
+from . import checks
+from .module import Module, Parameter, tape_is_on
+from .sums import sum_of_rows
+
+
+class Linear(Module):
+    """y = x Wᵀ + b over the last dimension, as `torch.nn.Linear`: (…, in_features) to (…, out_features).
+
+    `weight`: (out_features, in_features) and `bias`: (out_features), or None with `bias=False`, start uniform in
+    ±1/√in_features.
+
+    Raises TypeError for sizes that are no ints and for a `bias` that is no bool, RuntimeError for negative sizes and
+    for a dtype that is no floating-point one.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: npt.DTypeLike = np.float32,
+        rng: Seed = None,
+    ) -> None:
+        self.in_features = checks.size("in_features", in_features)
+        self.out_features = checks.size("out_features", out_features)
+        has_bias = checks.flag("bias", bias)
+        dtype = checks.dtype(dtype)
+        rng = np.random.default_rng(rng)
+        bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
+        shape = (self.out_features, self.in_features)
+        self.weight = Parameter(rng.uniform(-bound, bound, shape).astype(dtype))
+        self.bias = Parameter(rng.uniform(-bound, bound, self.out_features).astype(dtype)) if has_bias else None
+        self._tape: tuple[Array, int] | None = None
+
+    def forward(self, input: Array) -> Array:
+        """input: (…, in_features), also with one dimension. Returns (…, out_features).
+
+        Raises TypeError for no array, RuntimeError for no dimension, the wrong width, and another dtype than weight's.
+        """
+        W = self.weight.data
+        input = checks.floats("input", input, W.dtype)
+        if input.ndim == 0:
+            raise RuntimeError("expected input of at least 1 dimension, got 0")
+        if input.shape[-1] != self.in_features:
+            raise RuntimeError(f"expected input of width {self.in_features} (in_features), got {input.shape[-1]}")
+        x = rows_of(input)
+        y = x @ W.T  # (1)  N, O
+        if self.bias is not None:
+            y += self.bias.data  # (1)
+        self._tape = (input.copy(), self.weight.version) if tape_is_on() else None
+        return y.reshape(*input.shape[:-1], self.out_features)
+
+    def backward(self, d_output: Array) -> Array:
+        """d_output: (…, out_features). Adds to `weight.grad` and `bias.grad`; returns d_input: (…, in_features).
+
+        Raises TypeError for no array, RuntimeError for another shape or dtype than the output's, without a forward
+        pass, and if `weight` has changed since.
+        """
+        input, version = checks.kept(self._tape)
+        if self.weight.version != version:
+            raise RuntimeError("expected weight as it was in the forward pass, got one that has changed since")
+        d_output = checks.floats("d_output", d_output, input.dtype, (*input.shape[:-1], self.out_features))
+        x, d_y = rows_of(input), rows_of(d_output)
+        d_x = d_y @ self.weight.data  # (1)  N, I
+        self.weight.add_grad(d_y.T @ x)  # (1)  O, I
+        if self.bias is not None:
+            self.bias.add_grad(sum_of_rows(d_y))  # (1)  O
+        return d_x.reshape(input.shape)
+
+    def extra_repr(self) -> str:
+        """The arguments shown by `repr`."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+def rows_of(array: Array) -> Array:
+    """The array as a matrix of rows: all dimensions but the last become one."""
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])

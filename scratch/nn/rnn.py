@@ -1,0 +1,121 @@
+"""An Elman RNN (Elman 1990), with tanh or with relu.
+
+     a = W_ih x + b_ih + W_hh h_prev + b_hh       (H, B), computed by the time loop (bptt.py)
+(1)  h = φ(a)                                     φ is tanh or relu
+
+Kept for backward: h. Recomputed: nothing, because φ′ can be told from h: tanh′ = 1 − h², relu′ = [h > 0].
+The derivation of every line is in rnn.md.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..types import Array, Seed
+from .activations import relu
+from .bptt import Cell, State
+from .recurrent import Recurrent, RecurrentCell
+
+
+def tanh_step(a: Array, state_prev: State, state: State, kept: State) -> None:
+    """One step. a: (H, B). Fills h: (H, B)."""
+    (h,) = state
+    np.tanh(a, out=h)  # (1)  H, B
+
+
+def tanh_step_backward(
+    d_state: State, a: Array, state_prev: State, state: State, kept: State, d_a: Array
+) -> tuple[None, State]:
+    """The same step, backward. d_h: (H, B). Fills d_a: (H, B). h_prev acts through W_hh alone."""
+    (d_h,), (h,) = d_state, state
+    np.multiply(h, h, out=d_a)
+    np.subtract(1, d_a, out=d_a)
+    d_a *= d_h  # (1)  d_a = d_h ⊙ (1 − h²)
+    return None, ()
+
+
+def relu_step(a: Array, state_prev: State, state: State, kept: State) -> None:
+    """One step. a: (H, B). Fills h: (H, B)."""
+    (h,) = state
+    relu(a, out=h)  # (1)  H, B
+
+
+def relu_step_backward(
+    d_state: State, a: Array, state_prev: State, state: State, kept: State, d_a: Array
+) -> tuple[None, State]:
+    """The same step, backward. d_h: (H, B). Fills d_a: (H, B). The derivative at 0 is taken as 0."""
+    (d_h,), (h,) = d_state, state
+    np.multiply(d_h, h.real > 0, out=d_a)  # (1)  d_a = d_h ⊙ [h > 0]
+    return None, ()
+
+
+CELLS = {
+    "tanh": Cell(gates=1, state=("h",), keeps_a=False, kept=0, step=tanh_step, step_backward=tanh_step_backward),
+    "relu": Cell(gates=1, state=("h",), keeps_a=False, kept=0, step=relu_step, step_backward=relu_step_backward),
+}
+
+
+def cell_of(nonlinearity: Any) -> Cell:
+    """The cell with this nonlinearity. Raises ValueError if there is none."""
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"expected nonlinearity 'tanh' or 'relu', got {nonlinearity!r}")
+    return CELLS[nonlinearity]
+
+
+class RNN(Recurrent[Array]):
+    """An Elman RNN over whole sequences, as `torch.nn.RNN`: h = tanh(W_ih x + b_ih + W_hh h_prev + b_hh).
+
+    input_size: I. hidden_size: H. num_layers: L. nonlinearity: 'tanh' or 'relu'. What the other arguments do, the
+    shapes, and what is raised when: see `Recurrent`. The state is one array, h: `output, h_n = rnn(x, h_0)`,
+    `d_x, d_h_0 = rnn.backward(d_output, d_h_n)`.
+
+    Raises ValueError for an unknown nonlinearity and for a projection, which PyTorch offers for the LSTM alone.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: npt.DTypeLike = np.float32,
+        rng: Seed = None,
+        *,
+        proj_size: int = 0,
+    ) -> None:
+        cell = cell_of(nonlinearity)
+        if proj_size != 0:
+            raise ValueError(f"expected proj_size 0 (only the LSTM has a projection), got {proj_size!r}")
+        self.nonlinearity = nonlinearity
+        super().__init__(
+            cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, dtype, rng
+        )
+
+
+class RNNCell(RecurrentCell[Array]):
+    """One step of an Elman RNN, as `torch.nn.RNNCell`: `h = cell(x, h)`, `d_x, d_h = cell.backward(d_h)`.
+
+    Shapes, and what is raised when: see `RecurrentCell`. Raises ValueError for an unknown nonlinearity.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        dtype: npt.DTypeLike = np.float32,
+        rng: Seed = None,
+    ) -> None:
+        cell = cell_of(nonlinearity)
+        self.nonlinearity = nonlinearity
+        super().__init__(cell, input_size, hidden_size, bias, dtype, rng)
+
+    def extra_repr(self) -> str:
+        """The arguments that differ from their defaults."""
+        return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}")

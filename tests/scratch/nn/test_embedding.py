@@ -1,0 +1,235 @@
+"""Embedding against PyTorch: look-up, gradients, padding, the start, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratch import nn
+from scratch.nn.module import no_grad
+
+INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
+
+
+def by_pytorch(k, weight, d_y, padding_idx):
+    """y and the gradient with respect to the weight."""
+    weight = torch.tensor(weight, requires_grad=True)
+    y = torch.nn.functional.embedding(torch.tensor(k.astype(np.int64)), weight, padding_idx)
+    y.backward(torch.tensor(d_y))
+    return y.detach().numpy(), weight.grad.numpy()
+
+
+def run(embedding, k, d_y):
+    """The same by our module, from no gradients."""
+    embedding.zero_grad()
+    y = embedding(k)
+    assert embedding.backward(d_y) is None
+    return y, embedding.weight.grad
+
+
+# A sum of k numbers errs by at most k·ε of the sum of their absolute values (Higham 2002, section 4.2), in either
+# library. k is at most 64 here, and ε is 1.1e-16 or 6.0e-8.
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-12), (np.float32, 1e-5)])
+@given(
+    shape=st.lists(st.integers(0, 4), max_size=3),
+    num_embeddings=st.integers(1, 6),
+    embedding_dim=st.integers(0, 5),
+    integer=st.sampled_from(INTEGERS),
+    fortran=st.booleans(),
+    data=st.data(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_outputs_and_gradients_match_pytorch(
+    dtype, bound, shape, num_embeddings, embedding_dim, integer, fortran, data, seed
+):
+    rng = np.random.default_rng(seed)
+    padding_idx = data.draw(st.none() | st.integers(-num_embeddings, num_embeddings - 1))
+    embedding = nn.Embedding(num_embeddings, embedding_dim, padding_idx, dtype, rng)
+    k = rng.integers(0, num_embeddings, shape).astype(integer, order="F" if fortran else "C")
+    d_y = rng.normal(size=(*shape, embedding_dim)).astype(dtype, order="F" if fortran else "C")
+    k.flags.writeable = d_y.flags.writeable = False
+    weight = embedding.weight.data
+    wanted_y, wanted_d_weight = by_pytorch(k, weight, d_y, padding_idx)
+    _, scale = by_pytorch(k, weight, np.abs(d_y), padding_idx)
+    y, d_weight = run(embedding, k, d_y)
+    np.testing.assert_array_equal(y, wanted_y, strict=True)
+    assert (d_weight.shape, d_weight.dtype) == (wanted_d_weight.shape, wanted_d_weight.dtype)
+    assert np.linalg.norm(d_weight - wanted_d_weight) <= bound * np.linalg.norm(scale)
+
+
+@pytest.fixture
+def embedding():
+    return nn.Embedding(5, 3, dtype=np.float64, rng=0)
+
+
+@pytest.fixture
+def k():
+    return np.array([[4, 0, 4], [1, 4, 0]])
+
+
+@pytest.fixture
+def d_y():
+    return np.random.default_rng(1).normal(size=(2, 3, 3))
+
+
+def test_a_second_backward_adds_the_same(embedding, k, d_y):
+    _, d_weight = run(embedding, k, d_y)
+    embedding.backward(d_y)
+    np.testing.assert_array_equal(embedding.weight.grad, 2 * d_weight)
+
+
+def test_callers_arrays_are_copied_and_never_written_to(embedding, k, d_y):
+    _, wanted = run(embedding, k.copy(), d_y)
+    embedding.zero_grad()
+    embedding(k)
+    k[...] = 2
+    embedding.backward(d_y)
+    np.testing.assert_array_equal(embedding.weight.grad, wanted)
+
+
+def test_what_was_handed_out_never_changes(embedding, k, d_y):
+    handed_out = run(embedding, k, d_y)
+    copies = [array.copy() for array in handed_out]
+    embedding.weight.data = embedding.weight.data + 1
+    embedding.weight.data[...] = 7
+    embedding(k)
+    embedding.backward(d_y - 1)
+    for array, copy in zip(handed_out, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_a_changed_weight_is_no_matter(embedding, k, d_y):
+    _, wanted = run(embedding, k, d_y)
+    embedding.zero_grad()
+    embedding.weight.data = embedding.weight.data + 1
+    embedding.backward(d_y)
+    np.testing.assert_array_equal(embedding.weight.grad, wanted)
+
+
+def test_the_padding_row_gets_no_gradient_even_from_nan(k, d_y):
+    embedding = nn.Embedding(5, 3, padding_idx=-1, dtype=np.float64, rng=0)
+    d_y[k == 4] = np.nan
+    _, d_weight = run(embedding, k, d_y)
+    np.testing.assert_array_equal(d_weight[4], 0)
+    np.testing.assert_array_equal(d_weight[1], d_y[1, 0])
+
+
+def test_one_index_may_be_a_numpy_integer(embedding):
+    np.testing.assert_array_equal(embedding(np.int64(3)), embedding.weight.data[3])
+    embedding.backward(np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(embedding.weight.grad[3], [1, 2, 3])
+
+
+def test_backward_needs_a_forward_pass_with_a_tape(embedding, k, d_y):
+    with pytest.raises(RuntimeError, match="forward"):
+        embedding.backward(d_y)
+    y = embedding(k)
+    with no_grad():
+        np.testing.assert_array_equal(embedding(k), y)
+    with pytest.raises(RuntimeError, match="forward"):
+        embedding.backward(d_y)
+    assert embedding.weight.grad is None
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.complex128])
+def test_other_dtypes_compute_the_same(dtype, embedding, k, d_y):
+    other = nn.Embedding(5, 3, dtype=dtype)
+    other.load_state_dict(embedding.state_dict())
+    for ours, wanted in zip(run(other, k, d_y.astype(dtype)), run(embedding, k, d_y), strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, wanted, rtol=1e-13)
+
+
+@pytest.mark.parametrize("padding_idx", [None, 3, -1])
+def test_starts_like_pytorch(padding_idx):
+    ours, theirs = nn.Embedding(300, 100, padding_idx, rng=0), torch.nn.Embedding(300, 100, padding_idx)
+    assert repr(ours) == repr(theirs)
+    assert ours.padding_idx == theirs.padding_idx
+    ((name, weight),) = ours.state_dict().items()
+    assert (name, weight.shape, weight.dtype) == ("weight", (300, 100), np.float32)
+    zero_rows = np.flatnonzero((weight == 0).all(axis=1)).tolist()
+    assert zero_rows == ([] if padding_idx is None else [padding_idx % 300])
+    # Standard normal: of 30,000 draws the mean lies within 4/√30,000 of 0, the variance within 4·√(2/30,000) of 1,
+    # and 1 in 300 draws is zero where a row is padding.
+    assert abs(weight.mean()) < 0.025
+    assert abs(weight.var() - 1) < 0.04
+    np.testing.assert_array_equal(nn.Embedding(300, 100, padding_idx, rng=0).weight.data, weight)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((2.0, 1), TypeError),
+        ((2, "1"), TypeError),
+        ((True, 2), TypeError),
+        ((-1, 2), RuntimeError),
+        ((2, -1), RuntimeError),
+        ((3, 2, 3), AssertionError),
+        ((3, 2, -4), AssertionError),
+        ((3, 2, "0"), TypeError),
+    ],
+)
+def test_bad_arguments_are_refused_as_by_pytorch(arguments, error):
+    for library in (torch.nn, nn):
+        with pytest.raises(error) as caught:
+            library.Embedding(*arguments)
+        assert caught.type is error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((0, 2, 0), AssertionError),
+        ((3, 2, True), TypeError),
+        ((3, 2, 1.5), TypeError),
+        ((3, 2, None, int), RuntimeError),
+    ],
+)
+def test_what_pytorch_lets_pass_or_meets_by_accident_is_refused(arguments, error):
+    with pytest.raises(error):
+        nn.Embedding(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (np.array([0.0, 1.0]), RuntimeError),
+        (np.zeros(0), RuntimeError),
+        (np.array([True, False]), RuntimeError),
+        (np.array([0, 5]), IndexError),
+        (np.array([0, -1]), IndexError),
+        ([0, 1], TypeError),
+        (1, TypeError),
+        (None, TypeError),
+    ],
+)
+def test_bad_input_is_refused_as_by_pytorch_and_changes_nothing(bad, error, embedding, k, d_y):
+    with pytest.raises(error) as caught:
+        torch.nn.Embedding(5, 3)(torch.tensor(bad) if isinstance(bad, np.ndarray) else bad)
+    assert caught.type is error
+    _, wanted = run(embedding, k, d_y)
+    embedding.zero_grad()
+    with pytest.raises(error, match="expected input") as caught:
+        embedding(bad)
+    assert caught.type is error
+    embedding.backward(d_y)
+    np.testing.assert_array_equal(embedding.weight.grad, wanted)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (np.zeros((6, 3)), RuntimeError),
+        (np.zeros((2, 3, 1)), RuntimeError),
+        (np.zeros((2, 3, 3), np.float32), RuntimeError),
+        ([0.0], TypeError),
+        (None, TypeError),
+    ],
+)
+def test_bad_upstream_gradients_are_refused_and_change_nothing(bad, error, embedding, k, d_y):
+    embedding(k)
+    with pytest.raises(error, match="expected d_output"):
+        embedding.backward(bad)
+    assert embedding.weight.grad is None
+    embedding.backward(d_y)

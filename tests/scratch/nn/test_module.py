@@ -1,0 +1,139 @@
+"""Parameters, state dicts, modes, gradients: what all modules share."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from scratch import nn
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        self.rnn = nn.LSTM(3, 4, num_layers=2, rng=0)
+        self.fc = nn.Linear(4, 5, rng=1)
+        self.drop = nn.Dropout(0.5)
+
+
+class TorchModel(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = torch.nn.LSTM(3, 4, num_layers=2)
+        self.fc = torch.nn.Linear(4, 5)
+        self.drop = torch.nn.Dropout(0.5)
+
+
+def test_names_and_order_are_pytorchs() -> None:
+    assert list(Model().state_dict()) == list(TorchModel().state_dict())
+    assert [name for name, _ in Model().named_parameters()] == [name for name, _ in TorchModel().named_parameters()]
+    assert len(list(Model().parameters())) == len(list(TorchModel().parameters()))
+
+
+def test_state_dict_goes_through_pytorch_unchanged() -> None:
+    ours, theirs, back = Model(), TorchModel(), Model()
+    theirs.load_state_dict({name: torch.from_numpy(value) for name, value in ours.state_dict().items()})
+    back.fc.weight.data = back.fc.weight.data * 0
+    back.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
+    for name, value in ours.state_dict().items():
+        assert np.array_equal(back.state_dict()[name], value)
+
+
+def test_state_dict_is_a_copy() -> None:
+    model = Model()
+    state = model.state_dict()
+    before = {name: value.copy() for name, value in state.items()}
+    model.fc.weight.data[...] = 0
+    model.load_state_dict({name: -value for name, value in state.items()})
+    assert all(np.array_equal(state[name], before[name]) for name in state)
+    state["fc.bias"][...] = 9
+    assert not (model.fc.bias.data == 9).any()
+
+
+def broken(change: str) -> dict[str, object]:
+    state: dict[str, object] = dict(Model().state_dict())
+    if change == "missing":
+        del state["fc.bias"]
+    elif change == "unexpected":
+        state["fc.extra"] = np.zeros(1)
+    elif change == "shape":
+        state["fc.bias"] = np.zeros(4)
+    elif change == "text":
+        state["fc.bias"] = np.array(["a"] * 5)
+    else:
+        state["fc.bias"] = np.zeros(5, complex)
+    return state
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected", "shape", "text", "complex"])
+def test_a_wrong_state_dict_changes_nothing(change: str) -> None:
+    model = Model()
+    before = model.state_dict()
+    with pytest.raises(RuntimeError, match=r"fc\.(bias|extra)"):
+        model.load_state_dict({name: value if "fc" in name else value + 1 for name, value in broken(change).items()})
+    assert all(np.array_equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_lenient_load_names_what_did_not_fit() -> None:
+    model = Model()
+    result = model.load_state_dict({"fc.bias": np.arange(5), "other": np.zeros(1)}, strict=False)
+    assert result.unexpected_keys == ["other"] and "fc.weight" in result.missing_keys
+    assert np.array_equal(model.fc.bias.data, np.arange(5, dtype=np.float32))
+    with pytest.raises(RuntimeError, match="shape"):
+        model.load_state_dict({"fc.bias": np.zeros(4)}, strict=False)
+    with pytest.raises(TypeError):
+        model.load_state_dict([("fc.bias", np.zeros(5))])
+
+
+def test_modes_reach_all_children() -> None:
+    model = Model()
+    assert model.eval() is model
+    assert not (model.training or model.rnn.training or model.drop.training)
+    model.train()
+    assert model.training and model.rnn.training and model.drop.training
+    with pytest.raises(ValueError, match="mode"):
+        model.train(1)
+
+
+def test_zero_grad_forgets() -> None:
+    model = Model()
+    model.fc.bias.grad = handed_out = np.ones(5, np.float32)
+    model.zero_grad(set_to_none=False)
+    assert not model.fc.bias.grad.any() and handed_out.all()
+    model.zero_grad()
+    assert model.fc.bias.grad is None
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(np.zeros(4, np.float32), RuntimeError), (np.zeros(5), RuntimeError), ([0.0] * 5, TypeError), (3, TypeError)],
+)
+def test_data_and_grad_keep_shape_and_dtype(value: object, error: type[Exception]) -> None:
+    parameter = Model().fc.bias
+    before = parameter.data.copy()
+    for attribute in ("data", "grad"):
+        with pytest.raises(error):
+            setattr(parameter, attribute, value)
+    assert np.array_equal(parameter.data, before) and parameter.grad is None
+
+
+def test_a_shared_parameter_is_counted_once_and_named_twice() -> None:
+    model = Model()
+    model.tied = nn.Linear(4, 5)
+    model.tied.weight = model.fc.weight
+    names = [name for name, _ in model.named_parameters()]
+    assert "fc.weight" in names and "tied.weight" not in names
+    assert "tied.weight" in model.state_dict()
+
+
+def test_a_copied_module_is_independent_and_remembers_its_tape() -> None:
+    lstm = nn.LSTM(3, 4, rng=0)
+    output, _ = lstm(np.ones((2, 1, 3), np.float32))
+    twin = copy.deepcopy(lstm)
+    lstm(np.zeros((2, 1, 3), np.float32))
+    d_input, _ = twin.backward(output)
+    assert d_input.any() and lstm.weight_ih_l0.grad is None
+
+
+def test_repr_is_pytorchs() -> None:
+    assert repr(Model()) == repr(TorchModel()).replace(", inplace=False", "").replace("TorchModel", "Model")

@@ -1,0 +1,290 @@
+"""RNN and LSTM over whole sequences: everything they compute, over the whole space of options."""
+
+import gc
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference.conditioning import assert_matches_pytorch
+from reference.equivalence import assert_close, relative_error
+from reference.problems import CELLS, Configuration, Problem, draw, run_scratch, run_torch
+from scratch import nn, no_grad
+from scratch.nn.utils.rnn import pack_sequence, unpack_sequence
+from scratch.types import Array
+from tests.strategies import configurations
+
+RECURRENCES = [nn.RNN, nn.LSTM]
+
+
+def parts(state: Array | tuple[Array, ...]) -> tuple[Array, ...]:
+    return state if isinstance(state, tuple) else (state,)
+
+
+@given(configurations())
+def test_outputs_and_gradients_match_pytorch(configuration: Configuration) -> None:
+    assert_matches_pytorch(configuration)
+
+
+@given(configurations(), st.integers(0, 2**32 - 1))
+def test_gradients_match_complex_step(configuration: Configuration, seed: int) -> None:
+    """No PyTorch: the derivative along a random direction of every tensor, from the forward pass alone."""
+    step = 1e-100
+    problem = draw(replace(configuration, upstream=("output", "h_n", "c_n")))
+    gradients, _ = run_scratch(problem)
+    rng = np.random.default_rng(seed)
+    leaves = {"input": problem.input} | problem.initial | problem.parameters
+    for name, leaf in leaves.items():
+        direction = rng.standard_normal(leaf.shape)
+
+        def shift(value: Array, leaf: Array = leaf, direction: Array = direction) -> Array:
+            return value + 1j * step * direction if value is leaf else value.astype(complex)
+
+        run, _ = run_scratch(problem.map(shift))
+        loss = sum((run[tensor] * upstream).sum() for tensor, upstream in problem.upstream.items())
+        terms = gradients[f"d_{name}"] * direction
+        # Both are exact to rounding. Relative to the terms of the sum, since the sum itself may cancel.
+        assert abs(np.imag(loss) / step - terms.sum()) <= 1e-10 * np.abs(terms).sum(), name
+
+
+@pytest.mark.parametrize("weight_scale", [1.0, 20.0], ids=["ordinary", "saturated"])
+@pytest.mark.parametrize("cell", ["RNN tanh", "LSTM"])
+def test_float32_is_as_accurate_as_pytorch(cell: str, weight_scale: float) -> None:
+    """Tensor by tensor the error against longdouble is at most twice PyTorch's, in the geometric mean over seeds."""
+    ratios: dict[str, list[float]] = {}
+    for seed in range(24):
+        configuration = Configuration(
+            cell,
+            input_size=12,
+            hidden_size=16,
+            num_layers=2,
+            bidirectional=True,
+            lengths=(20,) * 5,
+            weight_scale=weight_scale,
+            seed=seed,
+        )
+        problem = draw(configuration).astype(np.float32)
+        truth, _ = run_scratch(problem.astype(np.longdouble))
+        ours, theirs = run_scratch(problem)[0], run_torch(problem)
+        for name, exact in truth.items():
+            errors = [relative_error(run[name].astype(np.longdouble), exact) for run in (ours, theirs)]
+            ratios.setdefault(name, []).append(errors[0] / errors[1])
+    means = {name: float(np.exp(np.mean(np.log(values)))) for name, values in ratios.items()}
+    assert max(means.values()) <= 2, means
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, np.complex128])
+@pytest.mark.parametrize("cell", CELLS)
+def test_dtype_is_kept_and_nothing_warns_when_gates_saturate(cell: str, dtype: type) -> None:
+    problem = draw(Configuration(cell, num_layers=2, bidirectional=True, weight_scale=500.0, seed=1)).astype(dtype)
+    run, _ = run_scratch(problem)  # a warning is an error here
+    assert {value.dtype for value in run.values()} == {np.dtype(dtype)}
+    assert np.isfinite(run["output"]).all()
+
+
+@given(configurations())
+def test_second_backward_repeats_the_first(configuration: Configuration) -> None:
+    problem = draw(replace(configuration, layout="batched", upstream=("output", "h_n", "c_n")))
+    module = module_of(problem)
+    run(module, problem)
+    gradients = [parameter.grad for parameter in module.parameters()]
+    before = [gradient.copy() for gradient in gradients]
+    first = backward(module, problem)
+    for gradient, kept in zip(gradients, before, strict=True):
+        assert np.array_equal(gradient, kept), "an array once read from grad has changed"
+    second = backward(module, problem)
+    assert_close(second, first, 0.0)
+    for parameter, kept in zip(module.parameters(), before, strict=True):
+        assert np.allclose(parameter.grad, 3 * kept, rtol=1e-14, atol=0)
+
+
+def module_of(problem: Problem) -> nn.RNN | nn.LSTM:
+    c = problem.configuration
+    module = getattr(nn, c.module)(**c.arguments(), dtype=problem.input.dtype, rng=0)
+    module.load_state_dict(problem.parameters)
+    return module
+
+
+def run(module: nn.RNN | nn.LSTM, problem: Problem) -> dict[str, Array]:
+    initial = tuple(problem.initial.values()) if problem.initial else None
+    output, final = module(problem.input, initial[0] if initial and len(initial) == 1 else initial)
+    return {"output": output, "final": np.concatenate([part.ravel() for part in parts(final)])} | backward(
+        module, problem
+    )
+
+
+def backward(module: nn.RNN | nn.LSTM, problem: Problem) -> dict[str, Array]:
+    d_output, *d_final = problem.upstream.values()
+    d_input, d_initial = module.backward(d_output, d_final[0] if len(d_final) == 1 else tuple(d_final))
+    return {"d_input": d_input} | {f"d_initial {k}": part for k, part in enumerate(parts(d_initial))}
+
+
+@given(configurations(dropout=False))
+def test_what_was_handed_out_never_changes(configuration: Configuration) -> None:
+    problem = draw(replace(configuration, layout="batched", upstream=("output", "h_n", "c_n")))
+    module = module_of(problem)
+    handed_out = run(module, problem)
+    before = {name: value.copy() for name, value in handed_out.items()}
+    run(module, problem.map(lambda value: -2 * value))
+    assert_close(handed_out, before, 0.0)
+
+
+@given(configurations(dropout=False))
+def test_what_was_handed_in_is_never_written_to_nor_read_again(configuration: Configuration) -> None:
+    problem = draw(replace(configuration, layout="batched", upstream=("output", "h_n", "c_n")))
+    expected = run(module_of(problem), problem)
+
+    def read_only(value: Array) -> Array:
+        value = np.asfortranarray(np.repeat(value, 2, axis=-1))[..., ::2]  # neither C- nor Fortran-contiguous
+        value.flags.writeable = False
+        return value
+
+    module = module_of(problem)
+    assert_close(run(module, replace(problem.map(read_only), parameters={})), expected, 1e-14)
+
+    module, x = module_of(problem), problem.input.copy()
+    initial = {name: value.copy() for name, value in problem.initial.items()}
+    states = tuple(initial.values()) or None
+    module(x, states[0] if states and len(states) == 1 else states)
+    for array in (x, *initial.values()):
+        array[...] = np.nan  # the caller uses its buffers again
+    assert_close(backward(module, problem), {name: expected[name] for name in expected if name[:2] == "d_"}, 0.0)
+
+
+@given(configurations(dropout=False), st.booleans())
+def test_packed_sequences_are_independent(configuration: Configuration, initial: bool) -> None:
+    """A packed batch computes for each sequence what the sequence alone computes."""
+    problem = draw(
+        replace(configuration, layout="packed", lengths=configuration.lengths or (2, 1), initial_state=initial)
+    )
+    together, _ = run_scratch(problem)
+    gradients: dict[str, Array] = {}
+    for b, length in enumerate(problem.configuration.lengths):
+        alone = Problem(
+            replace(problem.configuration, layout="unbatched", lengths=(length,)),
+            problem.parameters,
+            problem.input[:length, b],
+            {name: value[:, b] for name, value in problem.initial.items()},
+            {n: value[:length, b] if n == "output" else value[:, b] for n, value in problem.upstream.items()},
+        )
+        for name, value in run_scratch(alone)[0].items():
+            if name in ("output", "d_input"):
+                assert relative_error(together[name][:length, b], value) < 1e-10, name
+                assert not together[name][length:, b].any()
+            elif name in ("h_n", "c_n", "d_h_0", "d_c_0"):
+                assert relative_error(together[name][:, b], value) < 1e-10, name
+            else:
+                gradients[name] = gradients.get(name, 0) + value
+    for name, value in gradients.items():
+        assert np.abs(together[name] - value).max() <= 1e-12 * max(1, np.abs(value).max()), name
+
+
+def test_packed_sequences_need_no_padded_array() -> None:
+    """One long sequence among many short ones: memory goes with the steps there are, not with the longest."""
+    rng = np.random.default_rng(0)
+    lengths = [3000] + [1] * 2999
+    packed = pack_sequence([rng.standard_normal((length, 2)) for length in lengths])
+    lstm = nn.LSTM(2, 3, bidirectional=True, dtype=np.float64, rng=0)
+    gc.collect()
+    tracemalloc.start()
+    output, _ = lstm(packed)
+    lstm.backward(output)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    padded = 3000 * 3000 * 2 * 8
+    assert peak < padded / 5
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_reverse_direction_is_the_forward_one_on_the_reversed_sequence(recurrence: type) -> None:
+    both = recurrence(3, 4, bidirectional=True, dtype=np.float64, rng=0)
+    one = recurrence(3, 4, dtype=np.float64)
+    one.load_state_dict({n.removesuffix("_reverse"): v for n, v in both.state_dict().items() if n.endswith("_reverse")})
+    x = np.random.default_rng(1).standard_normal((6, 2, 3))
+    output, final = both(x)
+    reversed_output, reversed_final = one(x[::-1])
+    assert np.allclose(output[:, :, 4:], reversed_output[::-1], rtol=1e-14, atol=0)
+    assert np.allclose(parts(final)[0][1], parts(reversed_final)[0][0], rtol=1e-14, atol=0)
+    assert np.array_equal(output[0, :, 4:], parts(final)[0][1]), "the reverse direction ends at step 0"
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_dropout_drops_between_layers_only_and_only_in_training(recurrence: type) -> None:
+    module = recurrence(3, 50, num_layers=2, dropout=0.4, dtype=np.float64, rng=0)
+    x = np.random.default_rng(1).standard_normal((20, 30, 3))
+    first, _ = module(x)
+    (mask,) = module.dropout_masks
+    assert set(np.unique(mask)) == {0.0, 1 / (1 - 0.4)}
+    assert abs((mask == 0).mean() - 0.4) < 0.02  # 30,000 draws: 5 standard deviations are 0.014
+    again, final = module(x)
+    assert not np.array_equal(first, again), "drawn anew each time"
+    assert (parts(final)[0] != 0).all() and (again != 0).all()
+    module.eval()
+    assert np.array_equal(module(x)[0], module(x)[0])
+    assert module.dropout_masks == []
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_parameters_are_pytorchs(recurrence: type) -> None:
+    options = {"num_layers": 2, "bidirectional": True} | ({"proj_size": 3} if recurrence is nn.LSTM else {})
+    ours, theirs = recurrence(5, 6, **options, rng=0), getattr(torch.nn, recurrence.__name__)(5, 6, **options)
+    expected = {name: tuple(value.shape) for name, value in theirs.state_dict().items()}
+    assert list(ours.state_dict()) == list(expected)
+    assert {name: value.shape for name, value in ours.state_dict().items()} == expected
+    assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+    values = np.concatenate([parameter.data.ravel() for parameter in recurrence(50, 100, rng=0).parameters()])
+    assert values.dtype == np.float32
+    assert np.abs(values).max() <= 0.1 and abs(values.mean()) < 0.001 and abs(values.std() - 0.1 / np.sqrt(3)) < 0.001
+    assert repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_same_seed_same_parameters_in_every_dtype(recurrence: type) -> None:
+    one, other = recurrence(3, 4, rng=7), recurrence(3, 4, dtype=np.longdouble, rng=np.random.default_rng(7))
+    for name, value in one.state_dict().items():
+        assert np.array_equal(value, other.state_dict()[name].astype(np.float32))
+    assert not np.array_equal(recurrence(3, 4, rng=8).weight_ih_l0.data, one.weight_ih_l0.data)
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_backward_wants_the_tape_of_unchanged_parameters(recurrence: type) -> None:
+    module = recurrence(3, 4, dtype=np.float64, rng=0)
+    x = np.ones((2, 1, 3))
+    with pytest.raises(RuntimeError, match="forward"):
+        module.backward(np.ones((2, 1, 4)))
+    with no_grad():
+        module(x)
+    with pytest.raises(RuntimeError, match="forward"):
+        module.backward(np.ones((2, 1, 4)))
+    module(x)
+    module.weight_hh_l0.data = module.weight_hh_l0.data * 2
+    with pytest.raises(RuntimeError, match="changed"):
+        module.backward(np.ones((2, 1, 4)))
+    assert all(parameter.grad is None for parameter in module.parameters())
+    module(x)
+    module.backward(np.ones((2, 1, 4)))
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_packed_output_and_gradients_are_packed_like_the_input(recurrence: type) -> None:
+    rng = np.random.default_rng(0)
+    sequences = [rng.standard_normal((length, 3)) for length in (2, 5, 1, 5)]
+    packed = pack_sequence(sequences, enforce_sorted=False)
+    module = recurrence(3, 4, batch_first=True, dtype=np.float64, rng=0)
+    output, _ = module(packed)
+    d_input, _ = module.backward(output)
+    assert [len(s) for s in unpack_sequence(output)] == [2, 5, 1, 5]
+    assert all(np.array_equal(getattr(output, f), getattr(packed, f)) for f in packed._fields[1:])
+    assert d_input.data.shape == packed.data.shape
+
+
+def test_two_biases_share_a_gradient_but_not_its_memory() -> None:
+    lstm = nn.LSTM(3, 4, rng=0)
+    output, _ = lstm(np.ones((2, 1, 3), np.float32))
+    lstm.backward(output)
+    assert np.array_equal(lstm.bias_ih_l0.grad, lstm.bias_hh_l0.grad)
+    assert not np.shares_memory(lstm.bias_ih_l0.grad, lstm.bias_hh_l0.grad)

@@ -1,0 +1,448 @@
+"""Packing and padding only move numbers, so everything is compared exactly: with PyTorch, and with the way back."""
+
+import doctest
+import pickle
+import tracemalloc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.utils import rnn as torch_rnn
+
+from scratch.nn.utils import rnn
+from scratch.types import Array
+
+DTYPES = [np.float32, np.float64, np.complex128, np.int64, np.uint8, np.bool_]
+
+# Writes to an argument fail, as all are read-only; memory orders differ as those of callers do.
+ORDERS: dict[str, Callable[[Array], Array]] = {
+    "C": lambda array: array,
+    "Fortran": np.asfortranarray,
+    "strided": lambda array: np.repeat(array, 2, axis=0)[::2],
+    "reversed": lambda array: array[::-1].copy()[::-1],
+}
+
+
+def numbered(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float64, order: str = "C") -> Array:
+    """A read-only array that holds 1, 2, 3, …: a number in a wrong place shows."""
+    array = ORDERS[order](np.arange(1, np.prod(shape) + 1).reshape(shape).astype(dtype))
+    array.flags.writeable = False
+    return array
+
+
+class Batch(NamedTuple):
+    """A padded batch with numbers in the padding too, and the same as a list."""
+
+    lengths: list[int]
+    batch_first: bool
+    padded: Array
+    sequences: list[Array]
+
+
+@st.composite
+def batches(draw: st.DrawFn, sort: bool = False, dtypes: list[type[np.generic]] = DTYPES, least: int = 1) -> Batch:
+    lengths = draw(st.lists(st.integers(least, 6), min_size=1, max_size=7))
+    lengths = sorted(lengths, reverse=True) if sort else lengths
+    steps = max(lengths) + draw(st.integers(0, 2))
+    batch_first = draw(st.booleans())
+    trailing = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
+    leading = (len(lengths), steps) if batch_first else (steps, len(lengths))
+    padded = numbered(leading + trailing, draw(st.sampled_from(dtypes)), draw(st.sampled_from(sorted(ORDERS))))
+    rows = padded if batch_first else padded.swapaxes(0, 1)
+    return Batch(lengths, batch_first, padded, [row[:length] for row, length in zip(rows, lengths, strict=True)])
+
+
+def to_torch(array: Array) -> torch.Tensor:
+    return torch.from_numpy(array.copy())
+
+
+def arrays(result: Any) -> list[Any]:
+    """Whatever a function returned, flat."""
+    return [part for item in result for part in arrays(item)] if isinstance(result, (tuple, list)) else [result]
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    ours, theirs = arrays(ours), arrays(theirs)
+    assert len(ours) == len(theirs)
+    for our, their in zip(ours, theirs, strict=True):
+        if their is None:
+            assert our is None
+            continue
+        their = np.asarray(their)
+        assert type(our) is np.ndarray
+        assert (our.shape, our.dtype) == (their.shape, their.dtype)
+        np.testing.assert_array_equal(our, their)
+
+
+def assert_same_packing(ours: rnn.PackedSequence, theirs: torch_rnn.PackedSequence) -> None:
+    """Equal up to the order of equally long sequences, which PyTorch leaves open."""
+    rnn.check_packed_sequence(ours)
+    assert_same(ours.batch_sizes, theirs.batch_sizes)
+    assert (ours.sorted_indices is None) == (theirs.sorted_indices is None)
+    assert_same(rnn.unpack_sequence(ours), torch_rnn.unpack_sequence(theirs))
+    if ours.sorted_indices is None:
+        assert_same(ours, theirs)
+
+
+# The same as PyTorch.
+
+
+@given(batches(sort=True))
+def test_pack_padded_sequence_matches_pytorch(batch: Batch) -> None:
+    ours = rnn.pack_padded_sequence(batch.padded, batch.lengths, batch.batch_first)
+    theirs = torch_rnn.pack_padded_sequence(to_torch(batch.padded), batch.lengths, batch.batch_first)
+    assert_same_packing(ours, theirs)
+
+
+@given(batches(), st.sampled_from([list, tuple, np.array, np.uint8]))
+def test_pack_padded_sequence_sorts_as_pytorch(batch: Batch, as_lengths: Callable[[list[int]], Any]) -> None:
+    lengths = as_lengths(batch.lengths)
+    ours = rnn.pack_padded_sequence(batch.padded, lengths, batch.batch_first, enforce_sorted=False)
+    theirs = torch_rnn.pack_padded_sequence(
+        to_torch(batch.padded), batch.lengths, batch.batch_first, enforce_sorted=False
+    )
+    assert_same_packing(ours, theirs)
+
+
+@given(batches())
+def test_equally_long_sequences_keep_their_order(batch: Batch) -> None:
+    packed = rnn.pack_padded_sequence(batch.padded, batch.lengths, batch.batch_first, enforce_sorted=False)
+    assert packed.sorted_indices is not None
+    assert packed.sorted_indices.tolist() == sorted(range(len(batch.lengths)), key=lambda i: -batch.lengths[i])
+
+
+@given(batches(), st.booleans(), st.sampled_from([0, 1, 1.0, True]), st.none() | st.integers(0, 3))
+def test_pad_packed_sequence_matches_pytorch(
+    batch: Batch, batch_first: bool, padding_value: float, extra: int | None
+) -> None:
+    total_length = None if extra is None else max(batch.lengths) + extra
+    ours = rnn.pack_sequence(batch.sequences, enforce_sorted=False)
+    theirs = torch_rnn.pack_sequence([to_torch(s) for s in batch.sequences], enforce_sorted=False)
+    assert_same(
+        rnn.pad_packed_sequence(ours, batch_first, padding_value, total_length),
+        torch_rnn.pad_packed_sequence(theirs, batch_first, padding_value, total_length),
+    )
+
+
+@given(batches(sort=True), st.booleans())
+def test_pack_sequence_matches_pytorch(batch: Batch, enforce_sorted: bool) -> None:
+    ours = rnn.pack_sequence(batch.sequences, enforce_sorted)
+    theirs = torch_rnn.pack_sequence([to_torch(s) for s in batch.sequences], enforce_sorted)
+    assert_same_packing(ours, theirs)
+
+
+@given(batches(least=0), st.booleans(), st.sampled_from([0, 1, 1.0, True]), st.sampled_from(["left", "right"]))
+def test_pad_sequence_matches_pytorch(batch: Batch, batch_first: bool, padding_value: float, side: str) -> None:
+    ours = rnn.pad_sequence(batch.sequences, batch_first, padding_value, side)
+    assert_same(ours, torch_rnn.pad_sequence([to_torch(s) for s in batch.sequences], batch_first, padding_value, side))
+
+
+@given(batches(dtypes=[np.float32, np.float64]), st.sampled_from([-1.5, 1e-3, np.inf, -np.inf, np.nan]))
+def test_padding_values_match_pytorch(batch: Batch, padding_value: float) -> None:
+    sequences = [to_torch(s) for s in batch.sequences]
+    assert_same(
+        rnn.pad_sequence(batch.sequences, padding_value=padding_value),
+        torch_rnn.pad_sequence(sequences, padding_value=padding_value),
+    )
+    assert_same(
+        rnn.pad_packed_sequence(rnn.pack_sequence(batch.sequences, False), padding_value=padding_value),
+        torch_rnn.pad_packed_sequence(torch_rnn.pack_sequence(sequences, False), padding_value=padding_value),
+    )
+
+
+@given(batches(least=0))
+def test_unpad_sequence_matches_pytorch(batch: Batch) -> None:
+    ours = rnn.unpad_sequence(batch.padded, batch.lengths, batch.batch_first)
+    theirs = torch_rnn.unpad_sequence(to_torch(batch.padded), torch.tensor(batch.lengths), batch.batch_first)
+    assert_same(ours, theirs)
+
+
+@given(st.integers(0, 9).flatmap(lambda size: st.permutations(range(size))))
+def test_invert_permutation_matches_pytorch(order: list[int]) -> None:
+    permutation = np.array(order, dtype=np.int64)
+    assert_same(rnn.invert_permutation(permutation), torch_rnn.invert_permutation(torch.from_numpy(permutation)))
+    assert rnn.invert_permutation(None) is None
+
+
+# There and back.
+
+
+@given(batches())
+def test_unpacking_undoes_packing(batch: Batch) -> None:
+    assert_same(rnn.unpack_sequence(rnn.pack_sequence(batch.sequences, enforce_sorted=False)), batch.sequences)
+
+
+@given(batches(least=0), st.booleans())
+def test_unpadding_undoes_padding(batch: Batch, batch_first: bool) -> None:
+    padded = rnn.pad_sequence(batch.sequences, batch_first)
+    assert_same(rnn.unpad_sequence(padded, batch.lengths, batch_first), batch.sequences)
+
+
+@given(batches())
+def test_padding_and_packing_is_packing(batch: Batch) -> None:
+    padded = rnn.pad_sequence(batch.sequences)
+    packed = rnn.pack_padded_sequence(padded, batch.lengths, enforce_sorted=False)
+    assert_same(rnn.pack_sequence(batch.sequences, enforce_sorted=False), packed)
+    assert_same(rnn.pad_packed_sequence(packed), (padded, np.array(batch.lengths)))
+
+
+@given(batches(dtypes=[np.longdouble]))
+def test_longdouble_keeps_its_precision(batch: Batch) -> None:
+    sequences = [sequence / 3 for sequence in batch.sequences]
+    assert_same(rnn.unpack_sequence(rnn.pack_sequence(sequences, enforce_sorted=False)), sequences)
+
+
+# Gradients: ⟨pack(x), y⟩ = ⟨x, pad(y)⟩. The numbers are small integers, so the sums are exact.
+
+
+def dot(left: list[Array] | Array, right: list[Array] | Array) -> Any:
+    return sum((a * b).sum() for a, b in zip(arrays(left), arrays(right), strict=True))
+
+
+@given(batches(dtypes=[np.float64]))
+def test_packing_and_padding_are_transposes(batch: Batch) -> None:
+    x, steps = batch.padded, batch.padded.shape[1 if batch.batch_first else 0]
+    packed = rnn.pack_padded_sequence(x, batch.lengths, batch.batch_first, enforce_sorted=False)
+    y = packed._replace(data=numbered(packed.data.shape) ** 2)
+    padded, _ = rnn.pad_packed_sequence(y, batch.batch_first, total_length=steps)
+    assert dot(packed.data, y.data) == dot(x, padded)
+
+
+@given(batches(dtypes=[np.float64]))
+def test_packing_and_unpacking_sequences_are_transposes(batch: Batch) -> None:
+    packed = rnn.pack_sequence(batch.sequences, enforce_sorted=False)
+    y = packed._replace(data=numbered(packed.data.shape) ** 2)
+    assert dot(packed.data, y.data) == dot(batch.sequences, rnn.unpack_sequence(y))
+
+
+@given(batches(dtypes=[np.float64], least=0))
+def test_padding_and_unpadding_sequences_are_transposes(batch: Batch) -> None:
+    x = rnn.pad_sequence(batch.sequences, batch.batch_first)
+    y = numbered(x.shape) ** 2
+    assert dot(x, y) == dot(batch.sequences, rnn.unpad_sequence(y, batch.lengths, batch.batch_first))
+
+
+# Arguments and results are apart.
+
+
+@given(batches(dtypes=[np.float64]))
+def test_results_share_no_memory_and_arguments_stay(batch: Batch) -> None:
+    lengths = np.array(batch.lengths)
+    packed = rnn.pack_sequence(batch.sequences, enforce_sorted=False)
+    in_order = packed._replace(sorted_indices=None, unsorted_indices=None)
+    arguments = [batch.padded, lengths, *arrays(packed)]
+    before = [argument.copy() for argument in arguments]
+    for result in (
+        rnn.pack_padded_sequence(batch.padded, lengths, enforce_sorted=False, batch_first=batch.batch_first),
+        rnn.pad_packed_sequence(packed, batch_first=batch.batch_first),
+        rnn.pad_packed_sequence(in_order, batch_first=batch.batch_first),
+        rnn.pack_sequence(batch.sequences, enforce_sorted=False),
+        rnn.unpack_sequence(packed),
+        rnn.unpack_sequence(in_order),
+        rnn.pad_sequence(batch.sequences, batch_first=batch.batch_first),
+        rnn.unpad_sequence(batch.padded, lengths, batch_first=batch.batch_first),
+    ):
+        others = list(arguments)
+        for array in arrays(result):
+            assert array.flags.writeable
+            assert not any(np.shares_memory(array, other) for other in others)
+            others.append(array)
+    assert_same(arguments, before)
+
+
+def test_packing_needs_no_padded_array() -> None:
+    sequences = [np.zeros(20_000), *[np.zeros(1)] * 500]  # padded: 20000 x 501, or 10 MB even as a mask
+    tracemalloc.start()
+    try:
+        rnn.unpack_sequence(rnn.pack_sequence(sequences))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+# A packing as a value.
+
+
+def packing(
+    data: Any = (6,), batch_sizes: Any = (3, 2, 1), sorted_indices: Any = None, unsorted_indices: Any = None
+) -> rnn.PackedSequence:
+    """A packing built by hand from data of a shape, and from tuples of integers (anything else is taken as it is)."""
+    indices = (np.array(v) if isinstance(v, tuple) else v for v in (batch_sizes, sorted_indices, unsorted_indices))
+    sizes, ordered, unordered = indices
+    return rnn.PackedSequence(numbered(data) if isinstance(data, tuple) else data, sizes, ordered, unordered)
+
+
+def test_unsorted_indices_are_derived() -> None:
+    assert_same(packing(sorted_indices=(2, 0, 1)).unsorted_indices, np.array([1, 2, 0]))
+    assert packing().unsorted_indices is None
+
+
+def test_copies_are_packings() -> None:
+    packed = packing(sorted_indices=(2, 0, 1))
+    for copy in (packed._replace(data=packed.data), pickle.loads(pickle.dumps(packed))):
+        assert type(copy) is rnn.PackedSequence
+        assert_same(copy, packed)
+
+
+@pytest.mark.parametrize("door", [rnn.check_packed_sequence, rnn.pad_packed_sequence, rnn.unpack_sequence])
+@pytest.mark.parametrize(
+    ("sequence", "error", "message"),
+    [
+        (tuple(packing()), TypeError, "a PackedSequence of scratch.*, got .*tuple"),
+        (torch_rnn.pack_sequence([torch.zeros(2)]), TypeError, "a PackedSequence of scratch.*, got .*torch"),
+        (packing(data=[1.0]), TypeError, "data to be a NumPy array, got list"),
+        (packing(data=()), RuntimeError, "data of at least 1 dimension, got 0"),
+        (packing(data=(5,)), RuntimeError, "data of 6 rows .*, got 5"),
+        (packing(batch_sizes=[3, 2, 1]), TypeError, "batch_sizes to be a NumPy array, got list"),
+        (packing(batch_sizes=np.array([3.0, 2.0, 1.0])), RuntimeError, "batch_sizes .* int64, got 1-D, float64"),
+        (packing(batch_sizes=np.array([3, 2, 1], np.uint8)), RuntimeError, "batch_sizes .* int64, got 1-D, uint8"),
+        (packing(batch_sizes=((3, 2, 1),)), RuntimeError, "batch_sizes to be 1-D, .* got 2-D"),
+        (packing((0,), np.array([], np.int64)), RuntimeError, r"batch_sizes that are positive .*, got \[\]"),
+        (packing(batch_sizes=(3, 3, 0)), RuntimeError, r"batch_sizes that are positive .*, got \[3 3 0\]"),
+        (packing(batch_sizes=(3, 4, -1)), RuntimeError, r"batch_sizes that are positive .*, got \[ 3  4 -1\]"),
+        (packing(batch_sizes=(2, 3, 1)), RuntimeError, r"batch_sizes that .* never grow, got \[2 3 1\]"),
+        (packing(sorted_indices=(1, 0)), RuntimeError, r"3 indices \(the batch\), got 2"),
+        (
+            packing(sorted_indices=(1, 0, 2), unsorted_indices=(1, 2, 0)),
+            RuntimeError,
+            "unsorted_indices to be the inverse",
+        ),
+        (
+            packing(sorted_indices=(1, 2, 0), unsorted_indices=(2, 0, 3)),
+            RuntimeError,
+            "unsorted_indices to be the inverse",
+        ),
+        (packing(sorted_indices=(1, 1, 0), unsorted_indices=(1, 1, 0)), RuntimeError, "a permutation"),
+        (packing(sorted_indices=(1, 0, -1), unsorted_indices=(1, 0, -1)), RuntimeError, "a permutation"),
+        (packing(sorted_indices=(1, 0, 2), unsorted_indices=[1, 0, 2]), TypeError, "unsorted_indices .* got list"),
+        (packing(sorted_indices=[1, 0, 2], unsorted_indices=(1, 0, 2)), TypeError, "permutation .* got list"),
+        (packing(unsorted_indices=(1, 0, 2)), RuntimeError, "both sorted_indices .*, got one"),
+        (
+            packing(sorted_indices=(1, 0, 2))._replace(unsorted_indices=None),
+            RuntimeError,
+            "both sorted_indices .*, got one",
+        ),
+    ],
+)
+def test_packings_that_contradict_themselves_are_refused(
+    door: Callable[[Any], Any], sequence: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^expected {message}"):
+        door(sequence)
+
+
+# Bad input. A row: what is called (with our module and with PyTorch's; `a` makes an array or a tensor), what ours
+# raises, and why ours is stricter where PyTorch does not raise the same.
+
+X = numbered((3, 2, 4))
+X8 = np.ones((3, 2), np.uint8)
+FIRST = numbered((2, 3))
+
+REFUSALS: list[tuple[Callable[[Any, Any], Any], type[Exception], str | None]] = [
+    # pack_padded_sequence
+    (lambda m, a: m.pack_padded_sequence(a(X), [2, 3]), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), [3, 0]), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), [-1, 3], enforce_sorted=False), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), []), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), [3]), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), [3, 2, 1]), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), [[3, 2]]), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), 3), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), None), TypeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X[:, :0]), []), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X[:, :, :0]), [3, 2]), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X[:, 0, 0]), [3]), IndexError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X[0, 0, 0:1].reshape(())), [3], True), IndexError, None),
+    (lambda m, a: m.pack_padded_sequence([[1.0]], [1]), TypeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), [3, 2], batch_first=1), TypeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(X), [3, 2], enforce_sorted=1), TypeError, "any truth value passes"),
+    (lambda m, a: m.pack_padded_sequence(a(X), [3], enforce_sorted=False), RuntimeError, "drops the other sequences"),
+    (lambda m, a: m.pack_padded_sequence(a(X), [4, 2]), RuntimeError, "reads beyond the data"),
+    (lambda m, a: m.pack_padded_sequence(a(X), [2.7, 1.2]), TypeError, "truncates"),
+    (lambda m, a: m.pack_padded_sequence(a(X), a(np.array([2.0, 1.0]))), TypeError, "truncates"),
+    (lambda m, a: m.pack_padded_sequence(a(X), [True, True]), TypeError, "takes bools for ones"),
+    (lambda m, a: m.pack_padded_sequence(a(X), [2, True]), TypeError, "takes bools for ones"),
+    (lambda m, a: m.pack_padded_sequence(a(X), a(np.array([True, True]))), TypeError, "takes bools for ones"),
+    # pad_packed_sequence
+    (lambda m, a: m.pad_packed_sequence(m.pack_sequence([a(FIRST)]), total_length=1), ValueError, None),
+    (lambda m, a: m.pad_packed_sequence(m.pack_sequence([a(FIRST)]), total_length=4.0), TypeError, None),
+    (lambda m, a: m.pad_packed_sequence(m.pack_sequence([a(FIRST)]), batch_first=1), TypeError, None),
+    (lambda m, a: m.pad_packed_sequence(m.pack_sequence([a(FIRST)]), padding_value="0"), TypeError, None),
+    (lambda m, a: m.pad_packed_sequence(m.pack_sequence([a(FIRST)]), padding_value=1j), TypeError, "a RuntimeError"),
+    (lambda m, a: m.pad_packed_sequence(m.pack_sequence([a(X8)]), padding_value=300), RuntimeError, None),
+    (lambda m, a: m.pad_packed_sequence(m.pack_sequence([a(X8)]), padding_value=np.nan), RuntimeError, None),
+    (lambda m, a: m.pad_packed_sequence(m.pack_sequence([a(X8)]), padding_value=-1), RuntimeError, "wraps around"),
+    (lambda m, a: m.pad_packed_sequence(m.pack_sequence([a(X8)]), padding_value=0.5), RuntimeError, "truncates"),
+    # pack_sequence
+    (lambda m, a: m.pack_sequence([]), RuntimeError, None),
+    (lambda m, a: m.pack_sequence(5), TypeError, None),
+    (lambda m, a: m.pack_sequence([1]), TypeError, "an AttributeError"),
+    (lambda m, a: m.pack_sequence([a(np.array(1.0))]), IndexError, None),
+    (lambda m, a: m.pack_sequence([a(FIRST), a(X[:, 0, :3])]), RuntimeError, None),
+    (lambda m, a: m.pack_sequence([a(FIRST), a(FIRST[:0])]), RuntimeError, None),
+    (lambda m, a: m.pack_sequence([a(FIRST[:, :0])]), RuntimeError, None),
+    (lambda m, a: m.pack_sequence([a(FIRST), a(FIRST[:, :2])]), RuntimeError, None),
+    (lambda m, a: m.pack_sequence([a(FIRST), a(FIRST[:, :1])]), RuntimeError, "broadcasts"),
+    (lambda m, a: m.pack_sequence([a(FIRST), a(FIRST.astype(np.float32))]), RuntimeError, "casts"),
+    # pad_sequence
+    (lambda m, a: m.pad_sequence([]), RuntimeError, None),
+    (lambda m, a: m.pad_sequence(5), TypeError, "a RuntimeError, unlike pack_sequence's"),
+    (lambda m, a: m.pad_sequence([1]), TypeError, None),
+    (lambda m, a: m.pad_sequence([a(np.array(1.0))]), RuntimeError, None),
+    (lambda m, a: m.pad_sequence([a(FIRST), a(FIRST[:, :2])]), RuntimeError, None),
+    (lambda m, a: m.pad_sequence([a(FIRST), a(FIRST[:, :1])]), RuntimeError, "broadcasts"),
+    (lambda m, a: m.pad_sequence([a(FIRST), a(FIRST[0])]), RuntimeError, "broadcasts"),
+    (lambda m, a: m.pad_sequence([a(FIRST), a(FIRST.astype(np.float32))]), RuntimeError, "casts"),
+    (lambda m, a: m.pad_sequence([a(FIRST)], padding_side="top"), RuntimeError, None),
+    (lambda m, a: m.pad_sequence([a(FIRST)], padding_side=None), TypeError, None),
+    (lambda m, a: m.pad_sequence([a(FIRST)], batch_first=1), TypeError, None),
+    (lambda m, a: m.pad_sequence([a(FIRST)], padding_value=1j), TypeError, None),
+    (lambda m, a: m.pad_sequence([a(FIRST.astype(np.float32))], padding_value=1e300), RuntimeError, None),
+    (lambda m, a: m.pad_sequence([a(X8)], padding_value=0.5), RuntimeError, "truncates"),
+    # unpad_sequence
+    (lambda m, a: m.unpad_sequence(a(X), a(np.array([3]))), ValueError, None),
+    (lambda m, a: m.unpad_sequence(a(X), a(np.array([3, 2, 1]))), ValueError, None),
+    (lambda m, a: m.unpad_sequence(a(X[:, 0, 0]), a(np.array([3]))), IndexError, None),
+    (lambda m, a: m.unpad_sequence(a(X[:, 0, 0]), a(np.array([1, 1, 1])), batch_first=True), IndexError, None),
+    (lambda m, a: m.unpad_sequence([[1.0]], a(np.array([1]))), TypeError, "an AttributeError"),
+    (lambda m, a: m.unpad_sequence(a(X), a(np.array([4, 2]))), ValueError, "gives all there is"),
+    (lambda m, a: m.unpad_sequence(a(X), a(np.array([-1, 2]))), ValueError, "gives nothing"),
+    (lambda m, a: m.unpad_sequence(a(X), a(np.array([1.5, 2.0]))), TypeError, "rounds up"),
+    (lambda m, a: m.unpad_sequence(a(X), a(np.array([2, 2])), batch_first=0), TypeError, "any truth value passes"),
+    # invert_permutation
+    (lambda m, a: m.invert_permutation([1, 0]), TypeError, None),
+    (lambda m, a: m.invert_permutation(a(np.array([1.0, 0.0]))), RuntimeError, None),
+    (lambda m, a: m.invert_permutation(a(np.array([0, 2]))), RuntimeError, None),
+    (lambda m, a: m.invert_permutation(a(np.array([0, 0]))), RuntimeError, "gives uninitialised memory"),
+    (lambda m, a: m.PackedSequence(a(X), a(np.array([2, 1])), a(np.array([0, 2]))), RuntimeError, None),
+]
+
+
+def error_of(call: Callable[..., Any], *arguments: Any) -> type[Exception] | None:
+    try:
+        call(*arguments)
+    except Exception as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize(("call", "error", "stricter_because"), REFUSALS)
+def test_bad_input_is_refused(
+    call: Callable[[Any, Any], Any], error: type[Exception], stricter_because: str | None
+) -> None:
+    with pytest.raises(error, match=r"^expected .*, got "):
+        call(rnn, lambda array: array)
+    same_as_pytorch = error_of(call, torch_rnn, to_torch) is error
+    assert same_as_pytorch == (stricter_because is None)
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    results = doctest.testmod(rnn)
+    assert results.attempted > 0
+    assert results.failed == 0

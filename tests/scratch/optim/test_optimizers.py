@@ -1,0 +1,571 @@
+"""Every optimizer beside PyTorch's: equal parameters and equal gradients in, equal parameters and equal state out."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference.equivalence import TOLERANCE, assert_close
+from scratch import optim
+from scratch.nn import Linear, Parameter
+from scratch.types import Array
+
+NAMES = ["SGD", "Adagrad", "RMSprop", "Adam", "AdamW"]
+
+# The float64 promise leaves room for some 9000 roundings; float32 gets as many.
+TOLERANCES = {"float64": TOLERANCE, "float32": 5e-4}
+
+
+def zero_or(least: float, most: float) -> st.SearchStrategy[float]:
+    return st.just(0.0) | st.floats(least, most)
+
+
+COMMON = {"lr": st.floats(1e-4, 0.1), "weight_decay": zero_or(1e-3, 0.5), "maximize": st.booleans()}
+ADAM = {
+    "betas": st.tuples(zero_or(0.1, 0.95), st.floats(0.5, 0.999)),
+    "eps": st.floats(0, 0.1),
+    "amsgrad": st.booleans(),
+}
+OPTIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "SGD": {"momentum": zero_or(0.1, 0.95), "dampening": zero_or(-0.5, 0.9), "nesterov": st.booleans()},
+    "Adagrad": {"lr_decay": zero_or(0.01, 1), "initial_accumulator_value": zero_or(0.01, 1), "eps": st.floats(0, 0.1)},
+    "RMSprop": {
+        # A centred square loses the digits that v and m² share; with alpha of at least ½ that is less than three.
+        "alpha": st.floats(0.5, 0.99),
+        "eps": st.floats(0, 0.1),
+        "momentum": zero_or(0.1, 0.95),
+        "centered": st.booleans(),
+    },
+    "Adam": {**ADAM, "decoupled_weight_decay": st.booleans()},
+    "AdamW": ADAM,
+}
+
+
+@st.composite
+def option_sets(draw: st.DrawFn, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Options for an optimizer, some of them, and for its one to three groups."""
+    some = st.fixed_dictionaries({}, optional={**COMMON, **OPTIONS[name]})
+    options, groups = draw(some), draw(st.lists(some, min_size=1, max_size=3))
+    for group in groups:
+        group.pop("initial_accumulator_value", None)  # PyTorch does not read it from a group
+    for each in [options, *groups]:
+        whole = {"momentum": 0, "dampening": 0, **options, **each}
+        if whole.get("nesterov") and (whole["momentum"] == 0 or whole["dampening"] != 0):
+            each["nesterov"] = False
+    return options, groups
+
+
+def as_arrays(tree: Any) -> Any:
+    """A state dict of PyTorch with its tensors as arrays."""
+    if isinstance(tree, dict):
+        return {key: as_arrays(value) for key, value in tree.items()}
+    return tree.numpy().copy() if isinstance(tree, torch.Tensor) else tree
+
+
+def as_tensors(tree: Any) -> Any:
+    """A state dict of ours with its arrays as tensors."""
+    if isinstance(tree, dict):
+        return {key: as_tensors(value) for key, value in tree.items()}
+    return torch.from_numpy(tree.copy()) if isinstance(tree, np.ndarray) else tree
+
+
+class Pair:
+    """An optimizer and PyTorch's, on equal parameters in equal groups, which get equal gradients.
+
+    The values of a tensor over all steps are compared as one: one that passes near zero is not measured by itself.
+    """
+
+    def __init__(self, name: str, options: tuple[dict[str, Any], list[dict[str, Any]]], dtype: str, seed: int) -> None:
+        self.name, (self.options, self.groups), self.dtype = name, options, dtype
+        self.rng = np.random.default_rng(seed)
+        shapes = [(), (1,), (5,), (2, 3), (3, 1, 2)]
+        owners = self.rng.integers(len(self.groups), size=len(shapes))
+        self.ours = [Parameter(self.random(shape)) for shape in shapes]
+        self.theirs = [torch.nn.Parameter(torch.from_numpy(parameter.data.copy())) for parameter in self.ours]
+        self.sets = [[i for i in range(len(shapes)) if owners[i] == group] for group in range(len(self.groups))]
+        self.scales = 10.0 ** self.rng.uniform(-2, 2, len(shapes))
+        self.optimizers = self.new_optimizers()
+        self.past: list[tuple[dict[str, Array], dict[str, Array]]] = [(self.our_arrays(), self.their_arrays())]
+
+    def random(self, shape: tuple[int, ...], scale: float = 1.0) -> Array:
+        """A normally distributed array, read-only, and every other time in Fortran's order."""
+        array = np.array(self.rng.normal(0, scale, shape), self.dtype, order=self.rng.choice(["C", "F"]))
+        array.flags.writeable = False
+        return array
+
+    def new_optimizers(self) -> Any:
+        """Ours and PyTorch's."""
+        return [
+            getattr(library, self.name)(
+                [
+                    {"params": [parameters[i] for i in indices], **group}
+                    for indices, group in zip(self.sets, self.groups, strict=True)
+                ],
+                **self.options,
+            )
+            for library, parameters in ((optim, self.ours), (torch.optim, self.theirs))
+        ]
+
+    def train(self, steps: int) -> None:
+        """Steps with random gradients, of which some are None, and a learning rate that falls."""
+        for _ in range(steps):
+            for ours, theirs, scale in zip(self.ours, self.theirs, self.scales, strict=True):
+                ours.grad = theirs.grad = None
+                if self.rng.random() < 0.8:
+                    ours.grad = self.random(ours.shape, scale)
+                    theirs.grad = torch.from_numpy(ours.grad.copy())
+            for optimizer in self.optimizers:
+                optimizer.step()
+                for group in optimizer.param_groups:
+                    group["lr"] *= 0.9
+            self.past.append((self.our_arrays(), self.their_arrays()))
+
+    def our_arrays(self) -> dict[str, Array]:
+        return named([parameter.data for parameter in self.ours], self.optimizers[0].state_dict())
+
+    def their_arrays(self) -> dict[str, Array]:
+        state_dict = as_arrays(self.optimizers[1].state_dict())
+        for state in state_dict["state"].values():
+            if "step" in state:
+                state["step"] = state["step"].astype(np.float64)
+        return named([parameter.detach().numpy() for parameter in self.theirs], state_dict)
+
+    def assert_equal(self) -> None:
+        ours, theirs = (
+            {name: np.stack([arrays[name] for arrays in past if name in arrays]) for name in past[-1]}
+            for past in zip(*self.past, strict=True)
+        )
+        assert_close(ours, theirs, TOLERANCES[self.dtype])
+
+
+def named(data: list[Array], state_dict: dict[str, Any]) -> dict[str, Array]:
+    """A copy of all arrays of a training, by name. Parameters are numbered by their place, states as they are."""
+    arrays = {f"parameter {index}": array.copy() for index, array in enumerate(data)}
+    for index, state in state_dict["state"].items():
+        if state.get("step") == 0:
+            continue  # PyTorch's Adagrad has a state before the first update
+        arrays |= {f"{name} {index}": array for name, array in state.items()}
+    return arrays
+
+
+def contents(optimizer: optim.Optimizer) -> dict[str, Any]:
+    """A copy of everything that an optimizer may change."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    values = [(parameter.data.copy(), parameter.version) for parameter in parameters]
+    return {"values": values, **optimizer.state_dict()}
+
+
+def trained(name: str, **options: Any) -> optim.Optimizer:
+    """An optimizer of two parameters, float64 and float32, after one step."""
+    optimizer: optim.Optimizer = getattr(optim, name)(
+        [Parameter(np.ones((2, 3))), Parameter(np.ones(4, np.float32))], **options
+    )
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.grad = np.linspace(1, 2, parameter.data.size, dtype=parameter.data.dtype).reshape(parameter.shape)
+    optimizer.step()
+    return optimizer
+
+
+names = st.sampled_from(NAMES)
+seeds = st.integers(0, 2**32 - 1)
+each_optimizer = pytest.mark.parametrize("name", NAMES)
+
+
+@each_optimizer
+@given(data=st.data(), dtype=st.sampled_from(["float64", "float64", "float32"]), seed=seeds)
+def test_steps_match_pytorch(name: str, data: st.DataObject, dtype: str, seed: int) -> None:
+    pair = Pair(name, data.draw(option_sets(name)), dtype, seed)
+    pair.train(data.draw(st.integers(2, 8)))
+    pair.assert_equal()
+
+
+@given(data=st.data(), name=names, seed=seeds)
+def test_training_goes_on_after_exchanging_states_with_pytorch(data: st.DataObject, name: str, seed: int) -> None:
+    pair = Pair(name, data.draw(option_sets(name)), "float64", seed)
+    pair.train(data.draw(st.integers(0, 3)))
+    ours, theirs = (optimizer.state_dict() for optimizer in pair.optimizers)
+    pair.optimizers = pair.new_optimizers()
+    pair.optimizers[0].load_state_dict(as_arrays(theirs))
+    pair.optimizers[1].load_state_dict(as_tensors(ours))
+    pair.train(3)
+    pair.assert_equal()
+
+
+@each_optimizer
+def test_state_dict_has_the_form_of_pytorch(name: str) -> None:
+    pair = Pair(name, ({}, [{"lr": 0.5}, {"weight_decay": 0.1, "initial_lr": 3}]), "float64", seed=1)
+    pair.train(3)
+    ours, theirs = pair.optimizers[0].state_dict(), as_arrays(pair.optimizers[1].state_dict())
+    for our_group, their_group in zip(ours["param_groups"], theirs["param_groups"], strict=True):
+        switches = their_group.keys() & {"foreach", "fused", "capturable", "differentiable"}
+        assert our_group == {option: value for option, value in their_group.items() if option not in switches}
+    assert {index: set(state) for index, state in ours["state"].items()} == {
+        index: set(state) for index, state in theirs["state"].items()
+    }
+
+
+@given(data=st.data(), name=names, seed=seeds)
+def test_loading_its_own_state_changes_no_bit(data: st.DataObject, name: str, seed: int) -> None:
+    pair = Pair(name, data.draw(option_sets(name)), "float32", seed)
+    pair.train(2)
+    saved = pair.optimizers[0].state_dict()
+    fresh = pair.new_optimizers()[0]
+    fresh.load_state_dict(saved)
+    np.testing.assert_equal(fresh.state_dict(), saved)
+
+
+@each_optimizer
+def test_state_dict_is_a_copy(name: str) -> None:
+    optimizer = trained(name, **({"momentum": 0.9} if name == "SGD" else {}))
+    saved = optimizer.state_dict()
+    kept = copy.deepcopy(saved)
+    optimizer.step()
+    np.testing.assert_equal(saved, kept)
+    optimizer.load_state_dict(saved)
+    optimizer.step()
+    np.testing.assert_equal(saved, kept)
+    assert saved["state"][0]
+    optimizer.param_groups[0]["milestones"] = [10]
+    optimizer.state_dict()["param_groups"][0]["milestones"].append(20)
+    assert optimizer.param_groups[0]["milestones"] == [10]
+
+
+@each_optimizer
+def test_longdouble_runs_as_float64_does(name: str) -> None:
+    values, gradients = np.random.default_rng(2).standard_normal((2, 4, 3))
+    results = {}
+    for dtype in (np.float64, np.longdouble):
+        parameter = Parameter(values.astype(dtype))
+        optimizer = getattr(optim, name)([parameter], weight_decay=0.1)
+        for _ in range(3):
+            parameter.grad = gradients.astype(dtype)
+            optimizer.step()
+        assert all(array.dtype == dtype for key, array in optimizer.state[parameter].items() if key != "step")
+        assert parameter.data.dtype == dtype
+        results[dtype] = {"data": parameter.data.astype(np.float64)}
+    assert_close(results[np.longdouble], results[np.float64])
+
+
+@each_optimizer
+def test_numpy_numbers_as_options_do_not_widen_float32(name: str) -> None:
+    optimizer = trained(name, lr=np.float64(0.1), weight_decay=np.float64(0.1))
+    for parameter, state in optimizer.state.items():
+        assert all(array.dtype == parameter.data.dtype for key, array in state.items() if key != "step")
+
+
+@each_optimizer
+def test_a_step_changes_data_in_place_and_counts_one_version(name: str) -> None:
+    updated, skipped = Parameter(np.ones(3)), Parameter(np.ones(3))
+    optimizer = getattr(optim, name)([updated, skipped])
+    data, updated.grad = updated.data, np.ones(3)
+    optimizer.step()
+    assert updated.data is data
+    assert not np.array_equal(data, np.ones(3))
+    assert (updated.version, skipped.version) == (1, 0)
+    np.testing.assert_array_equal(skipped.data, np.ones(3))
+
+
+def test_a_centered_mean_square_stays_a_number() -> None:
+    # A constant gradient has no variance. In float32 rounding takes it below zero, and PyTorch's parameters become NaN.
+    ours = Parameter(np.ones(100, np.float32))
+    theirs = torch.nn.Parameter(torch.ones(100))
+    gradient = np.random.default_rng(3).random(100, np.float32)
+    runs: list[Any] = [(ours, gradient, optim), (theirs, torch.from_numpy(gradient), torch.optim)]
+    for parameter, value, library in runs:
+        optimizer = library.RMSprop([parameter], alpha=0.5, centered=True)
+        for _ in range(100):
+            parameter.grad = value
+            optimizer.step()
+    assert torch.isnan(theirs).any()
+    assert np.isfinite(ours.data).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "switched_on", "state"),
+    [
+        ("SGD", {"momentum": 0.9}, "momentum_buffer"),
+        ("RMSprop", {"momentum": 0.9}, "momentum_buffer"),
+        ("RMSprop", {"centered": True}, "grad_avg"),
+        ("Adam", {"amsgrad": True}, "max_exp_avg_sq"),
+    ],
+)
+def test_an_option_may_be_switched_on_during_training(name: str, switched_on: dict[str, Any], state: str) -> None:
+    optimizer = trained(name)
+    assert all(state not in each for each in optimizer.state.values())
+    optimizer.param_groups[0].update(switched_on)
+    optimizer.step()
+    assert all(np.isfinite(each[state]).all() for each in optimizer.state.values())
+
+
+def test_groups_may_be_added_during_training() -> None:
+    pair = Pair("Adam", ({}, [{}]), "float64", seed=4)
+    pair.train(2)
+    pair.ours.append(Parameter(np.ones(3)))
+    pair.theirs.append(torch.nn.Parameter(torch.ones(3, dtype=torch.float64)))
+    pair.scales = np.append(pair.scales, 1)
+    pair.optimizers[0].add_param_group({"params": pair.ours[-1], "lr": 0.1})
+    pair.optimizers[1].add_param_group({"params": pair.theirs[-1], "lr": 0.1})
+    pair.train(3)
+    pair.assert_equal()
+
+
+def test_parameters_may_come_from_a_generator_and_with_names() -> None:
+    layer = Linear(3, 2)
+    assert optim.SGD(layer.parameters()).param_groups[0]["params"] == list(layer.parameters())
+    (group,) = optim.SGD(layer.named_parameters()).param_groups
+    assert group["params"] == list(layer.parameters())
+    assert group["param_names"] == ["weight", "bias"]
+
+
+def test_a_closure_is_called_first_and_its_loss_returned() -> None:
+    parameter = Parameter(np.ones(2))
+    optimizer = optim.SGD([parameter], lr=0.5)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        parameter.grad = 2 * parameter.data
+        return float(np.sum(parameter.data**2))
+
+    assert optimizer.step(closure) == 2
+    assert optimizer.step(closure) == 0
+    assert optimizer.step() is None
+
+
+def test_zero_grad_forgets_gradients() -> None:
+    with_gradient, without = Parameter(np.ones(2)), Parameter(np.ones(2))
+    optimizer = optim.SGD([with_gradient, without])
+    with_gradient.grad = gradient = np.ones(2)
+    optimizer.zero_grad(set_to_none=False)
+    np.testing.assert_array_equal(with_gradient.grad, np.zeros(2))
+    np.testing.assert_array_equal(gradient, np.ones(2))
+    assert without.grad is None
+    optimizer.zero_grad()
+    assert with_gradient.grad is None
+
+
+def test_repr_shows_the_options_of_every_group() -> None:
+    assert "Parameter Group 0\n" in repr(trained("SGD", lr=0.25))
+    assert "    lr: 0.25\n" in repr(trained("SGD", lr=0.25))
+
+
+def test_an_optimizer_and_its_parameters_can_be_copied_together() -> None:
+    optimizer = trained("Adam")
+    twin = copy.deepcopy(optimizer)
+    optimizer.step()
+    twin.step()
+    np.testing.assert_equal(contents(twin), contents(optimizer))
+
+
+NAN = float("nan")
+LETS_PASS = None
+
+REFUSED_OPTIONS: list[Any] = [
+    # optimizer, options, the error here, the error of PyTorch
+    ("SGD", {"lr": -1}, ValueError, ValueError),
+    ("SGD", {"lr": NAN}, ValueError, LETS_PASS),
+    ("SGD", {"lr": "fast"}, TypeError, TypeError),
+    ("SGD", {"lr": None}, TypeError, TypeError),
+    ("SGD", {"momentum": -0.1}, ValueError, ValueError),
+    ("SGD", {"weight_decay": -0.1}, ValueError, ValueError),
+    ("SGD", {"dampening": NAN}, ValueError, LETS_PASS),
+    ("SGD", {"dampening": "none"}, TypeError, LETS_PASS),
+    ("SGD", {"nesterov": True}, ValueError, ValueError),
+    ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, ValueError, ValueError),
+    ("SGD", {"nesterov": 1, "momentum": 0.9}, TypeError, LETS_PASS),
+    ("SGD", {"maximize": "yes"}, TypeError, LETS_PASS),
+    ("Adagrad", {"lr": -1}, ValueError, ValueError),
+    ("Adagrad", {"lr": NAN}, ValueError, ValueError),
+    ("Adagrad", {"lr_decay": -1}, ValueError, ValueError),
+    ("Adagrad", {"weight_decay": -1}, ValueError, ValueError),
+    ("Adagrad", {"initial_accumulator_value": -1}, ValueError, ValueError),
+    ("Adagrad", {"eps": -1}, ValueError, ValueError),
+    ("Adagrad", {"eps": [1]}, TypeError, TypeError),
+    ("RMSprop", {"lr": -1}, ValueError, ValueError),
+    ("RMSprop", {"alpha": -1}, ValueError, ValueError),
+    ("RMSprop", {"alpha": 1.5}, ValueError, LETS_PASS),
+    ("RMSprop", {"alpha": "a"}, TypeError, TypeError),
+    ("RMSprop", {"eps": NAN}, ValueError, ValueError),
+    ("RMSprop", {"momentum": -1}, ValueError, ValueError),
+    ("RMSprop", {"weight_decay": -1}, ValueError, ValueError),
+    ("RMSprop", {"centered": 1}, TypeError, LETS_PASS),
+    *(
+        (name, *row)
+        for name in ("Adam", "AdamW")
+        for row in [
+            ({"lr": -1}, ValueError, ValueError),
+            ({"betas": (1.0, 0.9)}, ValueError, ValueError),
+            ({"betas": (0.9, -0.1)}, ValueError, ValueError),
+            ({"betas": (0.9, NAN)}, ValueError, ValueError),
+            ({"betas": 0.9}, TypeError, TypeError),
+            ({"betas": ("a", "b")}, TypeError, TypeError),
+            ({"betas": (0.9, 0.9, 0.9)}, ValueError, LETS_PASS),
+            ({"eps": -1}, ValueError, ValueError),
+            ({"weight_decay": -1}, ValueError, ValueError),
+            ({"amsgrad": 1}, TypeError, LETS_PASS),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "error", "pytorch_error"), REFUSED_OPTIONS)
+def test_options_are_refused(
+    name: str, options: dict[str, Any], error: type[Exception], pytorch_error: type[Exception] | None
+) -> None:
+    with pytest.raises(error, match=r"^expected .*, got "):
+        getattr(optim, name)([Parameter(np.ones(2))], **options)
+    their_parameters = [torch.nn.Parameter(torch.ones(2))]
+    if pytorch_error is LETS_PASS:
+        getattr(torch.optim, name)(their_parameters, **options)
+    else:
+        with pytest.raises(pytorch_error):
+            getattr(torch.optim, name)(their_parameters, **options)
+
+    # A group is refused as the constructor's options are, and leaves the optimizer as it was.
+    optimizer = trained(name)
+    before = contents(optimizer)
+    with pytest.raises(error, match=r"^expected .*, got "):
+        optimizer.add_param_group({"params": [Parameter(np.ones(2))], **options})
+    np.testing.assert_equal(contents(optimizer), before)
+
+
+REFUSED_PARAMETERS: dict[str, Any] = {
+    # case: (params from two parameters, the error here, the error of PyTorch)
+    "none": (lambda one, other: [], ValueError, ValueError),
+    "an exhausted generator": (lambda one, other: iter(()), ValueError, ValueError),
+    "one parameter": (lambda one, other: one, TypeError, TypeError),
+    "no iterable": (lambda one, other: 3, TypeError, TypeError),
+    "a number among them": (lambda one, other: [one, 3], TypeError, TypeError),
+    "a group among them": (lambda one, other: [one, {"params": [other]}], TypeError, TypeError),
+    "one among groups": (lambda one, other: [{"params": [one]}, other], TypeError, TypeError),
+    "a group without parameters": (lambda one, other: [{"lr": 0.1}], KeyError, KeyError),
+    "a group that is a set": (lambda one, other: [{"params": {one, other}}], TypeError, TypeError),
+    "a set": (lambda one, other: {one, other}, TypeError, LETS_PASS),
+    "one twice in two groups": (lambda one, other: [{"params": [one]}, {"params": [one]}], ValueError, ValueError),
+    "one twice in a list": (lambda one, other: [one, one], ValueError, UserWarning),
+    "some with names": (lambda one, other: [("one", one), other], ValueError, ValueError),
+    "one group with names": (
+        lambda one, other: [{"params": [("one", one)]}, {"params": [other]}],
+        ValueError,
+        ValueError,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_PARAMETERS)
+def test_parameters_are_refused(case: str) -> None:
+    params, error, pytorch_error = REFUSED_PARAMETERS[case]
+    with pytest.raises(error):
+        optim.SGD(params(Parameter(np.ones(2)), Parameter(np.ones(3))))
+    theirs = params(torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3)))
+    if pytorch_error is LETS_PASS:
+        torch.optim.SGD(theirs)
+    else:
+        with pytest.raises(pytorch_error):
+            torch.optim.SGD(theirs)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.complex128])
+def test_parameters_that_are_not_real_are_refused(dtype: type) -> None:
+    with pytest.raises(TypeError, match="real floating-point"):
+        optim.SGD([Parameter(np.ones(2, dtype))])
+
+
+def test_a_refusal_says_what_was_expected_and_what_came() -> None:
+    with pytest.raises(ValueError, match=r"^expected lr of at least 0, got -1$"):
+        optim.SGD([Parameter(np.ones(2))], lr=-1)
+
+
+def resize(optimizer: optim.Optimizer) -> None:
+    optimizer.param_groups[0]["params"][1].grad.resize((2, 2), refcheck=False)
+
+
+def make_read_only(optimizer: optim.Optimizer) -> None:
+    optimizer.param_groups[0]["params"][1].data.flags.writeable = False
+
+
+def spoil_second_group(optimizer: optim.Optimizer) -> None:
+    optimizer.add_param_group({"params": [Parameter(np.ones(2))]})
+    optimizer.param_groups[1]["lr"] = None
+
+
+def forget_an_option(optimizer: optim.Optimizer) -> None:
+    del optimizer.param_groups[0]["lr"]
+
+
+@each_optimizer
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (resize, RuntimeError),
+        (make_read_only, ValueError),
+        (spoil_second_group, TypeError),
+        (forget_an_option, ValueError),
+    ],
+)
+def test_a_step_that_is_refused_changes_nothing(name: str, spoil: Any, error: type[Exception]) -> None:
+    optimizer = trained(name)
+    spoil(optimizer)
+    before = contents(optimizer)
+    with pytest.raises(error, match=r"^expected .*, got "):
+        optimizer.step()
+    np.testing.assert_equal(contents(optimizer), before)
+
+
+def replaced(state_dict: dict[str, Any], *path: Any, by: Any) -> dict[str, Any]:
+    """A copy of a state dict with the value at a path replaced."""
+    result = copy.deepcopy(state_dict)
+    *parents, last = path
+    inner: Any = result
+    for key in parents:
+        inner = inner[key]
+    inner[last] = by
+    return result
+
+
+REFUSED_STATES: dict[str, Any] = {
+    # case: (the spoilt state dict, the error)
+    "no mapping": (lambda saved: [saved], TypeError),
+    "no groups": (lambda saved: {"state": saved["state"]}, KeyError),
+    "no state": (lambda saved: {"param_groups": saved["param_groups"]}, KeyError),
+    "too many groups": (lambda saved: replaced(saved, "param_groups", by=2 * saved["param_groups"]), ValueError),
+    "too few parameters": (lambda saved: replaced(saved, "param_groups", 0, "params", by=[0]), ValueError),
+    "an index twice": (lambda saved: replaced(saved, "param_groups", 0, "params", by=[0, 0]), ValueError),
+    "a group of another kind": (lambda saved: replaced(saved, "param_groups", by=[3]), TypeError),
+    "a bad option": (lambda saved: replaced(saved, "param_groups", 0, "lr", by=-1), ValueError),
+    "an option missing": (lambda saved: replaced(saved, "param_groups", 0, by={"params": [0, 1]}), ValueError),
+    "state of nobody": (lambda saved: replaced(saved, "state", 7, by=saved["state"][1]), ValueError),
+    "state of another kind": (lambda saved: replaced(saved, "state", 1, by=[1]), TypeError),
+    "another optimizer's state": (lambda saved: replaced(saved, "state", 1, "velocity", by=np.ones(4)), ValueError),
+    "state missing": (lambda saved: replaced(saved, "state", 1, by={"step": np.array(1.0)}), ValueError),
+    "another shape": (lambda saved: replaced(saved, "state", 1, "exp_avg", by=np.ones(1)), ValueError),
+    "another type": (lambda saved: replaced(saved, "state", 1, "exp_avg", by=np.array(["a"] * 4)), TypeError),
+    "half a step": (lambda saved: replaced(saved, "state", 1, "step", by=0.5), ValueError),
+    "a step below zero": (lambda saved: replaced(saved, "state", 1, "step", by=-1), ValueError),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_STATES)
+def test_a_state_dict_that_is_refused_changes_nothing(case: str) -> None:
+    optimizer = trained("Adam")
+    spoil, error = REFUSED_STATES[case]
+    spoilt = spoil(replaced(optimizer.state_dict(), "param_groups", 0, "lr", by=0.5))
+    before = contents(optimizer)
+    with pytest.raises(error):
+        optimizer.load_state_dict(spoilt)
+    np.testing.assert_equal(contents(optimizer), before)
+
+
+@pytest.mark.parametrize(("saved", "loading"), [("Adam", "SGD"), ("SGD", "RMSprop"), ("RMSprop", "Adagrad")])
+def test_the_state_of_another_optimizer_is_refused(saved: str, loading: str) -> None:
+    with pytest.raises(ValueError, match=r"^expected the options of "):
+        trained(loading).load_state_dict(trained(saved).state_dict())
+
+
+def test_adamw_stays_decoupled_after_loading_the_state_of_adam() -> None:
+    optimizer = trained("AdamW")
+    optimizer.load_state_dict(trained("Adam").state_dict())
+    assert optimizer.param_groups[0]["decoupled_weight_decay"] is True
