@@ -11,7 +11,7 @@ from ..types import Array
 def sigmoid(a: Array) -> None:
     """Replace a by σ(a) = 1 / (1 + e⁻ᵃ), accurate to rounding in relative terms also where σ is tiny.
 
-    (½ tanh(½a) + ½ would be one call, but loses the digits of a closed gate: in float32 σ(−17) would be 0.) For very
+    (½ tanh(½a) + ½ would be one call, but loses the digits of a closed gate: in float32 σ(−20) would be 0.) For very
     negative a the exponential overflows to infinity, whose reciprocal is the right limit; the caller silences that
     warning once for all steps. A complex exponential overflows to NaN instead, so complex arguments take the tanh.
     """

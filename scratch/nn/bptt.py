@@ -126,7 +126,8 @@ def resize(state: State, width: int, entering: State, leaving: State) -> State:
 
     Going forward in a packed batch, sequences that have ended leave with their final state (`leaving` is written to);
     in the reverse direction sequences that now begin enter with their initial state. On the way back final and initial
-    gradients take these parts.
+    gradients take these parts. (Columns cut off before they have begun are written to `leaving` as well; the closing
+    call with width 0 writes their proper values over it.)
     """
     now = state[0].shape[1]
     if width < now:

@@ -8,9 +8,10 @@
 (5)  c = f ⊙ c_prev + i ⊙ g
 (6)  h = o ⊙ tanh(c)
 
-With proj_size the time loop multiplies this h by W_hr (Sak, Senior and Beaufays 2014).
+With proj_size this h is the m of bptt.py (T3), which the time loop multiplies by W_hr (Sak, Senior and Beaufays 2014).
 
-Kept for backward: the four gates (in the memory of a), tanh(c), c_prev. Recomputed: nothing.
+Kept for backward: the four gates (in the memory of a), tanh(c), c_prev; what the products need, h_prev and x, is kept
+by the time loop. Recomputed: nothing.
 The derivation of every line is in lstm.md.
 """
 

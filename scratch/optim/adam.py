@@ -5,13 +5,13 @@
 (2)  m ← β₁ m + (1 − β₁) g                     the gradient's running mean; betas (β₁, β₂)
 (3)  v ← β₂ v + (1 − β₂) g²                    the square's running mean
 (4)  w = v                                     without amsgrad
-     w ← max(w, v)                             with amsgrad (Reddi, Kale and Kumar 2018): steps never grow again
+     w ← max(w, v)                             with amsgrad (Reddi, Kale and Kumar 2018): w never falls
 (5)  m̂ = m / (1 − β₁ᵗ),  ŵ = w / (1 − β₂ᵗ)     both means started at zero; step t = 1, 2, …
 (6)  θ ← θ − η m̂ / (√ŵ + ε)                    eps ε
 
 Squares, roots and quotients are taken element by element. Kept: t (step), m (exp_avg), v (exp_avg_sq) and, with
 amsgrad, w (max_exp_avg_sq). The code multiplies both sides of the fraction in (6) by r = √(1 − β₂ᵗ), which takes the
-corrections of (5) out of the arrays (Kingma and Ba, end of section 2): θ ← θ − η r / (1 − β₁ᵗ) · m / (√w + r ε).
+corrections of (5) out of the arrays (Kingma and Ba, section 2): θ ← θ − η r / (1 − β₁ᵗ) · m / (√w + r ε).
 """
 
 from collections.abc import Mapping

@@ -99,7 +99,7 @@ class Optimizer:
         """
         missing = [name for name in self.options if name not in group]
         if missing:
-            raise ValueError(f"expected the options of {type(self).__name__}, got none named {', '.join(missing)}")
+            raise ValueError(f"expected the options of {type(self).__name__}, got a group without {', '.join(missing)}")
         return {name: check(name, group[name]) for name, check in self.options.items()}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ class Optimizer:
 
         Everything is checked before the first update; after an error no parameter and no state has changed. Raises
         TypeError or RuntimeError for a gradient that does not fit its parameter, ValueError for data that cannot be
-        written to, and, for an option changed to what is none, what the constructor raises.
+        written to, and for an option that was given a bad value since, what the constructor raises for it.
         """
         loss = None if closure is None else closure()
         updates: list[tuple[Parameter, Array, dict[str, Any]]] = []

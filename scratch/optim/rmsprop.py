@@ -2,7 +2,7 @@
 
 (1)  g = ∇f + λ θ                              weight_decay λ
 (2)  v ← α v + (1 − α) g²                      alpha α
-(3)  m ← α m + (1 − α) g,  w = v − m²          if centered: the variance (Graves 2013, arXiv 1308.0850, section 4.2)
+(3)  m ← α m + (1 − α) g,  w = v − m²          if centered: the variance (Graves 2013, arXiv 1308.0850)
      w = v                                     if not
 (4)  u = g / (√w + ε)                          eps ε
 (5)  b ← μ b + u,  u = b                       with momentum μ above 0

@@ -316,7 +316,9 @@ def test_groups_may_be_added_during_training() -> None:
 def test_parameters_may_come_from_a_generator_and_with_names() -> None:
     layer = Linear(3, 2)
     assert optim.SGD(layer.parameters()).param_groups[0]["params"] == list(layer.parameters())
-    (group,) = optim.SGD(layer.named_parameters()).param_groups
+    optimizer = optim.SGD(layer.named_parameters())
+    optimizer.load_state_dict(optim.SGD(layer.parameters()).state_dict())
+    (group,) = optimizer.param_groups
     assert group["params"] == list(layer.parameters())
     assert group["param_names"] == ["weight", "bias"]
 

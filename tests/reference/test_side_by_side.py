@@ -1,0 +1,125 @@
+"""The main job: training side by side, and the command around it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reference import __main__ as command
+from reference import side_by_side, survey
+from reference.equivalence import Difference
+from reference.side_by_side import EXAMPLES, LOSS_TOLERANCE, Example, train
+from scratch import nn
+from scratch.types import Array
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
+def test_classic_examples_learn_their_text_in_both_libraries(example: Example) -> None:
+    result = train(example)
+    assert list(result.disagreements()) == []
+    assert result.scratch == result.torch == result.expected
+    assert [row.epoch for row in result.rows] == list(range(example.every, 101, example.every))
+    assert result.rows[-1].scratch < result.rows[0].scratch < np.log(8)
+
+
+def test_hello_has_the_published_shapes() -> None:
+    result = train(replace(EXAMPLES[0], epochs=1))
+    assert (result.input_shape, result.hidden_shape, result.expected) == ((1, 4, 4), (1, 1, 8), "ello")
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM"])
+def test_both_libraries_refuse_the_published_layout(name: str) -> None:
+    """Input (sequence, 1, features) with batch_first=True and a (1, 1, 50) state, as the classic example has it."""
+    x, h = np.zeros((10, 1, 8), np.float32), np.zeros((1, 1, 50), np.float32)
+    state = h if name == "RNN" else (h, h)
+    with pytest.raises(RuntimeError, match=r"\(1, 10, 50\), got \(1, 1, 50\)"):
+        getattr(nn, name)(8, 50, batch_first=True)(x, state)
+    theirs = torch.from_numpy(h) if name == "RNN" else (torch.from_numpy(h), torch.from_numpy(h))
+    with pytest.raises(RuntimeError, match=r"\(1, 10, 50\), got \[1, 1, 50\]"):
+        getattr(torch.nn, name)(8, 50, batch_first=True)(torch.from_numpy(x), theirs)
+
+
+def test_disagreements_are_found_and_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def spoiled(model: object, x: Array, target: Array, example: Example) -> object:
+        step, calls = original(model, x, target, example), iter(range(100))
+        return lambda: step() + (2 * LOSS_TOLERANCE if next(calls) == 29 else 0)
+
+    original = side_by_side.step_in_torch
+    monkeypatch.setattr(side_by_side, "step_in_torch", spoiled)
+    monkeypatch.setattr(command, "EXAMPLES", EXAMPLES[1:2])
+    worst = survey.Worst(Difference("d_weight_hh_l0", 2e-12), survey.grid()[0])
+    monkeypatch.setattr(command, "survey", lambda *_: {("d_weight_hh", "LSTM"): worst})
+    monkeypatch.setattr("sys.argv", ["reference"])
+    assert command.main() == 1
+    error = capsys.readouterr().err
+    assert "hello world, RNN: loss at epoch 30" in error
+    assert "d_weight_hh_l0" in error
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run the command over a small grid. Returns exit status, standard output and standard error."""
+    small = survey.grid()[::23]
+    monkeypatch.setattr(command, "grid", lambda: small)
+    monkeypatch.setattr("sys.argv", ["reference", *arguments])
+    status = command.main()
+    return status, *capsys.readouterr()
+
+
+def test_command_prints_everything(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, error = run(monkeypatch, capsys)
+    assert status == 0
+    assert error.strip() == ""
+    for expected in ("(1, 4, 4)", "(1, 1, 8)", "'ello'", "'hello world'", "d_weight_hr", "LSTM", "1e-12"):
+        assert expected in out
+
+
+@pytest.mark.parametrize("content", ["ab", "aaaa", "[bold]x[/bold]\x1b[31m\t\r\nüß🙂" * 3, "so long a text" * 100])
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_command_learns_any_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, cell: str
+) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(content.encode())
+    arguments = ("--text", str(path), "--cell", cell, "--hidden", "9", "--layers", "2", "--epochs", "3", "--seed", "1")
+    status, out, _ = run(monkeypatch, capsys, *arguments, "--characters", "40")
+    assert status == 0
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"abc\xff", None])
+def test_command_refuses_a_file_that_cannot_be_learned(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "text"
+    if content is not None:
+        path.write_bytes(content)
+    status, out, error = run(monkeypatch, capsys, "--text", str(path))
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert str(path) in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--hidden", "3"],
+        ["--text"],
+        ["--epochs", "0"],
+        ["--cell", "cnn"],
+        ["--no-such-option"],
+        ["superfluous"],
+        ["--seed", "x"],
+    ],
+)
+def test_command_refuses_wrong_arguments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    status, out, error = run(monkeypatch, capsys, *arguments)
+    assert (status, out, error.count("\n")) == (2, "", 1)
+
+
+def test_help_has_examples(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(monkeypatch, capsys, "--help")
+    assert status == 0
+    assert "Examples" in out
