@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,12 @@ CELLS: dict[str, dict[str, Any]] = {
     "LSTM": {"module": "LSTM"},
 }
 """The recurrences, by the name of their class and what tells them apart besides."""
+
+
+@cache
+def state_of(module: str) -> tuple[str, ...]:
+    """The names of the parts of a recurrence's state."""
+    return tuple(getattr(nn, module)(1, 1).cell.state)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Configuration:
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts of the state: h, and c for an LSTM."""
-        return tuple(getattr(nn, self.module)(1, 1).cell.state)
+        return state_of(self.module)
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, the same for both libraries."""
