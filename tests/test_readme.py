@@ -2,12 +2,13 @@
 
 import contextlib
 import io
+import itertools
 import re
 from pathlib import Path
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```(python|text)\n(.*?)```", README, flags=re.DOTALL)
-EXAMPLES = [(code, printed) for (kind, code), (_, printed) in zip(BLOCKS, BLOCKS[1:], strict=False) if kind == "python"]
+EXAMPLES = [(code, printed) for (kind, code), (_, printed) in itertools.pairwise(BLOCKS) if kind == "python"]
 
 
 def test_examples_print_what_the_readme_shows() -> None:
