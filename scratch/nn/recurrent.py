@@ -290,8 +290,9 @@ class Recurrent(Recurrence[StateT]):
     def extra_repr(self) -> str:
         """The arguments that differ from their defaults."""
         shown = [str(self.input_size), str(self.hidden_size)]
-        defaults = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
-        for name, default in {**defaults, "bidirectional": False}.items():
+        defaults: dict[str, Any] = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False}
+        defaults |= {"dropout": 0.0, "bidirectional": False}
+        for name, default in defaults.items():
             if getattr(self, name) != default:
                 shown.append(f"{name}={getattr(self, name)}")
         return ", ".join(shown)
