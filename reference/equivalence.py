@@ -30,8 +30,9 @@ class Difference(NamedTuple):
 
 
 def relative_error(ours: Array, theirs: Array) -> float:
-    """The normwise relative error, computed in longdouble. Both arrays of one shape."""
-    ours, theirs = ours.astype(np.longdouble), theirs.astype(np.longdouble)
+    """The normwise relative error, computed in longdouble. Both arrays of one shape, real or complex."""
+    dtype = np.result_type(ours, theirs, np.longdouble)
+    ours, theirs = ours.astype(dtype), theirs.astype(dtype)
     if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         return float("inf")
     scale = max(np.abs(theirs).max(initial=0), np.abs(ours).max(initial=0))  # keeps squares from under- and overflow

@@ -58,6 +58,8 @@ class Configuration:
     """Which upstream gradients are given; the others are left out."""
     weight_scale: float = 1.0
     """1: weights as PyTorch draws them, uniform in ±1/√hidden_size. More: gates saturate."""
+    bias_shift: float = 0.0
+    """Added to every input bias. Far below 0: gates close."""
     seed: int = 0
 
     @property
@@ -131,7 +133,10 @@ def draw(configuration: Configuration) -> Problem:
     upstream = {"output": sequence(directions * features["h"])} | {f"{part}_n": state(part) for part in c.parts}
     return Problem(
         configuration=c,
-        parameters={name: c.weight_scale * value for name, value in module.state_dict().items()},
+        parameters={
+            name: c.weight_scale * value + (c.bias_shift if name.startswith("bias_ih") else 0)
+            for name, value in module.state_dict().items()
+        },
         input=sequence(c.input_size),
         initial={f"{part}_0": state(part) for part in c.parts} if c.initial_state else {},
         upstream={name: value for name, value in upstream.items() if name in c.upstream},

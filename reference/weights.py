@@ -19,7 +19,7 @@ def to_torch(source: nn.Module, target: torch.nn.Module) -> None:
     Raises RuntimeError if names, shapes or dtypes differ; nothing is copied then.
     """
     state = source.state_dict()
-    _check_dtypes(state, {name: tensor.numpy() for name, tensor in target.state_dict().items()})
+    _check(state, _arrays(target))
     target.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
 
 
@@ -28,15 +28,25 @@ def from_torch(source: torch.nn.Module, target: nn.Module) -> None:
 
     Raises RuntimeError if names, shapes or dtypes differ; nothing is copied then.
     """
-    state = {name: tensor.detach().cpu().numpy() for name, tensor in source.state_dict().items()}
-    _check_dtypes(state, target.state_dict())
+    state = _arrays(source)
+    _check(state, target.state_dict())
     target.load_state_dict(state)
 
 
-def _check_dtypes(source: Mapping[str, Array], target: Mapping[str, Array]) -> None:
-    for name in source.keys() & target.keys():
-        if source[name].dtype != target[name].dtype:
-            raise RuntimeError(f"expected {name} of dtype {target[name].dtype}, got {source[name].dtype}")
+def _arrays(module: torch.nn.Module) -> dict[str, Array]:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
+
+
+def _check(source: Mapping[str, Array], target: Mapping[str, Array]) -> None:
+    if source.keys() != target.keys():
+        raise RuntimeError(f"expected parameters {list(target)}, got {list(source)}")
+    for name, value in source.items():
+        expected = target[name]
+        if (value.shape, value.dtype) != (expected.shape, expected.dtype):
+            raise RuntimeError(
+                f"expected {name} of shape {expected.shape} and dtype {expected.dtype}, "
+                f"got {value.shape} and {value.dtype}"
+            )
 
 
 def torch_dtype(dtype: np.dtype) -> torch.dtype:

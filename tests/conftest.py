@@ -1,6 +1,10 @@
 """Hypothesis profiles: the ordinary run is quick, `--hypothesis-profile thorough` is deep."""
 
+import torch
 from hypothesis import HealthCheck, settings
+
+# The problems are small, and NumPy's threads and PyTorch's hinder each other in one process.
+torch.set_num_threads(1)
 
 slow_is_fine = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=slow_is_fine)

@@ -12,8 +12,8 @@ def sigmoid(a: Array) -> None:
     """Replace a by σ(a) = 1 / (1 + e⁻ᵃ), accurate to rounding in relative terms also where σ is tiny.
 
     (½ tanh(½a) + ½ would be one call, but loses the digits of a closed gate: in float32 σ(−20) would be 0.) For very
-    negative a the exponential overflows to infinity, whose reciprocal is the right limit; the caller silences that
-    warning once for all steps. A complex exponential overflows to NaN instead, so complex arguments take the tanh.
+    negative a the exponential overflows to infinity, whose reciprocal is the right limit; the modules silence the
+    warning. A complex exponential overflows to NaN instead, so complex arguments take the tanh.
     """
     if a.dtype.kind == "c":
         a *= 0.5
@@ -30,6 +30,6 @@ def sigmoid(a: Array) -> None:
 def relu(a: Array, out: Array) -> None:
     """Fill `out` with max(a, 0). NaN stays NaN. For complex arguments the real part decides, and 0 gives 0."""
     if a.dtype.kind == "c":
-        np.multiply(a, a.real > 0, out=out)
+        out[...] = np.where(a.real <= 0, 0, a)
     else:
         np.maximum(a, 0, out=out)

@@ -21,8 +21,13 @@ Only the products with W_hh and W_hr need the step before, so only they stand in
 once, over all steps: a sum over t of outer products is one product of two matrices with N columns.
 
 Layout. Sequences lie sorted by length, longest first, and step t works on the first batch_sizes[t] of them. All steps
-together have N = Σ batch_sizes columns, one for each (step, sequence), step by step; without packing N = T·B. Inside
-the loop a state is (features, B), as in the textbooks; x, output and their gradients are rows, (N, features).
+together have N = Σ batch_sizes columns, one for each (step, sequence), step by step; without packing N = T·B. With
+sequences a, b and c of 3, 2 and 1 steps, the columns and, below, batch_sizes:
+
+    a₀ b₀ c₀ │ a₁ b₁ │ a₂
+        3        2      1
+
+Inside the loop a state is (features, B), as in the textbooks; x, output and their gradients are rows, (N, features).
 
 A reverse direction takes the same steps in the opposite order. Where the batch grows on the way, columns enter with
 their initial state; where it shrinks, columns leave with their final state. Backward the two change places: `resize`.
@@ -34,14 +39,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..types import Array
-from .sums import sum_of_rows
+from .sums import sum_of_outer_products, sum_of_rows
 
 State = tuple[Array, ...]
 """The state between two steps: h and whatever else the cell carries. (P or H, B) and (H, B)."""
-
-
-without_warnings = np.errstate(over="ignore", invalid="ignore")
-"""Numbers beyond the dtype become infinite or NaN silently, as in PyTorch. The exponential inside σ is meant to."""
 
 
 class Cell(NamedTuple):
@@ -49,7 +50,8 @@ class Cell(NamedTuple):
 
     `step(a, state_prev, state, kept)` overwrites `a` with whatever of it backward needs, and fills `state` and `kept`.
     `step_backward(d_state, a, state_prev, state, kept, d_a)` fills `d_a`, may overwrite `d_state`, and returns the
-    gradient of the state before: of h_prev, without the path through W_hh (None for zero), and of the other parts.
+    gradient of the state before: of h_prev, without the path through W_hh (None for zero; a GRU, in which h_prev also
+    acts directly, has one), and of the other parts.
     """
 
     gates: int
@@ -101,13 +103,15 @@ class Tape:
             return [of_width[width] for _, width in steps]
 
         def all_columns(rows: int) -> Array:
-            # One sequence alone: a step is one column, in one piece. Several: a row runs through all of them.
+            # A step reads and writes its own columns. One sequence alone: a single column, quick if it lies in one
+            # piece. Several: a few numbers of each row, quick if a row lies in one piece, and so are the products.
             return np.empty((rows, total), dtype, order="F" if widest == 1 else "C")
 
         self.batch_sizes = batch_sizes
         self.steps = steps
         self.state_prev: list[State] = [()] * len(steps)  # filled on the way: mostly views of the states before
         self.a = for_each_step(gate_rows) if cell.keeps_a else shared_by_all_steps(gate_rows)
+        # h and the rest of the state as the cell makes them. With a projection this h is m, and `self.h` is h.
         self.state: list[State] = list(zip(*(for_each_step(hidden) for _ in cell.state), strict=True))
         kept = [for_each_step(hidden) for _ in range(cell.kept)]
         self.kept: list[State] = list(zip(*kept, strict=True)) if kept else [()] * len(steps)
@@ -141,7 +145,6 @@ def resize(state: State, width: int, entering: State, leaving: State) -> State:
     return state
 
 
-@without_warnings
 def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape, output: Array) -> State:
     """Run one layer in one direction over all steps.
 
@@ -167,7 +170,6 @@ def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape, 
     return final
 
 
-@without_warnings
 def backward(
     cell: Cell, weights: Weights, x: Array, d_output: Array | None, d_final: State, tape: Tape
 ) -> tuple[Array, State, Weights]:
@@ -177,7 +179,8 @@ def backward(
     the gradient of the initial state and the gradients of the weights, in new arrays. The tape can be used again.
     """
     W_ih, W_hh, b_ih, _, W_hr = weights
-    d_a_columns, h_prev_columns = tape.a_columns, tape.h_prev_columns
+    d_a_columns = tape.a_columns  # forward has done with it
+    h_prev_columns = tape.h_prev_columns
     d_initial = tuple(np.empty_like(part) for part in d_final)
     d_state = d_final
     for k in reversed(range(len(tape.steps))):
@@ -203,10 +206,10 @@ def backward(
     d_x = d_a_columns.T @ W_ih  # (T1)  N, I
     d_b = sum_of_rows(d_a_columns.T) if b_ih is not None else None  # (T1)
     d_weights = Weights(
-        W_ih=d_a_columns @ x,  # (T1)
-        W_hh=d_a_columns @ h_prev_columns.T,  # (T1)
+        W_ih=sum_of_outer_products(d_a_columns, x),  # (T1)
+        W_hh=sum_of_outer_products(d_a_columns, h_prev_columns.T),  # (T1)
         b_ih=d_b,
         b_hh=None if d_b is None else d_b.copy(),
-        W_hr=tape.d_h_columns @ tape.m_columns.T if W_hr is not None else None,  # (T3)
+        W_hr=None if W_hr is None else sum_of_outer_products(tape.d_h_columns, tape.m_columns.T),  # (T3)
     )
     return d_x, d_initial, d_weights

@@ -42,11 +42,11 @@ def number(name: str, value: Any, *, least: float = 0.0, below: float = np.inf) 
 
 
 def dtype(value: npt.DTypeLike) -> np.dtype[Any]:
-    """A floating-point dtype that the core computes in: float32, float64 or longdouble, or a complex one.
+    """A floating-point dtype that the core computes in: float32 (also for None), float64, longdouble or a complex one.
 
     Raises TypeError for what is no dtype, RuntimeError for a dtype in which nothing can be differentiated.
     """
-    result = np.dtype(value)
+    result = np.dtype(np.float32 if value is None else value).newbyteorder("=")
     if result.kind not in "fc" or result == np.float16:
         raise RuntimeError(f"expected dtype float32, float64, longdouble or complex, got {result}")
     return result

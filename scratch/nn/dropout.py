@@ -15,7 +15,7 @@ import numpy as np
 
 from ..types import Array, Seed
 from . import checks
-from .module import Module, tape_is_on
+from .module import Module, tape_is_on, without_warnings
 
 
 class Dropout(Module):
@@ -37,6 +37,7 @@ class Dropout(Module):
         """
         self._tape: tuple[tuple[int, ...], np.dtype[Any]] | None = None
 
+    @without_warnings
     def forward(self, input: Array) -> Array:
         """input: any shape, any floating-point dtype. Returns a new array of the same shape and dtype.
 
@@ -56,6 +57,7 @@ class Dropout(Module):
             mask /= 1 - self.p  # (1)
         return mask
 
+    @without_warnings
     def backward(self, d_output: Array) -> Array:
         """d_output: like the output. Returns d_input, through the mask of the last forward pass.
 

@@ -25,6 +25,16 @@ class Order(NamedTuple):
     sorted_indices: Array | None
     unsorted_indices: Array | None
 
+    @classmethod
+    def of(cls, sequence: PackedSequence) -> Order:
+        """The order of a PackedSequence, in arrays of its own."""
+        return cls(*sequence[1:]).copy()
+
+    def copy(self) -> Order:
+        """The same order in other arrays."""
+        batch_sizes, *indices = self
+        return Order(batch_sizes.copy(), *(None if i is None else i.copy() for i in indices))
+
     def agrees_with(self, other: Order) -> bool:
         """Whether data in the two orders can be compared row by row."""
         if not np.array_equal(self.batch_sizes, other.batch_sizes):
@@ -61,7 +71,7 @@ class Layout:
             check_packed_sequence(input)
             if input.data.ndim != 2:
                 raise RuntimeError(f"expected packed data of shape (N, input_size), got {input.data.shape}")
-            return cls(tuple(input.batch_sizes.tolist()), order=Order(*input[1:]))
+            return cls(tuple(input.batch_sizes.tolist()), order=Order.of(input))
         if not isinstance(input, np.ndarray):
             raise TypeError(f"expected input to be a NumPy array or a PackedSequence, got {type(input).__name__}")
         if input.ndim not in (2, 3):
@@ -84,7 +94,7 @@ class Layout:
         if not isinstance(value, PackedSequence):
             raise TypeError(f"expected {name} to be a PackedSequence, as the input was, got {type(value).__name__}")
         check_packed_sequence(value)
-        if not self.order.agrees_with(Order(*value[1:])):
+        if not self.order.agrees_with(Order.of(value)):
             raise RuntimeError(f"expected {name} packed in the order of the input, got other batch_sizes or indices")
         checks.floats(f"{name}.data", value.data, dtype, (sum(self.batch_sizes), features))
 
@@ -103,24 +113,23 @@ class Layout:
     def sequence(self, rows: Array) -> Array | PackedSequence:
         """Rows (N, features), which are given away, in the caller's layout."""
         if self.order is not None:
-            batch_sizes, *indices = self.order
-            return PackedSequence(rows, batch_sizes.copy(), *(None if i is None else i.copy() for i in indices))
+            return PackedSequence(rows, *self.order.copy())
         if not self.batched:
             return rows
         steps = len(self.batch_sizes)
         value = rows.reshape(steps, self.batch, rows.shape[-1])
         return value.swapaxes(0, 1) if self.batch_first else value
 
-    def columns(self, state: Array) -> list[Array]:
+    def state_columns(self, state: Array) -> list[Array]:
         """The caller's state (L·D, B, features) as columns (features, B) for each layer and direction."""
         if not self.batched:
             state = state[:, None]
         elif self.order is not None and self.order.sorted_indices is not None:
             state = state[:, self.order.sorted_indices]
-        return list(np.array(state.swapaxes(1, 2), order="C"))
+        return list(np.array(state.swapaxes(1, 2), order="C"))  # `list` splits the first axis
 
     def state(self, columns: Sequence[Array]) -> Array:
-        """The inverse of `columns`, with the sequences in the caller's order."""
+        """The inverse of `state_columns`, with the sequences in the caller's order."""
         state = np.stack([part.T for part in columns])
         if not self.batched:
             return state[:, 0]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from . import checks
-from .module import Module, Parameter, tape_is_on
+from .module import Module, Parameter, tape_is_on, without_warnings
 from .sums import sum_of_rows
 
 
@@ -49,8 +49,9 @@ class Linear(Module):
         shape = (self.out_features, self.in_features)
         self.weight = Parameter(rng.uniform(-bound, bound, shape).astype(dtype))
         self.bias = Parameter(rng.uniform(-bound, bound, self.out_features).astype(dtype)) if has_bias else None
-        self._tape: tuple[Array, int] | None = None
+        self._tape: tuple[Array, Parameter, int] | None = None
 
+    @without_warnings
     def forward(self, input: Array) -> Array:
         """input: (…, in_features), also with one dimension. Returns (…, out_features).
 
@@ -66,17 +67,18 @@ class Linear(Module):
         y = x @ W.T  # (1)  N, O
         if self.bias is not None:
             y += self.bias.data  # (1)
-        self._tape = (input.copy(), self.weight.version) if tape_is_on() else None
+        self._tape = (input.copy(), self.weight, self.weight.version) if tape_is_on() else None
         return y.reshape(*input.shape[:-1], self.out_features)
 
+    @without_warnings
     def backward(self, d_output: Array) -> Array:
         """d_output: (…, out_features). Adds to `weight.grad` and `bias.grad`; returns d_input: (…, in_features).
 
         Raises TypeError for no array, RuntimeError for another shape or dtype than the output's, without a forward
         pass, and if `weight` has changed since.
         """
-        input, version = checks.kept(self._tape)
-        if self.weight.version != version:
+        input, weight, version = checks.kept(self._tape)
+        if self.weight is not weight or weight.version != version:
             raise RuntimeError("expected weight as it was in the forward pass, got one that has changed since")
         d_output = checks.floats("d_output", d_output, input.dtype, (*input.shape[:-1], self.out_features))
         x, d_y = rows_of(input), rows_of(d_output)

@@ -28,12 +28,7 @@ import numpy as np
 
 from ..types import Array
 from . import checks
-from .module import Module, tape_is_on
-
-
-def quiet() -> np.errstate:
-    """Infinite logits, infinite losses and a mean over nothing are answers, not accidents: no warnings."""
-    return np.errstate(over="ignore", divide="ignore", invalid="ignore")
+from .module import Module, tape_is_on, without_warnings
 
 
 class Loss(Module):
@@ -73,6 +68,7 @@ class CrossEntropyLoss(Loss):
         self.ignore_index = checks.integer("ignore_index", ignore_index, least=np.iinfo(np.int64).min)
         self.label_smoothing = checks.fraction("label_smoothing", label_smoothing, outside=RuntimeError)
 
+    @without_warnings
     def forward(self, prediction: Array, target: Array) -> Any:
         """prediction: logits (C), (N, C) or (N, C, d1, …). target: classes, integers of shape (), (N) or (N, d1, …).
 
@@ -88,22 +84,22 @@ class CrossEntropyLoss(Loss):
         x = classes_last(prediction)[counts]  # N, C: a copy
         y = target[counts].astype(np.intp)  # N
         w = np.ones(x.shape[1], x.real.dtype) if self.weight is None else self.weight  # C
-        with quiet():
-            x -= x.real.max(axis=1, keepdims=True)  # (1)
-            log_p = x - np.log(np.exp(x).sum(axis=1, keepdims=True))  # (1)  N, C
-            peak = (1 - self.label_smoothing) * w[y]  # (2)  N: what q is at y, on top of
-            spread = self.label_smoothing * w / len(w)  # (2)  C: what q is at every class
-            losses = -peak * log_p[np.arange(len(y)), y]  # (3)  N
-            if self.label_smoothing > 0:  # without it log p = −∞ at other classes is harmless: 0 · ∞ must not arise
-                losses -= (spread * log_p).sum(axis=1)  # (3)
-            total = w[y].sum() if self.reduction == "mean" else 1  # (4)
-            loss = losses.sum() / total  # (4)
+        x -= x.real.max(axis=1, keepdims=True)  # (1)
+        log_p = x - np.log(np.exp(x).sum(axis=1, keepdims=True))  # (1)  N, C
+        peak = (1 - self.label_smoothing) * w[y]  # (2)  N: what q is at y, on top of
+        spread = self.label_smoothing * w / len(w)  # (2)  C: what q is at every class
+        losses = -peak * log_p[np.arange(len(y)), y]  # (3)  N
+        if self.label_smoothing > 0:  # without it log p = −∞ at other classes is harmless: 0 · ∞ must not arise
+            losses -= (spread * log_p).sum(axis=1)  # (3)
+        total = w[y].sum() if self.reduction == "mean" else 1  # (4)
+        loss = losses.sum() / total  # (4)
         if self.reduction == "none":
             loss = np.zeros(target.shape, prediction.dtype)
             loss[counts] = losses
         self._tape = (prediction.shape, counts, y, log_p, peak, spread, total, self.reduction) if tape_is_on() else None
         return loss[()]
 
+    @without_warnings
     def backward(self, d_loss: Any = None) -> Array:
         """d_loss: the gradient of whatever follows with respect to the loss; None means 1. Returns d_prediction.
 
@@ -112,13 +108,12 @@ class CrossEntropyLoss(Loss):
         """
         shape, counts, y, log_p, peak, spread, total, reduction = checks.kept(self._tape)
         d_loss = upstream(d_loss, reduction, log_p.dtype, counts.shape)
-        with quiet():
-            d_losses = d_loss[counts] if reduction == "none" else d_loss / total  # (4)  N or ()
-            d_x = np.exp(log_p)  # (1)  p: N, C
-            d_x *= (peak + spread.sum())[:, np.newaxis]  # (1)  p Σ q
-            d_x -= spread  # (3)  p Σ q − q
-            d_x[np.arange(len(y)), y] -= peak  # (3)
-            d_x *= d_losses[..., np.newaxis]  # (3)
+        d_losses = d_loss[counts] if reduction == "none" else d_loss / total  # (4)  N or ()
+        d_x = np.exp(log_p)  # (1)  p: N, C
+        d_x *= (peak + spread.sum())[:, np.newaxis]  # (1)  p Σ q
+        d_x -= spread  # (3)  p Σ q − q
+        d_x[np.arange(len(y)), y] -= peak  # (3)
+        d_x *= d_losses[..., np.newaxis]  # (3)
         d_prediction = np.zeros(shape, d_x.dtype)
         classes_last(d_prediction)[counts] = d_x
         return d_prediction
@@ -151,6 +146,7 @@ class MSELoss(Loss):
     reduction: 'mean' (over all elements), 'sum' or 'none'. Raises ValueError for an unknown reduction.
     """
 
+    @without_warnings
     def forward(self, prediction: Array, target: Array) -> Any:
         """prediction, target: any shape, the same for both. Complex numbers are squared as they are, not conjugated.
 
@@ -169,11 +165,11 @@ class MSELoss(Loss):
         difference = np.asarray(prediction - target)
         losses = difference * difference  # (5)
         total = losses.size if self.reduction == "mean" else 1
-        with quiet():
-            loss = losses[()] if self.reduction == "none" else losses.sum() / total  # (6)
+        loss = losses[()] if self.reduction == "none" else losses.sum() / total  # (6)
         self._tape = (difference, total, self.reduction) if tape_is_on() else None
         return loss
 
+    @without_warnings
     def backward(self, d_loss: Any = None) -> Array:
         """d_loss: the gradient of whatever follows with respect to the loss; None means 1. Returns d_prediction.
 
@@ -182,8 +178,7 @@ class MSELoss(Loss):
         """
         difference, total, reduction = checks.kept(self._tape)
         d_loss = upstream(d_loss, reduction, difference.dtype, difference.shape)
-        with quiet():
-            d_losses = d_loss / total  # (6)
+        d_losses = d_loss / total  # (6)
         return np.asarray(2 * difference * d_losses)  # (5)
 
 

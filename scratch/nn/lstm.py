@@ -27,13 +27,14 @@ from .recurrent import Recurrent, RecurrentCell
 def step(a: Array, state_prev: State, state: State, kept: State) -> None:
     """One step. a: (4H, B), turned into the gates; c_prev: (H, B). Fills h, c and tanh_c: (H, B) each."""
     (_, c_prev), (h, c), (tanh_c,) = state_prev, state, kept
-    i, f, g, o = a.reshape(4, *c.shape)
-    sigmoid(a[: 2 * len(c)])  # (1), (2)
+    H = len(c)
+    i, f, g, o = a.reshape(4, *c.shape)  # views of a: what is written there is written here
+    sigmoid(a[: 2 * H])  # (1), (2)  i and f together, the first 2H rows of a
     np.tanh(g, out=g)  # (3)
     sigmoid(o)  # (4)
     np.multiply(f, c_prev, out=c)  # (5)
     c += i * g  # (5)
-    np.tanh(c, out=tanh_c)
+    np.tanh(c, out=tanh_c)  # (6)
     np.multiply(o, tanh_c, out=h)  # (6)
 
 

@@ -17,6 +17,9 @@ import numpy as np
 from ..types import Array
 from . import checks
 
+without_warnings = np.errstate(all="ignore")
+"""Decorates forward and backward: as in PyTorch, numbers beyond the dtype silently become infinite, NaN or zero."""
+
 _tape_is_on: ContextVar[bool] = ContextVar("tape_is_on", default=True)
 
 
@@ -41,24 +44,27 @@ def tape_is_on() -> bool:
 class Parameter:
     """A trainable array, `data`, and the gradient of the loss with respect to it, `grad` (None until a backward pass).
 
+    data is copied. Raises TypeError for what is no array, RuntimeError for a dtype without gradients.
+
     Optimizers change `data` in place. `grad` is replaced when gradients are added, never written over, so an array
     once read from it stays as it is.
     """
 
     def __init__(self, data: Array) -> None:
-        self._data = np.array(checks.array("data", data))
+        checks.dtype(checks.array("data", data).dtype)
+        self._data = np.array(data, order="C")
         self._grad: Array | None = None
         self.version = 0
         """Counts the assignments to `data`. A tape remembers it, so that backward can refuse changed parameters."""
 
     @property
     def data(self) -> Array:
-        """The values. Assigning needs the same shape and dtype: raises TypeError or RuntimeError otherwise."""
+        """The values. Assigning copies, and needs the same shape and dtype: raises TypeError or RuntimeError."""
         return self._data
 
     @data.setter
     def data(self, value: Array) -> None:
-        self._data = checks.floats("data", value, self._data.dtype, self._data.shape)
+        self._data = np.array(checks.floats("data", value, self._data.dtype, self._data.shape), order="C")
         self.version += 1
 
     @property
@@ -77,6 +83,7 @@ class Parameter:
         """The shape of `data`."""
         return self._data.shape
 
+    @without_warnings
     def add_grad(self, gradient: Array) -> None:
         """Add to `grad`, by a new array."""
         self.grad = gradient if self._grad is None else self._grad + gradient
@@ -118,7 +125,7 @@ class Module:
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, with its dotted name: this module's own first, then its children's."""
         seen: set[int] = set()
-        for name, parameter in self._named_parameters(prefix):
+        for name, parameter in self._named_parameters(prefix + "." if prefix else ""):
             if id(parameter) not in seen:
                 seen.add(id(parameter))
                 yield name, parameter
@@ -162,19 +169,24 @@ class Module:
         problems = [f"missing key {name!r}" for name in missing] if strict else []
         problems += [f"unexpected key {name!r}" for name in unexpected] if strict else []
         values: dict[str, Array] = {}
-        for name in own.keys() & state_dict.keys():
-            value, data = np.asarray(state_dict[name]), own[name].data
+        for name in (name for name in own if name in state_dict):
+            data = own[name].data
+            try:
+                value = np.asarray(state_dict[name])
+            except ValueError:
+                problems.append(f"{name}: expected an array, got {type(state_dict[name]).__name__}")
+                continue
             if value.dtype.kind not in "biuf" + data.dtype.kind:
                 problems.append(f"{name}: expected real numbers for dtype {data.dtype}, got dtype {value.dtype}")
             elif value.shape != data.shape:
                 problems.append(f"{name}: expected shape {data.shape}, got {value.shape}")
             else:
-                values[name] = value
+                with np.errstate(over="ignore"):
+                    values[name] = value.astype(data.dtype)
         if problems:
             raise RuntimeError(f"state_dict does not fit {type(self).__name__}: " + "; ".join(sorted(problems)))
         for name, value in values.items():
-            own[name].data[...] = value
-            own[name].version += 1
+            own[name].data = value
         return IncompatibleKeys(missing, unexpected)
 
     def train(self, mode: bool = True) -> Self:

@@ -18,12 +18,11 @@ from . import bptt, checks
 from .bptt import Cell, State, Tape, Weights
 from .dropout import Dropout
 from .layout import Layout
-from .module import Module, Parameter, tape_is_on
+from .module import Module, Parameter, tape_is_on, without_warnings
 from .utils.rnn import PackedSequence
 
 StateT = TypeVar("StateT")
 """The state as the caller sees it: the array h for an RNN, the tuple (h, c) for an LSTM."""
-
 
 Names = tuple[str | None, ...]
 """The attribute names of one layer's parameters in one direction, in the order of `Weights`; None for none."""
@@ -41,6 +40,7 @@ class Recurrence(Module, Generic[StateT]):
         self.bias = checks.flag("bias", bias)
         self.dtype = checks.dtype(dtype)
         self.rng = np.random.default_rng(rng)
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of the parameters, by name
 
     def reset_parameters(self) -> None:
         """Draw every parameter anew, uniform in ±1/√hidden_size, as PyTorch does (the forget bias included)."""
@@ -60,11 +60,16 @@ class Recurrence(Module, Generic[StateT]):
         }
         for name, shape in shapes.items():
             if shape is not None:
+                self._shapes[name + suffix] = shape
                 setattr(self, name + suffix, Parameter(np.zeros(shape, self.dtype)))
         return tuple(None if shape is None else name + suffix for name, shape in shapes.items())
 
     def _weights(self, names: Names) -> Weights:
+        """The data of these parameters. A caller may have replaced one: raises RuntimeError if it does not fit."""
         data: list[Any] = [None if name is None else getattr(self, name).data for name in names]
+        for name, value in zip(names, data, strict=True):
+            if name is not None:
+                checks.floats(name, value, self.dtype, self._shapes[name])
         return Weights(*data)
 
     def _add_gradients(self, names: Names, d_weights: Weights) -> None:
@@ -82,7 +87,7 @@ class Recurrence(Module, Generic[StateT]):
             )
 
     def _split(self, name: str, state: Any) -> tuple[Any, ...]:
-        """The parts of a state that the caller gave: all None if it gave none."""
+        """The parts of a state that the caller gave, or None for each if it gave none."""
         parts = self.cell.state
         if state is None:
             return (None,) * len(parts)
@@ -163,6 +168,7 @@ class Recurrent(Recurrence[StateT]):
         self._pass: Pass | None = None
         self.reset_parameters()
 
+    @without_warnings
     def forward(self, input: Array | PackedSequence, hx: Any = None) -> tuple[Any, StateT]:
         """Run all layers over all steps.
 
@@ -183,11 +189,12 @@ class Recurrent(Recurrence[StateT]):
         checks.floats("input", data, self.dtype, wrong_dtype=ValueError)
         if data.shape[-1] != self.input_size:
             raise RuntimeError(f"expected input of width {self.input_size} (input_size), got {data.shape[-1]}")
-        initial = self._columns("hx", "{}_0", hx, layout)
+        initial = self._state_columns("hx", "{}_0", hx, layout)
+        weights = [self._weights(names) for names in self._names]
 
         self._pass = None  # the tapes are written over from here on
-        weights = [self._weights(names) for names in self._names]
         if not self._tapes or self._tapes[0].batch_sizes != layout.batch_sizes:
+            self._tapes = []  # before the new ones are there
             self._tapes = [
                 Tape(self.cell, weights[k], layout.batch_sizes, reverse=k % self._directions == 1)
                 for k in range(len(weights))
@@ -198,9 +205,9 @@ class Recurrent(Recurrence[StateT]):
                 dropouts.append(Dropout(self.dropout, rng=self.rng))
                 inputs[-1] = dropouts[-1](inputs[-1])
             output = np.empty((len(inputs[-1]), self._directions * self._output_size), self.dtype)
-            for k, part in self._directions_of(layer):
+            for k, half in self._directions_of(layer):
                 final.append(
-                    bptt.forward(self.cell, weights[k], inputs[-1], initial[k], self._tapes[k], output[:, part])
+                    bptt.forward(self.cell, weights[k], inputs[-1], initial[k], self._tapes[k], output[:, half])
                 )
             inputs.append(output)
         output = inputs.pop()
@@ -208,6 +215,7 @@ class Recurrent(Recurrence[StateT]):
             self._pass = Pass(layout, inputs, dropouts, self._versions())
         return layout.sequence(output), self._state(final, layout)
 
+    @without_warnings
     def backward(self, d_output: Array | PackedSequence | None = None, d_state: Any = None) -> tuple[Any, StateT]:
         """The gradients of the last forward pass; adds to every parameter's `grad`.
 
@@ -217,8 +225,8 @@ class Recurrent(Recurrence[StateT]):
         Returns the gradients with respect to the input and to the initial state, in the same forms. The tape stays:
         a second call gives the same answer and adds to `grad` again.
 
-        Raises RuntimeError before any forward pass, after one inside `no_grad()`, when a parameter has changed since,
-        and for a gradient of another shape or dtype; TypeError for a gradient of another kind.
+        Raises RuntimeError before any forward pass, after one inside `no_grad()`, when a parameter has been assigned,
+        loaded or updated since, and for a gradient of another shape or dtype; TypeError for one of another kind.
         """
         if self._pass is None:
             raise RuntimeError("expected a forward pass before backward, but there is no tape of one")
@@ -226,19 +234,19 @@ class Recurrent(Recurrence[StateT]):
         self._check_unchanged(versions)
         if d_output is not None:
             layout.check_sequence("d_output", d_output, self._directions * self._output_size, self.dtype)
-        d_final = self._columns("d_state", "d_{}_n", d_state, layout)
+        d_final = self._state_columns("d_state", "d_{}_n", d_state, layout)
 
         d_rows = None if d_output is None else layout.rows(d_output)
         d_initial = d_final.copy()
         gradients = {}
         for layer in reversed(range(self.num_layers)):
             d_inputs: list[Array] = []  # of each direction
-            for k, part in self._directions_of(layer):
+            for k, half in self._directions_of(layer):
                 d_x, d_initial[k], gradients[self._names[k]] = bptt.backward(
                     self.cell,
                     self._weights(self._names[k]),
                     inputs[layer],
-                    None if d_rows is None else d_rows[:, part],
+                    None if d_rows is None else d_rows[:, half],
                     d_final[k],
                     self._tapes[k],
                 )
@@ -264,24 +272,26 @@ class Recurrent(Recurrence[StateT]):
         """Do nothing: in PyTorch it arranges weights for cuDNN, and code written for PyTorch may call it."""
 
     def _directions_of(self, layer: int) -> list[tuple[int, slice]]:
-        """For each direction of a layer: its index among all, and its columns in the layer's output."""
+        """For each direction of a layer: its index k among all (layer by layer, as in `_names` and `_tapes`), and its
+        features in the layer's output.
+        """
         size = self._output_size
         return [
             (layer * self._directions + direction, slice(direction * size, (direction + 1) * size))
             for direction in range(self._directions)
         ]
 
-    def _columns(self, name: str, part_name: str, state: Any, layout: Layout) -> list[State]:
+    def _state_columns(self, name: str, part_name: str, state: Any, layout: Layout) -> list[State]:
         """A state of the caller as columns for each layer and direction, zeros where none is given; checked."""
         layers = len(self._names)
         parts = []
         for part, value in zip(self.cell.state, self._split(name, state), strict=True):
             features = self._output_size if part == "h" else self.hidden_size
-            if value is None:
+            if value is None and (state is None or name == "d_state"):
                 parts.append(list(np.zeros((layers, features, layout.batch), self.dtype)))
             else:
                 checks.floats(part_name.format(part), value, self.dtype, layout.state_shape(layers, features))
-                parts.append(layout.columns(value))
+                parts.append(layout.state_columns(value))
         return list(zip(*parts, strict=True))
 
     def _state(self, columns: list[State], layout: Layout) -> StateT:
@@ -325,6 +335,7 @@ class RecurrentCell(Recurrence[StateT]):
         self._passes: list[CellPass] = []
         self.reset_parameters()
 
+    @without_warnings
     def forward(self, input: Array, hx: Any = None) -> StateT:
         """Take one step. input: (B, I) or (I). hx: h (B, H) or (H), or the tuple (h, c); zeros if left out.
 
@@ -337,9 +348,9 @@ class RecurrentCell(Recurrence[StateT]):
             raise RuntimeError(f"expected input of width {self.input_size} (input_size), got {input.shape[-1]}")
         batched = input.ndim == 2
         x = np.array(input, order="C").reshape(-1 if input.size else len(input), self.input_size)
-        initial = self._columns("hx", "{}", hx, len(x), batched)
-
+        initial = self._state_columns("hx", "{}", hx, len(x), batched)
         weights = self._weights(self._names)
+
         tape = Tape(self.cell, weights, (len(x),))
         final = bptt.forward(
             self.cell, weights, x, initial, tape, output=np.empty((len(x), self.hidden_size), self.dtype)
@@ -348,23 +359,25 @@ class RecurrentCell(Recurrence[StateT]):
             self._passes.append(CellPass(x, tape, batched, self._versions()))
         return self._state(final, batched)
 
+    @without_warnings
     def backward(self, d_state: Any = None) -> tuple[Array, StateT]:
         """The gradients of the last call that has not been taken back yet; adds to every parameter's `grad`.
 
         d_state: the gradient with respect to the new state, shaped like it; None, or None within the tuple: zeros.
         Returns the gradients with respect to the input and to the state before.
 
-        Raises RuntimeError if no call is left, if a parameter has changed since, and for a gradient of another shape
-        or dtype; TypeError for a gradient of another kind.
+        Raises RuntimeError if no call is left, if a parameter has been assigned, loaded or updated since, and for a
+        gradient of another shape or dtype; TypeError for one of another kind.
         """
         if not self._passes:
             raise RuntimeError("expected a forward call before backward, but no tape of one is left")
         x, tape, batched, versions = self._passes[-1]
         self._check_unchanged(versions)
-        d_final = self._columns("d_state", "d_{}", d_state, len(x), batched)
-        self._passes.pop()
+        d_final = self._state_columns("d_state", "d_{}", d_state, len(x), batched)
+
         d_x, d_initial, d_weights = bptt.backward(self.cell, self._weights(self._names), x, None, d_final, tape)
         self._add_gradients(self._names, d_weights)
+        self._passes.pop()
         return d_x if batched else d_x[0], self._state(d_initial, batched)
 
     def clear_tape(self) -> None:
@@ -375,12 +388,12 @@ class RecurrentCell(Recurrence[StateT]):
         if value.ndim not in (1, 2):
             raise ValueError(f"expected {name} to be 1-D or 2-D, got {value.ndim}-D of shape {value.shape}")
 
-    def _columns(self, name: str, part_name: str, state: Any, batch: int, batched: bool) -> State:
+    def _state_columns(self, name: str, part_name: str, state: Any, batch: int, batched: bool) -> State:
         """A state of the caller as columns (H, B), zeros where none is given; checked."""
         shape = (batch, self.hidden_size) if batched else (self.hidden_size,)
         columns = []
         for part, value in zip(self.cell.state, self._split(name, state), strict=True):
-            if value is None:
+            if value is None and (state is None or name == "d_state"):
                 columns.append(np.zeros((self.hidden_size, batch), self.dtype))
             else:
                 self._check_rank(part_name.format(part), checks.array(part_name.format(part), value))

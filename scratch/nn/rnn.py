@@ -46,7 +46,7 @@ def relu_step_backward(
 ) -> tuple[None, State]:
     """The same step, backward. d_h: (H, B). Fills d_a: (H, B). The derivative at 0 is taken as 0."""
     (d_h,), (h,) = d_state, state
-    np.multiply(d_h, h.real > 0, out=d_a)  # (1)  d_a = d_h ⊙ [h > 0]
+    d_a[...] = np.where(h.real <= 0, 0, d_h)  # (1)  d_a = d_h ⊙ [h > 0], and 0 also for an infinite d_h
     return None, ()
 
 

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 
+from ..nn import checks
 from ..types import Array
 
 
@@ -54,9 +55,9 @@ class Vocabulary:
         return np.array([self._index[character] for character in text], dtype=np.int64)
 
     def decode(self, indices: Array) -> str:
-        """The text of indices of any shape, read in order."""
-        return "".join(self.characters[index] for index in indices.ravel())
+        """The text of indices of any shape, read in order. Raises IndexError for an index that is not known."""
+        return "".join(self.characters[index] for index in checks.indices("indices", indices, len(self)).ravel())
 
     def one_hot(self, indices: Array, dtype: npt.DTypeLike = np.float32) -> Array:
-        """Indices (…) as vectors (…, V) that are 1 at the index and 0 elsewhere."""
-        return np.eye(len(self), dtype=dtype)[indices]
+        """Indices (…) as vectors (…, V) that are 1 at the index and 0 elsewhere. Raises IndexError as `decode` does."""
+        return np.eye(len(self), dtype=dtype)[checks.indices("indices", indices, len(self))]

@@ -28,6 +28,7 @@ def test_special_values() -> None:
     zero, one, nan = np.zeros(2), np.ones(2), np.array([np.nan, 1.0])
     assert relative_error(zero, zero) == 0
     assert relative_error(np.empty(0), np.empty(0)) == 0
+    assert relative_error(np.array([1 + 5j]), np.array([1 + 0j])) == 5
     for ours, theirs in [(one, zero), (nan, one), (one, nan), (nan, nan), (one * np.inf, one * np.inf)]:
         assert relative_error(ours, theirs) == np.inf
 

@@ -162,6 +162,7 @@ def test_lstm_state_is_a_pair() -> None:
     assert error_of(lambda: lstm(x, h)) is TypeError
     assert error_of(lambda: lstm(x, (h,))) is RuntimeError
     assert error_of(lambda: lstm(x, (h, h, h))) is RuntimeError
+    assert error_of(lambda: lstm(x, (h, None))) is TypeError
     assert error_of(lambda: torch.nn.LSTM(WIDTH, H)(as_torch(x), as_torch((h, h, h)))) is RuntimeError
     assert error_of(lambda: lstm(x, [h, h])) is None
     lstm(x)

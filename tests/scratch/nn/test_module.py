@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scratch import nn
+from scratch.types import Array
 
 
 class Model(nn.Module):
@@ -60,12 +61,14 @@ def broken(change: str) -> dict[str, object]:
         state["fc.bias"] = np.zeros(4)
     elif change == "text":
         state["fc.bias"] = np.array(["a"] * 5)
+    elif change == "ragged":
+        state["fc.bias"] = [[1.0, 2.0], [3.0]]
     else:
         state["fc.bias"] = np.zeros(5, complex)
     return state
 
 
-@pytest.mark.parametrize("change", ["missing", "unexpected", "shape", "text", "complex"])
+@pytest.mark.parametrize("change", ["missing", "unexpected", "shape", "text", "ragged", "complex"])
 def test_a_wrong_state_dict_changes_nothing(change: str) -> None:
     model = Model()
     before = model.state_dict()
@@ -115,6 +118,43 @@ def test_data_and_grad_keep_shape_and_dtype(value: object, error: type[Exception
         with pytest.raises(error):
             setattr(parameter, attribute, value)
     assert np.array_equal(parameter.data, before) and parameter.grad is None
+
+
+def test_data_is_copied_when_assigned_or_loaded() -> None:
+    parameter, given = Model().fc.bias, np.ones(5, np.float32)
+    given.flags.writeable = False
+    parameter.data = given
+    parameter.data[...] = 2
+    assert (given == 1).all()
+    parameter.data = np.ones(5, np.float32).view(np.matrix).reshape(1, 5).A1
+    assert type(parameter.data) is np.ndarray
+
+
+def test_every_assignment_counts_as_a_version() -> None:
+    model = Model()
+    before = model.fc.bias.version
+    model.fc.bias.data -= 1
+    model.load_state_dict(model.state_dict())
+    assert model.fc.bias.version == before + 2
+
+
+@pytest.mark.parametrize("values", [np.arange(3), np.ones(3, bool), np.ones(3, np.float16)])
+def test_parameters_have_a_dtype_with_gradients(values: Array) -> None:
+    with pytest.raises(RuntimeError, match="dtype"):
+        nn.Parameter(values)
+
+
+def test_prefix_is_joined_with_a_dot() -> None:
+    assert next(Model().named_parameters("model"))[0] == "model.rnn.weight_ih_l0"
+
+
+def test_gradients_add_up_in_new_arrays() -> None:
+    parameter = Model().fc.bias
+    parameter.add_grad(np.ones(5, np.float32))
+    first = parameter.grad
+    parameter.add_grad(np.full(5, 2, np.float32))
+    assert (first == 1).all()
+    assert (parameter.grad == 3).all()
 
 
 def test_a_shared_parameter_is_counted_once_and_named_twice() -> None:

@@ -51,22 +51,28 @@ def test_gradients_match_complex_step(configuration: Configuration, seed: int) -
         assert abs(np.imag(loss) / step - terms.sum()) <= 1e-10 * np.abs(terms).sum(), name
 
 
-@pytest.mark.parametrize("weight_scale", [1.0, 20.0], ids=["ordinary", "saturated"])
-@pytest.mark.parametrize("cell", ["RNN tanh", "LSTM"])
-def test_float32_is_as_accurate_as_pytorch(cell: str, weight_scale: float) -> None:
+ACCURACY = {
+    "ordinary": {"input_size": 12, "hidden_size": 16, "num_layers": 2, "bidirectional": True, "lengths": (20,) * 5},
+    "saturated": {"input_size": 12, "hidden_size": 16, "num_layers": 2, "lengths": (20,) * 5, "weight_scale": 20.0},
+    "closed gates": {"input_size": 4, "hidden_size": 8, "lengths": (10,) * 5, "bias_shift": -12.0},
+    "long": {"input_size": 4, "hidden_size": 8, "lengths": (1000,)},
+}
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        (cell, kind)
+        for cell in ("RNN tanh", "LSTM")
+        for kind in ACCURACY
+        if (cell, kind) != ("RNN tanh", "closed gates")
+    ],
+)
+def test_float32_is_as_accurate_as_pytorch(cell: str, kind: str) -> None:
     """Tensor by tensor the error against longdouble is at most twice PyTorch's, in the geometric mean over seeds."""
     ratios: dict[str, list[float]] = {}
     for seed in range(24):
-        configuration = Configuration(
-            cell,
-            input_size=12,
-            hidden_size=16,
-            num_layers=2,
-            bidirectional=True,
-            lengths=(20,) * 5,
-            weight_scale=weight_scale,
-            seed=seed,
-        )
+        configuration = Configuration(cell, seed=seed, **ACCURACY[kind])
         problem = draw(configuration).astype(np.float32)
         truth, _ = run_scratch(problem.astype(np.longdouble))
         ours, theirs = run_scratch(problem)[0], run_torch(problem)
@@ -288,3 +294,62 @@ def test_two_biases_share_a_gradient_but_not_its_memory() -> None:
     lstm.backward(output)
     assert np.array_equal(lstm.bias_ih_l0.grad, lstm.bias_hh_l0.grad)
     assert not np.shares_memory(lstm.bias_ih_l0.grad, lstm.bias_hh_l0.grad)
+
+
+def test_relu_stops_even_an_infinite_gradient_at_an_inactive_unit() -> None:
+    upstream = np.array([[[1.0, np.inf]]])
+    rnn = nn.RNN(1, 2, nonlinearity="relu", bias=False, dtype=np.float64)
+    rnn.load_state_dict({"weight_ih_l0": np.array([[1.0], [-1.0]]), "weight_hh_l0": np.zeros((2, 2))})
+    theirs = torch.nn.RNN(1, 2, nonlinearity="relu", bias=False, dtype=torch.float64)
+    theirs.load_state_dict({name: torch.from_numpy(value) for name, value in rnn.state_dict().items()})
+    rnn(np.ones((1, 1, 1)))
+    d_input, _ = rnn.backward(upstream)
+    leaf = torch.ones((1, 1, 1), dtype=torch.float64, requires_grad=True)
+    theirs(leaf)[0].backward(torch.from_numpy(upstream))
+    assert np.array_equal(d_input, leaf.grad.numpy())
+    assert np.array_equal(rnn.weight_ih_l0.grad, theirs.weight_ih_l0.grad.numpy())
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM"])
+def test_numbers_beyond_the_dtype_come_out_as_in_pytorch_without_a_warning(name: str) -> None:
+    """Also where the caller has NumPy raise for them."""
+    options = {"num_layers": 2, "bidirectional": True}
+    ours, theirs = getattr(nn, name)(1, 3, **options, rng=0), getattr(torch.nn, name)(1, 3, **options)
+    for x, d in [(np.inf, 1.0), (3e38, 3e38), (np.nan, 1.0), (1.0, np.inf)]:
+        theirs.load_state_dict({key: torch.from_numpy(value) for key, value in ours.state_dict().items()})
+        input, d_output = np.full((4, 1, 1), x, np.float32), np.full((4, 1, 6), d, np.float32)
+        with np.errstate(all="raise"):
+            output, _ = ours(input)
+            d_input, _ = ours.backward(d_output)
+        leaf = torch.tensor(input, requires_grad=True)
+        expected, _ = theirs(leaf)
+        expected.backward(torch.from_numpy(d_output))
+        assert np.array_equal(np.isnan(output), np.isnan(expected.detach().numpy()))
+        assert np.array_equal(np.isfinite(d_input), np.isfinite(leaf.grad.numpy()))
+
+
+@pytest.mark.parametrize("replacement", [np.zeros((16, 4)), np.zeros((16, 5), np.float32)], ids=["dtype", "shape"])
+def test_a_replaced_parameter_that_does_not_fit_is_refused_at_the_door(replacement: Array) -> None:
+    lstm = nn.LSTM(3, 4, rng=0)
+    lstm.weight_hh_l0 = nn.Parameter(replacement)
+    with pytest.raises(RuntimeError, match="weight_hh_l0"):
+        lstm(np.ones((2, 1, 3), np.float32))
+
+
+def test_the_callers_packing_may_change_after_the_call() -> None:
+    packed = pack_sequence([np.ones((length, 2)) for length in (1, 3, 2)], enforce_sorted=False)
+    rnn = nn.RNN(2, 3, dtype=np.float64, rng=0)
+    rnn(packed)
+    d_h_n = np.arange(9.0).reshape(1, 3, 3)
+    _, before = rnn.backward(None, d_h_n)
+    packed.sorted_indices[:] = packed.unsorted_indices[:] = [0, 1, 2]
+    _, after = rnn.backward(None, d_h_n)
+    assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("dtype", [None, ">f4", "float32"])
+def test_dtype_is_native_and_float32_unless_given(dtype: str | None) -> None:
+    rnn = nn.RNN(2, 3, dtype=dtype)
+    output, _ = rnn(np.ones((1, 1, 2), np.float32))
+    rnn.backward(output)
+    assert output.dtype == rnn.weight_hh_l0.grad.dtype == np.float32

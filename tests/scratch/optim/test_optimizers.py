@@ -470,10 +470,9 @@ def test_parameters_are_refused(case: str) -> None:
             torch.optim.SGD(theirs)
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.complex128])
-def test_parameters_that_are_not_real_are_refused(dtype: type) -> None:
+def test_parameters_that_are_not_real_are_refused() -> None:
     with pytest.raises(TypeError, match="real floating-point"):
-        optim.SGD([Parameter(np.ones(2, dtype))])
+        optim.SGD([Parameter(np.ones(2, np.complex128))])
 
 
 def test_a_refusal_says_what_was_expected_and_what_came() -> None:
