@@ -144,24 +144,26 @@ def draw(configuration: Configuration) -> Problem:
 
 
 def run_scratch(
-    problem: Problem, disturb: Callable[[Array], Array] | None = None
+    problem: Problem, disturb: Callable[[Array], Array] | None = None, module: Any = None
 ) -> tuple[dict[str, Array], list[Array]]:
     """Run the problem in `scratch`, in the dtype of its numbers. Returns the run and the masks that dropout drew.
 
-    `disturb`, if given, is applied to every state on the way.
+    `disturb`, if given, is applied to every state on the way. `module`, if given, runs instead of a new one.
     """
     c = problem.configuration
-    module = getattr(nn, c.module)(**c.arguments(), dtype=problem.input.dtype, rng=c.seed)
+    module = module or getattr(nn, c.module)(**c.arguments(), dtype=problem.input.dtype, rng=c.seed)
     module.load_state_dict(problem.parameters)
+    module.zero_grad()
     if disturb is not None:
         module.cell = disturbed(module.cell, disturb)
+    names = module.cell.state
 
     def packed(padded: Array) -> Any:
         return packing.pack_padded_sequence(padded, c.lengths, enforce_sorted=False) if c.layout == "packed" else padded
 
     def state(values: Mapping[str, Array], suffix: str) -> Any:
-        parts = [values.get(part + suffix) for part in c.parts]
-        return parts[0] if len(parts) == 1 else tuple(parts)
+        found = [values.get(part + suffix) for part in names]
+        return found[0] if len(found) == 1 else tuple(found)
 
     output, final = module(packed(problem.input), state(problem.initial, "_0") if c.initial_state else None)
     d_output = problem.upstream.get("output")
@@ -172,8 +174,8 @@ def run_scratch(
     if c.layout == "packed":
         output, d_input = (packing.pad_packed_sequence(value)[0] for value in (output, d_input))
     run = {"output": output, "d_input": d_input}
-    run |= {f"{part}_n": value for part, value in zip(c.parts, final, strict=True)}
-    run |= {f"d_{part}_0": value for part, value in zip(c.parts, d_initial, strict=True) if c.initial_state}
+    run |= {f"{part}_n": value for part, value in zip(names, final, strict=True)}
+    run |= {f"d_{part}_0": value for part, value in zip(names, d_initial, strict=True) if c.initial_state}
     run |= {f"d_{name}": parameter.grad for name, parameter in module.named_parameters()}
     masks = module.dropout_masks
     return run, [packing.pad_packed_sequence(mask)[0] for mask in masks] if c.layout == "packed" else masks

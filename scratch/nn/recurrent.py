@@ -237,7 +237,7 @@ class Recurrent(Recurrence[StateT]):
         d_final = self._state_columns("d_state", "d_{}_n", d_state, layout)
 
         d_rows = None if d_output is None else layout.rows(d_output)
-        d_initial = d_final.copy()
+        d_initial: list[State] = [()] * len(d_final)
         gradients = {}
         for layer in reversed(range(self.num_layers)):
             d_inputs: list[Array] = []  # of each direction

@@ -173,6 +173,8 @@ def test_packed_gradient_belongs_to_the_packed_input() -> None:
     module = nn.RNN(WIDTH, H, rng=0)
     output, _ = module(packed)
     other = pack_padded_sequence(np.zeros((T, B, H), np.float32), [2, 2])
+    longer = PackedSequence(output.data, np.array([2, 1, 1, 1]))
+    assert error_of(lambda: module.backward(longer)) is RuntimeError
     swapped = pack_padded_sequence(np.zeros((T, B, H), np.float32), [2, 3], enforce_sorted=False)
     assert error_of(lambda: module.backward(other)) is RuntimeError
     assert error_of(lambda: module.backward(swapped)) is RuntimeError

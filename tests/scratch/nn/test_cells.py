@@ -127,6 +127,47 @@ def test_each_backward_takes_back_one_call(cell: nn.RNNCell | nn.LSTMCell) -> No
         cell.backward(d_state)
 
 
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell"])
+def test_the_callers_buffers_may_be_used_again(name: str) -> None:
+    cell, x = getattr(nn, name)(3, 4, dtype=np.float64, rng=0), np.ones((2, 3))
+    start = [np.full((2, 4), 0.5) for _ in cell.cell.state]
+    d_state = joined([np.ones((2, 4))] * len(start))
+    state = cell(x, joined(start))
+    expected = cell.backward(d_state)[0], cell.weight_ih.grad, cell.weight_hh.grad
+    cell.zero_grad()
+    state = cell(x, joined(start))
+    for array in (x, *start, *parts(state)):
+        array[...] = np.nan
+    again = cell.backward(d_state)[0], cell.weight_ih.grad, cell.weight_hh.grad
+    assert all(np.array_equal(value, kept) for value, kept in zip(again, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell"])
+def test_backward_wants_the_tape_of_unchanged_parameters(name: str) -> None:
+    cell = getattr(nn, name)(3, 4, rng=0)
+    cell(np.ones((2, 3), np.float32))
+    cell.weight_hh.data = cell.weight_hh.data * 2
+    with pytest.raises(RuntimeError, match="changed"):
+        cell.backward()
+    assert cell.weight_hh.grad is None
+
+
+def test_no_grad_leaves_earlier_calls_alone() -> None:
+    cell, x = nn.RNNCell(3, 4, rng=0), np.ones((2, 3), np.float32)
+    cell(x)
+    with no_grad():
+        with no_grad():
+            cell(x)
+        cell(x)
+    cell.backward()
+    with pytest.raises(RuntimeError, match="forward"):
+        cell.backward()
+    with pytest.raises(ZeroDivisionError), no_grad():
+        _ = 1 / 0
+    cell(x)
+    cell.backward()
+
+
 def test_upstream_may_be_left_out() -> None:
     cell, x = nn.LSTMCell(3, 4, dtype=np.float64, rng=0), np.ones((2, 3))
     d_c = np.random.default_rng(0).standard_normal((2, 4))

@@ -122,6 +122,7 @@ def test_data_and_grad_keep_shape_and_dtype(value: object, error: type[Exception
 
 def test_data_is_copied_when_assigned_or_loaded() -> None:
     parameter, given = Model().fc.bias, np.ones(5, np.float32)
+    assert not np.shares_memory(nn.Parameter(given).data, given)
     given.flags.writeable = False
     parameter.data = given
     parameter.data[...] = 2

@@ -96,16 +96,14 @@ def test_dtype_is_kept_and_nothing_warns_when_gates_saturate(cell: str, dtype: t
 def test_second_backward_repeats_the_first(configuration: Configuration) -> None:
     problem = draw(replace(configuration, layout="batched", upstream=("output", "h_n", "c_n")))
     module = module_of(problem)
-    run(module, problem)
-    gradients = [parameter.grad for parameter in module.parameters()]
-    before = [gradient.copy() for gradient in gradients]
-    first = backward(module, problem)
-    for gradient, kept in zip(gradients, before, strict=True):
-        assert np.array_equal(gradient, kept), "an array once read from grad has changed"
-    second = backward(module, problem)
-    assert_close(second, first, 0.0)
-    for parameter, kept in zip(module.parameters(), before, strict=True):
-        assert np.allclose(parameter.grad, 3 * kept, rtol=1e-14, atol=0)
+    first = run(module, problem)
+    before = {name: value.copy() for name, value in first.items()}
+    assert_close(backward(module, problem), {name: before[name] for name in before if name[:2] == "d_"}, 0.0)
+    d_output, *d_final = problem.upstream.values()
+    module.backward(d_output, d_final[0] if len(d_final) == 1 else tuple(d_final))
+    for name, parameter in module.named_parameters():
+        assert np.array_equal(parameter.grad, 2 * before[f"d_{name}"]), "gradients add up"
+    assert_close(first, before, 0.0)
 
 
 def module_of(problem: Problem) -> nn.RNN | nn.LSTM:
@@ -125,8 +123,10 @@ def run(module: nn.RNN | nn.LSTM, problem: Problem) -> dict[str, Array]:
 
 def backward(module: nn.RNN | nn.LSTM, problem: Problem) -> dict[str, Array]:
     d_output, *d_final = problem.upstream.values()
+    module.zero_grad()
     d_input, d_initial = module.backward(d_output, d_final[0] if len(d_final) == 1 else tuple(d_final))
-    return {"d_input": d_input} | {f"d_initial {k}": part for k, part in enumerate(parts(d_initial))}
+    gradients = {f"d_{name}": parameter.grad for name, parameter in module.named_parameters()}
+    return {"d_input": d_input} | {f"d_initial {k}": part for k, part in enumerate(parts(d_initial))} | gradients
 
 
 @given(configurations(dropout=False))
@@ -187,6 +187,23 @@ def test_packed_sequences_are_independent(configuration: Configuration, initial:
                 gradients[name] = gradients.get(name, 0) + value
     for name, value in gradients.items():
         assert np.abs(together[name] - value).max() <= 1e-12 * max(1, np.abs(value).max()), name
+
+
+@given(st.lists(configurations(dropout=False), min_size=2, max_size=4))
+def test_a_module_is_none_the_worse_for_other_shapes_before(shapes: list[Configuration]) -> None:
+    """Calls of any number of steps and sequences, packed or not, in any order, are independent."""
+    first = replace(shapes[0], upstream=("output", "h_n", "c_n"))
+    module = module_of(draw(first))
+    for shape in [*shapes, shapes[0]]:
+        layout = {
+            "layout": shape.layout,
+            "lengths": shape.lengths,
+            "initial_state": shape.initial_state,
+            "seed": shape.seed,
+        }
+        problem = replace(draw(replace(first, **layout)), parameters=draw(first).parameters)
+        used, fresh = run_scratch(problem, module=module)[0], run_scratch(problem)[0]
+        assert_close(used, fresh, 0.0)
 
 
 def test_packed_sequences_need_no_padded_array() -> None:
@@ -345,6 +362,35 @@ def test_the_callers_packing_may_change_after_the_call() -> None:
     packed.sorted_indices[:] = packed.unsorted_indices[:] = [0, 1, 2]
     _, after = rnn.backward(None, d_h_n)
     assert np.array_equal(before, after)
+
+
+def test_an_interrupted_forward_pass_leaves_no_tape() -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    rnn, x = nn.RNN(2, 3, rng=0), np.ones((4, 1, 2), np.float32)
+    output, _ = rnn(x)
+    whole, rnn.cell = rnn.cell, rnn.cell._replace(step=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rnn(x)
+    with pytest.raises(RuntimeError, match="forward"):
+        rnn.backward(output)
+    rnn.cell = whole
+    assert np.array_equal(rnn(x)[0], output)
+
+
+def test_what_is_handed_out_may_be_written_over() -> None:
+    packed = pack_sequence([np.ones((length, 2)) for length in (1, 3, 2)], enforce_sorted=False)
+    lstm = nn.LSTM(2, 3, num_layers=2, dropout=0.5, dtype=np.float64, rng=0)
+    output, (h_n, c_n) = lstm(packed)
+    d_output, d_h_n = output._replace(data=np.ones_like(output.data)), np.arange(18.0).reshape(2, 3, 3)
+    d_input, (d_h_0, d_c_0) = lstm.backward(d_output, (d_h_n, None))
+    expected = [d_input.data.copy(), d_h_0.copy(), d_c_0.copy()]
+    for array in (*output, *lstm.dropout_masks[0], h_n, c_n, *d_input, d_h_0, d_c_0):
+        array[...] = 0
+    again, (d_h_0, d_c_0) = lstm.backward(packed._replace(data=np.ones_like(output.data)), (d_h_n, None))
+    for value, kept in zip([again.data, d_h_0, d_c_0], expected, strict=True):
+        assert np.array_equal(value, kept)
 
 
 @pytest.mark.parametrize("dtype", [None, ">f4", "float32"])

@@ -1,0 +1,76 @@
+"""Time and cell are apart: a cell that is not in the house needs a pair of functions and a class of a few lines.
+
+A leaky integrator, in which h_prev also acts on h directly: z = σ(a_z), u = tanh(a_u), h = h_prev + z ⊙ (u − h_prev).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+
+from reference import problems
+from reference.problems import Configuration, draw, run_scratch
+from scratch import nn
+from scratch.nn.activations import sigmoid
+from scratch.nn.bptt import Cell, State
+from scratch.nn.recurrent import Recurrent
+from scratch.types import Array
+from tests.strategies import configurations
+
+
+def step(a: Array, state_prev: State, state: State, kept: State) -> None:
+    (h_prev,), (h,) = state_prev, state
+    z, u = a.reshape(2, *h.shape)
+    sigmoid(z)
+    np.tanh(u, out=u)
+    h[...] = h_prev + z * (u - h_prev)
+
+
+def step_backward(
+    d_state: State, a: Array, state_prev: State, state: State, kept: State, d_a: Array
+) -> tuple[Array, State]:
+    (d_h,), (h_prev,) = d_state, state_prev
+    z, u = a.reshape(2, *h_prev.shape)
+    d_z, d_u = d_a.reshape(2, *h_prev.shape)
+    d_z[...] = d_h * (u - h_prev) * z * (1 - z)
+    d_u[...] = d_h * z * (1 - u * u)
+    return d_h * (1 - z), ()
+
+
+CELL = Cell(gates=2, state=("h",), keeps_a=True, kept=0, step=step, step_backward=step_backward)
+
+
+class Leaky(Recurrent[Array]):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int, **options: object) -> None:
+        names = ("bias", "batch_first", "dropout", "bidirectional", "proj_size", "dtype", "rng")
+        super().__init__(CELL, input_size, hidden_size, num_layers, *(options.get(name, 0) for name in names))
+
+
+@given(configurations(cells=("RNN tanh",)))
+def test_a_new_cell_has_right_gradients(configuration: Configuration) -> None:
+    """Every option but the projection, against complex-step derivatives in the direction of each gradient itself."""
+    problem = draw(replace(configuration, upstream=("output", "h_n")))
+    c, step_size = problem.configuration, 1e-100
+    rng = np.random.default_rng(c.seed)
+
+    def leaky(dtype: type) -> Leaky:
+        return Leaky(**c.arguments(), dtype=dtype, rng=c.seed)
+
+    parameters = {name: rng.standard_normal(value.shape) for name, value in leaky(float).state_dict().items()}
+    initial = {name: value for name, value in problem.initial.items() if name == "h_0"}
+    problem = replace(problem, parameters=parameters, initial=initial)
+    gradients = run(problem, leaky(float))
+    for name, leaf in ({"input": problem.input} | initial | parameters).items():
+        direction = gradients[f"d_{name}"]
+
+        def shift(value: Array, leaf: Array = leaf, direction: Array = direction) -> Array:
+            return value + 1j * step_size * direction if value is leaf else value.astype(complex)
+
+        outputs = run(problem.map(shift), leaky(complex))
+        derivative = sum((outputs[key] * upstream).sum().imag for key, upstream in problem.upstream.items()) / step_size
+        squared = (direction * direction).sum()
+        assert abs(derivative - squared) <= 1e-10 * squared, name
+
+
+def run(problem: problems.Problem, module: nn.Module) -> dict[str, Array]:
+    return run_scratch(problem, module=module)[0]
