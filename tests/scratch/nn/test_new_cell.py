@@ -56,7 +56,7 @@ def test_a_new_cell_has_right_gradients(configuration: Configuration) -> None:
     def leaky(dtype: type) -> Leaky:
         return Leaky(**c.arguments(), dtype=dtype, rng=c.seed)
 
-    parameters = {name: rng.standard_normal(value.shape) for name, value in leaky(float).state_dict().items()}
+    parameters = {name: rng.uniform(-0.5, 0.5, value.shape) for name, value in leaky(float).state_dict().items()}
     initial = {name: value for name, value in problem.initial.items() if name == "h_0"}
     problem = replace(problem, parameters=parameters, initial=initial)
     gradients = run(problem, leaky(float))

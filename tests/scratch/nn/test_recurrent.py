@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.conditioning import assert_matches_pytorch
+from reference.conditioning import assert_matches_pytorch, sensitivity
 from reference.equivalence import assert_close, relative_error
 from reference.problems import CELLS, Configuration, Problem, draw, run_scratch, run_torch
 from scratch import nn, no_grad
@@ -46,16 +46,19 @@ def test_gradients_match_complex_step(configuration: Configuration, seed: int) -
 
         run, _ = run_scratch(problem.map(shift))
         loss = sum((run[tensor] * upstream).sum() for tensor, upstream in problem.upstream.items())
-        terms = gradients[f"d_{name}"] * direction
-        # Both are exact to rounding. Relative to the terms of the sum, since the sum itself may cancel.
-        assert abs(np.imag(loss) / step - terms.sum()) <= 1e-10 * np.abs(terms).sum(), name
+        gradient = gradients[f"d_{name}"]
+        size = np.linalg.norm(gradient) * np.linalg.norm(direction)
+        error = abs(np.imag(loss) / step - (gradient * direction).sum())
+        # The complex step is exact to rounding, and so is the gradient, unless the problem magnifies rounding.
+        if error > 1e-11 * size:
+            assert error <= 16 * sensitivity(problem)[f"d_{name}"] * size, name
 
 
 ACCURACY = {
     "ordinary": {"input_size": 12, "hidden_size": 16, "num_layers": 2, "bidirectional": True, "lengths": (20,) * 5},
     "saturated": {"input_size": 12, "hidden_size": 16, "num_layers": 2, "lengths": (20,) * 5, "weight_scale": 20.0},
     "closed gates": {"input_size": 4, "hidden_size": 8, "lengths": (10,) * 5, "bias_shift": -12.0},
-    "long": {"input_size": 4, "hidden_size": 8, "lengths": (1000,)},
+    "long": {"input_size": 4, "hidden_size": 16, "lengths": (2000,)},
 }
 
 
@@ -71,7 +74,7 @@ ACCURACY = {
 def test_float32_is_as_accurate_as_pytorch(cell: str, kind: str) -> None:
     """Tensor by tensor the error against longdouble is at most twice PyTorch's, in the geometric mean over seeds."""
     ratios: dict[str, list[float]] = {}
-    for seed in range(24):
+    for seed in range(12 if kind == "long" else 24):
         configuration = Configuration(cell, seed=seed, **ACCURACY[kind])
         problem = draw(configuration).astype(np.float32)
         truth, _ = run_scratch(problem.astype(np.longdouble))
@@ -164,6 +167,7 @@ def test_what_was_handed_in_is_never_written_to_nor_read_again(configuration: Co
 @given(configurations(dropout=False), st.booleans())
 def test_packed_sequences_are_independent(configuration: Configuration, initial: bool) -> None:
     """A packed batch computes for each sequence what the sequence alone computes."""
+    configuration = replace(configuration, weight_scale=1.0)  # saturated units magnify rounding
     problem = draw(
         replace(configuration, layout="packed", lengths=configuration.lengths or (2, 1), initial_state=initial)
     )
@@ -203,7 +207,17 @@ def test_a_module_is_none_the_worse_for_other_shapes_before(shapes: list[Configu
         }
         problem = replace(draw(replace(first, **layout)), parameters=draw(first).parameters)
         used, fresh = run_scratch(problem, module=module)[0], run_scratch(problem)[0]
-        assert_close(used, fresh, 0.0)
+        assert_close(used, fresh, 1e-9)  # a tape of another shape would show near 1; where memory lies may round
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_shapes_of_as_many_rows_are_told_apart(recurrence: type) -> None:
+    rows = np.random.default_rng(0).standard_normal((6, 2))
+    shapes = [rows.reshape(3, 2, 2), rows.reshape(2, 3, 2), rows, pack_sequence([rows[:3], rows[3:5], rows[5:]])]
+    module = recurrence(2, 3, bidirectional=True, dtype=np.float64, rng=0)
+    for x in [*shapes, *shapes[::-1]]:
+        (output, _), (expected, _) = module(x), recurrence(2, 3, bidirectional=True, dtype=np.float64, rng=0)(x)
+        assert np.array_equal(*(o.data if isinstance(o, tuple) else o for o in (output, expected)))
 
 
 def test_packed_sequences_need_no_padded_array() -> None:
