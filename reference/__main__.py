@@ -35,7 +35,7 @@ class Cell(StrEnum):
 
 
 @app.command(
-    epilog="""
+    epilog="""\b
 Examples:
   python -m reference
   python -m reference --text README.md --cell rnn --hidden 32 --epochs 50
