@@ -266,6 +266,16 @@ def test_dropout_drops_between_layers_only_and_only_in_training(recurrence: type
 
 
 @pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_backward_undoes_the_dropout_of_its_forward_pass(recurrence: type) -> None:
+    """Whatever the mode has become since."""
+    module = recurrence(3, 8, num_layers=2, dropout=0.5, dtype=np.float64, rng=0)
+    output, _ = module(np.random.default_rng(1).standard_normal((4, 2, 3)))
+    expected, _ = module.backward(output)
+    module.eval()
+    assert np.array_equal(module.backward(output)[0], expected)
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
 def test_parameters_are_pytorchs(recurrence: type) -> None:
     options = {"num_layers": 2, "bidirectional": True} | ({"proj_size": 3} if recurrence is nn.LSTM else {})
     ours, theirs = recurrence(5, 6, **options, rng=0), getattr(torch.nn, recurrence.__name__)(5, 6, **options)
