@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from .equivalence import TOLERANCE, Difference, compare
 from .problems import CELLS, Configuration, draw, run_scratch, run_torch
@@ -46,7 +47,7 @@ def disagreements(found: Survey) -> list[str]:
 
 def grid() -> list[Configuration]:
     """Every combination of options at small sizes, with size 1 among them; dropout where there are three layers."""
-    inputs = [
+    inputs: list[dict[str, Any]] = [
         {"layout": "batched", "lengths": (5, 5, 5)},
         {"layout": "batched", "lengths": (4, 4), "batch_first": True},
         {"layout": "batched", "lengths": (1,), "input_size": 1, "hidden_size": 3},
@@ -64,7 +65,7 @@ def grid() -> list[Configuration]:
             dropout=dropout,
             proj_size=projection,
             seed=seed,
-            **given,  # type: ignore[arg-type]
+            **given,
         )
         for seed, (cell, layers, bias, bidirectional, initial_state, dropout, projection, given) in enumerate(options)
         if not (dropout and layers < 3) and not (projection and cell != "LSTM")
