@@ -50,7 +50,7 @@ def side_by_side(
     layers: Annotated[int | None, typer.Option(min=1, help="Its layers, for --text [default: 1].")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Training steps, for --text [default: 100].")] = None,
     characters: Annotated[
-        int | None, typer.Option(min=2, help="Learn only so many, from the start of --text [default: 200].")
+        int | None, typer.Option(min=2, help="Learn only so many, from the start of --text [default: 100].")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Adam's, for --text [default: 0.01].")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the initial weights.")] = 0,
@@ -75,7 +75,7 @@ def side_by_side(
         raise typer.BadParameter("--cell, --hidden, --layers, --epochs, --characters and --learning-rate need --text")
     examples = [Example(**{**vars(e), "seed": seed}) for e in EXAMPLES]
     if text is not None:
-        examples = [example_from(text, characters or 200, seed, given)]
+        examples = [example_from(text, characters or 100, seed, given)]
 
     # In one process the thread pools of NumPy and PyTorch hinder each other, and these problems are small.
     torch.set_num_threads(1)
