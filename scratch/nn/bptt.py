@@ -54,8 +54,8 @@ class Cell(NamedTuple):
     acts directly, has one), and of the other parts.
     """
 
-    gates: int
-    """G: the blocks of H rows in the pre-activations."""
+    gates: tuple[str, ...]
+    """The names of the G blocks of H rows in the pre-activations, in PyTorch's order."""
     state: tuple[str, ...]
     """The names of the parts of the state; the first is "h", the only one that is projected and given out."""
     keeps_a: bool
@@ -85,7 +85,7 @@ class Tape:
 
     def __init__(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], reverse: bool = False) -> None:
         gate_rows, outputs = weights.W_hh.shape
-        hidden = gate_rows // cell.gates
+        hidden = gate_rows // len(cell.gates)
         dtype = weights.W_hh.dtype
         ends = np.cumsum(batch_sizes).tolist()
         steps = [(slice(end - width, end), width) for end, width in zip(ends, batch_sizes, strict=True)]

@@ -61,7 +61,7 @@ def step_backward(
     return None, (d_c,)
 
 
-CELL = Cell(gates=4, state=("h", "c"), keeps_a=True, kept=1, step=step, step_backward=step_backward)
+CELL = Cell(gates=("i", "f", "g", "o"), state=("h", "c"), keeps_a=True, kept=1, step=step, step_backward=step_backward)
 
 
 class LSTM(Recurrent[tuple[Array, Array]]):

@@ -50,7 +50,7 @@ class Recurrence(Module, Generic[StateT]):
 
     def _add_parameters(self, input_size: int, output_size: int, projected: bool, suffix: str = "") -> Names:
         """Make the parameters of one layer in one direction, in PyTorch's order, and return their names."""
-        rows = self.cell.gates * self.hidden_size
+        rows = len(self.cell.gates) * self.hidden_size
         shapes: dict[str, tuple[int, ...] | None] = {
             "weight_ih": (rows, input_size),
             "weight_hh": (rows, output_size),

@@ -50,10 +50,9 @@ def relu_step_backward(
     return None, ()
 
 
-CELLS = {
-    "tanh": Cell(gates=1, state=("h",), keeps_a=False, kept=0, step=tanh_step, step_backward=tanh_step_backward),
-    "relu": Cell(gates=1, state=("h",), keeps_a=False, kept=0, step=relu_step, step_backward=relu_step_backward),
-}
+TANH = Cell(gates=("h",), state=("h",), keeps_a=False, kept=0, step=tanh_step, step_backward=tanh_step_backward)
+RELU = TANH._replace(step=relu_step, step_backward=relu_step_backward)
+CELLS = {"tanh": TANH, "relu": RELU}
 
 
 def cell_of(nonlinearity: Any) -> Cell:

@@ -37,7 +37,7 @@ def step_backward(
     return d_h * (1 - z), ()
 
 
-CELL = Cell(gates=2, state=("h",), keeps_a=True, kept=0, step=step, step_backward=step_backward)
+CELL = Cell(gates=("z", "u"), state=("h",), keeps_a=True, kept=0, step=step, step_backward=step_backward)
 
 
 class Leaky(Recurrent[Array]):
