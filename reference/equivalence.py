@@ -10,7 +10,7 @@ infinite where one is zero and the other is not, or where anything is not a numb
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,11 +22,12 @@ propagation through time, leave a few 1e-15. A wrong term shows as an error near
 
 
 class Difference(NamedTuple):
-    """How one tensor of two runs differs: `error`, and in words `what` if it is not comparable at all."""
+    """How one tensor of two runs differs: `error` and `ulps`, and in words `what` if it is not comparable at all."""
 
     name: str
     error: float
     what: str = ""
+    ulps: float = float("nan")
 
 
 def relative_error(ours: Array, theirs: Array) -> float:
@@ -42,20 +43,45 @@ def relative_error(ours: Array, theirs: Array) -> float:
     return float(np.linalg.norm(((ours - theirs) / scale).ravel()) / norm) if norm else float("inf")
 
 
-def compare(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[Difference]:
-    """One `Difference` for each name that either run has, in order of appearance."""
+def largest_ulps(ours: Array, theirs: Array) -> float:
+    """The largest deviation of an entry, in units in the last place of the tensor's largest entry, in ours' dtype.
+
+    The unit is the same for all entries: beside an entry that is the small difference of large terms, its own last
+    place would say nothing. 0.5 is what rounding the right answer leaves at most; infinite where `relative_error` is.
+    """
+    exact = theirs.astype(np.result_type(theirs, np.longdouble))
+    largest = np.abs(exact).max(initial=0)
+    if not (np.isfinite(ours).all() and np.isfinite(largest)):
+        return float("inf")
+    deviation = np.abs(ours.astype(exact.dtype) - exact).max(initial=0)
+    if deviation == 0 or largest == 0:
+        return float("inf") if deviation else 0.0
+    return float(deviation / np.spacing(largest.astype(np.finfo(ours.dtype).dtype)))
+
+
+def compare(ours: Mapping[str, Any], theirs: Mapping[str, Array], dtype: Any = None) -> list[Difference]:
+    """One `Difference` for each name that either run has, in order of appearance.
+
+    dtype: what ours is to be in, where theirs is more exact; the same as theirs unless given. A tensor of ours that is
+    None is not offered, and left out.
+    """
     differences = []
     for name in [*theirs, *(name for name in ours if name not in theirs)]:
         if name not in ours or name not in theirs:
             what = f"only in {'ours' if name in ours else 'theirs'}"
+        elif ours[name] is None:
+            continue
+        elif not isinstance(ours[name], np.ndarray):
+            what = f"{type(ours[name]).__name__}, expected an array"
         elif ours[name].shape != theirs[name].shape:
             what = f"shape {ours[name].shape}, expected {theirs[name].shape}"
-        elif ours[name].dtype != theirs[name].dtype:
-            what = f"dtype {ours[name].dtype}, expected {theirs[name].dtype}"
+        elif ours[name].dtype != (dtype or theirs[name].dtype):
+            what = f"dtype {ours[name].dtype}, expected {dtype or theirs[name].dtype}"
         else:
-            differences.append(Difference(name, relative_error(ours[name], theirs[name])))
+            error, ulps = relative_error(ours[name], theirs[name]), largest_ulps(ours[name], theirs[name])
+            differences.append(Difference(name, error, ulps=ulps))
             continue
-        differences.append(Difference(name, float("inf"), what))
+        differences.append(Difference(name, float("inf"), what, float("inf")))
     return differences
 
 
@@ -67,7 +93,7 @@ def assert_close(
     tolerances: one for all tensors, or by name, with the promised 1e-12 for names that are not there.
     """
     lines = []
-    for name, error, what in compare(ours, theirs):
+    for name, error, what, _ in compare(ours, theirs):
         tolerance = tolerances.get(name, TOLERANCE) if isinstance(tolerances, Mapping) else tolerances
         if not error <= tolerance:
             lines.append(

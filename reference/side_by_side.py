@@ -22,7 +22,7 @@ from scratch.types import Array
 
 from . import models, weights
 from .equivalence import Difference, compare
-from .problems import disturbed
+from .runs import disturbed
 
 LOSS_TOLERANCE = 1e-9
 """The promise for losses and gradients along a training run."""
@@ -104,7 +104,7 @@ class Result:
         a single step may not.
         """
         for row in self.rows:
-            name, error, what = row.step
+            name, error, what, _ = row.step
             if not error <= row.step_tolerance:
                 yield f"{self.example.title}: {name} of epoch {row.epoch} {what or f'differs by {error:.1e}'}"
             if self.example.forgiving and not row.difference <= LOSS_TOLERANCE:

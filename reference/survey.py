@@ -3,11 +3,10 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
 
 from .equivalence import TOLERANCE, Difference, compare
-from .problems import CELLS, Configuration, draw, run_scratch, run_torch
+from .problems import Configuration, draw
+from .runs import run_scratch, run_torch
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Worst:
     configuration: Configuration
 
     def __str__(self) -> str:
-        name, error, what = self.difference
+        name, error, what, _ = self.difference
         return f"{name} {what or f'differs by {error:.1e}'} in {self.configuration}"
 
 
@@ -43,30 +42,3 @@ def survey(configurations: Iterable[Configuration], advance: Callable[[], None] 
 def disagreements(found: Survey) -> list[str]:
     """What lies outside the promised bound, in words."""
     return [str(worst) for worst in found.values() if not worst.difference.error <= TOLERANCE]
-
-
-def grid() -> list[Configuration]:
-    """Every combination of options at small sizes, with size 1 among them; dropout where there are three layers."""
-    inputs: list[dict[str, Any]] = [
-        {"layout": "batched", "lengths": (5, 5, 5)},
-        {"layout": "batched", "lengths": (4, 4), "batch_first": True},
-        {"layout": "batched", "lengths": (1,), "input_size": 1, "hidden_size": 3},
-        {"layout": "unbatched", "lengths": (6,)},
-        {"layout": "packed", "lengths": (3, 7, 1, 7)},
-    ]
-    options = product(CELLS, (1, 2, 3), (True, False), (False, True), (True, False), (0.0, 0.4), (0, 2), inputs)
-    return [
-        Configuration(
-            cell=cell,
-            num_layers=layers,
-            bias=bias,
-            bidirectional=bidirectional,
-            initial_state=initial_state,
-            dropout=dropout,
-            proj_size=projection,
-            seed=seed,
-            **given,
-        )
-        for seed, (cell, layers, bias, bidirectional, initial_state, dropout, projection, given) in enumerate(options)
-        if not (dropout and layers < 3) and not (projection and cell != "LSTM")
-    ]

@@ -36,7 +36,7 @@ def test_special_values() -> None:
 def test_shape_and_dtype_come_before_values() -> None:
     theirs = {name: np.ones((2, 3)) for name in ("same", "shape", "dtype", "missing")}
     ours = {"same": np.ones((2, 3)), "shape": np.ones((3, 2)), "dtype": np.ones((2, 3), np.float32), "more": np.ones(1)}
-    found = {name: what for name, error, what in compare(ours, theirs) if error}
+    found = {name: what for name, error, what, _ in compare(ours, theirs) if error}
     assert found.keys() == {"shape", "dtype", "missing", "more"}
     assert "(3, 2)" in found["shape"]
     assert "float32" in found["dtype"]

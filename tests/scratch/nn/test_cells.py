@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
+from reference.space import SIZES
 from scratch import nn, no_grad
 from scratch.types import Array
-from tests.strategies import sizes
 
 KINDS = [("RNNCell", {"nonlinearity": "tanh"}), ("RNNCell", {"nonlinearity": "relu"}), ("LSTMCell", {})]
 kinds = st.sampled_from(KINDS)
+sizes = st.sampled_from(SIZES)
 seeds = st.integers(0, 2**32 - 1)
 
 

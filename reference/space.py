@@ -1,0 +1,161 @@
+"""The space of options: every combination at small sizes, random points in it, and the way to its simplest corner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .problems import CELLS, Configuration, can_project
+
+T = TypeVar("T")
+SIZES = (1, 2, 3, 5, 8)
+STEPS = range(1, 10)
+
+
+def grid(seed: int = 0) -> list[Configuration]:
+    """Every combination of options at small sizes, with size 1 among them; dropout where there are three layers.
+
+    seed: of the first configuration; the others have those that follow.
+    """
+    inputs: list[dict[str, Any]] = [
+        {"layout": "batched", "lengths": (5, 5, 5)},
+        {"layout": "batched", "lengths": (4, 4), "batch_first": True, "input_size": 4},
+        {"layout": "batched", "lengths": (1,), "input_size": 1, "hidden_size": 3},
+        {"layout": "unbatched", "lengths": (6,)},
+        {"layout": "packed", "lengths": (3, 7, 1, 7)},
+    ]
+    dropouts: list[dict[str, Any]] = [{}, {"dropout": 0.4}, {"dropout": 0.4, "training": False}]
+    options = product(CELLS, (1, 2, 3), (True, False), (False, True), (True, False), dropouts, (0, 2), inputs)
+    return [
+        Configuration(
+            cell=cell,
+            num_layers=layers,
+            bias=bias,
+            bidirectional=bidirectional,
+            initial_state=initial_state,
+            proj_size=projection,
+            seed=seed + number,
+            **dropout,
+            **given,
+        )
+        for number, (cell, layers, bias, bidirectional, initial_state, dropout, projection, given) in enumerate(options)
+        if not (dropout and layers < 3) and not (projection and not can_project(CELLS[cell]["module"]))
+    ]
+
+
+def choose(
+    pick: Callable[[Sequence[Any]], Any], cells: Sequence[str] = tuple(CELLS), dropout: bool = True
+) -> Configuration:
+    """A configuration from anywhere in the space: `pick` chooses one among several, the simplest being the first."""
+    cell = pick(cells)
+    hidden_size, num_layers = pick(SIZES), pick((1, 2, 3))
+    projects = hidden_size > 1 and can_project(CELLS[cell]["module"]) and pick((False, True))
+    layout = pick(("batched", "unbatched", "packed"))
+    if layout == "packed":
+        lengths = tuple(pick(STEPS) for _ in range(pick(range(1, 7))))
+    else:
+        lengths = (pick(STEPS),) * (1 if layout == "unbatched" else pick(range(7)))
+    return Configuration(
+        cell=cell,
+        input_size=pick(SIZES),
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        bias=pick((True, False)),
+        batch_first=pick((False, True)),
+        dropout=pick((0.0, 0.3, 1.0)) if dropout and num_layers > 1 else 0.0,
+        bidirectional=pick((False, True)),
+        proj_size=pick(range(1, hidden_size)) if projects else 0,
+        lengths=lengths,
+        layout=layout,
+        initial_state=pick((False, True)),
+        training=pick((True, False)),
+        upstream=tuple(name for name in ("output", "h_n", "c_n") if pick((True, False))),
+        weight_scale=pick((1.0, 0.5, 3.0)),
+        seed=pick(range(2**32)),
+    )
+
+
+def examples(rng: np.random.Generator, wanted: Callable[[Configuration], bool], count: int) -> list[Configuration]:
+    """`count` random configurations that are wanted; fewer if hardly any is."""
+
+    def pick(options: Sequence[T]) -> T:
+        return options[int(rng.integers(len(options)))]
+
+    found: list[Configuration] = []
+    for _ in range(200 * count):
+        if len(found) == count:
+            break
+        configuration = choose(pick)
+        if wanted(configuration):
+            found.append(configuration)
+    return found
+
+
+def labels(configuration: Configuration) -> dict[str, str]:
+    """What a configuration is like, in words, for each of the option groups."""
+    c = configuration
+    layout = f"{c.layout}, batch first" if c.batch_first and c.layout == "batched" else c.layout
+    square = c.input_size == c.hidden_size
+    return {
+        "cell": c.cell,
+        "layers": f"{c.num_layers} layer{'s' if c.num_layers > 1 else ''}",
+        "direction": "two directions" if c.bidirectional else "one direction",
+        "input": layout,
+        "bias": "with bias" if c.bias else "without bias",
+        "projection": "projected" if c.proj_size else "not projected",
+        "state": "state given" if c.initial_state else "state omitted",
+        "dropout": f"dropout{'' if c.training else ', eval()'}" if c.dropout else "no dropout",
+        "sizes": "some size is 1" if 1 in (c.input_size, c.hidden_size, *c.lengths) else "I = H" if square else "I ≠ H",
+        "weights": {0.5: "half the usual weights", 1.0: "usual weights", 3.0: "saturating weights"}.get(
+            c.weight_scale, f"weights × {c.weight_scale:g}"
+        ),
+    }
+
+
+def simpler(configuration: Configuration) -> Iterator[Configuration]:
+    """Configurations that are a little simpler, the boldest first."""
+    c = configuration
+    plain = Configuration(c.cell, lengths=c.lengths, layout=c.layout)
+    for name in plain.__dataclass_fields__:
+        if name not in ("input_size", "hidden_size", "proj_size") and getattr(c, name) != getattr(plain, name):
+            yield from valid(c, **{name: getattr(plain, name)})
+    yield from valid(c, layout="batched", lengths=(max(c.lengths, default=3),) * len(c.lengths))
+    yield from valid(c, proj_size=0)
+    yield from valid(c, initial_state=False)
+    for name in c.upstream:
+        yield from valid(c, upstream=tuple(other for other in c.upstream if other != name))
+    for name in ("num_layers", "input_size", "hidden_size", "proj_size"):
+        for value in range(1, getattr(c, name)):
+            yield from valid(c, **{name: value})
+    for number in range(len(c.lengths) - 1, 0, -1):
+        yield from valid(c, lengths=c.lengths[:-1])
+        yield from valid(c, lengths=c.lengths[number:])
+    for length in sorted({1, 2, 3, *(length - 1 for length in c.lengths)}):
+        if length > 0:
+            yield from valid(c, lengths=tuple(min(length, own) for own in c.lengths))
+
+
+def valid(configuration: Configuration, **changes: Any) -> Iterator[Configuration]:
+    """The configuration with these changes, if that is one and makes a difference."""
+    try:
+        changed = replace(configuration, **changes)
+    except ValueError:
+        return
+    fits = changed.proj_size < changed.hidden_size and not (changed.dropout and changed.num_layers == 1)
+    if fits and changed != configuration:
+        yield changed
+
+
+def smallest(configuration: Configuration, fails: Callable[[Configuration], bool]) -> Configuration:
+    """The simplest configuration that still fails, going from one that fails in steps that keep it failing."""
+    while True:
+        for candidate in simpler(configuration):
+            if fails(candidate):
+                configuration = candidate
+                break
+        else:
+            return configuration
