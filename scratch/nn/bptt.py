@@ -52,6 +52,11 @@ class Cell(NamedTuple):
     `step_backward(d_state, a, state_prev, state, kept, d_a)` fills `d_a`, may overwrite `d_state`, and returns the
     gradient of the state before: of h_prev, without the path through W_hh (None for zero; a GRU, in which h_prev also
     acts directly, has one), and of the other parts.
+    `step_tangent(a_dot, state_prev_dot, a, state_prev, state, kept)` is the derivative of the same step in the other
+    direction, from what it reads to what it makes: the change of the state when `a` and the state before change by
+    `a_dot` and `state_prev_dot`. The last four are what `step` left of one column, or of as many as there are changes:
+    (H, 1) or (H, K) beside (H, K). It returns new arrays and writes to none. Time does not need it: real-time recurrent
+    learning (study/rtrl.py) does.
     """
 
     gates: tuple[str, ...]
@@ -64,6 +69,7 @@ class Cell(NamedTuple):
     """How many arrays of (H, B) `step` fills for `step_backward` besides."""
     step: Callable[[Array, State, State, State], None]
     step_backward: Callable[[State, Array, State, State, State, Array], tuple[Array | None, State]]
+    step_tangent: Callable[[Array, State, Array, State, State, State], State]
 
 
 class Weights(NamedTuple):

@@ -61,7 +61,32 @@ def step_backward(
     return None, (d_c,)
 
 
-CELL = Cell(gates=("i", "f", "g", "o"), state=("h", "c"), keeps_a=True, kept=1, step=step, step_backward=step_backward)
+def step_tangent(a_dot: Array, state_prev_dot: State, a: Array, state_prev: State, state: State, kept: State) -> State:
+    """How h and c change in the same step. a_dot: (4H, K), c_prev_dot: (H, K). Returns h_dot, c_dot: (H, K) each.
+
+    h_prev acts through W_hh alone.
+    """
+    (_, c_prev_dot), (_, c_prev), (tanh_c,) = state_prev_dot, state_prev, kept
+    i, f, g, o = a.reshape(4, *tanh_c.shape)
+    a_i_dot, a_f_dot, a_g_dot, a_o_dot = a_dot.reshape(4, *c_prev_dot.shape)
+    i_dot = i * (1 - i) * a_i_dot  # (1)  σ′ = σ(1 − σ)
+    f_dot = f * (1 - f) * a_f_dot  # (2)
+    g_dot = (1 - g * g) * a_g_dot  # (3)  tanh′ = 1 − tanh²
+    o_dot = o * (1 - o) * a_o_dot  # (4)
+    c_dot = f * c_prev_dot + c_prev * f_dot + i * g_dot + g * i_dot  # (5)
+    h_dot = tanh_c * o_dot + o * (1 - tanh_c * tanh_c) * c_dot  # (6)
+    return h_dot, c_dot
+
+
+CELL = Cell(
+    gates=("i", "f", "g", "o"),
+    state=("h", "c"),
+    keeps_a=True,
+    kept=1,
+    step=step,
+    step_backward=step_backward,
+    step_tangent=step_tangent,
+)
 
 
 class LSTM(Recurrent[tuple[Array, Array]]):

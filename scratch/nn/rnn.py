@@ -35,6 +35,15 @@ def tanh_step_backward(
     return None, ()
 
 
+def tanh_step_tangent(
+    a_dot: Array, state_prev_dot: State, a: Array, state_prev: State, state: State, kept: State
+) -> State:
+    """How h changes in the same step. a_dot: (H, K). Returns h_dot: (H, K). h_prev acts through W_hh alone."""
+    (h,) = state
+    h_dot = (1 - h * h) * a_dot  # (1)  tanh′ = 1 − tanh²
+    return (h_dot,)
+
+
 def relu_step(a: Array, state_prev: State, state: State, kept: State) -> None:
     """One step. a: (H, B). Fills h: (H, B)."""
     (h,) = state
@@ -50,8 +59,25 @@ def relu_step_backward(
     return None, ()
 
 
-TANH = Cell(gates=("h",), state=("h",), keeps_a=False, kept=0, step=tanh_step, step_backward=tanh_step_backward)
-RELU = TANH._replace(step=relu_step, step_backward=relu_step_backward)
+def relu_step_tangent(
+    a_dot: Array, state_prev_dot: State, a: Array, state_prev: State, state: State, kept: State
+) -> State:
+    """How h changes in the same step. a_dot: (H, K). Returns h_dot: (H, K). The derivative at 0 is taken as 0."""
+    (h,) = state
+    h_dot = np.where(h.real <= 0, 0, a_dot)  # (1)  h_dot = [h > 0] ⊙ a_dot
+    return (h_dot,)
+
+
+TANH = Cell(
+    gates=("h",),
+    state=("h",),
+    keeps_a=False,
+    kept=0,
+    step=tanh_step,
+    step_backward=tanh_step_backward,
+    step_tangent=tanh_step_tangent,
+)
+RELU = TANH._replace(step=relu_step, step_backward=relu_step_backward, step_tangent=relu_step_tangent)
 CELLS = {"tanh": TANH, "relu": RELU}
 
 

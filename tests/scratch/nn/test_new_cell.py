@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given
 
 from reference import problems
-from reference.problems import Configuration, draw, run_scratch
+from reference.problems import Configuration, draw
+from reference.runs import run_module
 from scratch import nn
 from scratch.nn.activations import sigmoid
 from scratch.nn.bptt import Cell, State
@@ -37,7 +38,23 @@ def step_backward(
     return d_h * (1 - z), ()
 
 
-CELL = Cell(gates=("z", "u"), state=("h",), keeps_a=True, kept=0, step=step, step_backward=step_backward)
+def step_tangent(a_dot: Array, state_prev_dot: State, a: Array, state_prev: State, state: State, kept: State) -> State:
+    (h_prev_dot,), (h_prev,) = state_prev_dot, state_prev
+    z, u = a.reshape(2, *h_prev.shape)
+    a_z_dot, a_u_dot = a_dot.reshape(2, *h_prev_dot.shape)
+    z_dot, u_dot = z * (1 - z) * a_z_dot, (1 - u * u) * a_u_dot
+    return ((1 - z) * h_prev_dot + z_dot * (u - h_prev) + z * u_dot,)
+
+
+CELL = Cell(
+    gates=("z", "u"),
+    state=("h",),
+    keeps_a=True,
+    kept=0,
+    step=step,
+    step_backward=step_backward,
+    step_tangent=step_tangent,
+)
 
 
 class Leaky(Recurrent[Array]):
@@ -73,4 +90,5 @@ def test_a_new_cell_has_right_gradients(configuration: Configuration) -> None:
 
 
 def run(problem: problems.Problem, module: nn.Module) -> dict[str, Array]:
-    return run_scratch(problem, module=module)[0]
+    module.load_state_dict(problem.parameters)
+    return run_module(module, problem)[0]

@@ -1,0 +1,228 @@
+"""Real-time recurrent learning testifies for the backward pass: written from other equations, the same gradient."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference.equivalence import assert_close
+from reference.problems import CELLS, Configuration, Problem, draw
+from reference.runs import initial_state, make_scratch, pack, run_scratch, split, unpack, upstream
+from scratch import nn, study
+from scratch.nn import bptt
+from scratch.nn.bptt import Cell, State
+from scratch.nn.recurrent import Recurrent
+from scratch.study import rtrl
+from scratch.types import Array
+from tests.scratch.nn import test_new_cell
+from tests.scratch.nn.test_pages import lines_of
+from tests.strategies import configurations
+
+CELL_OF = {
+    name: getattr(nn, arguments["module"])(1, 1, **{k: v for k, v in arguments.items() if k != "module"}).cell
+    for name, arguments in CELLS.items()
+} | {"leaky integrator": test_new_cell.CELL}
+
+EVERY_OPTION = [
+    Configuration("RNN tanh", num_layers=2, bidirectional=True, lengths=(3, 5, 1), layout="packed"),
+    Configuration("RNN relu", num_layers=3, dropout=0.4, batch_first=True, initial_state=False, seed=1),
+    Configuration("LSTM", num_layers=2, bidirectional=True, proj_size=2, bias=False, seed=2),
+    Configuration("LSTM", lengths=(6,), layout="unbatched", upstream=("output", "c_n"), seed=3),
+]
+
+
+def run_rtrl(problem: Problem, masks: list[Array], module: Any = None) -> dict[str, Any]:
+    """What `run_scratch` gives, by real-time recurrent learning."""
+    c = problem.configuration
+    output, state, d_input, d_initial, d_parameters = rtrl(
+        module or make_scratch(problem),
+        pack(problem.input, c),
+        initial_state(problem),
+        *upstream(problem),
+        dropout_masks=[pack(mask, c) for mask in masks],
+    )
+    run = {"output": unpack(output)} | split(state, c, "{}_n") | {"d_input": unpack(d_input)}
+    if c.initial_state:
+        run |= split(d_initial, c, "d_{}_0")
+    return run | {f"d_{name}": gradient for name, gradient in d_parameters.items()}
+
+
+@given(configurations())
+def test_rtrl_agrees_with_backpropagation(configuration: Configuration) -> None:
+    """In longdouble, where 1e-12 is 2e7 roundings: no cancellation in these small problems comes near that."""
+    problem = draw(configuration).astype(np.longdouble)
+    truth, masks = run_scratch(problem)
+    assert_close(run_rtrl(problem, masks), truth)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12), ("complex128", 1e-12)])
+@pytest.mark.parametrize("configuration", EVERY_OPTION, ids=str)
+def test_rtrl_agrees_in_every_dtype(configuration: Configuration, dtype: str, tolerance: float) -> None:
+    problem = draw(configuration).astype(dtype)
+    truth, masks = run_scratch(problem)
+    assert_close(run_rtrl(problem, masks), truth, tolerance)
+
+
+def test_rtrl_takes_a_cell_that_is_not_in_the_house() -> None:
+    """One in which h_prev also acts directly."""
+    options = {"bias": True, "batch_first": False, "bidirectional": True, "dropout": 0.0}
+    module = test_new_cell.Leaky(3, 4, 2, dtype=np.float64, rng=0, **options)
+    rng = np.random.default_rng(1)
+    x, h_0 = rng.standard_normal((5, 2, 3)), rng.standard_normal((4, 2, 4))
+    d_output, d_h_n = rng.standard_normal((5, 2, 8)), rng.standard_normal((4, 2, 4))
+    output, h_n = module(x, h_0)
+    d_x, d_h_0 = module.backward(d_output, d_h_n)
+    names = ("output", "state", "d_input", "d_initial")
+    *ours, d_parameters = rtrl(module, x, h_0, d_output, d_h_n)
+    assert_close(dict(zip(names, ours, strict=True)), dict(zip(names, (output, h_n, d_x, d_h_0), strict=True)))
+    assert_close(d_parameters, {name: parameter.grad for name, parameter in module.named_parameters()})
+
+
+def test_packed_results_are_in_the_order_of_the_input() -> None:
+    """Also where equally long sequences are sorted as `pack_sequence` would not sort them."""
+    rng = np.random.default_rng(0)
+    batch_sizes, sorted_indices = np.array([3, 3]), np.array([2, 0, 1])
+    x, d_output = (
+        nn.utils.rnn.PackedSequence(rng.standard_normal((6, n)), batch_sizes, sorted_indices) for n in (3, 4)
+    )
+    h_0 = rng.standard_normal((1, 3, 4))
+    rnn = nn.RNN(3, 4, dtype=np.float64)
+    output, h_n = rnn(x, h_0)
+    d_x, d_h_0 = rnn.backward(d_output)
+    ours = rtrl(rnn, x, h_0, d_output)
+    for packed, theirs in ((ours.output, output), (ours.d_input, d_x)):
+        assert all(np.array_equal(one, other) for one, other in zip(packed[1:], theirs[1:], strict=True))
+    assert_close(
+        {"output": ours.output.data, "h_n": ours.state, "d_input": ours.d_input.data, "d_h_0": ours.d_initial},
+        {"output": output.data, "h_n": h_n, "d_input": d_x.data, "d_h_0": d_h_0},
+    )
+
+
+@pytest.mark.parametrize("configuration", EVERY_OPTION, ids=str)
+def test_rtrl_uses_no_backward_pass_and_no_tape(configuration: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = draw(configuration)
+    truth, masks = run_scratch(problem)
+    module = make_scratch(problem)
+
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise AssertionError("expected a computation that is independent of backpropagation")
+
+    for owner, name in [(bptt, "forward"), (bptt, "backward"), (Recurrent, "forward"), (Recurrent, "backward")]:
+        monkeypatch.setattr(owner, name, forbidden)
+    for owner in (bptt, nn.recurrent):
+        monkeypatch.setattr(owner, "Tape", forbidden)
+    module.cell = module.cell._replace(step_backward=forbidden)
+    assert_close(run_rtrl(problem, masks, module), truth)
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def frozen(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    value = rng.standard_normal(shape)
+    value.flags.writeable = False
+    return value
+
+
+def after_step(cell: Cell, a: Array, state_prev: State) -> tuple[Array, State, State]:
+    """One step: a as it leaves it (NaN if the cell does not keep it), the state and what is kept, all read-only."""
+    a, shape = a.copy(), state_prev[0].shape
+    state, kept = (tuple(np.empty(shape, a.dtype) for _ in range(n)) for n in (len(cell.state), cell.kept))
+    cell.step(a, state_prev, state, kept)
+    a = a if cell.keeps_a else np.full_like(a, np.nan)
+    for value in (a, *state, *kept):
+        value.flags.writeable = False
+    return a, state, kept
+
+
+H, B = 5, 4
+of_every_cell = pytest.mark.parametrize("cell", CELL_OF.values(), ids=CELL_OF)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@of_every_cell
+@given(seeds)
+def test_step_tangent_is_the_complex_step_derivative_of_step(cell: Cell, seed: int) -> None:
+    rng, small = np.random.default_rng(seed), 1e-100
+    a, a_dot = (frozen((len(cell.gates) * H, B), rng) for _ in range(2))
+    state_prev, state_prev_dot = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(2))
+    state_dot = cell.step_tangent(a_dot, state_prev_dot, *leaving(cell, a, state_prev))
+    moved = tuple(value + 1j * small * dot for value, dot in zip(state_prev, state_prev_dot, strict=True))
+    _, complex_state, _ = after_step(cell, a + 1j * small * a_dot, moved)
+    derivative = (part.imag / small for part in complex_state)
+    assert_close(named(cell, state_dot), named(cell, derivative))
+
+
+@of_every_cell
+@given(seeds)
+def test_step_tangent_and_step_backward_are_transposes(cell: Cell, seed: int) -> None:
+    """⟨d_state, state_dot⟩ = ⟨d_a, a_dot⟩ + ⟨d_state_prev, state_prev_dot⟩, up to roundings of the products."""
+    rng = np.random.default_rng(seed)
+    a, a_dot = (frozen((len(cell.gates) * H, B), rng) for _ in range(2))
+    state_prev, state_prev_dot, d_state = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(3))
+    a, _, state, kept = left = leaving(cell, a, state_prev)
+    state_dot = cell.step_tangent(a_dot, state_prev_dot, *left)
+    d_a = np.empty_like(a)
+    d_h_prev, d_rest = cell.step_backward(tuple(d.copy() for d in d_state), a, state_prev, state, kept, d_a)
+    d_state_prev = (np.zeros((H, B)) if d_h_prev is None else d_h_prev, *d_rest)
+    forward = [d * dot for d, dot in zip(d_state, state_dot, strict=True)]
+    backward = [d_a * a_dot, *(d * dot for d, dot in zip(d_state_prev, state_prev_dot, strict=True))]
+    size = sum(np.abs(product).sum() for product in (*forward, *backward))
+    assert abs(sum(map(np.sum, forward)) - sum(map(np.sum, backward))) <= 1e-14 * size
+
+
+@of_every_cell
+def test_step_tangent_carries_many_changes_of_one_column(cell: Cell) -> None:
+    rng, K = np.random.default_rng(0), 7
+    a = frozen((len(cell.gates) * H, 1), rng)
+    state_prev = tuple(frozen((H, 1), rng) for _ in cell.state)
+    a_dot = frozen((len(cell.gates) * H, K), rng)
+    state_prev_dot = tuple(frozen((H, K), rng) for _ in cell.state)
+    left = leaving(cell, a, state_prev)
+    together = cell.step_tangent(a_dot, state_prev_dot, *left)
+    alone = [cell.step_tangent(a_dot[:, [k]], tuple(part[:, [k]] for part in state_prev_dot), *left) for k in range(K)]
+    for part, columns in zip(together, zip(*alone, strict=True), strict=True):
+        assert np.array_equal(part, np.concatenate(columns, axis=1))
+
+
+def leaving(cell: Cell, a: Array, state_prev: State) -> tuple[Array, State, State, State]:
+    """What step_tangent reads of a step."""
+    a, state, kept = after_step(cell, a, state_prev)
+    return a, state_prev, state, kept
+
+
+def named(cell: Cell, state: Any) -> dict[str, Array]:
+    return dict(zip(cell.state, state, strict=True))
+
+
+x = np.ones((5, 2, 3))
+BAD: list[tuple[type[Exception], dict[str, Any]]] = [
+    (TypeError, {"input": x.tolist()}),
+    (ValueError, {"input": x[0, 0]}),
+    (ValueError, {"input": x.astype(np.float32)}),
+    (RuntimeError, {"input": x[:0]}),
+    (RuntimeError, {"input": x[:, :, :2]}),
+    (TypeError, {"hx": np.ones((2, 2, 4))}),
+    (RuntimeError, {"hx": (np.ones((2, 2, 4)), np.ones((2, 1, 4)))}),
+    (RuntimeError, {"d_output": np.ones((5, 2, 5))}),
+    (RuntimeError, {"d_state": (np.ones((2, 4)), None)}),
+    (RuntimeError, {"dropout_masks": [np.ones((5, 2, 4))] * 2}),
+    (RuntimeError, {"dropout_masks": [np.ones((5, 2, 3))]}),
+]
+
+
+@pytest.mark.parametrize(("error", "arguments"), BAD)
+def test_bad_input_is_refused_as_the_module_does(error: type[Exception], arguments: dict[str, Any]) -> None:
+    lstm = nn.LSTM(3, 4, num_layers=2, dtype=np.float64)
+    with pytest.raises(error, match="expected"):
+        rtrl(lstm, **{"input": x} | arguments)
+
+
+def test_quoted_code_is_the_code() -> None:
+    folder = Path(study.__file__).parent
+    code = lines_of((folder / "rtrl.py").read_text())
+    quoted = re.findall(r"```python\n(.*?)```", (folder / "rtrl.md").read_text(), flags=re.DOTALL)
+    assert quoted
+    assert set().union(*map(lines_of, quoted)) - code == set()
