@@ -4,6 +4,7 @@ Each check raises the class of error that PyTorch raises in the same place, and 
 Where PyTorch lets a mistake pass or fails with an accident of its implementation, the check is stricter.
 """
 
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -46,7 +47,10 @@ def dtype(value: npt.DTypeLike) -> np.dtype[Any]:
 
     Raises TypeError for what is no dtype, RuntimeError for a dtype in which nothing can be differentiated.
     """
-    result = np.dtype(np.float32 if value is None else value).newbyteorder("=")
+    try:
+        result = np.dtype(np.float32 if value is None else value).newbyteorder("=")
+    except TypeError:
+        raise TypeError(f"expected dtype float32, float64, longdouble or complex, got {value!r}") from None
     if result.kind not in "fc" or result == np.float16:
         raise RuntimeError(f"expected dtype float32, float64, longdouble or complex, got {result}")
     return result
@@ -105,6 +109,13 @@ def indices(name: str, value: Any, below: int, *, besides: int | None = None) ->
     if wrong.size > 0:
         raise IndexError(f"expected {name} of at least 0 and below {below}, got {wrong[0]}")
     return result
+
+
+def members(name: str, value: Any) -> list[Any]:
+    """What is in an iterable. Raises TypeError for anything else, such as a module in place of its parameters."""
+    if not isinstance(value, Iterable):
+        raise TypeError(f"expected {name} to be an iterable, got {type(value).__name__}")
+    return list(value)
 
 
 def gradient(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:

@@ -108,6 +108,12 @@ class Module:
 
     training: bool = True
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Where a parameter is, nothing but another or None can be assigned. Raises TypeError for anything else."""
+        if isinstance(vars(self).get(name), Parameter) and not (value is None or isinstance(value, Parameter)):
+            raise TypeError(f"expected {name} to be a Parameter or None, got {type(value).__name__}")
+        super().__setattr__(name, value)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`."""
         return self.forward(*args, **kwargs)
@@ -159,32 +165,31 @@ class Module:
         are returned instead of refused; shapes must match all the same.
 
         Raises TypeError if `state_dict` is no mapping, RuntimeError for missing or unexpected names, for a wrong
-        shape, and for values that are not numbers.
+        shape, and for values that are no arrays of numbers.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"expected state_dict to be a mapping, got {type(state_dict).__name__}")
         own = dict(self._named_parameters(""))
         missing = [name for name in own if name not in state_dict]
         unexpected = [name for name in state_dict if name not in own]
-        problems = [f"missing key {name!r}" for name in missing] if strict else []
-        problems += [f"unexpected key {name!r}" for name in unexpected] if strict else []
+        problems = [f"no {name!r}" for name in missing] if strict else []
+        problems += [f"an unknown {name!r}" for name in unexpected] if strict else []
         values: dict[str, Array] = {}
         for name in (name for name in own if name in state_dict):
-            data = own[name].data
-            try:
-                value = np.asarray(state_dict[name])
-            except ValueError:
-                problems.append(f"{name}: expected an array, got {type(state_dict[name]).__name__}")
+            data, given = own[name].data, state_dict[name]
+            if not hasattr(given, "__array__"):
+                problems.append(f"{name!r} of type {type(given).__name__} for an array")
                 continue
+            value = np.asarray(given)
             if value.dtype.kind not in "biuf" + data.dtype.kind:
-                problems.append(f"{name}: expected real numbers for dtype {data.dtype}, got dtype {value.dtype}")
+                problems.append(f"{name!r} of dtype {value.dtype} for {data.dtype}")
             elif value.shape != data.shape:
-                problems.append(f"{name}: expected shape {data.shape}, got {value.shape}")
+                problems.append(f"{name!r} of shape {value.shape} for {data.shape}")
             else:
                 with np.errstate(over="ignore"):
                     values[name] = value.astype(data.dtype)
         if problems:
-            raise RuntimeError(f"state_dict does not fit {type(self).__name__}: " + "; ".join(sorted(problems)))
+            raise RuntimeError(f"expected a state_dict that fits {type(self).__name__}, got {'; '.join(problems)}")
         for name, value in values.items():
             own[name].data = value
         return IncompatibleKeys(missing, unexpected)

@@ -82,9 +82,7 @@ class Recurrence(Module, Generic[StateT]):
 
     def _check_unchanged(self, versions: list[tuple[Parameter, int]]) -> None:
         if versions != self._versions():
-            raise RuntimeError(
-                "expected the parameters of the last forward pass, but they have changed since: call again"
-            )
+            raise RuntimeError("expected the parameters of the last forward pass, got some that have changed since")
 
     def _split(self, name: str, state: Any) -> tuple[Any, ...]:
         """The parts of a state that the caller gave, or None for each if it gave none."""
@@ -228,9 +226,7 @@ class Recurrent(Recurrence[StateT]):
         Raises RuntimeError before any forward pass, after one inside `no_grad()`, when a parameter has been assigned,
         loaded or updated since, and for a gradient of another shape or dtype; TypeError for one of another kind.
         """
-        if self._pass is None:
-            raise RuntimeError("expected a forward pass before backward, but there is no tape of one")
-        layout, inputs, dropouts, versions = self._pass
+        layout, inputs, dropouts, versions = checks.kept(self._pass)
         self._check_unchanged(versions)
         if d_output is not None:
             layout.check_sequence("d_output", d_output, self._directions * self._output_size, self.dtype)
@@ -369,9 +365,7 @@ class RecurrentCell(Recurrence[StateT]):
         Raises RuntimeError if no call is left, if a parameter has been assigned, loaded or updated since, and for a
         gradient of another shape or dtype; TypeError for one of another kind.
         """
-        if not self._passes:
-            raise RuntimeError("expected a forward call before backward, but no tape of one is left")
-        x, tape, batched, versions = self._passes[-1]
+        x, tape, batched, versions = checks.kept(self._passes[-1] if self._passes else None)
         self._check_unchanged(versions)
         d_final = self._state_columns("d_state", "d_{}", d_state, len(x), batched)
 

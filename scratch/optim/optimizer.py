@@ -110,7 +110,7 @@ class Optimizer:
         """
         if not isinstance(param_group, dict):
             raise TypeError(f"expected param_group to be a dict, got {type(param_group).__name__}")
-        params = param_group["params"]
+        params = _item("param_group", param_group, "params")
         members = [params] if isinstance(params, Parameter) else _in_order(params)
         names = [member[0] for member in members if isinstance(member, tuple)]
         parameters = [member[-1] if isinstance(member, tuple) else member for member in members]
@@ -192,13 +192,13 @@ class Optimizer:
         Raises TypeError for what is no mapping or no number, KeyError if 'state', 'param_groups' or 'params' is
         missing, and ValueError for groups, options, names or shapes that do not fit.
         """
-        saved_groups = _mapping("state_dict", state_dict)["param_groups"]
+        saved_groups = _item("state_dict", _mapping("state_dict", state_dict), "param_groups")
         if len(saved_groups) != len(self.param_groups):
             raise ValueError(f"expected {len(self.param_groups)} parameter groups, got {len(saved_groups)}")
         groups: list[dict[str, Any]] = []
         owners: dict[Any, Parameter] = {}
         for own, saved in zip(self.param_groups, saved_groups, strict=True):
-            indices = _mapping("each parameter group", saved)["params"]
+            indices = _item("each parameter group", _mapping("each parameter group", saved), "params")
             if len(indices) != len(own["params"]):
                 raise ValueError(f"expected a group of {len(own['params'])} parameters, got {len(indices)}")
             owners |= zip(indices, own["params"], strict=True)
@@ -208,7 +208,7 @@ class Optimizer:
             raise ValueError("expected every index once in 'params', got one that is there twice")
 
         states: dict[Parameter, State] = {}
-        for index, saved in _mapping("state", state_dict["state"]).items():
+        for index, saved in _mapping("state", _item("state_dict", state_dict, "state")).items():
             if index not in owners:
                 raise ValueError(f"expected state for the indices in 'params', got {index!r}")
             states[owners[index]] = self._loaded_state(index, owners[index], saved)
@@ -248,7 +248,7 @@ def _in_order(params: Any) -> list[Any]:
     """The members of any iterable that has an order. Raises TypeError for a set: its order changes between runs."""
     if isinstance(params, (set, frozenset)):
         raise TypeError("expected parameters in an order that stays, as in a list, got a set")
-    return list(params)
+    return checks.members("params", params)
 
 
 def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
@@ -256,6 +256,13 @@ def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"expected {name} to be a mapping, got {type(value).__name__}")
     return value
+
+
+def _item(name: str, mapping: Mapping[Any, Any], key: str) -> Any:
+    """What stands under a key that must be there. Raises KeyError."""
+    if key not in mapping:
+        raise KeyError(f"expected {name} with the key {key!r}, got {', '.join(map(repr, mapping)) or 'no key'}")
+    return mapping[key]
 
 
 def _beside_params(group: Mapping[str, Any]) -> dict[str, Any]:

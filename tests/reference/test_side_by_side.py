@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from reference import __main__ as command
-from reference import side_by_side, survey
+from reference import __main__ as door
+from reference import side_by_side, space, survey
+from reference import side_by_side_command as command
 from reference.equivalence import Difference
 from reference.side_by_side import EXAMPLES, LOSS_TOLERANCE, Example, train
 from scratch import nn
@@ -49,10 +50,10 @@ def test_disagreements_are_found_and_named(monkeypatch: pytest.MonkeyPatch, caps
     original = side_by_side.run_in_torch
     monkeypatch.setattr(side_by_side, "run_in_torch", spoiled)
     monkeypatch.setattr(command, "EXAMPLES", EXAMPLES[1:2])
-    worst = survey.Worst(Difference("d_weight_ih_l0", 2e-12), survey.grid()[0])
+    worst = survey.Worst(Difference("d_weight_ih_l0", 2e-12), space.grid()[0])
     monkeypatch.setattr(command, "survey", lambda *_: {("d_weight_ih", "LSTM"): worst})
     monkeypatch.setattr("sys.argv", ["reference"])
-    assert command.main() == 1
+    assert door.main() == 1
     error = capsys.readouterr().err
     assert "hello world, RNN: d_rnn.weight_hh_l0 of epoch 10 differs by 2.0e-09" in error
     assert "d_weight_ih_l0" in error
@@ -70,10 +71,10 @@ def test_runs_may_part_only_where_training_magnifies_rounding() -> None:
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """Run the command over a small grid. Returns exit status, standard output and standard error."""
-    small = survey.grid()[::23]
+    small = space.grid()[::23]
     monkeypatch.setattr(command, "grid", lambda: small)
     monkeypatch.setattr("sys.argv", ["reference", *arguments])
-    status = command.main()
+    status = door.main()
     return status, *capsys.readouterr()
 
 

@@ -40,9 +40,7 @@ def clip_grad_norm_(
     Raises TypeError for what is no parameter, number or bool; ValueError for a `max_norm` below 0 and for NaN;
     RuntimeError if `error_if_nonfinite` and the norm is infinite or NaN. Then nothing has changed.
     """
-    max_norm, order = _limit("max_norm", max_norm), float(norm_type)
-    if np.isnan(order):
-        raise ValueError(f"expected norm_type to be a number, got {norm_type}")
+    max_norm, order = _limit("max_norm", max_norm), _order(norm_type)
     checks.flag("error_if_nonfinite", error_if_nonfinite)
     clipped = _with_gradients(parameters)
     if not clipped:
@@ -90,7 +88,7 @@ def _norm(array: Array, order: float) -> np.floating[Any]:
 
 def _with_gradients(parameters: Any) -> list[tuple[Parameter, Array]]:
     """The parameters that have a gradient with elements in it. Raises TypeError for what is no parameter."""
-    members = [parameters] if isinstance(parameters, Parameter) else list(parameters)
+    members = [parameters] if isinstance(parameters, Parameter) else checks.members("parameters", parameters)
     if not members and isinstance(parameters, Iterator):
         # The usual mistake: module.parameters() kept in a variable, and used up by whoever came first.
         warnings.warn("expected parameters to clip, got an iterator without any", stacklevel=3)
@@ -98,6 +96,19 @@ def _with_gradients(parameters: Any) -> list[tuple[Parameter, Array]]:
         if not isinstance(parameter, Parameter):
             raise TypeError(f"expected every parameter to be a Parameter, got {type(parameter).__name__}")
     return [(each, each.grad) for each in members if each.grad is not None and each.grad.size]
+
+
+def _order(norm_type: Any) -> float:
+    """The order of a norm, also written as text. Raises TypeError or ValueError for what is no number, and for NaN."""
+    try:
+        order = float(norm_type)
+    except TypeError:
+        raise TypeError(f"expected norm_type to be a number, got {norm_type!r}") from None
+    except ValueError:
+        order = np.nan
+    if np.isnan(order):
+        raise ValueError(f"expected norm_type to be a number, got {norm_type!r}")
+    return order
 
 
 def _limit(name: str, value: Any) -> float:

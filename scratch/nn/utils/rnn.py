@@ -91,7 +91,7 @@ def invert_permutation(permutation: Array | None) -> Array | None:
     permutation = _int64_vector("permutation", permutation)
     inverse = np.argsort(permutation).astype(np.int64)
     if not np.array_equal(permutation[inverse], np.arange(len(permutation))):
-        raise RuntimeError(f"expected a permutation of 0 to {len(permutation) - 1}, got {permutation}")
+        raise RuntimeError(f"expected a permutation of 0 to {len(permutation) - 1}, got {permutation.tolist()}")
     return inverse
 
 
@@ -110,7 +110,7 @@ def check_packed_sequence(sequence: PackedSequence) -> None:
 
     batch_sizes = _int64_vector("batch_sizes", sequence.batch_sizes)
     if len(batch_sizes) == 0 or batch_sizes[-1] < 1 or (batch_sizes[1:] > batch_sizes[:-1]).any():
-        raise RuntimeError(f"expected batch_sizes that are positive and never grow, got {batch_sizes}")
+        raise RuntimeError(f"expected batch_sizes that are positive and never grow, got {batch_sizes.tolist()}")
     if batch_sizes.sum() != len(data):
         raise RuntimeError(f"expected data of {batch_sizes.sum()} rows (the sum of batch_sizes), got {len(data)}")
 
@@ -124,7 +124,7 @@ def check_packed_sequence(sequence: PackedSequence) -> None:
     if not np.array_equal(unsorted_indices, invert_permutation(sequence.sorted_indices)):
         raise RuntimeError(
             "expected unsorted_indices to be the inverse of sorted_indices, "
-            f"got {unsorted_indices} and {sequence.sorted_indices}"
+            f"got {unsorted_indices.tolist()} and {sequence.sorted_indices.tolist()}"
         )
 
 
@@ -292,7 +292,7 @@ def _longest_first(lengths: Array, enforce_sorted: bool) -> tuple[Array, Array |
         order = np.argsort(-lengths, kind="stable").astype(np.int64)
         return lengths[order], order
     if (lengths[1:] > lengths[:-1]).any():
-        raise RuntimeError(f"expected lengths sorted, longest first, or enforce_sorted=False, got {lengths}")
+        raise RuntimeError(f"expected lengths sorted, longest first, or enforce_sorted=False, got {lengths.tolist()}")
     return lengths, None
 
 
@@ -329,13 +329,13 @@ def _lengths(lengths: Sequence[int] | Array, batch: int, *, least: int, most: in
     values: Array = np.asarray(lengths)
     some_bool = isinstance(lengths, Sequence) and any(isinstance(length, (bool, np.bool_)) for length in lengths)
     if some_bool or (values.size > 0 and values.dtype.kind not in "iu"):
-        raise TypeError(f"expected lengths to be integers, got {lengths}")
+        raise TypeError(f"expected lengths to be integers, got {values.tolist()}")
     if values.ndim != 1:
         raise RuntimeError(f"expected lengths to be 1-D, got {values.ndim}-D")
     if len(values) != batch:
         raise error(f"expected {batch} lengths, one for each sequence, got {len(values)}")
     if ((values < least) | (values > most)).any():
-        raise error(f"expected lengths from {least} to {most} (the steps in the data), got {lengths}")
+        raise error(f"expected lengths from {least} to {most} (the steps in the data), got {values.tolist()}")
     return values.astype(np.int64)
 
 

@@ -304,9 +304,9 @@ def test_copies_are_packings() -> None:
         (packing(batch_sizes=np.array([3, 2, 1], np.uint8)), RuntimeError, "batch_sizes .* int64, got 1-D, uint8"),
         (packing(batch_sizes=((3, 2, 1),)), RuntimeError, "batch_sizes to be 1-D, .* got 2-D"),
         (packing((0,), np.array([], np.int64)), RuntimeError, r"batch_sizes that are positive .*, got \[\]"),
-        (packing(batch_sizes=(3, 3, 0)), RuntimeError, r"batch_sizes that are positive .*, got \[3 3 0\]"),
-        (packing(batch_sizes=(3, 4, -1)), RuntimeError, r"batch_sizes that are positive .*, got \[ 3  4 -1\]"),
-        (packing(batch_sizes=(2, 3, 1)), RuntimeError, r"batch_sizes that .* never grow, got \[2 3 1\]"),
+        (packing(batch_sizes=(3, 3, 0)), RuntimeError, r"batch_sizes that are positive .*, got \[3, 3, 0\]"),
+        (packing(batch_sizes=(3, 4, -1)), RuntimeError, r"batch_sizes that are positive .*, got \[3, 4, -1\]"),
+        (packing(batch_sizes=(2, 3, 1)), RuntimeError, r"batch_sizes that .* never grow, got \[2, 3, 1\]"),
         (packing(sorted_indices=(1, 0)), RuntimeError, r"3 indices \(the batch\), got 2"),
         (
             packing(sorted_indices=(1, 0, 2), unsorted_indices=(1, 2, 0)),

@@ -1,0 +1,217 @@
+"""Bad calls, side by side: each made in `scratch` and in PyTorch.
+
+Where PyTorch refuses a call, `scratch` refuses it with the same class of error. Where PyTorch lets a mistake pass, or
+stumbles over it with an accident of its implementation, `scratch` is stricter, and the row says why.
+
+Everything has been at work before, so that there are parameters with gradients, a tape, an optimizer with state. After
+a refusal nothing may have changed: not a bit of any parameter, gradient, tape, state or array of the caller. And a
+twin, which was spared the bad call, gives the same answers from then on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from .bad_calls import TABLE, Row, nothing
+from .scenes import PYTORCH, SCRATCH, Library, NoCounterpart, Scene
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a call: the class of the error and its message, or None and nothing."""
+
+    error: type[Exception] | None
+    message: str = ""
+
+    @property
+    def name(self) -> str:
+        """In one word."""
+        if self.error is None:
+            return "accepted"
+        return "no counterpart" if self.error is NoCounterpart else self.error.__name__
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a row for one name, in both libraries."""
+
+    row: Row
+    name: str
+    """The class or function for which the call was made."""
+    scratch: Outcome
+    torch: Outcome
+    changed: tuple[str, ...]
+    """What the call has changed in `scratch`, by name, and which answers have become wrong; nothing if all is well."""
+
+    @property
+    def label(self) -> str:
+        """Names the row and what it was run for."""
+        return f"{self.row.group}: {self.row.what} [{self.name}]"
+
+    def outcome(self) -> tuple[Row, str, str, str]:
+        """What can be told in one line for several names."""
+        return self.row, self.scratch.name, self.torch.name, self.verdict
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether everything in `scratch` was left as it was."""
+        return not self.changed
+
+    @property
+    def verdict(self) -> str:
+        """'same', 'stricter' or 'WRONG: …'."""
+        expected, reason = self.row.error, self.row.reason(self.name)
+        if self.scratch.error is not expected:
+            return f"WRONG: expected {expected.__name__}, got {self.scratch.name}" + (
+                f" ({self.scratch.message})" if self.scratch.message else ""
+            )
+        if self.changed:
+            return f"WRONG: expected everything as it was, got changes of {', '.join(self.changed)}"
+        if self.torch.error is expected and reason:
+            return f"WRONG: expected PyTorch not to raise {expected.__name__} ({reason}), got it"
+        if self.torch.error is not expected and not reason:
+            return f"WRONG: expected {expected.__name__} in PyTorch, too, or a reason, got {self.torch.name}"
+        return "stricter" if reason else "same"
+
+
+def attempt(call: Callable[[], Any]) -> tuple[Outcome, Any]:
+    """Make a call. Returns what came of it, and the result."""
+    try:
+        return Outcome(None), call()
+    except Exception as error:
+        return Outcome(type(error), str(error.args[0]) if isinstance(error, KeyError) else str(error)), None
+
+
+def snapshot(value: Any, name: str = "", found: dict[str, Any] | None = None, seen: Any = None) -> dict[str, Any]:
+    """Every bit of `value`, by the names of attributes, keys and places that lead there."""
+    found, seen = {} if found is None else found, {} if seen is None else seen
+    if isinstance(value, np.ndarray):
+        found[name] = (value.dtype, value.shape, value.tobytes())
+    elif isinstance(value, (str, bytes, int, float, complex, np.generic, np.dtype, type, type(None))):
+        found[name] = repr(value)
+    elif id(value) in seen:
+        found[name] = seen[id(value)][0]
+    else:
+        seen[id(value)] = name, value  # held, so that nothing else gets its id
+        if isinstance(value, np.random.Generator):
+            snapshot(value.bit_generator.state, name, found, seen)
+        elif isinstance(value, dict):
+            for place, (key, each) in enumerate(value.items()):
+                snapshot(each, f"{name}.{key if isinstance(key, (str, int)) else place}", found, seen)
+        elif isinstance(value, (list, tuple)):
+            found[name] = len(value)
+            for place, each in enumerate(value):
+                snapshot(each, f"{name}[{place}]", found, seen)
+        else:
+            found[name] = id(value)
+        for key, each in getattr(value, "__dict__", {}).items():
+            snapshot(each, f"{name}.{key}", found, seen)
+    return found
+
+
+def state_of_scene(scene: Scene) -> dict[str, Any]:
+    """Every bit of what the caller holds of the library."""
+    held = {key: value for key, value in vars(scene).items() if key not in ("library", "given")}
+    return snapshot(held)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The names of what differs."""
+    names = dict.fromkeys([*before, *after])
+    return [name.lstrip(".") for name in names if before.get(name, "") != after.get(name, "")]
+
+
+def set_up(row: Row, name: str, library: Library) -> Any:
+    """A scene that has been at work."""
+    scene = row.scene(library, name, row.options)
+    scene.work()
+    row.prepare(scene)
+    return scene
+
+
+def run(row: Row, name: str, ours: Library = SCRATCH, theirs: Library = PYTORCH) -> Result:
+    """Make one bad call in both libraries, and look at what it has left of `scratch`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = set_up(row, name, theirs)
+        expected, _ = attempt(lambda: row.call(other))
+
+        twin = set_up(row, name, ours)  # asked first, lest a refusal break what both have in common
+        has_tape = row.prepare is nothing
+        gradients = answer(twin.from_tape) if has_tape else None
+        row.mend(twin)
+        wanted = answer(twin.work)
+
+        scene = set_up(row, name, ours)
+        before = state_of_scene(scene)
+        outcome, _ = attempt(lambda: row.call(scene))
+        changed = differences(before, state_of_scene(scene))
+        if any(not same(value, copy) for value, copy in scene.given):
+            changed.append("the caller's arrays")
+        if has_tape and not same(answer(scene.from_tape), gradients):
+            changed.append("the gradients of the earlier forward pass")
+        row.mend(scene)
+        if isinstance(wanted, Outcome) or not same(answer(scene.work), wanted):
+            changed.append("the answer to a good call")
+    return Result(row, name, outcome, expected, tuple(changed))
+
+
+def answer(call: Callable[[], Any]) -> Any:
+    """The result of a call that should be good, or what came of it."""
+    outcome, result = attempt(call)
+    return result if outcome.error is None else outcome
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two answers are the same to the bit."""
+    return snapshot(one) == snapshot(other)
+
+
+def run_table(table: Iterable[Row] = TABLE, advance: Callable[[], None] = lambda: None) -> list[Result]:
+    """Make every bad call for every name it is for. `advance` is called after each."""
+    results = []
+    for row in table:
+        for name in row.of or ():
+            results.append(run(row, name))
+            advance()
+    return results
+
+
+def disagreements(results: Iterable[Result]) -> list[str]:
+    """What is wrong, in words."""
+    return [f"{result.label}: {result.verdict}" for result in results if result.verdict.startswith("WRONG")]
+
+
+def show(results: Iterable[Result], console: Console) -> None:
+    """Print what came of every bad call, in one line for all the classes or functions of which it is true."""
+    results = list(results)
+    for group, of_group in groupby(results, lambda result: result.row.group):
+        columns = [
+            Column("bad call", ratio=4),
+            Column("of", ratio=2, overflow="fold"),
+            "scratch",
+            "PyTorch",
+            Column("why stricter", ratio=4),
+        ]
+        table = Table(*columns, title=group, title_justify="left", box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0))
+        for (row, ours, theirs, verdict), alike in groupby(of_group, Result.outcome):
+            names = [result.name for result in alike]
+            why = Text(verdict, style="bold red") if verdict.startswith("WRONG") else Text(row.reason(names[0]))
+            table.add_row(Text(row.what), Text(", ".join(names)), ours, theirs, why)
+        console.print(table)
+    count = {kind: sum(r.verdict.startswith(kind) for r in results) for kind in ("same", "stricter", "WRONG")}
+    console.print(
+        f"Bad calls: {len({result.row for result in results})}, made {len(results)} times in both libraries. The same "
+        f"class of error: {count['same']}; scratch is stricter: {count['stricter']}; wrong: {count['WRONG']}.",
+        highlight=False,
+    )

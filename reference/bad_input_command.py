@@ -1,0 +1,27 @@
+"""The command `python -m reference bad-input`: every bad call of the table, made in both libraries."""
+
+import sys
+
+from rich.console import Console
+
+from .bad_calls import TABLE
+from .bad_input import disagreements, run_table, show
+from .terminal import progress
+
+
+def bad_input() -> int:
+    """Make some hundred bad calls in scratch and in PyTorch, and compare how they are refused.
+
+    Where PyTorch refuses, scratch refuses with the same class of error, or the table says why not. After a refusal
+    nothing has changed, and everything still works.
+
+    Exit status: 0 if all is so, 1 if not, 2 if the command is wrong.
+    """
+    with progress() as bar:
+        task = bar.add_task("making bad calls", total=sum(len(row.of or ()) for row in TABLE))
+        results = run_table(advance=lambda: bar.advance(task))
+    show(results, Console())
+    wrong = disagreements(results)
+    for each in wrong:
+        print(f"reference: {each}", file=sys.stderr)
+    return 1 if wrong else 0

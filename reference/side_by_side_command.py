@@ -1,0 +1,150 @@
+"""The command `python -m reference`: training side by side, then the worst error of everything that is computed."""
+
+import sys
+from enum import StrEnum
+from math import isfinite
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from scratch.text import read_text
+
+from .equivalence import TOLERANCE
+from .problems import CELLS
+from .side_by_side import EXAMPLES, LOSS_TOLERANCE, Example, Result, train
+from .space import grid
+from .survey import Survey, disagreements, survey
+from .terminal import progress, table
+
+SHOWN = 200
+"""How many characters of a generated text are printed."""
+
+
+Cell = StrEnum("Cell", list(dict.fromkeys(row["module"].lower() for row in CELLS.values())))
+"""The recurrences that can be chosen."""
+
+
+def side_by_side(
+    context: typer.Context,
+    text: Annotated[Path | None, typer.Option(help="Learn this UTF-8 text instead of the three examples.")] = None,
+    cell: Annotated[Cell | None, typer.Option(help="The recurrence for --text [default: lstm].")] = None,
+    hidden: Annotated[
+        int | None, typer.Option(min=1, max=65536, help="Its hidden size, for --text [default: 50].")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Its layers, for --text [default: 1].")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Training steps, for --text [default: 100].")] = None,
+    characters: Annotated[
+        int | None, typer.Option(min=2, help="Learn only so many, from the start of --text [default: 100].")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="Adam's, for --text [default: 0.01].")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the initial weights.")] = 0,
+) -> int:
+    """Train character models in NumPy and in PyTorch from the same weights, and compare everything.
+
+    First the losses and what the trained models say, side by side: of three classic examples, or of your own text.
+    Then the worst error of every output and every gradient over a grid of RNN and LSTM configurations, in float64.
+
+    Exit status: 0 if everything agrees, 1 if not, 2 if the command is wrong. Tensors agree to 1e-12, losses to 1e-9.
+    Training on a long text may magnify rounding until the runs part; then every single step has to agree to 1e-9.
+    """
+    chosen = {
+        "cell": cell.name.upper() if cell else None,
+        "hidden_size": hidden,
+        "num_layers": layers,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if context.invoked_subcommand:
+        if text or given or characters is not None or seed:
+            raise typer.BadParameter(f"these options are not for {context.invoked_subcommand}: see its own --help")
+        return 0
+    if text is None and (given or characters is not None):
+        raise typer.BadParameter("--cell, --hidden, --layers, --epochs, --characters and --learning-rate need --text")
+    examples = [Example(**{**vars(e), "seed": seed}) for e in EXAMPLES]
+    if text is not None:
+        examples = [example_from(text, characters or 100, seed, given)]
+
+    # In one process the thread pools of NumPy and PyTorch hinder each other, and these problems are small.
+    torch.set_num_threads(1)
+    out, failures = Console(), []
+    configurations = grid()
+    with progress() as bar:
+        task = bar.add_task("training", total=sum(example.epochs for example in examples))
+        results = [train(example, lambda: bar.advance(task)) for example in examples]
+        task = bar.add_task("comparing gradients", total=len(configurations))
+        found = survey(configurations, lambda: bar.advance(task))
+    for result in results:
+        show_training(out, result)
+        failures += result.disagreements()
+    show_survey(out, found, len(configurations))
+    failures += disagreements(found)
+    for failure in failures:
+        print(f"reference: disagreement: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def example_from(path: Path, characters: int, seed: int, given: dict) -> Example:
+    """The example that the command line asks for. Raises typer.BadParameter for a file that cannot be learned."""
+    try:
+        text = read_text(path)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not isfinite(given.get("learning_rate", 0)):
+        raise typer.BadParameter(f"expected a finite --learning-rate, got {given['learning_rate']}")
+    options = {"cell": "LSTM", "hidden_size": 50, "epochs": 100, **given}
+    learned = "all" if len(text) <= characters else f"the first {characters:,}"
+    title = f"{learned} of the {len(text):,} characters of {path.name!r}, {options['cell']}"
+    return Example(
+        title, text=text[:characters], seed=seed, every=max(1, options["epochs"] // 10), forgiving=False, **options
+    )
+
+
+def show_training(out: Console, result: Result) -> None:
+    """The losses of both libraries, and what the trained models say."""
+    example = result.example
+    out.print(Text(f"\n{example.title}", style="bold"))
+    out.print(f"input {result.input_shape}, hidden {result.hidden_shape}", highlight=False)
+    losses = table("epoch", "scratch", "PyTorch", "difference", "one step")
+    losses.columns[0].justify = "right"
+    for row in result.rows:
+        losses.add_row(
+            str(row.epoch), f"{row.scratch:.12f}", f"{row.torch:.12f}", f"{row.difference:.1e}", f"{row.step.error:.1e}"
+        )
+    out.print(losses)
+    if result.parted:
+        out.print("This training magnifies rounding: the runs part, though each step from the same weights agrees.")
+    verb = "generates" if example.generates else "predicts"
+    for library, said in (("scratch", result.scratch), ("PyTorch", result.torch)):
+        right = "as it should" if said == result.expected else matching(said, result.expected)
+        shown = repr(said if len(said) <= SHOWN else said[:SHOWN] + "…")
+        out.print(Text(f"{library} {verb} {shown}, {right}"))
+
+
+def matching(said: str, expected: str) -> str:
+    """How much of a text is right."""
+    right = sum(a == b for a, b in zip(said, expected, strict=True))
+    return f"{right} of {len(expected)} characters as in the text"
+
+
+def show_survey(out: Console, found: Survey, count: int) -> None:
+    """The worst error of each tensor, for each cell."""
+    out.print(Text(f"\nworst error of each tensor over {count} configurations, float64", style="bold"))
+    errors = table("tensor", *CELLS)
+    for tensor in dict.fromkeys(name for name, _ in found):
+        cells = (found.get((tensor, cell)) for cell in CELLS)
+        errors.add_row(tensor, *("" if worst is None else f"{worst.difference.error:.1e}" for worst in cells))
+    out.print(errors)
+    worst = max(found.values(), key=lambda one: one.difference.error)
+    out.print(Text(f"the worst: {worst}"), soft_wrap=True)
+    out.print(
+        Text(
+            f"promised: {TOLERANCE:.0e} for each tensor, ‖ours − PyTorch‖ / ‖PyTorch‖; {LOSS_TOLERANCE:.0e} for losses"
+        )
+    )

@@ -1,0 +1,66 @@
+"""What the commands share: progress, tables and the words in which they end."""
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def progress() -> Progress:
+    """A progress display on standard error that vanishes at the end."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+    return Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True)
+
+
+def table(name: str, *columns: str) -> Table:
+    """A table whose first column holds names and whose others hold numbers."""
+    result = Table(name, *columns)
+    for column in result.columns[1:]:
+        column.justify = "right"
+    return result
+
+
+def writable(option: str, path: Path | None) -> None:
+    """Refuse a file that cannot be written, before any work is done. Raises typer.BadParameter."""
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise typer.BadParameter(f"cannot write {option} {path}: {problem}")
+    existed = path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {option} {path}: {error.strerror}") from None
+
+
+def run(command: Callable[[], object]) -> int:
+    """Run a command and give its exit status. What goes wrong gets a single line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ? for it
+    try:
+        status = command()
+        print(end="", flush=True)
+        return status if isinstance(status, int) else 0
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except typer.TyperException as error:
+        problem = error.format_message()
+    except MemoryError:
+        problem = "not enough memory for a model of this size"
+    except OSError as error:
+        problem = f"cannot write: {error.strerror}"
+        with suppress(OSError):
+            sys.stdout.close()
+    print(f"reference: {' '.join(problem.split())}", file=sys.stderr)
+    return 2
