@@ -117,17 +117,19 @@ def labels(configuration: Configuration) -> dict[str, str]:
 
 
 def simpler(configuration: Configuration) -> Iterator[Configuration]:
-    """Configurations that are a little simpler, the boldest first."""
+    """Configurations that are a little simpler, the boldest first. Going from one to the next comes to an end."""
     c = configuration
-    plain = Configuration(c.cell, lengths=c.lengths, layout=c.layout)
-    for name in plain.__dataclass_fields__:
-        if name not in ("input_size", "hidden_size", "proj_size") and getattr(c, name) != getattr(plain, name):
-            yield from valid(c, **{name: getattr(plain, name)})
+    plain = Configuration(c.cell)
+    for name in ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "training"):
+        yield from valid(c, **{name: getattr(plain, name)})
+    for name in ("weight_scale", "bias_shift", "seed"):
+        yield from valid(c, **{name: getattr(plain, name)})
     yield from valid(c, layout="batched", lengths=(max(c.lengths, default=3),) * len(c.lengths))
     yield from valid(c, proj_size=0)
     yield from valid(c, initial_state=False)
     for name in c.upstream:
-        yield from valid(c, upstream=tuple(other for other in c.upstream if other != name))
+        if name != "output":
+            yield from valid(c, upstream=tuple(other for other in c.upstream if other != name))
     for name in ("num_layers", "input_size", "hidden_size", "proj_size"):
         for value in range(1, getattr(c, name)):
             yield from valid(c, **{name: value})

@@ -1,0 +1,234 @@
+"""The check: an implementation over many configurations, every tensor against the truth, and who else agrees.
+
+The truth of a problem is `scratch` run in longdouble on the same numbers. The implementation, PyTorch on the CPU and,
+where there is one, on a GPU (devices.py) are measured against it, in float64 and in float32. Whether the truth is true
+is for the witnesses of the gradient to say (witnesses.py). All of it comes out as `Row`s: who, on which tensor of which
+configuration in which dtype, is how far off, and how far off may it be.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .candidates import DTYPES, Implementation, NotOffered, Raised, Scratch
+from .conditioning import tolerances
+from .devices import MODES, Mode
+from .equivalence import compare
+from .problems import Configuration, Problem, draw
+from .runs import Masks, Run, run_scratch, run_torch
+from .witnesses import WITNESSES
+
+PYTORCH = "PyTorch"
+
+
+class Row(NamedTuple):
+    """One tensor of one configuration in one dtype, as one of the parties has it."""
+
+    who: str
+    dtype: str
+    tensor: str
+    configuration: Configuration
+    error: float
+    """Normwise and relative to the truth."""
+    ulps: float
+    """See `equivalence.largest_ulps`; NaN for a witness, which does not compute the tensor but testifies to it."""
+    tolerance: float
+    what: str = ""
+    """In words, if it cannot be compared at all."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the error is within its tolerance."""
+        return self.error <= self.tolerance
+
+    @property
+    def kind(self) -> str:
+        """The tensor without the number of its layer and its direction."""
+        return re.sub(r"_l\d+(_reverse)?$", "", self.tensor)
+
+    def __str__(self) -> str:
+        wrong = self.what or f"error {self.error:.1e}, expected at most {self.tolerance:.1e}"
+        return f"{self.who}, {self.dtype}, {self.tensor}: {wrong} in {self.configuration}"
+
+
+@dataclass
+class Found:
+    """What a check has found."""
+
+    subject: Implementation
+    configurations: list[Configuration] = field(default_factory=list)
+    """Those that the subject was checked on."""
+    rows: list[Row] = field(default_factory=list)
+    not_offered: dict[str, str] = field(default_factory=dict)
+    """What the subject does not have, and how that was seen."""
+    witnessed: bool = True
+    """Whether PyTorch and the witnesses were heard."""
+
+    @property
+    def disagreements(self) -> list[Row]:
+        """The rows that are outside their tolerance."""
+        return [row for row in self.rows if not row.agrees]
+
+    @property
+    def failures(self) -> list[Row]:
+        """Those among them that are the subject's."""
+        return [row for row in self.disagreements if row.who == self.subject.name]
+
+    def extend(self, other: Found) -> None:
+        """Add what another check of the same subject has found."""
+        self.configurations += other.configurations
+        self.rows += other.rows
+        self.not_offered |= other.not_offered
+
+
+def check(
+    configurations: Sequence[Configuration],
+    subject: Implementation | None = None,
+    dtypes: Iterable[str] = DTYPES,
+    witnesses: bool = True,
+    jobs: int = 1,
+    advance: Callable[[int], object] = lambda done: None,
+) -> Found:
+    """Check the subject, `scratch` by default, on every configuration whose cell it has.
+
+    witnesses: whether PyTorch and the other witnesses are heard as well. jobs: how many processes share the work; a
+    subject that cannot be sent to another process is checked in this one. `advance` is called with how many
+    configurations have been done since it was last called.
+    """
+    found = Found(subject or Scratch(), witnessed=witnesses)
+    configurations = [configuration for configuration in configurations if configuration.cell in found.subject.cells]
+    task = Task(found.subject, tuple(dtypes), witnesses)
+    if jobs == 1 or not can_be_sent(task):
+        for configuration in configurations:
+            found.extend(task(configuration))
+            advance(1)
+        return found
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=prepare, initargs=(task,)) as pool:
+        chunk = max(1, min(16, len(configurations) // (4 * jobs)))
+        parts = [configurations[start : start + chunk] for start in range(0, len(configurations), chunk)]
+        places = {pool.submit(work, part): place for place, part in enumerate(parts)}
+        results: list[Found] = [found] * len(parts)
+        try:
+            for future in as_completed(places):
+                results[places[future]] = future.result()
+                advance(len(parts[places[future]]))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for result in results:  # in the order of the configurations, whichever process was quicker
+        found.extend(result)
+    return found
+
+
+class Task(NamedTuple):
+    """What is done with each configuration."""
+
+    subject: Implementation
+    dtypes: tuple[str, ...]
+    witnesses: bool
+
+    def __call__(self, configuration: Configuration) -> Found:
+        """Check the one configuration."""
+        found = Found(self.subject)
+        with suppress(NotOffered):
+            found.rows = list(examine(configuration, *self))
+            found.configurations = [configuration]
+        found.not_offered.update(self.subject.lacking)
+        return found
+
+
+_task: Task | None = None
+"""What this process is to do, if it shares the work of another."""
+
+
+def prepare(task: Task) -> None:
+    """Make this a process that shares the work. The problems are small: threads would only hinder each other."""
+    global _task
+    _task = task
+    torch.set_num_threads(1)
+
+
+def work(configurations: Sequence[Configuration]) -> Found:
+    """The task on several configurations."""
+    assert _task is not None
+    found = Found(_task.subject)
+    for configuration in configurations:
+        found.extend(_task(configuration))
+    return found
+
+
+def can_be_sent(task: Task) -> bool:
+    """Whether another process can be given the task."""
+    try:
+        pickle.dumps(task)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
+
+
+def examine(
+    configuration: Configuration, subject: Implementation, dtypes: Sequence[str] = DTYPES, witnesses: bool = True
+) -> Iterator[Row]:
+    """Every row of one configuration. Raises NotOffered if the subject does not have what it needs."""
+    drawn = draw(configuration)
+    for dtype in dtypes:
+        if dtype not in subject.dtypes:
+            continue
+        problem = drawn.astype(dtype)
+        try:
+            run, masks = subject.run(problem)
+        except Raised as error:
+            yield raised(subject.name, dtype, configuration, error)
+            continue
+        truth, masks = truth_of(problem, masks)
+        yield from measure(subject.name, problem, run, truth, masks)
+        if witnesses:
+            own_masks = [mask.astype(dtype) for mask in masks]
+            yield from measure(PYTORCH, problem, run_torch(problem, own_masks), truth, masks)
+            for mode in MODES if torch.cuda.is_available() else ():
+                if mode.dtype == dtype:
+                    try:
+                        yield from measure(mode.name, problem, mode.run(problem, own_masks), truth, masks, mode)
+                    except RuntimeError as error:
+                        yield raised(mode.name, dtype, configuration, error)
+    if witnesses:
+        yield from testify(drawn)
+
+
+def truth_of(problem: Problem, masks: Masks | None = None) -> tuple[Run, Masks]:
+    """What follows from the problem's numbers in longdouble, and the masks that dropout drew."""
+    return run_scratch(problem.astype(np.longdouble), masks)
+
+
+def measure(who: str, problem: Problem, run: Run, truth: Run, masks: Masks, mode: Mode | None = None) -> Iterator[Row]:
+    """How far each tensor of a run is from the truth."""
+    differences = compare(run, truth, problem.input.dtype)
+    allowed = tolerances(problem, {one.name: one.error for one in differences}, masks, mode and mode.eps)
+    for name, error, what, ulps in differences:
+        tolerance = 0.0 if what else allowed[name]
+        yield Row(who, problem.input.dtype.name, name, problem.configuration, error, ulps, tolerance, what)
+
+
+def testify(drawn: Problem) -> Iterator[Row]:
+    """What the witnesses that do not need PyTorch say about the truth."""
+    exact = drawn.astype(np.longdouble)
+    truth, masks = run_scratch(exact)
+    for name, witness in WITNESSES.items():
+        for tensor, (error, tolerance) in witness(exact, masks, truth).items():
+            yield Row(name, "longdouble", tensor, drawn.configuration, error, float("nan"), tolerance)
+
+
+def raised(who: str, dtype: str, configuration: Configuration, error: Exception) -> Row:
+    """The row of a party that has nothing but an error to show."""
+    inf = float("inf")
+    return Row(who, dtype, "everything", configuration, inf, inf, 0.0, f"raises {error}")

@@ -1,0 +1,400 @@
+"""The check and its command: what agrees is told from what does not, and everything that was asked for is there."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+
+from reference import Configuration, assert_equivalent, check_command
+from reference import __main__ as door
+from reference.candidates import Scratch, candidate
+from reference.check import Found, check, examine
+from reference.devices import MODES
+from reference.failures import failures
+from reference.problems import CELLS, Problem
+from reference.runs import Masks, Run
+from reference.space import examples, grid, labels, simpler, smallest
+from reference.summary import agreements, as_json, by_option, lines, ratio
+from scratch import nn
+from scratch.types import Array
+from tests.strategies import configurations
+
+SOME = grid()[::41]
+SIMPLEST = Configuration("RNN tanh", initial_state=False, upstream=("output",))
+
+
+class Spoiled(Scratch):
+    """`scratch` with one wrong gradient, where a configuration has what it takes."""
+
+    name = "Spoiled"
+    source = f"from {__name__} import Spoiled", "Spoiled()"
+
+    def run(self, problem: Problem) -> tuple[Run, Masks | None]:
+        run, masks = super().run(problem)
+        if problem.configuration.bidirectional and problem.configuration.layout == "packed":
+            run["d_weight_hh_l0_reverse"] = run["d_weight_hh_l0_reverse"] * (1 + 1e-3)
+        return run, masks
+
+
+def test_every_cell_and_option_is_in_the_grid() -> None:
+    seen: dict[str, set[str]] = {}
+    for configuration in grid():
+        for group, option in labels(configuration).items():
+            seen.setdefault(group, set()).add(option)
+    assert seen["cell"] == set(CELLS)
+    assert {group: len(options) for group, options in seen.items() if group not in ("cell", "weights")} == {
+        "layers": 3,
+        "direction": 2,
+        "input": 4,
+        "bias": 2,
+        "projection": 2,
+        "state": 2,
+        "dropout": 3,
+        "sizes": 3,
+    }
+    assert len({configuration.seed for configuration in grid(7)}) == len(grid()) and grid(7)[0].seed == 7
+
+
+def test_scratch_and_every_witness_agree() -> None:
+    found = check(SOME)
+    assert found.configurations == SOME
+    assert found.disagreements == []
+    assert {row.who for row in found.rows} == {"scratch", "PyTorch", *(one.witness for one in agreements(found)[1:])}
+    assert {row.dtype for row in found.rows} == {"float64", "float32", "longdouble"}
+    assert all(one.agreements == one.tensors > 0 for one in agreements(found)) and len(agreements(found)) == 4
+
+
+def test_processes_share_the_work_without_changing_it() -> None:
+    shared, alone = check(SOME[:6], jobs=2), check(SOME[:6])
+    assert shared.configurations == alone.configurations
+    assert str(shared.rows) == str(alone.rows)
+
+
+def test_a_fault_is_found_where_it_is_and_made_simple() -> None:
+    some = [c for c in grid()[::3] if c.cell == "LSTM"]
+    found = check(some, Spoiled(), witnesses=False)
+    wrong = {row.configuration for row in found.failures}
+    assert wrong == {c for c in some if c.bidirectional and c.layout == "packed"}
+    (failure,) = failures(found)
+    assert failure.count == len(wrong)
+    small = failure.configuration
+    assert small.bidirectional and small.layout == "packed"
+    assert (small.num_layers, small.input_size, small.hidden_size, small.proj_size, small.dropout) == (1, 1, 1, 0, 0)
+    assert {row.tensor for row in failure.rows} == {"d_weight_hh_l0_reverse"}
+    assert failure.against == ["PyTorch", "complex step", "real-time recurrent learning", "central differences"]
+    with pytest.raises(AssertionError, match="d_weight_hh_l0_reverse"):
+        exec(failure.reproduction, {})
+
+
+@given(configurations())
+def test_simplifying_comes_to_an_end(configuration: Configuration) -> None:
+    """Also where everything fails."""
+    end = smallest(configuration, lambda _: True)
+    assert list(simpler(end)) == []
+    assert (end.num_layers, end.input_size, end.hidden_size) == (1, 1, 1)
+    assert end.upstream == tuple(name for name in configuration.upstream if name == "output")
+
+
+@given(configurations())
+def test_a_configuration_shows_as_the_python_that_makes_it(configuration: Configuration) -> None:
+    assert eval(str(configuration)) == configuration
+
+
+def test_random_configurations_are_as_wanted() -> None:
+    rng = np.random.default_rng(0)
+    found = examples(rng, lambda c: c.layout == "packed" and c.num_layers == 2, 30)
+    assert len(found) == 30 == len(set(found))
+    assert all(c.layout == "packed" and c.num_layers == 2 for c in found)
+    assert examples(rng, lambda c: False, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cell": "CNN"}, "CNN"),
+        ({"layout": "ragged"}, "ragged"),
+        ({"lengths": (2, 3)}, "equal lengths"),
+        ({"layout": "unbatched", "lengths": (2, 2)}, "one length"),
+        ({"layout": "packed", "lengths": ()}, "lengths"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Configuration(**{"cell": "LSTM", **change})
+
+
+@pytest.mark.parametrize(
+    "target", [nn.RNN, nn.LSTM, torch.nn.RNN, torch.nn.LSTM], ids=lambda t: f"{t.__module__}.{t.__name__}"
+)
+def test_both_libraries_own_classes_are_equivalent_as_candidates(target: type) -> None:
+    assert_equivalent(target, grid()[::7])
+
+
+class Half:
+    """One layer, one direction, no options, no state: the least that can be checked; and its biases are one."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.module = nn.RNN(input_size, hidden_size, dtype=np.float64)
+        self.named_parameters = self.module.named_parameters
+
+    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
+        if state is not None or x.ndim != 3:
+            raise NotImplementedError("no state, and batches only")
+        return self.module(x)[0], None
+
+    def backward(self, d_output: Array, d_state: None = None) -> tuple[Array, None]:
+        if d_state is not None:
+            raise NotImplementedError("no gradient of the final state")
+        return self.module.backward(d_output)[0], None
+
+
+def test_what_a_candidate_lacks_is_not_wrong() -> None:
+    found = check([*grid()[::3], SIMPLEST], candidate(Half, "HalfRNN"), witnesses=False)
+    assert found.failures == []
+    assert found.configurations == [SIMPLEST]
+    missing = {"num_layers", "bias", "batch_first", "bidirectional", "nonlinearity", "unbatched input", "packed input"}
+    assert missing | {"upstream gradient of the final state", "h_n"} <= found.not_offered.keys()
+    assert "no gradient of the final state" in found.not_offered["upstream gradient of the final state"]
+    with pytest.raises(AssertionError, match="nothing could be checked"):
+        assert_equivalent(Half, Configuration("RNN tanh", bidirectional=True), cell="RNN tanh")
+
+
+class Raising(Half):
+    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
+        raise IndexError("out\nof range")
+
+
+class Writing(Half):
+    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
+        output, _ = super().__call__(x)
+        x *= 2
+        return output, None
+
+
+class Forgetting(Half):
+    def backward(self, d_output: Array, d_state: None = None) -> tuple[Array, None]:
+        result = super().backward(d_output, d_state)
+        self.module.bias_hh_l0.grad = None
+        return result
+
+
+class Casting(Half):
+    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
+        return super().__call__(x)[0].astype(np.float32), None
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (Raising, r"raises IndexError: out of range \(test_check.py, line \d+\)"),
+        (Writing, "writes to the caller's input"),
+        (Forgetting, "d_bias_hh_l0"),
+        (Casting, "float32, expected float64"),
+    ],
+)
+def test_what_goes_wrong_otherwise_is_told(target: type, message: str) -> None:
+    subject = candidate(target, cell="RNN tanh")
+    subject.dtypes = ("float64",)
+    rows = [row for row in examine(SIMPLEST, subject, witnesses=False) if not row.agrees]
+    assert rows
+    assert any(re.search(message, str(row)) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("target", "error"), [(3, TypeError), (nn.LSTM(1, 1), TypeError), (Half, ValueError), ((1, 2), TypeError)]
+)
+def test_what_is_no_candidate_is_refused(target: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        candidate(target)
+    with pytest.raises(ValueError, match="CNN"):
+        candidate(Half, cell="CNN")
+
+
+def test_the_summary_is_of_the_worst_and_the_typical() -> None:
+    found = check(SOME, dtypes=["float64"])
+    for who in ("scratch", "PyTorch"):
+        for kind, line in lines(found, who, "float64").items():
+            errors = [row.error for row in found.rows if (row.who, row.dtype, row.kind) == (who, "float64", kind)]
+            assert line.worst.error == max(errors) and line.worst in found.rows
+            assert min(errors) <= line.typical <= line.worst.error
+            table = by_option(found, who, "float64")
+            assert max(kinds.get(kind, 0) for kinds in table.values()) == max(errors)
+    assert 0.5 < ratio(found, "output", "float64") < 2
+
+
+def test_the_ratio_is_the_geometric_mean_of_the_errors_of_both() -> None:
+    found = check([SIMPLEST], dtypes=["float64"])
+    errors = {"scratch": 3e-12, "PyTorch": 1e-12}
+    rows = [row._replace(error=errors[row.who]) for row in found.rows if row.who in errors]
+    assert ratio(Found(found.subject, rows=rows), "output", "float64") == pytest.approx(3)
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+    """Run the command over a part of the grid. Returns exit status, standard output and standard error."""
+    monkeypatch.setattr(check_command, "grid", lambda seed: grid(seed)[::41])
+    monkeypatch.setattr("sys.argv", ["reference", "check", "--jobs", "1", *arguments])
+    status = door.main()
+    return status, *capsys.readouterr()
+
+
+class Page(HTMLParser):
+    """Notes what a page loads, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [
+            value for name, value in attrs if name in ("src", "href") and value and not value.startswith("#")
+        ]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_command_writes_everything(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page, data, plot = tmp_path / "page.html", tmp_path / "data.json", tmp_path / "plot.png"
+    status, out, error = run(
+        capsys, monkeypatch, "--report", str(page), "--json", str(data), "--plot", str(plot), "--examples", "3"
+    )
+    assert (status, error.strip()) == (0, "")
+    for expected in ("float64", "float32", "d_weight_hh", "ratio", "real-time recurrent learning", "no CUDA device"):
+        assert torch.cuda.is_available() or expected in out
+    html = Page()
+    html.feed(page.read_text(encoding="utf-8"))
+    assert html.loads == [], "the page needs nothing else"
+    assert "d_weight_hh" in html.text and "central differences" in html.text and MODES[0].name in html.text
+    summary = json.loads(data.read_text())
+    assert summary["configurations"] == len(SOME) + 3
+    assert summary["tensors"]["scratch, float64"]["output"]["worst"] < 1e-12
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_command_filters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Configuration] = []
+
+    def look(configurations: list[Configuration], *_: object) -> Found:
+        seen[:] = configurations
+        return Found(Scratch(), configurations=configurations)
+
+    monkeypatch.setattr(check_command, "run_check", look)
+    for arguments, holds in [
+        (["--cell", "lstm"], lambda c: c.cell == "LSTM"),
+        (["--cell", "relu", "--cell", "LSTM"], lambda c: c.cell in ("RNN relu", "LSTM")),
+        (["--layers", "2", "--layers", "3"], lambda c: c.num_layers in (2, 3)),
+        (["--packed"], lambda c: c.layout == "packed"),
+        (["--no-packed", "--no-unbatched"], lambda c: c.layout == "batched"),
+        (["--batch-first", "--bidirectional"], lambda c: c.batch_first and c.bidirectional),
+        (["--no-bias", "--no-state"], lambda c: not c.bias and not c.initial_state),
+        (["--projection"], lambda c: c.proj_size > 0),
+        (["--dropout"], lambda c: c.dropout > 0),
+    ]:
+        monkeypatch.setattr("sys.argv", ["reference", "check", "--examples", "5", *arguments])
+        door.main()
+        capsys.readouterr()
+        assert len(seen) > 5 and all(map(holds, seen)), arguments
+        assert [c for c in seen if c in grid()] == [c for c in grid() if holds(c)]
+
+
+CANDIDATE = """
+import numpy as np
+from scratch import nn
+
+class GoodLSTM(nn.LSTM):
+    pass
+
+class BadLSTM(nn.LSTM):
+    def backward(self, *upstream):
+        d_x, d_state = super().backward(*upstream)
+        return 2 * d_x if isinstance(d_x, np.ndarray) else d_x, d_state
+
+def nothing():
+    pass
+
+three = 3
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "a_module_of_somebody.py").write_text(CANDIDATE)
+    (tmp_path / "a_broken_module.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", sys.path.copy())
+    return "a_module_of_somebody"
+
+
+def test_command_checks_a_candidate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, module: str, tmp_path: Path
+) -> None:
+    status, out, _ = run(capsys, monkeypatch, "--candidate", f"{module}:GoodLSTM")
+    assert status == 0 and "GoodLSTM agrees with the truth" in out
+    page, data = tmp_path / "page.html", tmp_path / "data.json"
+    status, out, _ = run(
+        capsys, monkeypatch, "--candidate", f"{module}:BadLSTM", "--report", str(page), "--json", str(data)
+    )
+    assert status == 1
+    html = Page()
+    html.feed(page.read_text(encoding="utf-8"))
+    for shown in (out, html.text):
+        assert "d_input" in shown
+        assert f"from {module} import BadLSTM" in shown
+        assert "assert_equivalent(BadLSTM, Configuration(" in shown
+    (failure,) = json.loads(data.read_text())["failures"]
+    assert failure["tensors"].keys() == {"d_input"} and failure["configuration"]["hidden_size"] == 1
+    with pytest.raises(AssertionError, match="d_input"):
+        exec(failure["reproduction"], {})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cell", "cnn"],
+        ["--layers", "0"],
+        ["--layers", "4"],
+        ["--dtype", "float16"],
+        ["--examples", "-1"],
+        ["--jobs", "0"],
+        ["--packed", "--unbatched"],
+        ["--packed", "--batch-first", "--unbatched"],
+        ["--json", "no/such/folder/x.json"],
+        ["--report", "."],
+        ["--plot", "plot.txt"],
+        ["--candidate", "no_such_module:LSTM"],
+        ["--candidate", "a_broken_module:LSTM"],
+        ["--candidate", "a_module_of_somebody:NoLSTM"],
+        ["--candidate", "a_module_of_somebody:three"],
+        ["--candidate", "a_module_of_somebody:nothing"],
+        ["--candidate", "a_module_of_somebody"],
+        ["--candidate", ""],
+        ["--candidate", "a_module_of_somebody:GoodLSTM", "--cell", "relu", "--packed", "--unbatched"],
+        ["superfluous"],
+    ],
+    ids=" ".join,
+)
+def test_command_refuses_wrong_arguments(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str]
+) -> None:
+    status, out, error = run(capsys, monkeypatch, *arguments)
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert sorted(path.name for path in Path().iterdir() if path.is_file()) == ["a_broken_module.py", f"{module}.py"]
+
+
+def test_json_holds_what_is_no_number(tmp_path: Path) -> None:
+    found = check(
+        [Configuration("RNN tanh", initial_state=False, upstream=("output",))],
+        candidate(Raising, cell="RNN tanh"),
+        witnesses=False,
+    )
+    assert json.loads(json.dumps(as_json(found, failures(found)), allow_nan=False))["disagreements"] == 1

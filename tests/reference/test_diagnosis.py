@@ -1,0 +1,574 @@
+"""Faults planted in implementations that share nothing with the catalogue, and what the diagnosis says to them."""
+
+import inspect
+import types
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import pytest
+
+from reference import space
+from reference.candidates import Implementation, candidate
+from reference.check import check
+from reference.diagnosis import Diagnosis, diagnose
+from reference.equivalence import relative_error
+from reference.faults import catalogue, run_faulty
+from reference.problems import Configuration, draw
+from reference.runs import run_scratch
+from tests.reference import plain
+
+SOURCE = inspect.getsource(plain)
+RNN, LSTM = "RNN tanh", "LSTM"
+
+
+class Planted(NamedTuple):
+    """Text of plain.py, what replaces it, and the patterns that are to be found: each of them, and no other."""
+
+    cells: tuple[str, ...]
+    old: str
+    new: str
+    patterns: tuple[str, ...]
+    options: dict[str, Any] = {}  # noqa: RUF012
+
+
+def planted(cells: str | tuple[str, ...], old: str, new: str, *patterns: str, **options: Any) -> Planted:
+    return Planted((cells,) if isinstance(cells, str) else cells, old, new, patterns, options)
+
+
+BOTH = (RNN, LSTM)
+
+EVERYWHERE = [
+    # The order of the gates.
+    planted(LSTM, "a_i, a_f, a_g, a_o = ", "a_i, a_f, a_o, a_g = ", "the gates in the order i, f, o, g"),
+    planted(LSTM, "a_i, a_f, a_g, a_o = ", "a_f, a_i, a_o, a_g = ", "the gates in the order f, i, o, g"),
+    planted(LSTM, "a_i, a_f, a_g, a_o = ", "a_o, a_g, a_f, a_i = ", "the gates in the order o, g, f, i"),
+    planted(
+        LSTM,
+        "np.concatenate([d_a_i, d_a_f, d_a_g, d_a_o]",
+        "np.concatenate([d_a_i, d_a_f, d_a_o, d_a_g]",
+        "the gates' gradients put together in the order i, f, o, g",
+    ),
+    # Transposes.
+    planted(RNN, "h_prev @ W_hh.T", "h_prev @ W_hh", "W_hh transposed"),
+    planted(RNN, "x_t @ W_ih.T", "x_t @ W_ih", "W_ih transposed"),
+    planted(LSTM, "h_prev @ W_hh.T", "h_prev @ W_hh.reshape(W_hh.shape[::-1])", "W_hh reshaped"),
+    planted(LSTM, "x_t @ W_ih.T", "x_t @ W_ih.reshape(W_ih.shape[::-1])", "W_ih reshaped"),
+    planted(RNN, "d_h_next = d_a @ W_hh\n", "d_h_next = d_a @ W_hh.T\n", "W_hh not transposed backward"),
+    planted(RNN, "d_x[t] = d_a @ W_ih\n", "d_x[t] = d_a @ W_ih.T\n", "W_ih not transposed backward"),
+    planted(RNN, "d_a.T @ h_prev", "h_prev.T @ d_a", "the gradient of W_hh transposed"),
+    # What is carried from step to step.
+    planted(BOTH, "d_h = d_output[t] + d_h_next", "d_h = d_output[t]", "d_h from the step after overwritten"),
+    planted(
+        BOTH,
+        "d_h = d_output[t] + d_h_next",
+        "d_h = d_output[t] + (d_h_next if t == len(x) - 1 else 0)",
+        "d_h not carried",
+    ),
+    planted(LSTM, "d_c = d_c_next + d_m", "d_c = d_m", "d_c from the step after overwritten"),
+    planted(LSTM, "d_c = d_c_next + d_m", "d_c = (d_c_next if t == len(x) - 1 else 0) + d_m", "d_c not carried"),
+    planted(LSTM, "d_c_next = d_c * f", "pass", "d_c not carried"),
+    planted(BOTH, "d_h_next = d_a @ W_hh\n", "d_h_next = 0 * d_h_next\n", "d_h not carried"),
+    planted(RNN, "d_h_next = d_a @ W_hh\n", "d_h_next = d_a @ W_hh * (t != len(x) - 2)\n", "truncated after 2 steps"),
+    planted(
+        LSTM,
+        "d_h_next = d_a @ W_hh\n",
+        "cut = (len(x) - t) % 3 != 0; d_h_next = d_a @ W_hh * cut; d_c_next = d_c_next * cut\n",
+        "truncated after 3 steps",
+    ),
+    # The derivatives of the nonlinearities.
+    planted(RNN, "d_a = d_h * (1 - h * h)", "d_a = d_h", "φ′ missing"),
+    planted(RNN, "d_a = d_h * (1 - h * h)", "d_a = d_h * (1 - h)", "1 − h for tanh′"),
+    planted(RNN, "d_a = d_h * (1 - h * h)", "d_a = d_h * (1 - np.tanh(h) ** 2)", "tanh′ taken at the value"),
+    planted(RNN, "d_a = d_h * (1 - h * h)", "d_a = d_h * (1 - a * a)", "tanh′ taken of the pre-activation"),
+    planted(RNN, "d_a = d_h * (1 - h * h)", "d_a = d_h * h * (1 - h)", "σ′ for φ′"),
+    planted("RNN relu", "d_a = d_h * (a > 0)", "d_a = d_h", "φ′ missing"),
+    planted("RNN relu", "d_a = d_h * (a > 0)", "d_a = d_h * h", "h for relu′"),
+    planted("RNN relu", "d_a = d_h * (a > 0)", "d_a = d_h * (1 - h * h)", "tanh′ for φ′"),
+    planted(LSTM, "d_a_i = d_i * i * (1 - i)", "d_a_i = d_i", "σ′ missing in i"),
+    planted(LSTM, "d_a_f = d_f * f * (1 - f)", "d_a_f = d_f", "σ′ missing in f"),
+    planted(LSTM, "d_a_o = d_o * o * (1 - o)", "d_a_o = d_o", "σ′ missing in o"),
+    planted(LSTM, "d_a_o = d_o * o * (1 - o)", "d_a_o = d_o * (1 - o)", "s missing from σ′ in o"),
+    planted(LSTM, "d_a_i = d_i * i * (1 - i)", "d_a_i = d_i * i", "1 − s missing from σ′ in i"),
+    planted(LSTM, "d_a_f = d_f * f * (1 - f)", "d_a_f = d_f * a_f * (1 - a_f)", "σ′ taken of the pre-activation in f"),
+    planted(
+        LSTM,
+        "d_a_f = d_f * f * (1 - f)",
+        "d_a_f = d_f * sigmoid(f) * (1 - sigmoid(f))",
+        "σ′ taken at the gate in f",
+    ),
+    planted(LSTM, "d_a_f = d_f * f * (1 - f)", "d_a_f = d_f * (1 - f * f)", "tanh′ for σ′ in f"),
+    planted(
+        LSTM,
+        "d_a = np.concatenate(",
+        "d_a_i, d_a_f, d_a_o = d_i, d_f, d_o; d_a = np.concatenate(",
+        "σ′ missing in i, f and o",
+    ),
+    planted(
+        LSTM,
+        "d_a = np.concatenate(",
+        "d_a_i, d_a_f, d_a_g, d_a_o = d_i, d_f, d_g, d_o; d_a = np.concatenate(",
+        "all derivatives of the gates missing",
+    ),
+    planted(LSTM, "d_a_g = d_g * (1 - g * g)", "d_a_g = d_g", "tanh′ missing in g"),
+    planted(LSTM, "d_a_g = d_g * (1 - g * g)", "d_a_g = d_g * (1 - g)", "1 − y for tanh′ in g"),
+    planted(LSTM, "d_a_g = d_g * (1 - g * g)", "d_a_g = d_g * g * (1 - g)", "σ′ for tanh′ in g"),
+    planted(LSTM, "o * (1 - tanh_c * tanh_c)", "o", "tanh′(c) missing"),
+    planted(LSTM, "o * (1 - tanh_c * tanh_c)", "o * (1 - c * c)", "1 − c² for tanh′(c)"),
+    planted(LSTM, "o * (1 - tanh_c * tanh_c)", "o * (1 - np.tanh(tanh_c) ** 2)", "tanh′(c) taken at tanh(c)"),
+    planted(LSTM, "d_m * o * (1 - tanh_c * tanh_c)", "d_m * (1 - tanh_c * tanh_c)", "o missing on the way from h to c"),
+    planted(LSTM, "d_c = d_c_next + d_m * o * (1 - tanh_c * tanh_c)", "d_c = d_c_next", "c gets no gradient from h"),
+    planted(LSTM, "d_f = d_c * c_prev", "d_f = d_c * c", "the factor of d_f: c for c_prev"),
+    planted(LSTM, "d_i = d_c * g", "d_i = d_c * i", "the factor of d_i: i for g"),
+    planted(LSTM, "d_o = d_m * tanh_c", "d_o = d_m * c", "the factor of d_o: c for tanh(c)"),
+    planted(LSTM, "d_c_next = d_c * f", "d_c_next = d_c", "the factor of d_c_prev: 1 for f"),
+    # The biases.
+    planted(BOTH, 'parameters["bias_ih"] + parameters["bias_hh"]', 'parameters["bias_ih"]', "b_hh forgotten"),
+    planted(BOTH, 'parameters["bias_ih"] + parameters["bias_hh"]', 'parameters["bias_hh"]', "b_ih forgotten"),
+    planted(BOTH, 'parameters["bias_ih"] + parameters["bias_hh"]', "0", "no bias added"),
+    planted(
+        LSTM,
+        'parameters["bias_ih"] + parameters["bias_hh"]',
+        'parameters["bias_ih"] + parameters["bias_ih"]',
+        "b_ih added twice",
+    ),
+    planted(BOTH, 'gradients["bias_hh"] += d_a.sum(axis=0)', "pass", "the gradient of b_hh zero"),
+    planted(BOTH, "+= d_a.sum(axis=0)", "+= d_a.sum(axis=0) / 2", "the gradients of the two biases shared out"),
+    planted(BOTH, "+= d_a.sum(axis=0)", "+= 2 * d_a.sum(axis=0)", "the gradients of the two biases summed"),
+    # The two ends.
+    planted(RNN, "d_h_next = d_state", "d_h_next = 0 * d_state", "the gradient of h_n ignored"),
+    planted(
+        LSTM,
+        "d_h_next, d_c_next = d_state",
+        "d_h_next, d_c_next = 0 * d_state[0], d_state[1]",
+        "the gradient of h_n ignored",
+    ),
+    planted(
+        LSTM,
+        "d_h_next, d_c_next = d_state",
+        "d_h_next, d_c_next = d_state[0], 0 * d_state[1]",
+        "the gradient of c_n ignored",
+    ),
+    planted(
+        LSTM,
+        "d_h_next, d_c_next = d_state",
+        "d_h_next = d_c_next = 0 * d_state[1]",
+        "the gradient of h_n and c_n ignored",
+    ),
+    planted(BOTH, "d_h = d_output[t] + d_h_next", "d_h = d_h_next", "the gradient of the output ignored"),
+    planted(
+        BOTH,
+        "d_h = d_output[t] + d_h_next",
+        "d_h = d_output[t] * (t == len(x) - 1) + d_h_next",
+        "only the last step's gradient of the output used",
+    ),
+    planted(RNN, "return d_x, d_h_next, ", "return d_x, 0 * d_h_next, ", "the gradient of h_0 lost"),
+    planted(
+        LSTM, "return d_x, (d_h_next, d_c_next)", "return d_x, (d_h_next, 0 * d_c_next)", "the gradient of c_0 lost"
+    ),
+    planted(RNN, "h = state\n", "h = 0 * state\n", "h_0 ignored"),
+    planted(LSTM, "h, c = state\n", "h, c = 0 * state[0], 0 * state[1]\n", "h_0 and c_0 ignored"),
+    planted(LSTM, "h, c = state\n", "h, c = state[0], 0 * state[1]\n", "c_0 ignored"),
+    planted(LSTM, "h, c = state\n", "c, h = state\n", "the parts of the initial state exchanged"),
+    # Sums over time.
+    planted(
+        BOTH,
+        'gradients["weight_hh"] += ',
+        'gradients["weight_hh"][...] = ',
+        "gradient of W_hh of one step only (the first)",
+    ),
+    planted(
+        BOTH,
+        'gradients["weight_ih"] += d_a.T @ x_t',
+        'gradients["weight_ih"] += d_a.T @ x_t * (t == len(x) - 1)',
+        "gradient of W_ih of one step only (the last)",
+    ),
+    planted(
+        BOTH,
+        'gradients["weight_hh"] += d_a.T @ h_prev',
+        'gradients["weight_hh"] += d_a.T @ h',
+        "the gradient of W_hh formed with h for h_prev",
+    ),
+    planted(
+        BOTH,
+        'gradients["weight_hh"] += d_a.T @ h_prev',
+        'gradients["weight_hh"] += d_a.T @ h_prev * (t > 0)',
+        "the gradient of W_hh without the initial state",
+    ),
+    planted(
+        BOTH,
+        "return d_x, ",
+        "gradients = {n: v / len(x) for n, v in gradients.items()}; return d_x, ",
+        "gradients of all weights averaged over the steps",
+    ),
+    # The equations.
+    planted(LSTM, "i = sigmoid(a_i)", "i = sigmoid(2 * a_i)", "σ(2a) for σ(a) in i"),
+    planted(LSTM, "f = sigmoid(a_f)", "f = 1 - sigmoid(a_f)", "1 − σ(a) for σ(a) in f"),
+    planted(LSTM, "c = f * c_prev + i * g", "c = c_prev + i * g", "the gate f missing"),
+    planted(LSTM, "c = f * c_prev + i * g", "c = f * c_prev + (1 - f) * g", "1 − f for i"),
+    planted(LSTM, "c = f * c_prev + i * g", "c = (1 - f) * c_prev + i * g", "1 − σ(a) for σ(a) in f"),
+    planted(LSTM, "tanh_c = tanh(c)", "tanh_c = c", "tanh(c) missing"),
+    planted(LSTM, "g = tanh(a_g)", "g = sigmoid(a_g)", "σ for tanh in g"),
+    planted(LSTM, "o = sigmoid(a_o)", "o = tanh(a_o)", "tanh for σ in o"),
+    planted(LSTM, "m = o * tanh_c", "m = tanh_c", "the gate o missing"),
+]
+
+OPTIONS = {"num_layers": 3, "bidirectional": True}
+TWO = {"bidirectional": True}
+DEEP = {"num_layers": 3}
+PACKED = {"layout": "packed", "lengths": (5, 3, 4)}
+K = "k = layer * self.D + direction"
+
+IN_THE_STACK = [
+    # Two directions.
+    planted(BOTH, "made = made[::-1]", "pass", "the reverse direction not turned back", **TWO),
+    planted(BOTH, "half = half.flip(0)", "pass", "the reverse direction not turned back", **TWO),
+    planted(BOTH, "x.flip(0) if direction else x", "x", "the reverse input not turned around", **TWO),
+    planted(BOTH, "part = part[::-1]\n", "pass\n", "the reverse input not turned around", **TWO),
+    planted(BOTH, "if direction:\n", "if False:\n", "the reverse direction not reversed", **TWO, lengths=(5, 5)),
+    planted(
+        BOTH,
+        "slice(direction * self.P, (direction + 1) * self.P)",
+        "slice((self.D - 1 - direction) * self.P, (self.D - direction) * self.P)",
+        "the two directions exchanged in the output",
+        **OPTIONS,
+    ),
+    planted(BOTH, "halves.append(half)", "halves.insert(0, half)", "the two directions exchanged in the output", **TWO),
+    planted(
+        BOTH, "d_part = d_part[::-1]", "pass", "the reverse direction's gradient of the input not turned back", **TWO
+    ),
+    planted(
+        BOTH,
+        "piece = piece[::-1]",
+        "pass",
+        "the reverse direction's gradient of the output not turned around",
+        **TWO,
+        **PACKED,
+    ),
+    planted(BOTH, "d_x = d_x + whole", "d_x = whole", "the forward direction's gradient of the input lost", **OPTIONS),
+    planted(
+        BOTH,
+        "zip(final, self.parts_of(end))",
+        "zip(final, (made[-1], *self.parts_of(end)[1:]))",
+        "the last step of the reverse output for its final state",
+        **TWO,
+    ),
+    planted(
+        BOTH,
+        "self.weights(layer, direction)",
+        "self.weights(layer, 0)",
+        "the weights of the forward direction for both",
+        **TWO,
+    ),
+    planted(BOTH, K, "k = direction * self.layers + layer", "the states ordered by direction, then layer", **OPTIONS),
+    planted(
+        BOTH, K, "k = layer * self.D + (self.D - 1 - direction)", "the states of the two directions exchanged", **TWO
+    ),
+    # Layers.
+    planted(
+        BOTH,
+        K,
+        "k = (self.layers - 1 - layer) * self.D + direction",
+        "the states of the layers in the opposite order",
+        **DEEP,
+    ),
+    planted(BOTH, "d_y = d_x\n", "d_y = np.zeros_like(d_y)\n", "the gradient not passed to the layer below", **DEEP),
+    planted(
+        BOTH,
+        "x = output\n",
+        "x = output if layer == self.layers - 1 else x\n",
+        "the layers above read the input",
+        **DEEP,
+    ),
+    planted(
+        BOTH,
+        "self.weights(layer, direction)",
+        "self.weights(0, direction)",
+        "the weights of layer 0 in every layer",
+        **DEEP,
+    ),
+    planted(
+        BOTH,
+        "{name.removesuffix(suffix): v for",
+        "{name.removesuffix(suffix): dict(self.named_parameters())[name.replace(suffix, '_l0')] for",
+        "the weights of layer 0 in every layer",
+        **DEEP,
+    ),
+    planted(
+        BOTH,
+        "value[layer * self.directions + direction] for",
+        "value[0] for",
+        "the initial state of layer 0 in every layer",
+        **DEEP,
+    ),
+    # Layouts.
+    planted(
+        BOTH,
+        "return value.swapaxes(0, 1) if self.batch_first else value",
+        "return value",
+        "batch_first ignored",
+        batch_first=True,
+    ),
+    planted(
+        BOTH,
+        "tuple(value[:, 0] if self.single else value for value in state)",
+        "tuple(value.swapaxes(0, 1) if self.batch_first else value for value in state)",
+        "the state batch-first too",
+        batch_first=True,
+    ),
+    planted(BOTH, "(slice(b, b + 1), self.lengths[b])", "(slice(b, b + 1), time)", "padding not masked", **PACKED),
+    planted(
+        BOTH,
+        "tuple(value[:, 0] if self.single else value for value in state)",
+        "tuple(value[:, np.argsort([-n for n in self.lengths])] for value in state)",
+        "the state of packed sequences in sorted order",
+        **PACKED,
+    ),
+    # Dropout.
+    planted(BOTH, "mask = mask / (1 - self.p)", "pass", "dropout not scaled", **DEEP, dropout=0.5),
+    planted(
+        BOTH,
+        "d_x = d_x * self.sequences(self.dropout_masks[layer - 1])",
+        "pass",
+        "the dropout mask not applied backward",
+        **DEEP,
+        dropout=0.5,
+    ),
+    planted(
+        BOTH,
+        "and self.p and self.training",
+        "and self.p",
+        "dropout after eval()",
+        **DEEP,
+        dropout=1.0,
+        training=False,
+    ),
+    # From call to call.
+    planted(RNN, "parameter.grad = None\n", "pass\n", "gradients not reset between calls"),
+    planted(
+        RNN,
+        "state = self.states(state)\n        final = [np.zeros_like(value) for value in state]",
+        "final = state = self.states(state) if state is not None else vars(self).setdefault('kept', self.states(state))",
+        "h not reset between calls",
+        initial_state=False,
+    ),
+    planted(
+        LSTM,
+        "state = self.states(state)\n        final = [np.zeros_like(value) for value in state]",
+        "final = state = self.states(state) if state is not None else vars(self).setdefault('kept', self.states(state))",
+        "h and c not reset between calls",
+        initial_state=False,
+    ),
+    # A projection.
+    planted(LSTM, "else m @ W_hr.T", "else m @ W_hr.reshape(W_hr.shape[::-1])", "W_hr reshaped", proj_size=2),
+    planted(
+        LSTM,
+        "d_m = d_h @ W_hr",
+        "d_m = d_h @ W_hr.reshape(W_hr.shape[::-1]).T",
+        "W_hr reshaped backward",
+        proj_size=2,
+    ),
+    planted(
+        LSTM,
+        'gradients["weight_hr"] += ',
+        'gradients["weight_hr"][...] = ',
+        "gradient of W_hr of one step only (the first)",
+        proj_size=2,
+    ),
+]
+
+TOGETHER = [
+    (
+        planted(LSTM, "d_a_i = d_i * i * (1 - i)", "d_a_i = d_i"),
+        planted(LSTM, "d_c = d_c_next + d_m", "d_c = d_m"),
+        ("σ′ missing in i", "d_c from the step after overwritten"),
+    ),
+    (
+        planted(LSTM, "tanh_c = tanh(c)", "tanh_c = c"),
+        planted(LSTM, 'parameters["bias_ih"] + parameters["bias_hh"]', 'parameters["bias_ih"]'),
+        ("tanh(c) missing", "b_hh forgotten"),
+    ),
+    (
+        planted(
+            LSTM,
+            "a_i, a_f, a_g, a_o = np.split(a, 4, axis=1)\n        i",
+            "a_i, a_f, a_o, a_g = np.split(a, 4, axis=1)\n        i",
+        ),
+        planted(LSTM, "f = sigmoid(a_f)", "f = sigmoid(2 * a_f)"),
+        ("the gates in the order i, f, o, g", "σ(2a) for σ(a) in f"),
+    ),
+    (
+        planted(RNN, "d_a = d_h * (1 - h * h)", "d_a = d_h * (1 - h)"),
+        planted(RNN, 'gradients["bias_hh"] += d_a.sum(axis=0)', "pass"),
+        ("1 − h for tanh′", "the gradient of b_hh zero"),
+    ),
+    (
+        planted(RNN, 'parameters["bias_ih"] + parameters["bias_hh"]', 'parameters["bias_ih"]'),
+        planted(RNN, "d_h = d_output[t] + d_h_next", "d_h = d_output[t]"),
+        ("b_hh forgotten", "d_h from the step after overwritten"),
+    ),
+]
+
+UNKNOWN = [
+    (LSTM, "d_g = d_c * i", "d_g = -d_c * i", "In d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh the rows of"),
+    (LSTM, "d_a.T @ h_prev", "3 * d_a.T @ h_prev", "d_weight_hh is exactly 3 times what it should be"),
+    (RNN, "d_a.T @ h_prev", "-d_a.T @ h_prev", "d_weight_hh is exactly −1 times what it should be"),
+    (LSTM, "gradients['weight_ih'] += d_a.T @ x_t".replace("'", '"'), 'gradients["weight_ih"] += d_a.T @ x[t - 1]', "Wrong: d_weight_ih. Right: output"),
+    (RNN, "x_t = x[t]\n        h_prev", "x_t = x[t - 1]\n        h_prev", "The output is wrong from the first step on (of 5)"),
+    (LSTM, "c = f * c_prev + i * g", "c = f * c_prev + i * g + (0.1 if t == 2 else 0)", "The output is right until step 2 and wrong from step 3 (of 5) on"),
+    (RNN, "d_h_next = d_a @ W_hh\n", "d_h_next = 0.9 * d_a @ W_hh\n", "d_input is right at the last step and wrong at every earlier one"),
+    (LSTM, "d_c_next = d_c * f", "d_c_next = 0.5 * d_c * f", "d_input is right at the last step and wrong at every earlier one"),
+    (LSTM, "output.append(h)", "output.append(h + 1e-8 * np.sin(1e5 * h))", "as if float32 were used somewhere"),
+    (LSTM, "d_a_f = d_f * f * (1 - f)", "d_a_f = d_f * f * (1 - i)", "d_input is wrong from the last step on"),
+    (RNN, "d_x[t] = d_a @ W_ih\n", "d_x[t] = np.clip(d_a @ W_ih, -0.5, 0.5)\n", "d_input is right but cut off at ±0.5"),
+    (RNN, 'gradients["weight_ih"] += d_a.T @ x_t', 'gradients["weight_ih"] += np.nan', "d_weight_ih is not a number"),
+    (LSTM, "return np.stack(output), (h, c)", "return np.stack(output)[:, :, :2], (h, c)", "output has the shape (5, 3, 2), expected (5, 3, 4)"),
+    (LSTM, "return np.stack(output), (h, c)", "return np.stack(output).astype(np.float32), (h, c)", "output is float32, expected float64"),
+    (RNN, "d_x[t] = d_a @ W_ih\n", "d_x[t] = d_a @ W_ih[None, 0]\n", "It raises an error: ValueError"),
+]  # fmt: skip
+
+
+def parts() -> list[tuple[str, str]]:
+    """The text of plain.py in its parts, with their titles; the first has none."""
+    first, *rest = SOURCE.split("\n# === ")
+    return [("", first), *(tuple(part.split(" ===\n", 1)) for part in rest)]  # type: ignore[misc]
+
+
+@cache
+def compiled(module: str, replacements: tuple[tuple[str, str], ...] = ()) -> tuple[types.ModuleType, set[str]]:
+    """plain.py with faults for one of the modules, and the forms in which they are."""
+    texts, touched = [], []
+    other = {"RNN": "LSTM", "LSTM": "RNN"}[module]
+    for title, text in parts():
+        for old, new in replacements:
+            if old in text and other not in title:
+                text = text.replace(old, new)
+                touched.append(title)
+        texts.append(text)
+    planted_module = types.ModuleType("planted")
+    exec(compile("\n".join(texts), "planted.py", "exec"), planted_module.__dict__)
+    forms = {
+        form
+        for title in touched
+        for form in (
+            ("torch",) if title.startswith("PyTorch") else ("class",) if "stack" in title else ("functions", "class")
+        )
+    }
+    return planted_module, forms
+
+
+def subject(module: types.ModuleType, cell: str, form: str) -> Implementation:
+    name = cell.split()[0]
+    if form == "functions":
+        forward = "relu_forward" if cell == "RNN relu" else f"{name.lower()}_forward"
+        return candidate((getattr(module, forward), getattr(module, f"{name.lower()}_backward")), name, cell)
+    return candidate(getattr(module, {"class": name, "torch": f"Torch{name}"}[form]), name, cell)
+
+
+def cases() -> Iterator[Any]:
+    for fault in (*EVERYWHERE, *IN_THE_STACK):
+        for cell in fault.cells:
+            _, forms = compiled(cell.split()[0], ((fault.old, fault.new),))
+            assert forms, f"not in plain.py: {fault.old}"
+            for form in sorted(forms):
+                yield pytest.param(fault, cell, form, id=f"{', '.join(fault.patterns)} | {cell}, {form}")
+
+
+def names(diagnosis: Diagnosis) -> tuple[str, ...]:
+    return tuple(fault.name for fault in diagnosis.patterns)
+
+
+@pytest.mark.parametrize(("fault", "cell", "form"), cases())
+def test_names_a_planted_fault(fault: Planted, cell: str, form: str) -> None:
+    module, _ = compiled(cell.split()[0], ((fault.old, fault.new),))
+    diagnosis = diagnose(subject(module, cell, form), Configuration(cell, **fault.options))
+    assert names(diagnosis) == fault.patterns, str(diagnosis)
+    assert diagnosis.patterns[0].explanation in str(diagnosis)
+
+
+@pytest.mark.parametrize(("one", "other", "patterns"), TOGETHER)
+def test_names_two_planted_faults(one: Planted, other: Planted, patterns: tuple[str, ...]) -> None:
+    (cell,) = one.cells
+    module, _ = compiled(cell.split()[0], ((one.old, one.new), (other.old, other.new)))
+    diagnosis = diagnose(subject(module, cell, "functions"), Configuration(cell))
+    assert set(names(diagnosis)) == set(patterns), str(diagnosis)
+    assert len(diagnosis.explanations) == 1
+
+
+@pytest.mark.parametrize(("cell", "old", "new", "seen"), UNKNOWN)
+def test_names_no_known_fault_where_there_is_another(cell: str, old: str, new: str, seen: str) -> None:
+    module, forms = compiled(cell.split()[0], ((old, new),))
+    assert "functions" in forms
+    diagnosis = diagnose(subject(module, cell, "functions"), Configuration(cell))
+    assert diagnosis.patterns == ()
+    assert seen in str(diagnosis)
+
+
+@pytest.mark.parametrize("form", ["functions", "class", "torch"])
+@pytest.mark.parametrize("cell", ["RNN tanh", "RNN relu", "LSTM"])
+def test_the_implementations_are_right_without_a_fault(cell: str, form: str) -> None:
+    found = check(
+        [configuration for configuration in space.grid()[::5] if configuration.cell == cell],
+        subject(plain, cell, form),
+        dtypes=("float64",),
+        witnesses=False,
+    )
+    assert found.configurations
+    assert all(row.agrees for row in found.rows)
+
+
+def test_the_model_without_a_fault_is_scratch() -> None:
+    for configuration in space.grid()[::9]:
+        problem = draw(configuration)
+        truth, masks = run_scratch(problem)
+        model = run_faulty(problem, [], masks)
+        assert list(model) == list(truth)
+        for name, right in truth.items():
+            assert model[name].shape == right.shape
+            assert relative_error(model[name], right) < 1e-13, (name, configuration)
+
+
+@pytest.mark.parametrize("cell", ["RNN tanh", "RNN relu", "LSTM"])
+def test_no_two_faults_have_one_name(cell: str) -> None:
+    configuration = Configuration(cell, num_layers=2, bidirectional=True, layout="packed", lengths=(5, 3))
+    found = [fault.name for fault in catalogue(configuration)]
+    assert len(set(found)) == len(found)
+
+
+def test_says_which_option_makes_the_difference() -> None:
+    module, _ = compiled("LSTM", (("made = made[::-1]", "pass"),))
+    configuration = Configuration("LSTM", **OPTIONS, batch_first=True, initial_state=False)
+    told = str(diagnose(subject(module, "LSTM", "class"), configuration))
+    assert "only with two directions" in told
+    assert "Only the reverse half of the output is wrong" in told
+
+
+def test_says_how_the_error_grows_with_the_layer() -> None:
+    module, _ = compiled("RNN", (("x = output\n", "x = output * (1 + 0.1 * (layer == 0)) \n"),))
+    told = str(diagnose(subject(module, "RNN", "class"), Configuration(RNN, num_layers=3)))
+    assert "wrong from layer 1 on" in told
+
+
+def test_says_that_only_the_second_call_is_wrong() -> None:
+    module, _ = compiled("RNN", (("parameter.grad = None\n", "pass\n"),))
+    told = str(diagnose(subject(module, "RNN", "class"), Configuration(RNN)))
+    assert "The first call is right and the second wrong" in told
+
+
+def test_a_gradient_that_is_missing_is_named() -> None:
+    module, _ = compiled("LSTM", (("return d_x, (d_h_next", "del gradients['bias_hh']; return d_x, (d_h_next"),))
+    diagnosis = diagnose(subject(module, "LSTM", "functions"), Configuration("LSTM"))
+    assert names(diagnosis) == ("the gradient of b_hh zero",)
+    assert "d_bias_hh_l0 is missing" in str(diagnosis)
+
+
+def test_faults_of_what_is_not_offered_do_not_disturb() -> None:
+    """A backward pass that knows no gradient of the cell's state, and averages over the batch and the steps."""
+
+    def backward(d_output: Any, d_state: Any, tape: Any) -> Any:
+        d_x, (d_h, _), gradients = plain.lstm_backward(d_output, d_state, tape)
+        gradients["weight_hh"] = gradients["weight_hh"] / (d_x.shape[0] * d_x.shape[1])
+        return d_x, (d_h, None), gradients
+
+    diagnosis = diagnose(candidate((plain.lstm_forward, backward), "LSTM"), Configuration("LSTM"))
+    assert names(diagnosis) == ("gradient of W_hh averaged over the steps and batch",)

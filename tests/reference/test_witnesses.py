@@ -1,0 +1,85 @@
+"""Four witnesses agree with the truth, and each of them sees a gradient that is wrong."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from reference import witnesses
+from reference.problems import CELLS, Configuration, draw
+from reference.runs import Run, run_scratch
+from reference.witnesses import WITNESSES
+from tests.strategies import configurations
+
+
+def disagreeing(
+    name: str, configuration: Configuration, spoil: Callable[[Run], object] = lambda run: None
+) -> list[str]:
+    """The tensors in which a witness disagrees with `scratch`, after `spoil` has been at its run."""
+    exact = draw(configuration).astype(np.longdouble)
+    truth, masks = run_scratch(exact)
+    spoil(truth)
+    said = WITNESSES[name](exact, masks, truth)
+    return [tensor for tensor, (error, tolerance) in said.items() if not error <= tolerance]
+
+
+@pytest.mark.parametrize("name", WITNESSES)
+@given(configurations())
+def test_witnesses_agree_with_the_backward_pass(name: str, configuration: Configuration) -> None:
+    assert disagreeing(name, configuration) == []
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", WITNESSES)
+def test_witnesses_see_one_wrong_entry_of_any_gradient(name: str, cell: str) -> None:
+    configuration = Configuration(cell, num_layers=2, bidirectional=True, lengths=(2, 4), layout="packed", seed=1)
+    truth, _ = run_scratch(draw(configuration).astype(np.longdouble))
+    for tensor in truth:
+        if tensor.startswith("d_"):
+
+            def spoil(run: Run, tensor: str = tensor) -> None:
+                entry = np.unravel_index(np.abs(run[tensor]).argmax(), run[tensor].shape)
+                run[tensor][entry] *= 1 + np.longdouble(1e-6)
+
+            assert disagreeing(name, configuration, spoil) == [tensor]
+
+
+@pytest.mark.parametrize("name", WITNESSES)
+def test_witnesses_see_a_gradient_that_should_be_zero(name: str) -> None:
+    """Without upstream gradients every gradient is 0, and a relative error has nothing to be relative to."""
+
+    def spoil(run: Run) -> None:
+        run["d_weight_hh_l0"][0, 0] = 1e-3
+
+    configuration = Configuration("LSTM", upstream=())
+    assert disagreeing(name, configuration) == []
+    assert disagreeing(name, configuration, spoil) == ["d_weight_hh_l0"]
+
+
+def test_central_differences_step_less_far_where_they_step_over_a_kink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relu whose pre-activation is 5e-8 from 0: the first step goes over the kink, the second does not."""
+    configuration = Configuration(
+        "RNN relu", input_size=1, hidden_size=1, bias=False, lengths=(1,), initial_state=False
+    )
+    drawn = draw(configuration)
+    weights = drawn.parameters | {"weight_ih_l0": np.array([[1.0]])}
+    exact = replace(drawn, parameters=weights, input=np.array([[[5e-8]]])).astype(np.longdouble)
+    truth, masks = run_scratch(exact)
+    assert all(error <= tolerance for error, tolerance in witnesses.central_differences(exact, masks, truth).values())
+    monkeypatch.setattr(witnesses, "DIFFERENCE_STEPS", witnesses.DIFFERENCE_STEPS[:1])
+    said = witnesses.central_differences(exact, masks, truth)
+    assert said["d_input"].error > said["d_input"].tolerance
+
+
+def test_a_witness_says_how_far_it_may_be_off() -> None:
+    exact = draw(Configuration("LSTM")).astype(np.longdouble)
+    truth, masks = run_scratch(exact)
+    said = {name: witness(exact, masks, truth) for name, witness in WITNESSES.items()}
+    assert all(
+        one.tolerance < 1e-15
+        for name in ("complex step", "real-time recurrent learning")
+        for one in said[name].values()
+    )
+    assert all(one.tolerance < 1e-7 for one in said["central differences"].values())
