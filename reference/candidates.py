@@ -139,6 +139,9 @@ def needs(configuration: Configuration) -> list[str]:
 class Candidate(Implementation):
     """What the forms of candidates share: finding out what is offered."""
 
+    options: tuple[str, ...] = OPTIONS
+    """What the constructor accepts, which therefore has to work; it refuses or does not know the others."""
+
     def __init__(self, target: Any, name: str, cells: tuple[str, ...] = ()) -> None:
         self.target, self.name = target, name
         self.cells = cells or self.recognized()
@@ -223,7 +226,7 @@ class Candidate(Implementation):
         except NotImplementedError as error:
             return in_words(error)
         except Exception as error:
-            if need in OPTIONS:  # accepted by the constructor, so it has to work
+            if need in self.options:
                 return None
             return None if self.refuses(simplest) else in_words(error)
         return None
@@ -293,6 +296,8 @@ class TorchCandidate(Candidate):
 
 class FunctionsCandidate(Candidate):
     """A pair of functions for one layer in one direction; of an RNN the one with tanh, unless the cell is given."""
+
+    options = ()  # there is no constructor; an error says that they do without a bias, or a projection
 
     def recognized(self) -> tuple[str, ...]:
         """See `Candidate`. The functions are not told the nonlinearity, so that they have a single one."""

@@ -25,12 +25,15 @@ from scratch.types import Array
 from .candidates import Implementation, NotOffered, Raised
 from .conditioning import tolerances
 from .equivalence import relative_error
-from .faults import Fault, Machine, Tap, catalogue, cell_of, drawn, listed, run_faulty
+from .faults import Fault, Machine, Tap, catalogue, cell_of, drawn, listed
 from .problems import Configuration
 from .runs import Masks, Run, run_scratch
 
 EXACT = {"float64": 1e-10, "float32": 3e-5}
 """Up to which relative error two runs are the same but for rounding, on the benign problems that are looked at."""
+
+MOST = 12
+"""How many faults that show somewhere alone are tried together with every other."""
 
 Frozen = frozenset[tuple[str, Tap]]
 """Taps that can be a key."""
@@ -67,7 +70,7 @@ class Diagnosis:
         elif self.explanations:
             lines.append("These faults give exactly these numbers, and cannot be told apart here:")
             lines += [f"  - {' '.join(fault.explanation for fault in each)}" for each in self.explanations]
-        else:
+        elif any(told.startswith("Wrong: ") for told in self.observations):
             lines.append("No known fault gives these numbers. What they show:")
         return "\n".join([*lines, *self.observations])
 
@@ -82,7 +85,10 @@ class Look:
         self.run: Run = {}
         self.masks: Masks | None = None
         try:
-            self.run, self.masks = subject.run(self.problem)
+            self.run, masks = subject.run(self.problem)
+            if masks is not None:  # as they should be scaled
+                kept = 1 / (1 - configuration.dropout)
+                self.masks = [np.where(mask != 0, kept, 0.0) for mask in masks]
         except Raised as error:
             self.raised = str(error)
         self.truth = truth_of(configuration, dtype) if self.masks is None else self.truth_with(self.masks)
@@ -109,6 +115,11 @@ class Look:
             for name, right in self.truth.items()
             if self.run.get(name, right) is not None
         }
+
+    @cached_property
+    def norms(self) -> dict[str, float]:
+        """The size of each tensor that the subject gave."""
+        return {name: float(np.linalg.norm(value)) for name, value in self.run.items() if value is not None}
 
     @cached_property
     def wrong(self) -> list[str]:
@@ -148,12 +159,14 @@ class Look:
         """Whether the subject gave what the model gives, in each tensor that it offers; or raised as the model does."""
         if model is None or self.raised:
             return model is None and bool(self.raised)
-        for name, value in model.items():
+        for name, value in reversed(model.items()):  # the gradients of the parameters tell most models apart
             own = self.run.get(name)
             if own is None:
                 if name in self.run:
                     continue  # not offered
                 own = np.zeros_like(value)  # the gradient of a parameter that got none
+            elif own.shape == value.shape and abs(own.flat[0] - value.flat[0]) > 2 * self.exact * self.norms[name]:
+                return False  # most models are told apart by a single number
             if own.shape != value.shape:
                 return False
             scale = max(float(np.linalg.norm(value)), float(np.linalg.norm(own)), 1e-30)
@@ -178,20 +191,47 @@ def model_with(
     configuration: Configuration, taps: tuple[Frozen, ...], masks: Masks | None, forward_only: bool
 ) -> Run | None:
     """The same with given masks of dropout."""
+    forward_taps = tuple(frozenset((place, tap) for place, tap in each if not is_backward(place)) for each in taps)
     try:
-        return run_faulty(drawn(configuration), [dict(each) for each in taps], masks, forward_only)
-    except ValueError:
+        if masks is None:
+            forward, machine = after_forward(configuration, forward_taps)
+        else:
+            forward, machine = run_forward(configuration, forward_taps, masks)
+        if forward_only:
+            return forward
+        machine.taps = [dict(each) for each in taps]
+        with np.errstate(all="ignore"):
+            return forward | machine.backward()
+    except (ValueError, IndexError):  # the shapes do not fit
         return None
+
+
+def run_forward(configuration: Configuration, taps: tuple[Frozen, ...], masks: Masks | None) -> tuple[Run, Machine]:
+    """A machine that has run forward with these taps, and what it computed."""
+    machine = Machine(drawn(configuration), [dict(each) for each in taps], masks)
+    with np.errstate(all="ignore"):
+        return machine.forward(), machine
+
+
+@lru_cache(maxsize=1024)
+def after_forward(configuration: Configuration, taps: tuple[Frozen, ...]) -> tuple[Run, Machine]:
+    """The same, kept: many faults of the backward pass have the same forward pass."""
+    return run_forward(configuration, taps, None)
+
+
+def is_backward(place: str) -> bool:
+    """Whether a tap is passed on the way back only."""
+    return place.startswith("d_") or place in ("carry", "term", "terms", "weights_backward", "backward_run")
 
 
 def models(look: Look, faults: Explanation, forward_only: bool = False) -> Iterator[Run | None]:
     """What implementations with these faults give, for each way in which the faults are made."""
-    seen = set()
+    seen: set[tuple[Frozen, ...]] = set()
     for variants in every_variant(faults):
-        taps = [fault.variants[variant].items() for fault, variant in zip(faults, variants, strict=True)]
-        if forward_only:
-            taps = [[(place, tap) for place, tap in each if not place.startswith("d_")] for each in taps]
-        frozen = tuple(map(frozenset, taps))
+        chosen = [fault.variants[variant] for fault, variant in zip(faults, variants, strict=True)]
+        frozen: tuple[Frozen, ...] = tuple(
+            frozenset(item for item in taps.items() if not (forward_only and is_backward(item[0]))) for taps in chosen
+        )
         if frozen not in seen:
             seen.add(frozen)
             if look.masks is None:
@@ -213,6 +253,17 @@ def fitting(look: Look, faults: Explanation) -> bool:
 def fitting_forward(look: Look, faults: Explanation) -> bool:
     """Whether they give what the subject's forward pass gave."""
     return any(look.fits(model) for model in models(look, faults, forward_only=True))
+
+
+def fitting_both(look: Look, explanation: Explanation, other: Fault) -> bool:
+    """Whether an explanation of the forward pass gives, with another fault in its usual form, what the subject gave."""
+    second = frozenset(other.variants[0].items())
+    return any(
+        model is not None and look.fits(model)
+        for variants in every_variant(explanation)
+        for firsts in [[fault.variants[variant] for fault, variant in zip(explanation, variants, strict=True)]]
+        for model in [model_with(look.c, (*(frozenset(first.items()) for first in firsts), second), look.masks, False)]
+    )
 
 
 # --- Patterns --------------------------------------------------------------------------------------------------------
@@ -237,22 +288,23 @@ def explain_forward(look: Look, forward: list[Fault], known: list[Fault]) -> lis
         pairs = [pair for pair in forward_pairs(look, forward) if fitting_forward(look, pair)]
         return [pair for pair in pairs if fitting(look, pair)] or pairs
     whole = [explanation for explanation in found if fitting(look, explanation)]
-    if whole:
-        return whole
+    if whole or len(look.wrong) == len(look.forward_wrong):
+        return whole or found
     with_another = [
         (*explanation, fault)
         for explanation in found
         for fault in known
-        if not fault.forward and fault.common and fitting(look, (*explanation, fault))
+        if not fault.forward and fault.common and fault.variants and fitting_both(look, explanation, fault)
     ]
     return with_another or found
 
 
 def forward_pairs(look: Look, forward: list[Fault]) -> list[Explanation]:
-    """Pairs of faults of the forward pass that are not excluded by a problem of two steps."""
+    """Pairs of faults of the forward pass that are not excluded by a short problem."""
     if look.masks is not None or look.raised:
         return []
-    short = replace(look.c, lengths=tuple(min(length, 2) for length in look.c.lengths))
+    most = 1 if look.c.initial_state else 2
+    short = replace(look.c, lengths=tuple(min(length, most) for length in look.c.lengths))
     there = take(look.subject, short, str(look.dtype))
     if there is None or there.raised:
         return []
@@ -277,12 +329,36 @@ def explain_by_two(look: Look, backward: list[Fault]) -> list[Explanation]:
     """
     if look.masks is not None:
         return []
+    shows = {name for there in (look, single_step(look)) if there is not None for name in visible(there)}
+    known = {fault.name: fault for fault in backward}
+    candidates = [known[name] for name in shows if name in known][:MOST]
+    found: dict[frozenset[str], Explanation] = {}
+    for one in candidates:
+        for other in backward:
+            key = frozenset((one.name, other.name))
+            if one is other or not other.common or key in found:
+                continue
+            for variants in every_variant((one, other)):
+                taps = [fault.variants[variant] for fault, variant in zip((one, other), variants, strict=True)]
+                model = model_with(look.c, tuple(frozenset(each.items()) for each in taps), None, False)
+                if model is not None and look.fits(model):
+                    found[key] = (one, other)
+                    break
+    return list(found.values())
+
+
+def visible(look: Look) -> list[str]:
+    """The names of the faults of the backward pass that alone give some wrong piece exactly as the subject has it."""
+    if look.raised or look.forward_wrong:
+        return []
     right = pieces(look.c, look.truth)
     own = {name: piece for name, piece in pieces(look.c, look.offered).items() if not close(look, piece, right[name])}
-    shows = [
-        fault
-        for fault in backward
-        if any(
+    return [
+        fault.name
+        for fault in catalogue(look.c)
+        if not fault.forward
+        and fault.leftover == look.first_is_right
+        and any(
             close(look, piece, theirs[name])
             for model in models(look, (fault,))
             if model is not None
@@ -291,26 +367,14 @@ def explain_by_two(look: Look, backward: list[Fault]) -> list[Explanation]:
             if name in theirs
         )
     ]
-    machine = Machine(drawn(look.c))
-    with np.errstate(all="ignore"):
-        forward = machine.forward()
-    found: dict[frozenset[str], Explanation] = {}
-    for one in shows[:12]:
-        for other in backward:
-            key = frozenset((one.name, other.name))
-            if one is other or not other.common or key in found:
-                continue
-            for first, second in every_variant((one, other)):
-                machine.taps = [one.variants[first], other.variants[second]]
-                try:
-                    with np.errstate(all="ignore"):
-                        gradients = machine.backward()
-                except ValueError:
-                    continue
-                if look.fits(forward | gradients):
-                    found[key] = (one, other)
-                    break
-    return list(found.values())
+
+
+def single_step(look: Look) -> Look | None:
+    """The subject on the same kind of problem with a single step, where nothing is carried yet."""
+    if max(look.c.lengths, default=1) == 1:
+        return None
+    there = take(look.subject, replace(look.c, lengths=(1,) * len(look.c.lengths)), str(look.dtype))
+    return there if there is not None and not there.raised else None
 
 
 def close(look: Look, one: Array, other: Array) -> bool:
@@ -428,11 +492,12 @@ def take(subject: Implementation, configuration: Configuration, dtype: str) -> L
         try:
             return Look(subject, configuration, dtype)
         except NotOffered as missing:
-            without = {
+            options: dict[str, dict[str, Any]] = {
                 "initial state": {"initial_state": False},
                 "upstream gradient of the final state": {"upstream": ("output",)},
                 "bias": {"bias": True},
-            }.get(str(missing.args[0]))
+            }
+            without = options.get(str(missing.args[0]))
             if without is None:
                 return None
             changed = replace(configuration, **without)
@@ -486,10 +551,12 @@ def diagnose(subject: Implementation, configuration: Configuration) -> Diagnosis
             alone = take(subject, configuration, dtype)
             if alone is not None and not alone.raised:
                 allowed = tolerances(alone.problem, alone.errors, alone.masks)
-                alone.exact = max(alone.exact, *allowed.values())
+                alone.exact = max(allowed.values())
             look = alone if alone is not None and alone.fails else None
             found = () if look is None or look.raised or not configuration.lengths else tuple(explain(look))
-            special = ("It is right at other sizes: something about these sizes or numbers makes the difference.",)
+            special: tuple[str, ...] = (
+                "It is right at other sizes: something about these sizes or numbers makes the difference.",
+            )
         else:
             found = () if look.raised else tuple(told_apart(look, explain(look)))
             special = tuple(of_options(subject, configuration, options))
@@ -497,13 +564,12 @@ def diagnose(subject: Implementation, configuration: Configuration) -> Diagnosis
             continue
         only = ("In float64 everything is right: this is about the accuracy of float32.",) if dtype != dtypes[0] else ()
         return Diagnosis(look.c, found, (*only, *special, *observe(look, found)))
-    return Diagnosis(
-        configuration,
-        (),
-        (
-            "The deviation is no more than a few roundings above what is allowed: the accuracy falls short, not a formula.",
-        ),
+    told = (
+        "The deviation is no more than a few roundings above what is allowed: the accuracy falls short, not a formula."
     )
+    if all(take(subject, configuration, dtype) is None for dtype in dtypes):
+        told = "This is not offered, so there is nothing to compare."
+    return Diagnosis(configuration, (), (told,))
 
 
 def told_apart(look: Look, found: list[Explanation]) -> list[Explanation]:
@@ -540,7 +606,8 @@ def of_options(subject: Implementation, configuration: Configuration, options: S
 def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
     """What the tensors show."""
     if look.raised:
-        yield f"It raises an error: {look.raised}."
+        instead = look.raised.removeprefix("no error, but ")
+        yield f"It {instead}." if instead != look.raised else f"It raises an error: {look.raised}."
         return
     if look.first_is_right:
         yield "The first call is right and the second wrong: something is left over from the first."
@@ -549,6 +616,8 @@ def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
         return
     right = [name for name in look.errors if name not in look.wrong]
     yield f"Wrong: {shortened(look.wrong)}. Right: {shortened(right) or 'nothing'}."
+    if not look.c.lengths:
+        return
     comparable = [name for name in look.wrong if name in look.offered]
     if look.forward_wrong:
         yield from of_steps_forward(look)
@@ -559,12 +628,13 @@ def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
             yield "The gradients follow from the forward pass and can be judged once that is right."
         elif gradients and not any(fitting(look, explanation) for explanation in found):
             yield (
-                "The gradients are not those of this forward pass either, as far as is known; they can be judged once the "
-                "forward pass is right."
+                "The gradients are not those of this forward pass either, as far as is known; they can be judged "
+                "once the forward pass is right."
             )
     else:
         yield from of_steps_backward(look)
         yield from of_gates(look, comparable)
+        yield from of_single_step(look)
         yield from of_halves(look, comparable)
         yield from of_layers(look, comparable)
     yield from of_values(look, comparable)
@@ -615,7 +685,8 @@ def of_steps_forward(look: Look) -> Iterator[str]:
         for half, told in zip(halves, ("forward", "reverse"), strict=True):
             wrong = [t + 1 for t in range(len(half)) if np.abs(half[t]).max() > scale]
             if wrong and len(wrong) < len(half):
-                yield f"The {told} half of the output is wrong at step {listed([str(t) for t in wrong])} of {len(half)}."
+                at = listed([str(t) for t in wrong])
+                yield f"The {told} half of the output is wrong at step {at} of {len(half)}."
         return
     total = max(map(len, steps))
     wrong = [t + 1 for t in range(total) if not all(right[t] for right in steps if t < len(right))]
@@ -652,12 +723,12 @@ def of_steps_backward(look: Look) -> Iterator[str]:
     own = " (each sequence counted from its own end)" if len(set(look.c.lengths)) > 1 else ""
     if wrong == list(range(wrong[0], total)):
         if wrong[0] == 0:
-            yield f"d_input is wrong from the last step on{own}, so the fault is in the step itself or in what comes in."
+            yield f"d_input is wrong from the last step on{own}: the fault is in the step itself or in what comes in."
         else:
             last = "the last step" if wrong[0] == 1 else f"the last {wrong[0]} steps"
             yield (
-                f"d_input is right at {last} and wrong at every earlier one{own}: what is wrong is carried from step to "
-                "step on the way back."
+                f"d_input is right at {last} and wrong at every earlier one{own}: what is wrong is carried from step "
+                "to step on the way back."
             )
     elif wrong == [0]:
         yield f"d_input is wrong at the last step alone{own}."
@@ -666,8 +737,9 @@ def of_steps_backward(look: Look) -> Iterator[str]:
         yield f"d_input is wrong at step {told} of {total}{own}, and right at the others."
 
 
-def of_gates(look: Look, names: Sequence[str]) -> Iterator[str]:
+def of_gates(look: Look, given: Sequence[str]) -> Iterator[str]:
     """Which gates are wrong in the gradients of weights and biases."""
+    names = [name for name in given if name in look.offered]
     gates = cell_of(look.c).gates
     if len(gates) == 1:
         return
@@ -686,6 +758,21 @@ def of_gates(look: Look, names: Sequence[str]) -> Iterator[str]:
             )
 
 
+def of_single_step(look: Look) -> Iterator[str]:
+    """What is wrong where there is only one step, so that nothing is carried from one to another."""
+    there = single_step(look)
+    if there is None or there.forward_wrong or look.first_is_right:
+        return
+    if not there.wrong:
+        yield "With a single step everything is right: the fault is in what goes from step to step, or adds up."
+        return
+    if len(there.wrong) < len(look.wrong):
+        yield f"With a single step only {shortened(there.wrong)} {'is' if len(there.wrong) == 1 else 'are'} wrong."
+    told = list(of_gates(there, there.wrong))
+    if told and not list(of_gates(look, look.wrong)):
+        yield f"With a single step, it can be told where: {told[0][0].lower()}{told[0][1:]}"
+
+
 def of_halves(look: Look, names: Sequence[str]) -> Iterator[str]:
     """Whether only one direction is wrong."""
     if not look.c.bidirectional:
@@ -700,7 +787,8 @@ def of_halves(look: Look, names: Sequence[str]) -> Iterator[str]:
     parameters = [name for name in names if re.search(r"_l\d", name)]
     reverse_names = [name for name in parameters if name.endswith("_reverse")]
     if parameters and len(reverse_names) in (0, len(parameters)):
-        yield f"Of the parameters' gradients only those of the {'reverse' if reverse_names else 'forward'} direction are wrong."
+        told = "reverse" if reverse_names else "forward"
+        yield f"Of the parameters' gradients only those of the {told} direction are wrong."
 
 
 def of_layers(look: Look, names: Sequence[str]) -> Iterator[str]:
@@ -747,10 +835,10 @@ def of_values(look: Look, names: Sequence[str]) -> Iterator[str]:
         simple.setdefault(in_simple_terms(look, value, right), []).append(name)
     for told, where in simple.items():
         if told:
-            are = "are" if len(where) > 1 else "is"
-            yield f"{shortened(where)} {are} {told}."
+            are, it = ("are", "they") if len(where) > 1 else ("is", "it")
+            yield f"{shortened(where)} {are} {told.replace('it should', it + ' should')}."
     errors = [look.errors[name] for name in look.wrong]
-    if look.dtype == np.float64 and errors and max(errors) < 1e-5:
+    if look.dtype == np.float64 and errors and 1e-9 < max(errors) < 1e-5:
         yield f"The deviation is small, {max(errors):.0e} relative: as if float32 were used somewhere."
 
 
@@ -761,17 +849,21 @@ def in_simple_terms(look: Look, value: Array, right: Array) -> str:
     if not value.any():
         return "zero throughout"
     size = float((right * right).sum())
-    if size:
+    if size and value.size > 3:
         factor = float((value * right).sum()) / size
         if np.linalg.norm(value - factor * right) <= look.exact * np.linalg.norm(value) and factor:
-            return f"exactly {in_words(factor)} times what {'it'} should be"
+            return f"exactly {in_words(factor)} times what it should be"
     for axes, told in (((1, 0), "the transpose of what it should be"),):
         if value.ndim == 2 and value.shape[0] == value.shape[1] and close(look, value, right.transpose(axes)):
             return told
     if value.ndim == 3 and close(look, value, right[::-1]):
         return "in the opposite order along the first axis"
     limit = float(np.abs(value).max())
-    if np.abs(right).max() > limit * (1 + 1e-6) and close(look, value, np.clip(right, -limit, limit)):
+    if (
+        value.size > 3
+        and np.abs(right).max() > limit * (1 + 1e-6)
+        and close(look, value, np.clip(right, -limit, limit))
+    ):
         return f"right but cut off at ±{limit:g} (clipping belongs outside the backward pass)"
     return ""
 

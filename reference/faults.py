@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import permutations
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +32,7 @@ from scratch.types import Array
 from .problems import CELLS, Configuration, Problem, draw
 from .runs import Masks, Run
 
-Tap = Callable[[Any, "Machine"], Any]
+Tap = Callable[..., Any]
 """Takes a value and the machine, which says at which layer, direction and step it is; returns what goes on instead."""
 
 Taps = dict[str, Tap]
@@ -60,6 +60,7 @@ class Fault:
         return self.explanation
 
 
+@cache
 def cell_of(configuration: Configuration) -> Cell:
     """The cell of the configuration's recurrence."""
     options = {name: value for name, value in CELLS[configuration.cell].items() if name != "module"}
@@ -130,15 +131,17 @@ class Machine:
             run[pattern.format(part)] = value[:, 0] if self.c.layout == "unbatched" else value
         return run
 
-    def names(self, k: int) -> list[str | None]:
-        """The names of the parameters of layer and direction k, in the order of `Weights`."""
-        suffix = f"_l{k // self.D}" + ("_reverse" if k % self.D else "")
-        names = (name + suffix for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"))
-        return [name if name in self.problem.parameters else None for name in names]
+    @cached_property
+    def names(self) -> list[list[str | None]]:
+        """The names of the parameters of each layer and direction, in the order of `Weights`."""
+        suffixes = [f"_l{layer}" + direction for layer in range(self.L) for direction in ("", "_reverse")[: self.D]]
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        given = self.problem.parameters
+        return [[kind + suffix if kind + suffix in given else None for kind in kinds] for suffix in suffixes]
 
     def weights(self, k: int) -> Weights:
         """The parameters of layer and direction k."""
-        return Weights(*(None if name is None else self.problem.parameters[name] for name in self.names(k)))  # type: ignore[arg-type]
+        return Weights(*(None if name is None else self.problem.parameters[name] for name in self.names[k]))  # type: ignore[arg-type]
 
     def tapped_cell(self) -> Cell:
         """The cell with taps at its doors."""
@@ -168,26 +171,29 @@ class Machine:
         c, cell = self.c, self.tapped_cell()
         self.wrapped = cell
         self.x = np.array(self.in_steps(self.problem.input))
-        alive = np.arange(self.T)[:, None] < np.array(c.lengths)
-        self.x = np.where(alive[..., None], self.x, 0)
+        self.alive = (np.arange(self.T)[:, None] < np.array(c.lengths))[..., None]
+        self.x = np.where(self.alive, self.x, 0)
         value = self.x
         self.records: list[list[Any]] = []
         initials = self.tap("initials", self.states(self.problem.initial, "{}_0"))
         finals: list[State] = []
         self.outputs: list[Array] = []
-        for self.layer in range(self.L):
+        for layer in range(self.L):
+            self.layer = layer
             if self.layer > 0 and self.masks:
                 value = value * self.tap("mask", self.in_steps(self.masks[self.layer - 1]))
             value = self.tap("layer_input", value)
             halves = []
-            for self.direction in range(self.D):
+            for direction in range(self.D):
+                self.direction = direction
                 index = self.layer * self.D + self.direction
                 weights = self.tap("weights_forward", self.tap("weights", self.weights(index)))
                 state = tuple(np.array(part) for part in self.tap("initial", initials[index]))
                 width = len(weights.W_hr) if weights.W_hr is not None else c.hidden_size
                 output = np.zeros((self.T, self.B, width), self.dtype)
                 records = []
-                for self.k in range(self.T):
+                for k in range(self.T):
+                    self.k = k
                     t = self.T - 1 - self.k if self.direction else self.k
                     on = np.flatnonzero(t < self.lengths)
                     if not len(on):
@@ -209,11 +215,12 @@ class Machine:
                 finals.append(state)
                 halves.append(output)
             halves = self.tap("halves", halves)
-            value = np.where(alive[..., None], np.concatenate(halves, axis=2), 0)
+            value = np.concatenate(halves, axis=2)
             self.outputs.append(value)
-        value = self.tap("output", value)
+        value = self.tap("output", np.where(self.alive, value, 0))
         run = {"output": self.in_layout(value)} | self.joined(self.tap("finals", finals), "{}_n")
-        return self.tap("forward_run", run)
+        run = self.tap("forward_run", run)
+        return run
 
     def backward(self) -> Run:
         """The gradients; after `forward`."""
@@ -221,16 +228,17 @@ class Machine:
         cell = self.wrapped
         d_value = np.zeros_like(self.outputs[-1])
         if "output" in given:
-            alive = np.arange(self.T)[:, None] < np.array(c.lengths)
-            d_value = np.where(alive[..., None], self.in_steps(given["output"]), 0)
+            d_value = np.where(self.alive, self.in_steps(given["output"]), 0)
         d_value = self.tap("d_output", d_value)
         d_finals = self.tap("d_finals", self.states(given, "{}_n"))
         d_initials: list[State] = [()] * len(d_finals)
         gradients: dict[str, Array] = {}
-        for self.layer in reversed(range(self.L)):
+        for layer in reversed(range(self.L)):
+            self.layer = layer
             d_inputs = []
             halves = self.tap("d_halves", np.split(d_value, self.D, axis=2))
-            for self.direction in range(self.D):
+            for direction in range(self.D):
+                self.direction = direction
                 index = self.layer * self.D + self.direction
                 records, d_half = self.records[index], halves[self.direction]
                 weights = self.tap("weights_backward", self.tap("weights", self.weights(index)))
@@ -253,7 +261,7 @@ class Machine:
                 d_weights = self.tap("d_weights", sums)
                 gradients |= {
                     f"d_{name}": value
-                    for name, value in zip(self.names(index), d_weights, strict=True)
+                    for name, value in zip(self.names[index], d_weights, strict=True)
                     if name is not None and value is not None
                 }
                 d_initials[index] = self.tap("d_initial", d_state)
@@ -263,10 +271,11 @@ class Machine:
                 if self.masks:
                     d_value = d_value * self.tap("d_mask", self.tap("mask", self.in_steps(self.masks[self.layer - 1])))
                 d_value = self.tap("d_below", d_value)
-        run = {"d_input": self.in_layout(self.tap("d_input", d_value))}
+        run = {"d_input": self.in_layout(self.tap("d_input", np.where(self.alive, d_value, 0)))}
         if c.initial_state:
             run |= self.joined(self.tap("d_initials", d_initials), "d_{}_0")
-        return self.tap("backward_run", run | {f"d_{name}": gradients[f"d_{name}"] for name in self.problem.parameters})
+        run = self.tap("backward_run", run | {f"d_{name}": gradients[f"d_{name}"] for name in self.problem.parameters})
+        return run
 
     def gate(self, name: str) -> slice:
         """The rows of a gate in the pre-activations."""
@@ -291,7 +300,7 @@ def drawn(configuration: Configuration) -> Problem:
 # --- Pieces that the faults below are made of -----------------------------------------------------------------------
 
 
-SIGMOID_GATES = ("i", "f", "o", "r", "z", "u")
+SIGMOID_GATES = ("i", "f", "o", "r", "z")
 """The field's names for gates that open and close, by σ. Any other pre-activation goes through tanh, or through the
 cell's own nonlinearity if it is the only one."""
 
@@ -396,21 +405,25 @@ def gate_order(cell: Cell, c: Configuration) -> Iterator[Fault]:
             f"the gates in the order {theirs}",
             f"The rows of the weights and biases are read as the gates in another order: your order is {theirs}; "
             f"PyTorch's is {right}.",
-            (weights | {"d_weights": on_weights(given, rows)}, weights),
+            (
+                weights | {"d_weights": on_weights(given, rows)},
+                {"weights_forward": on_weights(taken, rows)},  # backward in PyTorch's order
+                weights,
+            ),
             forward=True,
             common=False,
         )
         yield Fault(
             f"the gates' gradients put together in the order {theirs}",
-            f"Backward, the gradients of the gates are put together in another order than forward: your order is "
+            "Backward, the gradients of the gates are put together in another order than forward: your order is "
             f"{theirs}; the weights' is {right}. Everything that is multiplied with d_a is wrong with it.",
             ({"d_a": lambda d_a, m, given=given: given(d_a)},),
             common=False,
         )
         yield Fault(
             f"the weights' gradients in the order {theirs}",
-            f"The gradients of weights and biases have their row blocks in another order than the weights: your order "
-            f"is {theirs}; PyTorch's is {right}.",
+            "The gradients of weights and biases have their row blocks in another order than the weights: your "
+            f"order is {theirs}; PyTorch's is {right}.",
             ({"d_weights": on_weights(given, rows)},),
             common=False,
         )
@@ -436,34 +449,35 @@ def transposed_weights(cell: Cell, c: Configuration) -> Iterator[Fault]:
         d_vector = {"W_ih": "d_x = W_ihᵀ d_a", "W_hh": "d_h_prev = W_hhᵀ d_a", "W_hr": "d_m = W_hrᵀ d_h"}[name]
         d_weight = {"W_ih": "d_a xᵀ", "W_hh": "d_a h_prevᵀ", "W_hr": "d_h mᵀ"}[name]
         one = (name,)
-        yield Fault(
-            f"{name} transposed",
-            f"The forward pass multiplies {vector} by {name}ᵀ where it should be by {name} (with rows as vectors: by "
-            f"{name} where it should be by its transpose).",
-            (
-                {"weights": on_weights(turned, one), "d_weights": on_weights(turned, one)},
-                {"weights_forward": on_weights(turned, one)},
-                {"weights": on_weights(turned, one)},
-            ),
-            forward=True,
-        )
-        yield Fault(
-            f"{name} not transposed backward",
-            f"The transpose is missing on {name} in the backward pass: forward multiplies by {name}, so backward "
-            f"multiplies by its transpose, {d_vector}.",
-            ({"weights_backward": on_weights(turned, one)},),
-        )
-        yield Fault(
-            f"the gradient of {name} transposed",
-            f"The gradient of {name} is transposed: it is {d_weight}, of the shape of {name}.",
-            ({"d_weights": on_weights(turned, one)}, {"d_weights": on_weights(reshaped_back, one)}),
-        )
+        if name != "W_hr":  # which is never square
+            yield Fault(
+                f"{name} transposed",
+                f"The forward pass multiplies {vector} by {name}ᵀ where it should be by {name} (with rows as vectors: "
+                f"by {name} where it should be by its transpose).",
+                (
+                    {"weights": on_weights(turned, one), "d_weights": on_weights(turned, one)},
+                    {"weights_forward": on_weights(turned, one)},
+                    {"weights": on_weights(turned, one)},
+                ),
+                forward=True,
+            )
+            yield Fault(
+                f"{name} not transposed backward",
+                f"The transpose is missing on {name} in the backward pass: forward multiplies by {name}, so backward "
+                f"multiplies by its transpose, {d_vector}.",
+                ({"weights_backward": on_weights(turned, one)},),
+            )
+            yield Fault(
+                f"the gradient of {name} transposed",
+                f"The gradient of {name} is transposed: it is {d_weight}, of the shape of {name}.",
+                ({"d_weights": on_weights(turned, one)}, {"d_weights": on_weights(reshaped_back, one)}),
+            )
         if name == "W_hh" and len(cell.gates) == 1:
             continue  # always square
         yield Fault(
             f"{name} reshaped",
-            f"{name} is brought into the shape of its transpose by a reshape, which keeps the numbers in their order; "
-            f"a transpose (.T) is meant.",
+            f"{name} is brought into the shape of its transpose by a reshape, which keeps the numbers in their "
+            "order; a transpose (.T) is meant.",
             (
                 {"weights": on_weights(reshaped, one), "d_weights": on_weights(reshaped_back, one)},
                 {"weights_forward": on_weights(reshaped, one)},
@@ -480,7 +494,7 @@ def transposed_weights(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
 def carries(cell: Cell, c: Configuration) -> Iterator[Fault]:
     """What goes from a step to the step before."""
-    groups = [((part,), f"d_{part}") for part in cell.state]
+    groups: list[tuple[tuple[str, ...], str]] = [((part,), f"d_{part}") for part in cell.state]
     if len(cell.state) > 1:
         groups.append((cell.state, listed([f"d_{part}" for part in cell.state])))
     for parts, name in groups:
@@ -608,7 +622,7 @@ def derivatives(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
     yield Fault(
         "all derivatives of the gates missing",
-        f"The derivatives of the nonlinearities, σ′ and tanh′, are missing in the gradients of all gates, "
+        "The derivatives of the nonlinearities, σ′ and tanh′, are missing in the gradients of all gates, "
         f"{listed(cell.gates)}.",
         ({"d_a": all_missing},),
     )
@@ -655,7 +669,8 @@ def inside_with_memory(cell: Cell, c: Configuration) -> Iterator[Fault]:
     wrongs: list[tuple[str, str, Callable[..., Array]]] = [
         (
             "tanh′(c) missing",
-            "On the way from h = o ⊙ tanh(c) to c the factor tanh′(c) = 1 − tanh(c)² is missing: d_c += d_h ⊙ o ⊙ tanh′(c).",
+            "On the way from h = o ⊙ tanh(c) to c the factor tanh′(c) = 1 − tanh(c)² is missing: d_c += d_h ⊙ o ⊙ "
+            "tanh′(c).",
             lambda o, c, y: o,
         ),
         (
@@ -670,7 +685,8 @@ def inside_with_memory(cell: Cell, c: Configuration) -> Iterator[Fault]:
         ),
         (
             "tanh′(c) taken at tanh(c)",
-            "On the way from h to c, tanh′ is taken at tanh(c), as if tanh were applied twice: tanh′(c) = 1 − tanh(c)².",
+            "On the way from h to c, tanh′ is taken at tanh(c), as if tanh were applied twice: tanh′(c) = 1 − "
+            "tanh(c)².",
             lambda o, c, y: o * (1 - np.tanh(y) ** 2),
         ),
         (
@@ -755,8 +771,8 @@ def inside_with_memory(cell: Cell, c: Configuration) -> Iterator[Fault]:
     inner = ("i", "f", "g")
     yield Fault(
         "d_c_prev without what comes from h",
-        "d_c_prev = d_c ⊙ f needs the whole d_c, this step's part d_h ⊙ o ⊙ tanh′(c) included; only what came from the "
-        "step after is passed on.",
+        "d_c_prev = d_c ⊙ f needs the whole d_c, this step's part d_h ⊙ o ⊙ tanh′(c) included; only what came from "
+        "the step after is passed on.",
         ({"d_state": note, "d_rest": only_carried},),
     )
     yield Fault(
@@ -821,7 +837,8 @@ def biases(cell: Cell, c: Configuration) -> Iterator[Fault]:
         )
         yield Fault(
             f"the gradient of {name} zero",
-            f"The gradient of {told[name]} is left at zero, or forgotten. The two biases are added, so both have the gradient Σ d_a.",
+            f"The gradient of {told[name]} is left at zero, or forgotten. The two biases are added, so both have the "
+            "gradient Σ d_a.",
             ({"d_weights": zero[name]},),
         )
         yield Fault(
@@ -868,8 +885,8 @@ def upstreams(cell: Cell, c: Configuration) -> Iterator[Fault]:
         initials = listed([f"{part}_0" for part in parts])
         yield Fault(
             f"the gradient of {finals} ignored",
-            f"The gradient that comes in from the final state, d_{' and d_'.join(f'{p}_n' for p in parts)}, is ignored: "
-            "it is where the way back begins, before the last step.",
+            f"The gradient that comes in from the final state, d_{' and d_'.join(f'{p}_n' for p in parts)}, is "
+            "ignored: it is where the way back begins, before the last step.",
             ({"d_final": dropped},),
         )
         yield Fault(
@@ -879,8 +896,8 @@ def upstreams(cell: Cell, c: Configuration) -> Iterator[Fault]:
         )
         yield Fault(
             f"the gradient of {initials} lost",
-            f"The gradient of the initial state is left at zero for {initials}: it is what is left after the first step "
-            "on the way back.",
+            f"The gradient of the initial state is left at zero for {initials}: it is what is left after the first "
+            "step on the way back.",
             ({"d_initial": dropped},),
         )
         yield Fault(
@@ -926,7 +943,8 @@ def upstreams(cell: Cell, c: Configuration) -> Iterator[Fault]:
     )
     yield Fault(
         "the gradient of the output ignored at the last step",
-        "The gradient of the output is ignored at the last step (overwritten by that of the final state): both are added.",
+        "The gradient of the output is ignored at the last step (overwritten by that of the final state): both are "
+        "added.",
         ({"d_output": but_last},),
     )
     yield Fault(
@@ -951,15 +969,22 @@ def upstreams(cell: Cell, c: Configuration) -> Iterator[Fault]:
     )
     if len(cell.state) > 1:
         exchange: Tap = lambda states, m: [each[::-1] for each in states]  # noqa: E731
-        initials, finals = {"initials": exchange}, {"finals": exchange}
+        exchanged_initials, exchanged_finals = {"initials": exchange}, {"finals": exchange}
         for name, told, variants in (
             (
                 "the state",
                 "the state",
-                (initials | finals | {"d_initials": exchange, "d_finals": exchange}, initials | finals),
+                (
+                    exchanged_initials | exchanged_finals | {"d_initials": exchange, "d_finals": exchange},
+                    exchanged_initials | exchanged_finals,
+                ),
             ),
-            ("the initial state", "the initial state that is given", (initials | {"d_initials": exchange}, initials)),
-            ("the final state", "the final state", (finals | {"d_finals": exchange}, finals)),
+            (
+                "the initial state",
+                "the initial state that is given",
+                (exchanged_initials | {"d_initials": exchange}, exchanged_initials),
+            ),
+            ("the final state", "the final state", (exchanged_finals | {"d_finals": exchange}, exchanged_finals)),
         ):
             yield Fault(
                 f"the parts of {name} exchanged",
@@ -969,12 +994,14 @@ def upstreams(cell: Cell, c: Configuration) -> Iterator[Fault]:
             )
         yield Fault(
             "the parts of the initial state's gradient exchanged",
-            f"The parts of the gradient of the initial state are exchanged: ({', '.join(f'd_{p}_0' for p in cell.state)}).",
+            "The parts of the gradient of the initial state are exchanged: "
+            f"({', '.join(f'd_{p}_0' for p in cell.state)}).",
             ({"d_initials": exchange},) if not c.proj_size else (),
         )
         yield Fault(
             "the parts of the final state's gradient exchanged",
-            f"The parts of the gradient of the final state are exchanged: ({', '.join(f'd_{p}_n' for p in cell.state)}).",
+            "The parts of the gradient of the final state are exchanged: "
+            f"({', '.join(f'd_{p}_n' for p in cell.state)}).",
             ({"d_finals": exchange},) if not c.proj_size else (),
         )
     elsewhere = "The final state is that of the last step, after it"
@@ -1013,8 +1040,8 @@ def leftovers(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
         yield Fault(
             f"{listed(parts)} not reset between calls",
-            f"The state is not reset: without an initial state every call begins with zeros, and here {listed(parts)} "
-            "of the second call goes on where the first ended.",
+            "The state is not reset: without an initial state every call begins with zeros, and here "
+            f"{listed(parts)} of the second call goes on where the first ended.",
             ({"initials": of_last_call},),
             forward=True,
             leftover=True,
@@ -1038,8 +1065,8 @@ def leftovers(cell: Cell, c: Configuration) -> Iterator[Fault]:
     for kind in ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh", "bias"):
         yield Fault(
             f"the gradient of {'both biases' if kind == 'bias' else kind} not reset between calls",
-            f"The gradient of {'both biases' if kind == 'bias' else kind} is not reset: the second call adds to what the "
-            "first left.",
+            f"The gradient of {'both biases' if kind == 'bias' else kind} is not reset: the second call adds to what "
+            "the first left.",
             ({"backward_run": doubled(lambda name, kind=kind: kind in name)},),
             leftover=True,
         )
@@ -1061,8 +1088,8 @@ def leftovers(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
         yield Fault(
             f"{listed([f'd_{part}' for part in parts])} not reset between calls",
-            f"What is carried back through time, {listed([f'd_{part}' for part in parts])}, is not reset: the way back of "
-            "the second call begins with what the first left.",
+            f"What is carried back through time, {listed([f'd_{part}' for part in parts])}, is not reset: the way "
+            "back of the second call begins with what the first left.",
             ({"d_finals": of_last_way_back},),
             leftover=True,
         )
@@ -1101,8 +1128,8 @@ def sums_over_time(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
         yield Fault(
             f"{gradients} of {name} of one step only (the first)",
-            f"The {gradients} of {name} {are} that of the first step only: each step on the way back overwrites it (=) "
-            "where it should add (+=).",
+            f"The {gradients} of {name} {are} that of the first step only: each step on the way back overwrites it "
+            "(=) where it should add (+=).",
             ({"terms": only(-1)},),
         )
         yield Fault(
@@ -1131,8 +1158,8 @@ def sums_over_time(cell: Cell, c: Configuration) -> Iterator[Fault]:
         for what, count in counts.items():
             yield Fault(
                 f"{gradients} of {name} averaged over the {what}",
-                f"The {gradients} of {name} {are} averaged over the {what}; what is meant is the sum. (An average belongs "
-                "into the loss, and comes in with the loss's gradient.)",
+                f"The {gradients} of {name} {are} averaged over the {what}; what is meant is the sum. (An average "
+                "belongs into the loss, and comes in with the loss's gradient.)",
                 ({"d_weights": over(count)},),
             )
 
@@ -1147,13 +1174,14 @@ def sums_over_time(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
     yield Fault(
         "the gradient of W_hh formed with h for h_prev",
-        "The gradient of W_hh is formed with h of the same step where it should be with h of the step before: Σ d_a h_prevᵀ.",
+        "The gradient of W_hh is formed with h of the same step where it should be with h of the step before: Σ d_a "
+        "h_prevᵀ.",
         ({"term": with_h(lambda step, m: step.after[0])},),
     )
     yield Fault(
         "the gradient of W_hh without the initial state",
-        "In the gradient of W_hh, Σ d_a h_prevᵀ, the first step's h_prev is the initial state h_0; zero is there, or the first "
-        "step is left out.",
+        "In the gradient of W_hh, Σ d_a h_prevᵀ, the first step's h_prev is the initial state h_0; zero is there, "
+        "or the first step is left out.",
         ({"term": with_h(previous)},),
     )
 
@@ -1172,8 +1200,8 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
     if L > 1 and c.bidirectional:
         yield Fault(
             "the states ordered by direction, then layer",
-            "The states of layers and directions are in the wrong order: layer 0 forward, layer 0 reverse, layer 1 forward, "
-            "and so on; here first all forward, then all reverse.",
+            "The states of layers and directions are in the wrong order: layer 0 forward, layer 0 reverse, layer 1 "
+            "forward, and so on; here first all forward, then all reverse.",
             reordered([layer * D + direction for direction in range(D) for layer in range(L)]),
             forward=True,
         )
@@ -1203,6 +1231,20 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
     def own_count(here: Array, m: Machine) -> Array:
         return m.lengths[m.step.on] - 1 - here if m.direction else here
 
+    def turned(d_x: Array, m: Machine) -> Array:
+        if not m.direction:
+            return d_x
+        d_x = d_x.copy()
+        for b, length in enumerate(m.lengths):
+            d_x[:length, b] = d_x[:length, b][::-1].copy()
+        return d_x
+
+    def reversed_half(halves: Sequence[Array], m: Machine) -> list[Array]:
+        half = halves[1].copy()
+        for b, length in enumerate(m.lengths):
+            half[:length, b] = half[:length, b][::-1].copy()
+        return [halves[0], half]
+
     def swap(halves: Sequence[Array], m: Machine) -> list[Array]:
         return list(halves)[::-1]
 
@@ -1222,9 +1264,9 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
     )
     yield Fault(
         "the reverse direction not turned back",
-        "The output of the reverse direction is not turned back: its results are put out in the order in which it makes "
-        "them, but what it computed at step t belongs to step t of the output.",
-        ({"place": own_count},),
+        "The output of the reverse direction is not turned back: its results are put out in the order in which it "
+        "makes them, but what it computed at step t belongs to step t of the output.",
+        ({"place": own_count}, {"place": own_count, "d_halves": reversed_half}),
         forward=True,
     )
     yield Fault(
@@ -1235,8 +1277,9 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
     )
     yield Fault(
         "the reverse input not turned around",
-        "The reverse direction reads the sequence from the first step on, and its output is turned around all the same.",
-        ({"read": own_count},),
+        "The reverse direction reads the sequence from the first step on, and its output is turned around all the "
+        "same.",
+        ({"read": own_count}, {"read": own_count, "d_x": turned}),
         forward=True,
     )
     yield Fault(
@@ -1247,8 +1290,8 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
     )
     yield Fault(
         "the last step of the reverse output for its final state",
-        "The reverse direction ends at step 0, and its final state is that of step 0; here it is the last step of its "
-        "output, where it has seen a single step.",
+        "The reverse direction ends at step 0, and its final state is that of step 0; here it is the last step of "
+        "its output, where it has seen a single step.",
         ({"finals": last_output},),
         forward=True,
     )
@@ -1270,18 +1313,10 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
         forward=True,
     )
 
-    def turned(d_x: Array, m: Machine) -> Array:
-        if not m.direction:
-            return d_x
-        d_x = d_x.copy()
-        for b, length in enumerate(m.lengths):
-            d_x[:length, b] = d_x[:length, b][::-1].copy()
-        return d_x
-
     yield Fault(
         "the reverse direction's gradient of the input not turned back",
-        "The reverse direction's part of the gradient of its input is in the order in which the reverse direction reads: "
-        "it has to be turned back before the two directions' parts are added.",
+        "The reverse direction's part of the gradient of its input is in the order in which the reverse direction "
+        "reads: it has to be turned back before the two directions' parts are added.",
         ({"d_x": turned},),
     )
     yield Fault(
@@ -1300,16 +1335,10 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
         ({"d_halves": swap},),
     )
 
-    def reversed_half(halves: Sequence[Array], m: Machine) -> list[Array]:
-        half = halves[1].copy()
-        for b, length in enumerate(m.lengths):
-            half[:length, b] = half[:length, b][::-1].copy()
-        return [halves[0], half]
-
     yield Fault(
         "the reverse direction's gradient of the output not turned around",
-        "The reverse direction runs from the last step to the first, and the gradient of its output has to be turned "
-        "around with it.",
+        "The reverse direction runs from the last step to the first, and the gradient of its output has to be "
+        "turned around with it.",
         ({"d_halves": reversed_half},),
     )
 
@@ -1334,7 +1363,8 @@ def layouts(cell: Cell, c: Configuration) -> Iterator[Fault]:
         )
         yield Fault(
             "the state batch-first too",
-            "batch_first is for input and output only; h_n (and the rest of the state) stays (layers, batch, features).",
+            "batch_first is for input and output only; h_n (and the rest of the state) stays (layers, batch, "
+            "features).",
             ({"forward_run": exchanged},),
             forward=True,
             common=False,
@@ -1365,19 +1395,21 @@ def layouts(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
         finals = {"finals": sorted_states, "d_finals": unsorted_states}
         initials = {"initials": unsorted_states, "d_initials": sorted_states}
+        masked: Tap = lambda halves, m: [np.where(m.alive, half, 0) for half in halves]  # noqa: E731
         everywhere = {"lengths": lambda lengths, m: (max(lengths),) * len(lengths)}
 
         yield Fault(
             "padding not masked",
-            "The padding is taken for part of the sequence: the steps after a sequence's own end change its state (and in "
-            "the reverse direction, the steps before its beginning). A sequence that has ended keeps its state.",
-            (everywhere,),
+            "The padding is taken for part of the sequence: the steps after a sequence's own end change its state "
+            "(and in the reverse direction, the steps before its beginning). A sequence that has ended keeps its "
+            "state.",
+            (everywhere, everywhere | {"halves": masked, "d_halves": masked}),
             forward=True,
         )
         yield Fault(
             "the state of packed sequences in sorted order",
-            "The sequences of a packed batch are sorted by length inside; the state comes in and goes out in the order in "
-            "which they were given, and here it is not put back (sorted_indices, unsorted_indices).",
+            "The sequences of a packed batch are sorted by length inside; the state comes in and goes out in the "
+            "order in which they were given, and here it is not put back (sorted_indices, unsorted_indices).",
             (finals | initials, finals, initials, {"finals": sorted_states}),
             forward=True,
         )
@@ -1390,8 +1422,8 @@ def layouts(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
         yield Fault(
             "the last padded step for the final state",
-            "The final state h_n is read from the last step of the padded output, which is zero for the sequences that "
-            "have ended before; each has its own last step.",
+            "The final state h_n is read from the last step of the padded output, which is zero for the sequences "
+            "that have ended before; each has its own last step.",
             ({"finals": last_of_longest},),
             forward=True,
         )
@@ -1411,8 +1443,8 @@ def dropouts(cell: Cell, c: Configuration) -> Iterator[Fault]:
         )
         yield Fault(
             "the dropout mask not applied backward",
-            "The mask of dropout is not applied on the way back: what was dropped forward gets no gradient, and what was "
-            "kept is scaled.",
+            "The mask of dropout is not applied on the way back: what was dropped forward gets no gradient, and "
+            "what was kept is scaled.",
             ({"d_mask": lambda mask, m: np.ones_like(mask)},),
         )
         yield Fault(
@@ -1465,8 +1497,8 @@ def layers(cell: Cell, c: Configuration) -> Iterator[Fault]:
     )
     yield Fault(
         "each layer given the output's gradient",
-        "The gradient of the output enters at the last layer; the layers below get the gradient of the input of the layer "
-        "above them, and here they get that of the output itself.",
+        "The gradient of the output enters at the last layer; the layers below get the gradient of the input of the "
+        "layer above them, and here they get that of the output itself.",
         ({"d_below": lambda d, m: m.in_steps(m.problem.upstream["output"])},)
         if "output" in c.upstream and len(set(c.lengths)) == 1
         else (),
@@ -1535,8 +1567,8 @@ def layers(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
     yield Fault(
         "the gradient of W_ih formed with the input in every layer",
-        "The gradient of W_ih is Σ d_a xᵀ with x the layer's own input: the output of the layer below, not the input of "
-        "the whole stack.",
+        "The gradient of W_ih is Σ d_a xᵀ with x the layer's own input: the output of the layer below, not the "
+        "input of the whole stack.",
         ({"d_weights": with_x},),
     )
 
@@ -1581,8 +1613,8 @@ def equations_of_gates(cell: Cell, c: Configuration) -> Iterator[Fault]:
     if "f" in sigmoids:
         yield Fault(
             "1 added to the bias of the forget gate",
-            "1 is added to the pre-activation of the forget gate f at every step. (A forget bias is something to begin "
-            "with: it belongs into the bias parameter.)",
+            "1 is added to the pre-activation of the forget gate f at every step. (A forget bias is something to "
+            "begin with: it belongs into the bias parameter.)",
             ({"a": on_rows(lambda a, m: a + 1, ("f",))},),
             forward=True,
         )
@@ -1652,24 +1684,15 @@ def others(cell: Cell) -> Iterator[tuple[str, str, Equations]]:
         return a
 
     memory = {
-        "the old memory added whole": (
-            "c = c_prev + i ⊙ g",
-            "the forget gate f is missing",
-            lambda i, f, g, c: c + i * g,
-        ),
-        "1 − f for f": ("c = (1 − f) ⊙ c_prev + i ⊙ g", "1 − f is there for f", lambda i, f, g, c: (1 - f) * c + i * g),
         "1 − f for i": ("c = f ⊙ c_prev + (1 − f) ⊙ g", "1 − f is there for i", lambda i, f, g, c: f * c + (1 - f) * g),
         "1 − i for f": ("c = (1 − i) ⊙ c_prev + i ⊙ g", "1 − i is there for f", lambda i, f, g, c: (1 - i) * c + i * g),
         "c not remembered": ("c = i ⊙ g", "f ⊙ c_prev is missing", lambda i, f, g, c: i * g),
         "i ⊙ g missing": ("c = f ⊙ c_prev", "i ⊙ g is missing", lambda i, f, g, c: f * c),
         "i ⊙ g subtracted": ("c = f ⊙ c_prev − i ⊙ g", "the sign is wrong", lambda i, f, g, c: f * c - i * g),
         "i + g for i ⊙ g": ("c = f ⊙ c_prev + i + g", "i and g are added", lambda i, f, g, c: f * c + i + g),
-        "i and f exchanged": ("c = i ⊙ c_prev + f ⊙ g", "i and f are exchanged", lambda i, f, g, c: i * c + f * g),
     }
-    for name, (equation, told, function) in memory.items():
-        if name in ("the old memory added whole", "1 − f for f", "i and f exchanged"):
-            continue  # the same as a gate that is missing, or turned around, or in another order
-        yield name, f"{equation} is computed where it should be c = f ⊙ c_prev + i ⊙ g: {told}.", lstm(memory=function)
+    for name, (equation, told, remember) in memory.items():
+        yield name, f"{equation} is computed where it should be c = f ⊙ c_prev + i ⊙ g: {told}.", lstm(memory=remember)
     shows = {
         "tanh(c) missing": ("o ⊙ c", lambda o, c, c_prev: o * c),
         "tanh(o ⊙ c) for o ⊙ tanh(c)": ("tanh(o ⊙ c)", lambda o, c, c_prev: np.tanh(o * c)),
@@ -1677,8 +1700,8 @@ def others(cell: Cell) -> Iterator[tuple[str, str, Equations]]:
         "c_prev shown for c": ("o ⊙ tanh(c_prev)", lambda o, c, c_prev: o * np.tanh(c_prev)),
         "relu(c) for tanh(c)": ("o ⊙ relu(c)", lambda o, c, c_prev: o * np.where(c.real > 0, c, 0)),
     }
-    for name, (equation, function) in shows.items():
-        yield name, f"h = {equation} is computed where it should be h = o ⊙ tanh(c).", lstm(show=function)
+    for name, (equation, shown) in shows.items():
+        yield name, f"h = {equation} is computed where it should be h = o ⊙ tanh(c).", lstm(show=shown)
     for gate in ("i", "f", "o"):
         functions: dict[str, Callable[[Array], Array]] = {"tanh": np.tanh, "no nonlinearity": identity}
         functions |= {"σ, applied twice": lambda a: sigmoid(sigmoid(a))}
@@ -1723,7 +1746,7 @@ def made_of(cell: Cell, equations: Equations) -> Cell:
         def along(group: dict[str, Array], name: str) -> Array:
             moved = group | {name: group[name] + 1j * tiny}
             made = equations(moved, prev) if group is blocks else equations(blocks, moved)
-            return sum(d * made[part].imag / tiny for part, d in d_parts.items())  # type: ignore[return-value]
+            return np.sum([d * made[part].imag / tiny for part, d in d_parts.items()], axis=0)
 
         d_prev = tuple(along(prev, part) for part in cell.state[1:])
         for n, gate in enumerate(cell.gates):

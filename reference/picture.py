@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from io import StringIO
 from itertools import pairwise
 from typing import Any
@@ -24,12 +25,15 @@ def picture(found: Found) -> Figure:
     panels = [(dtype, who, by_option(found, who, dtype)) for dtype in dtypes for who in parties]
     tensors = list(dict.fromkeys(kind for *_, table in panels for kinds in table.values() for kind in kinds))
     options = list(dict.fromkeys(option for *_, table in panels for option in table))
+    alternatives = Counter(group for group, _ in options)
+    options = [option for option in options if alternatives[option[0]] > 1] or options  # one alone tells nothing
 
     figure = Figure(figsize=(2.6 + 0.3 * len(options), 1.4 + (0.35 + 0.22 * len(tensors)) * len(panels)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
     for dtype in dtypes:
-        errors = {place: matrix(table, tensors, options) for place, (own, _, table) in enumerate(panels) if own == dtype}
+        places = [place for place, (own, _, _) in enumerate(panels) if own == dtype]
+        errors = {place: matrix(panels[place][2], tensors, options) for place in places}
         seen = np.concatenate([values[np.isfinite(values) & (values > 0)] for values in errors.values()])
         eps = float(np.finfo(dtype).eps)
         norm = LogNorm(vmin=min([eps / 8, *seen]), vmax=max([eps * 100, *seen]))
@@ -42,7 +46,7 @@ def picture(found: Found) -> Figure:
                 if before != group:
                     axes[place].axvline(column + 0.5, color="white", linewidth=2.5)
         label = "worst error, relative to the truth\n(numbers: powers of ten)"
-        figure.colorbar(image, ax=[axes[place] for place in errors], label=label, fraction=0.04, pad=0.01)
+        figure.colorbar(image, ax=[axes[place] for place in places], label=label, fraction=0.04, pad=0.01)
     return figure
 
 

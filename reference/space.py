@@ -23,7 +23,8 @@ def grid(seed: int = 0) -> list[Configuration]:
     """
     inputs: list[dict[str, Any]] = [
         {"layout": "batched", "lengths": (5, 5, 5)},
-        {"layout": "batched", "lengths": (4, 4), "batch_first": True, "input_size": 4},
+        {"layout": "batched", "lengths": (4, 4), "input_size": 4},
+        {"layout": "batched", "lengths": (3, 3), "batch_first": True},
         {"layout": "batched", "lengths": (1,), "input_size": 1, "hidden_size": 3},
         {"layout": "unbatched", "lengths": (6,)},
         {"layout": "packed", "lengths": (3, 7, 1, 7)},

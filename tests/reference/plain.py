@@ -5,6 +5,8 @@ top of the functions; PyTorch modules step by step. They are right. The tests of
 replacing lines of this text.
 """
 
+# ruff: noqa: B905, RUF059, SIM108 — plain lines, and names that the planted faults use.
+
 import numpy as np
 import torch
 
@@ -377,9 +379,7 @@ class TorchStack(torch.nn.Module):
                 start = tuple(value[layer * self.directions + direction] for value in state)
                 steps = x.flip(0) if direction else x
                 half, final = self.run(steps, start, own)
-                if direction:
-                    half = half.flip(0)
-                halves.append(half)
+                halves.append(half.flip(0) if direction else half)
                 finals.append(final)
             x = torch.cat(halves, dim=2)
         if self.batch_first and input.dim() == 3:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference.conditioning import assert_matches_pytorch, sensitivity
@@ -26,6 +26,7 @@ def parts(state: Array | tuple[Array, ...]) -> tuple[Array, ...]:
     return state if isinstance(state, tuple) else (state,)
 
 
+@settings(max_examples=5 * settings().max_examples)  # the promise itself: 10,000 in the thorough profile
 @given(configurations())
 def test_outputs_and_gradients_match_pytorch(configuration: Configuration) -> None:
     assert_matches_pytorch(configuration)
