@@ -1,0 +1,120 @@
+"""What is wrong with an implementation that fails, told as a teacher would tell it.
+
+Two things are told. **Patterns**: known faults (reference/faults), found not by their symptoms but by computing what an
+implementation with the fault gives; where that is equal to rounding to what the subject gave, in every tensor, there is
+no doubt. If no single fault fits, two together are tried. **Observations**: what can be read off the tensors whatever
+the pattern is: which are wrong, from which step on, in which gates, layers and directions.
+
+Both are looked for at the simplest kind of problem at which the subject still fails, made rich enough that faults can
+be told apart: several sequences, several steps, more features than one, everything random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..candidates import Implementation
+from ..conditioning import tolerances
+from ..faults import Fault, catalogue, listed
+from ..problems import Configuration
+from .look import Explanation, Look, fitting, fitting_forward, take
+from .observations import observe
+from .patterns import explain
+from .probes import Option, simplest_kind, variations
+
+__all__ = ["Diagnosis", "diagnose"]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found out about a failure."""
+
+    configuration: Configuration
+    """Where it was looked at."""
+    explanations: tuple[Explanation, ...]
+    """Known faults that give exactly what the subject gave. Several if they cannot be told apart."""
+    observations: tuple[str, ...]
+    """What the tensors show, in sentences."""
+
+    @property
+    def patterns(self) -> tuple[Fault, ...]:
+        """The known faults that were found."""
+        return tuple(dict.fromkeys(fault for explanation in self.explanations for fault in explanation))
+
+    def __str__(self) -> str:
+        lines = []
+        if len(self.explanations) == 1:
+            (explanation,) = self.explanations
+            if len(explanation) > 1:
+                lines.append("Two known faults together give exactly these numbers:")
+                lines += [f"  {number}. {fault.explanation}" for number, fault in enumerate(explanation, 1)]
+            else:
+                lines.append(explanation[0].explanation)
+        elif self.explanations:
+            lines.append("These faults give exactly these numbers, and cannot be told apart here:")
+            lines += [f"  - {' '.join(fault.explanation for fault in each)}" for each in self.explanations]
+        elif any(told.startswith("Wrong: ") for told in self.observations):
+            lines.append("No known fault gives these numbers. What they show:")
+        return "\n".join([*lines, *self.observations])
+
+
+def diagnose(subject: Implementation, configuration: Configuration) -> Diagnosis:
+    """What is wrong with the subject, which fails at this configuration.
+
+    Raises nothing of what the subject raises.
+    """
+    dtypes = [dtype for dtype in ("float64", "float32") if dtype in subject.dtypes]
+    for dtype in dtypes:
+        look, options = simplest_kind(subject, configuration, dtype)
+        if look is None:  # then it is something about these sizes or numbers
+            alone = take(subject, configuration, dtype)
+            if alone is not None and not alone.raised:
+                allowed = tolerances(alone.problem, alone.errors, alone.masks)
+                alone.exact = max(allowed.values())
+            look = alone if alone is not None and alone.fails else None
+            found = () if look is None or look.raised or not configuration.lengths else tuple(explain(look))
+            special: tuple[str, ...] = (
+                "It is right at other sizes: something about these sizes or numbers makes the difference.",
+            )
+        else:
+            found = () if look.raised else tuple(told_apart(look, explain(look)))
+            special = tuple(of_options(subject, configuration, options))
+        if look is None:
+            continue
+        only = ("In float64 everything is right: this is about the accuracy of float32.",) if dtype != dtypes[0] else ()
+        return Diagnosis(look.c, found, (*only, *special, *observe(look, found)))
+    told = (
+        "The deviation is no more than a few roundings above what is allowed: the accuracy falls short, not a formula."
+    )
+    if all(take(subject, configuration, dtype) is None for dtype in dtypes):
+        told = "This is not offered, so there is nothing to compare."
+    return Diagnosis(configuration, (), (told,))
+
+
+def told_apart(look: Look, found: list[Explanation]) -> list[Explanation]:
+    """Those of several explanations that fit at other problems of the kind too."""
+    for configuration in variations(look.c):
+        if len(found) <= 1:
+            break
+        if configuration == look.c:
+            continue
+        other = take(look.subject, configuration, str(look.dtype))
+        if other is None:
+            continue
+        known = {fault.name: fault for fault in catalogue(other.c)}
+        here = [tuple(known.get(fault.name) for fault in explanation) for explanation in found]
+        fits = fitting_forward if look.forward_wrong and not any(fitting(look, each) for each in found) else fitting
+        still = [
+            explanation
+            for explanation, faults in zip(found, here, strict=True)
+            if not all(faults) or fits(other, faults)  # type: ignore[arg-type]
+        ]
+        found = still or found
+    return found
+
+
+def of_options(subject: Implementation, configuration: Configuration, options: Sequence[Option]) -> Iterator[str]:
+    """With which options it is wrong, if not always."""
+    if options:
+        yield f"It is wrong only with {listed([option.name for option in options])}; without, everything is right."

@@ -1,0 +1,300 @@
+"""What the tensors show, whatever the pattern is: which are wrong, from which step on, in which gates and layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from scratch.types import Array
+
+from ..equivalence import relative_error
+from ..faults import cell_of, listed
+from .look import (
+    Explanation,
+    Look,
+    by_step,
+    fitting,
+    has_gates,
+)
+from .patterns import (
+    close,
+    single_step,
+)
+
+
+def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
+    """What the tensors show."""
+    if look.raised:
+        instead = look.raised.removeprefix("no error, but ")
+        yield f"It {instead}." if instead != look.raised else f"It raises an error: {look.raised}."
+        return
+    if look.first_is_right:
+        yield "The first call is right and the second wrong: something is left over from the first."
+    yield from of_forms(look)
+    if not look.wrong:
+        return
+    right = [name for name in look.errors if name not in look.wrong]
+    yield f"Wrong: {shortened(look.wrong)}. Right: {shortened(right) or 'nothing'}."
+    if not look.c.lengths:
+        return
+    comparable = [name for name in look.wrong if name in look.offered]
+    if look.forward_wrong:
+        yield from of_steps_forward(look)
+        yield from of_halves(look, [name for name in comparable if not name.startswith("d_")])
+        yield from of_layers(look, [name for name in comparable if not name.startswith("d_")])
+        gradients = len(look.wrong) > len(look.forward_wrong)
+        if gradients and not found:
+            yield "The gradients follow from the forward pass and can be judged once that is right."
+        elif gradients and not any(fitting(look, explanation) for explanation in found):
+            yield (
+                "The gradients are not those of this forward pass either, as far as is known; they can be judged "
+                "once the forward pass is right."
+            )
+    else:
+        yield from of_steps_backward(look)
+        yield from of_gates(look, comparable)
+        yield from of_single_step(look)
+        yield from of_halves(look, comparable)
+        yield from of_layers(look, comparable)
+    yield from of_values(look, comparable)
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Names of tensors in a list; those of several layers together."""
+    stems: dict[str, list[str]] = {}
+    for name in names:
+        match = re.fullmatch(r"(.*?)_(l\d+(?:_reverse)?)", name)
+        stems.setdefault(match[1] if match else name, []).extend([match[2]] if match else [])
+    if all(len(places) <= 1 and places in ([], ["l0"]) for places in stems.values()):
+        return ", ".join(stems)
+    return ", ".join(f"{stem} ({', '.join(places)})" if places else stem for stem, places in stems.items())
+
+
+def of_forms(look: Look) -> Iterator[str]:
+    """Shapes, dtypes and what is missing."""
+    for name, right in look.truth.items():
+        value = look.run.get(name)
+        if value is None:
+            if name not in look.run:
+                yield f"{name} is missing."
+        elif value.shape != right.shape:
+            turned = " (the first two axes are exchanged)" if value.shape[:2] == right.shape[1::-1] else ""
+            yield f"{name} has the shape {value.shape}, expected {right.shape}{turned}."
+        elif value.dtype != look.dtype:
+            yield f"{name} is {value.dtype}, expected {look.dtype} as the input is."
+
+
+def step_errors(look: Look, name: str) -> list[list[bool]]:
+    """For each sequence and each of its steps whether the tensor is right there."""
+    value, right = by_step(look.c, look.offered[name]), by_step(look.c, look.truth[name])
+    scale = float(np.abs(right).max(initial=0)) or 1.0
+    distance = np.abs(value - right).max(axis=2)
+    lengths = look.c.lengths
+    return [[bool(distance[t, b] <= 10 * look.exact * scale) for t in range(lengths[b])] for b in range(len(lengths))]
+
+
+def of_steps_forward(look: Look) -> Iterator[str]:
+    """From which step on the output is wrong."""
+    if "output" not in look.offered or "output" not in look.wrong:
+        return
+    steps = step_errors(look, "output")
+    if look.c.bidirectional:
+        halves = np.split(by_step(look.c, look.offered["output"]) - by_step(look.c, look.truth["output"]), 2, axis=2)
+        scale = 10 * look.exact * float(np.abs(look.truth["output"]).max())
+        for half, told in zip(halves, ("forward", "reverse"), strict=True):
+            wrong = [t + 1 for t in range(len(half)) if np.abs(half[t]).max() > scale]
+            if wrong and len(wrong) < len(half):
+                at = listed([str(t) for t in wrong])
+                yield f"The {told} half of the output is wrong at step {at} of {len(half)}."
+        return
+    total = max(map(len, steps))
+    wrong = [t + 1 for t in range(total) if not all(right[t] for right in steps if t < len(right))]
+    if wrong == list(range(wrong[0], total + 1)):
+        if wrong[0] == 1:
+            yield f"The output is wrong from the first step on (of {total})."
+        else:
+            yield (
+                f"The output is right until step {wrong[0] - 1} and wrong from step {wrong[0]} (of {total}) on"
+                + (
+                    ": the first step is right, so what is wrong has to do with the state that it hands on."
+                    if wrong[0] == 2
+                    else "."
+                )
+            )
+    else:
+        yield f"The output is wrong at step {listed([str(t) for t in wrong])} of {total}, and right at the others."
+    if len(set(look.c.lengths)) > 1:
+        sequences = [str(b + 1) for b, right in enumerate(steps) if not all(right)]
+        if len(sequences) < len(steps):
+            yield f"Only sequence {listed(sequences)} of {len(steps)} is wrong (their lengths are {look.c.lengths})."
+
+
+def of_steps_backward(look: Look) -> Iterator[str]:
+    """At which steps the gradient of the input is wrong, seen from the end."""
+    if "d_input" not in look.offered or "d_input" not in look.wrong:
+        return
+    steps = step_errors(look, "d_input")
+    total = max(map(len, steps))
+    if look.c.bidirectional:
+        return
+    from_end = [right[::-1] for right in steps]
+    wrong = [k for k in range(total) if not all(right[k] for right in from_end if k < len(right))]
+    own = " (each sequence counted from its own end)" if len(set(look.c.lengths)) > 1 else ""
+    if wrong == list(range(wrong[0], total)):
+        if wrong[0] == 0:
+            yield f"d_input is wrong from the last step on{own}: the fault is in the step itself or in what comes in."
+        else:
+            last = "the last step" if wrong[0] == 1 else f"the last {wrong[0]} steps"
+            yield (
+                f"d_input is right at {last} and wrong at every earlier one{own}: what is wrong is carried from step "
+                "to step on the way back."
+            )
+    elif wrong == [0]:
+        yield f"d_input is wrong at the last step alone{own}."
+    else:
+        told = listed([str(total - k) for k in reversed(wrong)])
+        yield f"d_input is wrong at step {told} of {total}{own}, and right at the others."
+
+
+def of_gates(look: Look, given: Sequence[str]) -> Iterator[str]:
+    """Which gates are wrong in the gradients of weights and biases."""
+    names = [name for name in given if name in look.offered]
+    gates = cell_of(look.c).gates
+    if len(gates) == 1:
+        return
+    seen: dict[tuple[str, ...], list[str]] = {}
+    for name in filter(has_gates, names):
+        value, right = (v.reshape(len(gates), -1) for v in (look.offered[name], look.truth[name]))
+        scale = float(np.linalg.norm(right)) or 1.0
+        distance = np.linalg.norm(np.asarray(value - right, float), axis=1)
+        wrong = tuple(gate for gate, d in zip(gates, distance, strict=True) if not d <= look.exact * scale)
+        seen.setdefault(wrong, []).append(name)
+    for wrong, where in seen.items():
+        if wrong and len(wrong) < len(gates):
+            others = [gate for gate in gates if gate not in wrong]
+            yield (
+                f"In {shortened(where)} the rows of gate {listed(wrong)} are wrong and those of {listed(others)} right."
+            )
+
+
+def of_single_step(look: Look) -> Iterator[str]:
+    """What is wrong where there is only one step, so that nothing is carried from one to another."""
+    there = single_step(look)
+    if there is None or there.forward_wrong or look.first_is_right:
+        return
+    if not there.wrong:
+        yield "With a single step everything is right: the fault is in what goes from step to step, or adds up."
+        return
+    if len(there.wrong) < len(look.wrong):
+        yield f"With a single step only {shortened(there.wrong)} {'is' if len(there.wrong) == 1 else 'are'} wrong."
+    told = list(of_gates(there, there.wrong))
+    if told and not list(of_gates(look, look.wrong)):
+        yield f"With a single step, it can be told where: {told[0][0].lower()}{told[0][1:]}"
+
+
+def of_halves(look: Look, names: Sequence[str]) -> Iterator[str]:
+    """Whether only one direction is wrong."""
+    if not look.c.bidirectional:
+        return
+    if "output" in names:
+        difference = by_step(look.c, look.offered["output"]) - by_step(look.c, look.truth["output"])
+        forward, reverse = (float(np.abs(half).max()) for half in np.split(difference, 2, axis=2))
+        scale = 10 * look.exact * float(np.abs(look.truth["output"]).max())
+        if (forward > scale) != (reverse > scale):
+            told = "forward" if forward > scale else "reverse"
+            yield f"Only the {told} half of the output is wrong."
+    parameters = [name for name in names if re.search(r"_l\d", name)]
+    reverse_names = [name for name in parameters if name.endswith("_reverse")]
+    if parameters and len(reverse_names) in (0, len(parameters)):
+        told = "reverse" if reverse_names else "forward"
+        yield f"Of the parameters' gradients only those of the {told} direction are wrong."
+
+
+def of_layers(look: Look, names: Sequence[str]) -> Iterator[str]:
+    """How the error changes with the layer."""
+    layers, directions = look.c.num_layers, 1 + look.c.bidirectional
+    if layers == 1:
+        return
+    sizes: list[float] = [0.0] * layers
+    told = "the parameters' gradients"
+    states = [f"{part}_n" for part in look.c.parts if f"{part}_n" in look.offered]
+    if any(name in names for name in states):
+        told = "the final state"
+        for name in states:
+            for k, (value, right) in enumerate(zip(look.offered[name], look.truth[name], strict=True)):
+                layer = k // directions
+                sizes[layer] = max(sizes[layer], relative_error(value, right))
+    elif any(re.search(r"_l\d", name) for name in names):
+        for name, error in look.errors.items():
+            match = re.search(r"_l(\d+)", name)
+            if match and np.isfinite(error):
+                sizes[int(match[1])] = max(sizes[int(match[1])], error)
+    else:
+        return
+    wrong = [layer for layer, size in enumerate(sizes) if not size <= look.exact]
+    if not wrong:
+        return
+    listing = ", ".join(f"{size:.0e} in layer {layer}" for layer, size in enumerate(sizes))
+    if len(wrong) == layers:
+        where = "in every layer"
+    elif wrong == list(range(wrong[0], layers)):
+        where = f"from layer {wrong[0]} on"
+    elif wrong == list(range(wrong[-1] + 1)):
+        where = f"from layer {wrong[-1]} down"
+    else:
+        where = f"in layer {listed([str(layer) for layer in wrong])} only"
+    yield f"The error of {told}, layer by layer: {listing}; wrong {where}."
+
+
+def of_values(look: Look, names: Sequence[str]) -> Iterator[str]:
+    """What the numbers of a wrong tensor are, if they are anything simple."""
+    simple: dict[str, list[str]] = {}
+    for name in names:
+        value, right = look.offered[name].astype(float), look.truth[name].astype(float)
+        simple.setdefault(in_simple_terms(look, value, right), []).append(name)
+    for told, where in simple.items():
+        if told:
+            are, it = ("are", "they") if len(where) > 1 else ("is", "it")
+            yield f"{shortened(where)} {are} {told.replace('it should', it + ' should')}."
+    errors = [look.errors[name] for name in look.wrong]
+    if look.dtype == np.float64 and errors and 1e-9 < max(errors) < 1e-5:
+        yield f"The deviation is small, {max(errors):.0e} relative: as if float32 were used somewhere."
+
+
+def in_simple_terms(look: Look, value: Array, right: Array) -> str:
+    """What one tensor is in terms of what it should be, or nothing."""
+    if not np.isfinite(value).all():
+        return "not a number (NaN or infinite) " + ("everywhere" if not np.isfinite(value).any() else "in places")
+    if not value.any():
+        return "zero throughout"
+    size = float((right * right).sum())
+    if size and value.size > 3:
+        factor = float((value * right).sum()) / size
+        if np.linalg.norm(value - factor * right) <= look.exact * np.linalg.norm(value) and factor:
+            return f"exactly {in_words(factor)} times what it should be"
+    for axes, told in (((1, 0), "the transpose of what it should be"),):
+        if value.ndim == 2 and value.shape[0] == value.shape[1] and close(look, value, right.transpose(axes)):
+            return told
+    if value.ndim == 3 and close(look, value, right[::-1]):
+        return "in the opposite order along the first axis"
+    limit = float(np.abs(value).max())
+    if (
+        value.size > 3
+        and np.abs(right).max() > limit * (1 + 1e-6)
+        and close(look, value, np.clip(right, -limit, limit))
+    ):
+        return f"right but cut off at ±{limit:g} (clipping belongs outside the backward pass)"
+    return ""
+
+
+def in_words(factor: float) -> str:
+    """A factor as a whole number or a simple fraction, where it is one."""
+    for denominator in range(1, 33):
+        numerator = factor * denominator
+        if abs(numerator - round(numerator)) < 1e-4 * denominator:
+            whole = round(numerator)
+            sign = "−" if whole < 0 else ""
+            return f"{sign}{abs(whole)}" if denominator == 1 else f"{sign}{abs(whole)}/{denominator}"
+    return f"{factor:.6g}"
