@@ -78,7 +78,7 @@ def test_processes_share_the_work_without_changing_it() -> None:
 
 
 def test_a_fault_is_found_where_it_is_and_made_simple() -> None:
-    some = [c for c in grid()[::3] if c.cell == "LSTM"]
+    some = [c for c in grid()[::5] if c.cell == "LSTM"]
     found = check(some, Spoiled(), witnesses=False)
     wrong = {row.configuration for row in found.failures}
     assert wrong == {c for c in some if c.bidirectional and c.layout == "packed"}
@@ -156,7 +156,7 @@ class Half:
 
 
 def test_what_a_candidate_lacks_is_not_wrong() -> None:
-    found = check([*grid()[::3], SIMPLEST], candidate(Half, "HalfRNN"), witnesses=False)
+    found = check([*grid()[::5], SIMPLEST], candidate(Half, "HalfRNN"), witnesses=False)
     assert found.failures == []
     assert found.configurations == [SIMPLEST]
     missing = {"num_layers", "bias", "batch_first", "bidirectional", "nonlinearity", "unbatched input", "packed input"}
@@ -304,7 +304,7 @@ def test_command_filters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         door.main()
         capsys.readouterr()
         assert len(seen) > 5 and all(map(holds, seen)), arguments
-        assert [c for c in seen if c in grid()] == [c for c in grid() if holds(c)]
+        assert seen[:-5] == [c for c in grid() if holds(c)]
 
 
 CANDIDATE = """
