@@ -167,7 +167,7 @@ def draw(found: Found, told: list[Failure], report: Path | None, plot: Path | No
     from .report import page
 
     if plot is not None:
-        picture(found).savefig(plot, dpi=150)
+        picture(found).savefig(plot, dpi=110)
     if report is not None:
         report.write_text(page(found, told), encoding="utf-8")
 
