@@ -109,7 +109,7 @@ def check(
     torch.set_num_threads(1)
     with progress() as bar:
         task = bar.add_task(f"checking {implementation.name}", total=len(configurations))
-        processes = min(jobs or available_cores(), len(configurations))
+        processes = min(jobs or available_cores(), 1 + len(configurations) // 30)  # each takes seconds to start
         found = run_check(
             configurations, implementation, dtype or DTYPES, hear, processes, lambda n: bar.advance(task, n)
         )
@@ -194,7 +194,7 @@ def show(out: Console, found: Found, told: list[Failure]) -> None:
 
 
 def show_tensors(out: Console, found: Found, dtype: str) -> None:
-    """The worst errors in one dtype, and where they are."""
+    """The worst error of each tensor in one dtype, and where it is."""
     ours, theirs = lines(found, found.subject.name, dtype), lines(found, PYTORCH, dtype)
     errors = table(dtype, found.subject.name, "ULP", "typical")
     if theirs:
@@ -207,8 +207,9 @@ def show_tensors(out: Console, found: Found, dtype: str) -> None:
             cells += [f"{ratio(found, kind, dtype):.2f}"]
         errors.add_row(kind, *cells)
     out.print(errors)
-    worst = max(ours.values(), key=lambda line: line.worst.error).worst
-    out.print(Text(f"the worst: {worst}"), soft_wrap=True)
+    out.print(Text(f"where {found.subject.name} is worst:"))
+    for line in ours.values():
+        out.print(Text(f"  {line.worst.tensor}: {line.worst.what or line.worst.configuration}"), soft_wrap=True)
 
 
 def show_witnesses(out: Console, found: Found) -> None:
