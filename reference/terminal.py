@@ -12,9 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 
-def progress() -> Progress:
-    """A progress display on standard error that vanishes at the end."""
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+def progress(done: str | None = None) -> Progress:
+    """A progress display on standard error that vanishes at the end. `done` is shown in place of "3/10"."""
+    count = MofNCompleteColumn() if done is None else TextColumn(done)
+    columns = (BarColumn(), count, TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
     return Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True)
 
 
@@ -43,8 +44,10 @@ def writable(option: str, path: Path | None) -> None:
         raise typer.BadParameter(f"cannot write {option} {path}: {error.strerror}") from None
 
 
-def run(command: Callable[[], object]) -> int:
-    """Run a command and give its exit status. What goes wrong gets a single line on standard error."""
+def run(command: Callable[[], object], program: str = "reference") -> int:
+    """Run a command and give its exit status. What goes wrong gets a single line on standard error, with the name of
+    the program before it.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ? for it
@@ -62,5 +65,5 @@ def run(command: Callable[[], object]) -> int:
         problem = f"cannot write: {error.strerror}"
         with suppress(OSError):
             sys.stdout.close()
-    print(f"reference: {' '.join(problem.split())}", file=sys.stderr)
+    print(f"{program}: {' '.join(problem.split())}", file=sys.stderr)
     return 2
