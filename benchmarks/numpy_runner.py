@@ -1,0 +1,89 @@
+"""A training step in NumPy: `scratch.nn`, or a rung of the ladder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from scratch import nn
+from scratch.types import Array
+
+from .clock import CpuClock
+from .contestants import MODULE, Contestant
+from .floor import Floor
+from .ladder import RUNGS
+from .problems import Problem, draw
+from .unavailable import Unavailable
+
+OUT_OF_MEMORY = (MemoryError,)
+
+
+class Runner:
+    """A problem in NumPy, ready to be run. Raises Unavailable for a recurrence that is not in scratch yet."""
+
+    def __init__(self, contestant: Contestant, problem: Problem, seed: int, threads: int) -> None:
+        if not hasattr(nn, problem.module):
+            raise Unavailable("not in scratch yet")
+        self.problem, self.dtype, self.clock = problem, np.dtype(contestant.dtype), CpuClock()
+        numbers = draw(problem, seed, self.dtype)
+        self.x, self.d_output = numbers.input, numbers.d_output
+        self.rung: Any = None
+        if contestant.form == MODULE:
+            self.module = getattr(nn, problem.module)(**problem.arguments, dtype=self.dtype)
+            self.module.load_state_dict(numbers.parameters)
+        else:
+            self.rung = RUNGS[contestant.form](numbers)
+
+    def clear(self) -> None:
+        """Forget the gradients, as before every step of a training."""
+        if self.rung is None:
+            self.module.zero_grad()
+
+    def forward(self) -> None:
+        """The forward pass, with a tape for backward."""
+        if self.rung is None:
+            self.output, _ = self.module(self.x)
+        else:
+            self.output = self.rung.forward(self.x)
+
+    def backward(self) -> None:
+        """The gradients of the input and of every parameter."""
+        if self.rung is None:
+            self.d_input, _ = self.module.backward(self.d_output)
+        else:
+            self.d_input, self.gradients = self.rung.backward(self.d_output)
+
+    def results(self) -> dict[str, Array]:
+        """What the last step computed, by name."""
+        gradients = (
+            {name: parameter.grad for name, parameter in self.module.named_parameters()}
+            if self.rung is None
+            else self.gradients
+        )
+        named = {f"d_{name}": gradient for name, gradient in gradients.items()}
+        return {"output": self.output, "d_input": self.d_input} | named
+
+    def floor(self) -> Floor:
+        """The products alone."""
+        rng = np.random.default_rng(0)
+        draw_dtype = self.dtype if self.dtype in (np.float32, np.float64) else np.float64
+
+        def make(rows: int, columns: int) -> Array:
+            return rng.standard_normal((rows, columns), draw_dtype).astype(self.dtype, copy=False)
+
+        return Floor(self.problem, make, np.matmul)
+
+
+def environment() -> dict[str, Any]:
+    """What computes here."""
+    described = {"NumPy": np.__version__, "threads": 1}
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            described |= {
+                "BLAS": f"{pool['internal_api']} {pool['version']}",
+                "BLAS kernel": pool.get("architecture", ""),
+                "threads": pool["num_threads"],
+            }
+    return described

@@ -1,0 +1,133 @@
+"""The other end of the pipe: workers that are started when they are needed, and started again when they die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .contestants import Contestant
+from .unavailable import Unavailable
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""What libraries read, when they are loaded, for the number of their threads."""
+
+
+class Failed(Exception):
+    """Raised with the reason why a worker could not do what it was asked for."""
+
+
+class Worker:
+    """A process of its own for one library on one device."""
+
+    def __init__(self, library: str, threads: int) -> None:
+        self.library, self.threads = library, threads
+        self.process: subprocess.Popen[str] | None = None
+        self.generation = 0
+        """Goes up whenever what was prepared is gone: with each new process, and after an error."""
+        self.rest = {"seconds": 0.0, "processor": 0.0}
+        """How long it has waited for its turn, and the processor time that it used meanwhile."""
+
+    def start(self) -> subprocess.Popen[str]:
+        """The running process."""
+        if self.process is None:
+            self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.worker", self.library, str(self.threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                text=True,
+                cwd=Path(__file__).parent.parent,
+                env=os.environ | dict.fromkeys(THREADS, str(self.threads)),
+                start_new_session=True,
+            )
+            self.generation += 1
+        return self.process
+
+    def ask(self, do: str, **what: Any) -> Any:
+        """Have something done. Raises Unavailable, or Failed, also if the process dies over it."""
+        process = self.start()
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            print(json.dumps({"do": do, **what}), file=process.stdin, flush=True)
+            line = process.stdout.readline()
+        except OSError:
+            line = ""
+        if not line:
+            raise Failed(self.last_words())
+        reply = json.loads(line)
+        if do == "time":  # between turns, not while the process got ready
+            for name in self.rest:
+                self.rest[name] += reply["at rest"][name]
+        if "unavailable" in reply:
+            raise Unavailable(reply["unavailable"])
+        if "error" in reply:
+            self.generation += 1
+            raise Failed(reply["error"])
+        return reply["answer"]
+
+    def forget(self) -> None:
+        """Drop what was prepared, if there is a process that has anything."""
+        if self.process is not None:
+            with suppress(Failed):
+                self.ask("forget")
+            self.generation += 1
+
+    def last_words(self) -> str:
+        """Why the process died. The next question starts another."""
+        assert self.process is not None
+        status = self.process.wait()
+        self.errors.seek(0)
+        said = self.errors.read().strip().splitlines()
+        self.close()
+        if status < 0:
+            meaning = " (out of memory?)" if status == -signal.SIGKILL else ""
+            return f"the process died of {signal.Signals(-status).name}{meaning}"
+        return f"the process ended with status {status}" + (f": {said[-1]}" if said else "")
+
+    def close(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            for stream in (self.process.stdin, self.process.stdout, self.errors):
+                assert stream is not None
+                stream.close()
+            self.process = None
+
+
+class Workers:
+    """The workers of a run, by library and device."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.workers: dict[tuple[str, str], Worker] = {}
+
+    def of(self, contestant: Contestant) -> Worker:
+        """The worker that a contestant belongs to."""
+        key = (contestant.library, contestant.device)
+        if key not in self.workers:
+            self.workers[key] = Worker(contestant.library, self.threads)
+        return self.workers[key]
+
+    def rest(self) -> dict[str, float]:
+        """How long the workers have waited for their turns, and the processor time that they used meanwhile."""
+        workers = list(self.workers.values())
+        return {name: sum(worker.rest[name] for worker in workers) for name in ("seconds", "processor")}
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self.workers.values():
+            worker.close()

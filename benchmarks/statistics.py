@@ -1,0 +1,84 @@
+"""Numbers out of turns: medians, their spread, ratios pair by pair, and the exponent of a power law."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import comb
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Spread(NamedTuple):
+    """A median, and the two values between which it or its numbers lie."""
+
+    median: float
+    low: float
+    high: float
+
+
+def quartiles(values: Sequence[float]) -> Spread:
+    """The median, and the quartiles, between which half of the numbers lie."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return Spread(float(median), float(low), float(high))
+
+
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
+    """The median of the ratios, pair by pair, and an interval that holds the true median with 95 % confidence.
+
+    The two ends are themselves ratios that were seen, the k-th smallest and the k-th largest: the true median is above
+    or below all but k − 1 of n pairs with a chance that the binomial distribution tells, whatever theirs is. Fewer than
+    6 pairs cannot give 95 %, and all that can be said is from the smallest to the largest.
+    """
+    seen = sorted(a / b for a, b in zip(numerators, denominators, strict=True))
+    k = rank(len(seen))
+    return Spread(float(np.median(seen)), seen[k - 1], seen[-k])
+
+
+def rank(count: int, confidence: float = 0.95) -> int:
+    """The largest k for which the true median lies between the k-th smallest and largest with this confidence."""
+    k, outside = 1, 2 / 2**count  # below all, or above all
+    while k < count // 2:
+        outside += 2 * comb(count, k) / 2**count
+        if outside > 1 - confidence:
+            break
+        k += 1
+    return k
+
+
+class PowerLaw(NamedTuple):
+    """y = factor · x^exponent."""
+
+    exponent: float
+    factor: float
+
+    def __call__(self, x: float) -> float:
+        """What the law says of x."""
+        return float(self.factor * x**self.exponent)
+
+
+def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
+    """The line of least squares through the upper part of the points, in logarithms of both.
+
+    The upper part is the larger half of the x, but three points at least: below it fixed costs hide the law.
+    """
+    order = np.argsort(x)[-max(3, (len(x) + 1) // 2) :]
+    logarithms = np.log(np.asarray(x, float)[order]), np.log(np.asarray(y, float)[order])
+    exponent, intercept = np.polyfit(*logarithms, deg=1)
+    return PowerLaw(float(exponent), float(np.exp(intercept)))
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """By how much y grows for each x: the line of least squares."""
+    return float(np.polyfit(np.asarray(x, float), np.asarray(y, float), deg=1)[0])
+
+
+def difference(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> tuple[float, str]:
+    """The largest relative distance ‖ours − theirs‖ / ‖theirs‖ of two runs' tensors, and its name; ∞ for no number."""
+    worst = (0.0, "")
+    for name, expected in theirs.items():
+        a, b = np.asarray(ours[name], float), np.asarray(expected, float)
+        distance, norm = float(np.linalg.norm(a - b)), float(np.linalg.norm(b))
+        error = 0.0 if distance == 0 else distance / norm if norm > 0 and np.isfinite(distance) else float("inf")
+        worst = max(worst, (error, name))
+    return worst

@@ -1,0 +1,187 @@
+"""Turns: the contestants run one after the other, A B A B …, and are compared pair by pair.
+
+Each turn of a contestant times enough training steps to fill some milliseconds, then the products alone. Whatever
+slows the machine for a while slows both of a pair, and drops out of their ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from .contestants import Contestant
+from .problems import Problem
+from .process import Failed, Worker, Workers
+from .statistics import Spread, difference, quartiles, ratios
+from .unavailable import Unavailable
+
+PARTS = ("forward", "backward", "step")
+
+
+class Effort(NamedTuple):
+    """How long to measure a problem."""
+
+    fewest: int = 7
+    """Rounds, in which each contestant has a turn."""
+    most: int = 40
+    seconds: float = 15.0
+    """No further round begins after so long, but for the fewest."""
+    least: float = 0.02
+    """Seconds that a turn takes at least; a short step is repeated."""
+    floor: bool = True
+    """Whether the products alone are measured as well."""
+
+    def expected(self, problem: Problem, contestants: int) -> float:
+        """About how many seconds a problem takes, at 50 billion operations in a second; for a display of progress."""
+        of_step = problem.step_flops / 50e9 * contestants * (2 if self.floor else 1)
+        return max(self.seconds, (self.fewest + 4) * of_step) + 1
+
+
+QUICK = Effort(fewest=5, most=15, seconds=2.0, least=0.01)
+
+
+class Row:
+    """What was measured of one contestant on one problem, or why nothing was."""
+
+    def __init__(self, problem: Problem, contestant: Contestant) -> None:
+        self.problem, self.contestant = problem, contestant
+        self.skipped = ""
+        """Why it was not measured, though nothing failed."""
+        self.failed = ""
+        """What went wrong."""
+        self.turns: list[dict[str, float]] = []
+        self.layouts: dict[str, str] = {}
+        """In which layout each of the products alone is the faster."""
+        self.calls = 0
+        self.error = (0.0, "")
+        """How far its results are from the first contestant's, and in which tensor."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are figures."""
+        return bool(self.turns) and not self.skipped and not self.failed
+
+    def seconds(self, part: str) -> list[float]:
+        """Of each turn."""
+        return [turn[part] for turn in self.turns]
+
+    def time(self, part: str) -> Spread:
+        """The median over the turns, and the quartiles."""
+        return quartiles(self.seconds(part))
+
+    def flops(self, part: str) -> int:
+        """The operations of a part by the formula."""
+        return self.problem.step_flops if part == "step" else self.problem.flops(backward=part == "backward")
+
+    def rate(self, part: str) -> float:
+        """The operations in a second."""
+        return self.flops(part) / self.time(part).median
+
+    def share_of_floor(self, part: str) -> Spread | None:
+        """The time of the products alone by the time of the part, turn by turn. None if that was not measured."""
+        if f"floor {part}" not in self.turns[0]:
+            return None
+        return ratios(self.seconds(f"floor {part}"), self.seconds(part))
+
+    def speed(self, part: str, other: Row) -> Spread:
+        """The other's time by this one's, pair by pair: how many times faster this one is."""
+        return ratios(other.seconds(part), self.seconds(part))
+
+
+class Entrant:
+    """A contestant on its way through one problem. What goes wrong is noted in its row, and ends its way."""
+
+    def __init__(self, row: Row, worker: Worker, seed: int, effort: Effort) -> None:
+        self.row, self.worker, self.seed, self.effort = row, worker, seed, effort
+        self.prepared: int | None = None
+        """The generation of the worker that has it ready."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether nothing has stopped it."""
+        return not self.row.skipped and not self.row.failed
+
+    def attempt(self, action: Callable[[Entrant], Any]) -> Any:
+        """Do something with this problem, which the worker has ready then. Returns None if that went wrong."""
+        try:
+            if self.prepared is None or self.prepared != self.worker.generation:
+                self.ask(
+                    "prepare",
+                    contestant=self.row.contestant.as_json(),
+                    problem=self.row.problem.as_json(),
+                    seed=self.seed,
+                )
+                self.prepared = self.worker.generation
+                self.calibrate()
+            return action(self)
+        except Unavailable as reason:
+            self.row.skipped = str(reason)
+        except Failed as reason:
+            self.row.failed = str(reason)
+        return None
+
+    def ask(self, do: str, **what: Any) -> Any:
+        """Have the worker do something with this problem."""
+        return self.worker.ask(do, key=self.row.contestant.name, **what)
+
+    def check(self) -> Any:
+        """Samples of what a step computes."""
+        return self.ask("check")
+
+    def calibrate(self) -> None:
+        """Warm up, and find out how often to call."""
+        found = self.ask("calibrate", least=self.effort.least, floor=self.effort.floor)
+        self.row.layouts, self.row.calls = found["layouts"], found["calls"]
+
+    def turn(self) -> None:
+        """Measure once."""
+        self.row.turns.append(self.ask("time"))
+
+
+def measure(
+    problem: Problem,
+    contestants: list[Contestant],
+    workers: Workers,
+    effort: Effort,
+    seed: int = 0,
+    advance: Callable[[float], object] = lambda fraction: None,
+) -> list[Row]:
+    """A row for each contestant. `advance` is told which fraction of the work is done, again and again up to 1.
+
+    A problem is skipped that the first contestant cannot compute: there is nothing to stand beside.
+    """
+    rows = [Row(problem, contestant) for contestant in contestants]
+    entrants = [Entrant(row, workers.of(row.contestant), seed, effort) for row in rows]
+    compare_results(entrants)
+    start, done, rounds = perf_counter(), 0.0, 0
+    while rounds < effort.most and (rounds < effort.fewest or perf_counter() - start < effort.seconds):
+        running = [entrant for entrant in entrants if entrant.runs]
+        if not running:
+            break
+        for entrant in running:
+            entrant.attempt(Entrant.turn)
+        rounds += 1
+        elapsed = (perf_counter() - start) / effort.seconds
+        done = max(done, min(1.0, max(rounds / effort.most, min(elapsed, rounds / effort.fewest))))
+        advance(done)
+    for entrant in entrants:
+        entrant.worker.forget()
+    advance(1.0)
+    return rows
+
+
+def compare_results(entrants: list[Entrant]) -> None:
+    """Have each compute the same step. Whoever computes something else than the first is not measured."""
+    first, *others = entrants
+    expected = first.attempt(Entrant.check)
+    if first.row.skipped:
+        for other in others:
+            other.row.skipped = first.row.skipped
+    for other in (other for other in others if other.runs):
+        found = other.attempt(Entrant.check)
+        if found is not None and expected is not None:
+            error, tensor = other.row.error = difference(found, expected)
+            tolerance = max(first.row.contestant.tolerance, other.row.contestant.tolerance)
+            if not error <= tolerance:
+                other.row.failed = f"its results differ: {tensor} by {error:.0e}, above {tolerance:.0e}"

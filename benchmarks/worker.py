@@ -1,0 +1,170 @@
+"""One library's process: it reads what to do from standard input, a JSON object a line, and answers in the same way.
+
+    {"do": "environment"}                                                    what computes here
+    {"do": "prepare", "key": …, "contestant": …, "problem": …, "seed": …}    make a problem ready, under a key
+    {"do": "check", "key": …}                                                run a step and give samples of its results
+    {"do": "calibrate", "key": …, "least": seconds}                          warm up, and find out how often to call
+    {"do": "time", "key": …}                                                 the seconds of each part, and of the floor
+    {"do": "memory", "key": …}                                               by how much memory grows in two steps
+    {"do": "forget"}                                                         drop what was prepared
+
+The answer is {"answer": …, "at rest": …}, or {"unavailable": reason}, or {"error": reason}. It comes only when all
+threads of the process sleep. "at rest" tells what the process did since its last answer: the seconds that passed and
+the seconds of processor time that it used in them, which are next to none. After an error nothing is prepared any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib import import_module
+from math import ceil
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+from .clock import settle, time_parts
+from .contestants import Contestant
+from .peak import growth_of_memory
+from .problems import Problem
+from .unavailable import Unavailable
+
+LIBRARIES = {"scratch": "numpy_runner", "PyTorch": "torch_runner"}
+
+SAMPLE = 1000
+"""How many entries of each tensor are compared."""
+
+WARM_UP = 0.5
+"""Seconds. A turn begins with a step that is not counted, unless a step takes longer than this."""
+
+
+class Prepared:
+    """A problem in a library, and how often a turn calls it."""
+
+    def __init__(self, library: Any, contestant: Contestant, problem: Problem, seed: int, threads: int) -> None:
+        self.library = library
+        self.runner = library.Runner(contestant, problem, seed, threads)
+        self.floor: Any = None
+        self.calls = self.floor_calls = 1
+        self.seconds = 0.0
+
+    def step(self) -> None:
+        """A whole training step."""
+        self.runner.clear()
+        self.runner.forward()
+        self.runner.backward()
+
+    def floor_step(self) -> None:
+        """The products of a training step."""
+        self.floor.forward()
+        self.floor.backward()
+
+    def check(self) -> dict[str, Any]:
+        """Samples of what a step computes."""
+        self.step()
+        results = {name: np.asarray(value).ravel() for name, value in self.runner.results().items()}
+        return {name: v[:: max(1, ceil(v.size / SAMPLE))].astype(float).tolist() for name, v in results.items()}
+
+    def calibrate(self, least: float, floor: bool) -> dict[str, Any]:
+        """Find out how many calls take at least so many seconds."""
+        clock = self.runner.clock
+        (self.seconds,) = time_parts(clock, [self.step], 1)
+        if self.seconds < WARM_UP:  # the first was slow: it warmed up
+            (self.seconds,) = time_parts(clock, [self.step], 2)
+        self.calls = max(1, ceil(least / self.seconds))
+        if floor:
+            self.floor = self.runner.floor()
+            (seconds,) = time_parts(clock, [self.floor_step], 2 if self.seconds < WARM_UP else 1)
+            self.floor_calls = max(1, ceil(least / seconds))
+        return {"calls": self.calls, "layouts": self.floor.layouts if self.floor else {}}
+
+    def time(self) -> dict[str, float]:
+        """One turn: the seconds of each part of a step, and of the products alone."""
+        clock, runner = self.runner.clock, self.runner
+        if self.seconds < WARM_UP:
+            self.step()
+            clock.wait()
+        start, used = perf_counter(), process_time()
+        clear, forward, backward = time_parts(clock, [runner.clear, runner.forward, runner.backward], self.calls)
+        cores = (process_time() - used) / (perf_counter() - start)
+        times = {"forward": forward, "backward": backward, "step": clear + forward + backward, "cores": cores}
+        if self.floor is not None:
+            if self.seconds < WARM_UP:
+                self.floor_step()
+                clock.wait()
+            forward, backward = time_parts(clock, [self.floor.forward, self.floor.backward], self.floor_calls)
+            times |= {"floor forward": forward, "floor backward": backward, "floor step": forward + backward}
+        return times
+
+
+class Work:
+    """What a worker knows how to do, and what it has prepared."""
+
+    def __init__(self, library: str, threads: int) -> None:
+        self.library, self.threads = import_module(f".{LIBRARIES[library]}", __package__), threads
+        self.prepared: dict[str, Prepared] = {}
+
+    def environment(self) -> dict[str, Any]:
+        """What computes here."""
+        found: dict[str, Any] = self.library.environment()
+        return found
+
+    def prepare(self, key: str, contestant: dict[str, Any], problem: dict[str, Any], seed: int) -> None:
+        """Make a problem ready."""
+        made = Contestant(**contestant), Problem(**problem)
+        self.prepared[key] = Prepared(self.library, *made, seed, self.threads)
+
+    def forget(self) -> None:
+        """Drop what was prepared."""
+        self.prepared.clear()
+
+    def check(self, key: str) -> dict[str, Any]:
+        """Samples of what a step computes."""
+        return self.prepared[key].check()
+
+    def calibrate(self, key: str, least: float, floor: bool = True) -> dict[str, Any]:
+        """Warm up."""
+        return self.prepared[key].calibrate(least, floor)
+
+    def time(self, key: str) -> dict[str, float]:
+        """One turn."""
+        return self.prepared[key].time()
+
+    def memory(self, key: str) -> dict[str, Any]:
+        """By how much memory grows."""
+        return growth_of_memory(self.prepared[key])
+
+    def do(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What a request asks for, as an answer. Nothing that goes wrong goes further than this."""
+        try:
+            return {"answer": getattr(self, request.pop("do"))(**request)}
+        except Unavailable as reason:
+            return {"unavailable": str(reason)}
+        except Exception as error:
+            self.prepared.clear()
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+            short = isinstance(error, self.library.OUT_OF_MEMORY) or "can't allocate memory" in str(error)
+            return {"error": "out of memory" if short else text}
+
+
+def main(library: str, threads: str) -> None:
+    """Work until there is nothing more to read."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed is no answer
+    work = Work(library, int(threads))
+    waited = used = 0.0
+    for line in sys.stdin:
+        if waited:
+            rest = {"seconds": perf_counter() - waited, "processor": process_time() - used}
+        else:
+            rest = {"seconds": 0.0, "processor": 0.0}
+        answer = work.do(json.loads(line)) | {"at rest": rest}
+        settle()
+        print(json.dumps(answer), file=answers, flush=True)
+        waited, used = perf_counter(), process_time()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
