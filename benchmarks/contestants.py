@@ -30,11 +30,16 @@ class Contestant:
     @property
     def name(self) -> str:
         """As it is called in tables."""
-        parts = [self.library if self.form == MODULE else self.form]
+        parts = [self.rung]
         if self.device != "cpu":
             dtype = f"{self.dtype} {self.precision!r}" if self.dtype == "float32" else self.dtype
             parts += [f"CUDA {dtype}", "cuDNN" if self.cudnn else "no cuDNN"]
         return ", ".join(parts)
+
+    @property
+    def rung(self) -> str:
+        """Its place on the ladder: the form, or the library for the library's own module."""
+        return self.library if self.form == MODULE else self.form
 
     @property
     def tolerance(self) -> float:

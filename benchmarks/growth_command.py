@@ -44,10 +44,10 @@ def growth(
         found = environment(workers, taking_part, seed)
         out = console()
         show_environment(out, found)
-        with progress() as bar:
+        with progress(idle=True) as bar:
             task = bar.add_task("sweeping", total=sum(map(len, sweeps.values())) + len(steps))
             for letter, problem in sweep.problems(sweeps):
-                bar.update(task, description=problem.name)
+                bar.update(task, description=problem.name, refresh=True)
                 rows[letter].append(measure(problem, taking_part, workers, effort, seed))
                 bar.advance(task)
             rest = workers.rest()

@@ -340,7 +340,7 @@ GAINS = {
     LOOP: "torch.nn.LSTMCell, step by step",
     "PyTorch": "torch.nn.LSTM",
 }
-"""What is new on a rung, by the name of its contestant."""
+"""What is new on each rung."""
 
 
 def rungs(dtype: str, device: str) -> list[Contestant]:

@@ -49,14 +49,14 @@ def ladder(
         found = environment(workers, taking_part, seed)
         out = console()
         show_environment(out, found)
-        with progress("{task.percentage:.0f} %") as bar:
+        with progress("{task.percentage:.0f} %", idle=True) as bar:
             task = bar.add_task("climbing", total=len(problems))
             for problem in problems:
-                bar.update(task, description=problem.name)
+                bar.update(task, description=problem.name, refresh=True)
                 start = len(rows)
 
                 def advance(fraction: float, start: int = start) -> None:
-                    bar.update(task, completed=start + fraction)
+                    bar.update(task, completed=start + fraction, refresh=True)
 
                 rows.append(measure(problem, taking_part, workers, effort, seed, advance))
         rest = workers.rest()

@@ -60,15 +60,15 @@ def measure(
         found = environment(workers, taking_part, seed)
         out = console()
         show_environment(out, found)
-        with progress("{task.percentage:.0f} %") as bar:
+        with progress("{task.percentage:.0f} %", idle=True) as bar:
             task = bar.add_task("measuring", total=sum(effort.expected(one, len(taking_part)) for one in problems))
             done = 0.0
             for problem in problems:
-                bar.update(task, description=problem.name)
+                bar.update(task, description=problem.name, refresh=True)
                 weight = effort.expected(problem, len(taking_part))
 
                 def advance(fraction: float, weight: float = weight, done: float = done) -> None:
-                    bar.update(task, completed=done + fraction * weight)
+                    bar.update(task, completed=done + fraction * weight, refresh=True)
 
                 rows.append(measure_problem(problem, taking_part, workers, effort, seed, advance))
                 done += weight

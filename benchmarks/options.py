@@ -86,7 +86,7 @@ def write(
     if options.device == "cuda" and gpu_name is None:
         path = options.json  # there is no device to keep results of
     if path is not None:
-        keep(path, command, options.dtype or "default", figures)
+        keep(path, command, options.dtype or ("float32" if options.device == "cpu" else "all"), figures)
     if options.plot is not None:
         plot().savefig(options.plot, dpi=150)
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from .growth import THEORY, Curve, MemoryCurve
 from .memory import Memory
@@ -117,6 +118,11 @@ def growth(curves: list[Curve], memory: list[MemoryCurve]) -> Figure:
             axis.loglog(curve.sizes, [1000 * s for s in curve.seconds], "o", color=shade, label=label, markersize=4)
             if law:
                 axis.loglog(curve.sizes, [1000 * law(size) for size in curve.sizes], color=shade, linewidth=0.8)
+        sizes = sorted({size for curve in curves if curve.letter == letter for size in curve.sizes})
+        axis.set_xticks(sizes, [str(size) for size in sizes], minor=False)
+        axis.set_xticks([], minor=True)
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(letter + (" = I" if letter == "H" else ""))
         axis.set_ylabel("training step, ms")
     last = axes.flat[-1]

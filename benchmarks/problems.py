@@ -198,7 +198,7 @@ def sizes() -> list[Problem]:
     return found
 
 
-QUICK = ("toy*", "characters*H128", "DeepBench LSTM T25 B16 * H512", "DeepBench RNN relu T50 B16 * H1760")
+QUICK = ("toy", "characters * H128", "LSTM T25 B16 * H512")
 """The patterns of the sizes that `--quick` measures."""
 
 

@@ -11,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
 from .contestants import Contestant
 from .unavailable import Unavailable
@@ -31,7 +31,7 @@ class Worker:
         self.library, self.threads = library, threads
         self.process: subprocess.Popen[str] | None = None
         self.generation = 0
-        """Goes up whenever what was prepared is gone: with each new process, and after an error."""
+        """Goes up whenever what was prepared is gone: with the process, after an error, and when it is forgotten."""
         self.rest = {"seconds": 0.0, "processor": 0.0}
         """How long it has waited for its turn, and the processor time that it used meanwhile."""
 
@@ -49,7 +49,6 @@ class Worker:
                 env=os.environ | dict.fromkeys(THREADS, str(self.threads)),
                 start_new_session=True,
             )
-            self.generation += 1
         return self.process
 
     def ask(self, do: str, **what: Any) -> Any:
@@ -99,9 +98,10 @@ class Worker:
             self.process.kill()
             self.process.wait()
             for stream in (self.process.stdin, self.process.stdout, self.errors):
-                assert stream is not None
-                stream.close()
+                with suppress(OSError):  # what a dead process did not read
+                    cast(IO[str], stream).close()
             self.process = None
+            self.generation += 1
 
 
 class Workers:

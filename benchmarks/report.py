@@ -150,7 +150,7 @@ def ladder(rows: list[Row]) -> Table:
             f"{digits(row.speed('step', rows[0]).median)}×" if comparable(rows[0], row) else "",
             digits(row.rate("step") / 1e9),
             percent(share.median) if share else "",
-            GAINS.get(row.contestant.name, ""),
+            GAINS[row.contestant.rung],
         )
         below = row
     return shown

@@ -162,7 +162,7 @@ def measure(
         for entrant in running:
             entrant.attempt(Entrant.turn)
         rounds += 1
-        elapsed = (perf_counter() - start) / effort.seconds
+        elapsed = (perf_counter() - start) / max(effort.seconds, 1e-9)
         done = max(done, min(1.0, max(rounds / effort.most, min(elapsed, rounds / effort.fewest))))
         advance(done)
     for entrant in entrants:

@@ -12,11 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 
-def progress(done: str | None = None) -> Progress:
-    """A progress display on standard error that vanishes at the end. `done` is shown in place of "3/10"."""
+def progress(done: str | None = None, idle: bool = False) -> Progress:
+    """A progress display on standard error that vanishes at the end.
+
+    done: is shown in place of "3/10". idle: show nothing but when told to refresh, and take no processor in between.
+    """
     count = MofNCompleteColumn() if done is None else TextColumn(done)
     columns = (BarColumn(), count, TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
-    return Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(TextColumn("{task.description}"), *columns, console=console, transient=True, auto_refresh=not idle)
 
 
 def table(name: str, *columns: str) -> Table:

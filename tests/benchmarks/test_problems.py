@@ -1,0 +1,109 @@
+"""The operations that are said to be counted are those that are made."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.contestants import Contestant, contestants, on_cuda
+from benchmarks.floor import Floor
+from benchmarks.problems import GATES, QUICK, Problem, draw, matching, sizes
+from scratch import nn
+
+size = st.integers(1, 5)
+
+
+@st.composite
+def problems(draw: Any, modules: tuple[str, ...] = tuple(GATES), layers: int = 3) -> Problem:
+    """Any recurrence in small."""
+    module, H = draw(st.sampled_from(modules)), draw(st.integers(2, 5))
+    P = draw(st.integers(0, H - 1)) if module == "LSTM" else 0
+    T, B, inputs, L = draw(size), draw(size), draw(size), draw(st.integers(1, layers))
+    return Problem("test", module, T, B, inputs, H, L, P, draw(st.booleans()))
+
+
+def counted(problem: Problem) -> tuple[int, int]:
+    """The operations that the floor really makes, forward and backward."""
+    made = []
+
+    def multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        assert np.matmul(a, b, out=out) is out and out.shape == (a.shape[0], b.shape[1])
+        made.append(2 * a.shape[0] * a.shape[1] * b.shape[1])
+
+    floor = Floor(problem, lambda rows, columns: np.ones((rows, columns)), multiply)
+    made.clear()
+    floor.forward()
+    forward = sum(made)
+    floor.backward()
+    return forward, sum(made) - forward
+
+
+@given(problems())
+@settings(max_examples=30)
+def test_the_floor_makes_the_operations_of_the_formula(problem: Problem) -> None:
+    forward, backward = problem.flops(backward=False), problem.flops(backward=True)
+    assert counted(problem) == (forward, backward)
+    assert problem.step_flops == forward + backward == sum(product.flops for product in problem.products())
+    made_in_loop = [product for product in problem.products() if product.count == problem.T]
+    assert len(made_in_loop) >= 2 * problem.L * problem.D
+
+
+def test_the_formula_is_the_known_one() -> None:
+    T, B, inputs, H = 7, 3, 5, 11
+    for module, G in GATES.items():
+        problem = Problem("test", module, T, B, inputs, H)
+        assert problem.flops(backward=False) == 2 * G * T * B * H * (inputs + H)
+        assert problem.flops(backward=True) == 4 * G * T * B * H * (inputs + H)
+
+
+@given(problems(("RNN", "LSTM")))
+@settings(max_examples=30)
+def test_numbers_fit_the_recurrence(problem: Problem) -> None:
+    numbers = draw(problem, seed=1)
+    module = getattr(nn, problem.module)(**problem.arguments)
+    assert [(name, value.shape) for name, value in module.state_dict().items()] == [
+        (name, value.shape) for name, value in numbers.parameters.items()
+    ]
+    output, _ = module(numbers.input)
+    assert output.shape == numbers.d_output.shape
+    again, other = draw(problem, seed=1), draw(problem, seed=2)
+    assert np.array_equal(again.input, numbers.input) and not np.array_equal(other.input, numbers.input)
+
+
+def test_all_promised_sizes_are_there_once() -> None:
+    names = [problem.name for problem in sizes()]
+    assert len(set(names)) == len(names)
+    for expected, count in {
+        "toy": 4,
+        "characters": 2,
+        "DeepBench RNN relu": 8,
+        "DeepBench LSTM": 22,
+        "DeepBench GRU T187 B32": 2,
+        "FlashRNN LSTM T1024 B16 I768 H768": 1,
+    }.items():
+        assert sum(expected in name for name in names) == count, expected
+    assert sum(problem.gpu_only for problem in sizes()) == 5
+
+
+def test_patterns_choose() -> None:
+    everything = sizes()
+    assert {problem.B for problem in matching(everything, ["b1"])} == {1}
+    assert {problem.B for problem in matching(everything, ["DeepBench * B16"])} == {16}
+    assert {problem.H for problem in matching(everything, ["LSTM T25 B16 * H512"])} == {512}
+    assert matching(everything, ["no such"]) == []
+    assert matching(everything, ["*"]) == everything
+    for pattern in QUICK:
+        assert matching(everything, [pattern])
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float64", "bfloat16"])
+def test_a_gpu_stands_beside_the_cpu_and_alone_if_there_is_none(dtype: str | None) -> None:
+    with_gpu, without = contestants("cuda", dtype, has_cuda=True), contestants("cuda", dtype, has_cuda=False)
+    assert without == on_cuda(dtype) and with_gpu[2:] == without
+    assert [one.library for one in with_gpu[:2]] == ["scratch", "PyTorch"]
+    assert all(one.device == "cuda" for one in without)
+    names = [one.name for one in with_gpu]
+    assert len(set(names)) == len(names)
+    assert Contestant(**with_gpu[-1].as_json()) == with_gpu[-1]

@@ -1,0 +1,69 @@
+"""Made-up times give the medians, ratios and exponents that they were made with."""
+
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.statistics import difference, power_law, quartiles, rank, ratios, slope
+
+times = st.floats(1e-6, 10)
+
+
+@given(st.lists(times, min_size=1, max_size=30), st.floats(0.1, 10), st.data())
+def test_ratios_are_taken_pair_by_pair(seconds: list[float], factor: float, data: st.DataObject) -> None:
+    drift = data.draw(st.lists(st.floats(1, 100), min_size=len(seconds), max_size=len(seconds)))
+    ours = [one * slow for one, slow in zip(seconds, drift, strict=True)]
+    theirs = [factor * one * slow for one, slow in zip(seconds, drift, strict=True)]
+    assert ratios(theirs, ours) == pytest.approx((factor,) * 3), "what slows both of a pair drops out"
+
+
+@given(st.lists(times, min_size=1, max_size=30))
+def test_medians_lie_within_their_spread(seconds: list[float]) -> None:
+    ones = [1.0] * len(seconds)
+    for spread in (quartiles(seconds), ratios(seconds, ones)):
+        assert spread.median == pytest.approx(np.median(seconds))
+        assert min(seconds) <= spread.low * (1 + 1e-12) and spread.high <= max(seconds) * (1 + 1e-12)
+        assert spread.low <= spread.median * (1 + 1e-12) and spread.median <= spread.high * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_the_interval_holds_the_median_with_the_confidence_that_is_told(count: int) -> None:
+    def missed(k: int) -> float:
+        return sum(2 * comb(count, below) for below in range(k)) / 2**count
+
+    k = rank(count)
+    assert 1 <= k <= max(1, count // 2)
+    assert missed(k) <= 0.05 or k == 1, "as sure as is told, if there are pairs enough"
+    assert k >= count // 2 or missed(k + 1) > 0.05, "and no wider than need be"
+
+
+@given(st.floats(-3, 3), st.floats(1e-6, 1e3), st.integers(3, 9))
+def test_exponents_of_power_laws(exponent: float, factor: float, count: int) -> None:
+    x = [2**k for k in range(count)]
+    law = power_law(x, [factor * one**exponent for one in x])
+    assert law.exponent == pytest.approx(exponent, abs=1e-6)
+    assert law(3) == pytest.approx(factor * 3**exponent, rel=1e-6)
+
+
+def test_the_exponent_is_that_of_the_upper_part() -> None:
+    x = [1, 2, 4, 8, 16, 32, 64, 128]
+    seconds = [16.0**2] * 4 + [one**2.0 for one in x[4:]]
+    assert power_law(x, seconds).exponent == pytest.approx(2)
+    assert power_law(x[::-1], seconds[::-1]).exponent == pytest.approx(2)
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5))
+def test_slopes_of_lines(rise: float, start: float) -> None:
+    assert slope([1, 2, 5], [start + rise * x for x in (1, 2, 5)]) == pytest.approx(rise, abs=1e-9)
+
+
+def test_differences_are_relative_and_nothing_is_close_to_no_number() -> None:
+    assert difference({"a": [3.0, 4.0]}, {"a": [3.0, 4.0]})[0] == 0
+    error, name = difference({"a": [1.0], "b": [3.0, 4.5]}, {"a": [1.0], "b": [3.0, 4.0]})
+    assert name == "b" and error == pytest.approx(0.1)
+    for wrong in ([float("nan"), 4.0], [float("inf"), 4.0]):
+        assert difference({"a": wrong}, {"a": [3.0, 4.0]})[0] == float("inf")
+    assert difference({"a": [1.0]}, {"a": [0.0]})[0] == float("inf")
