@@ -62,7 +62,7 @@ class Floor:
             times = [self.seconds(one, synchronize) for one, _ in tried]
             chosen, in_columns = tried[times.index(min(times))]
             self.layouts[product.what] = "columns" if in_columns else "rows"
-            self.calls[product.backward].append((chosen, product.count))
+            self.calls[product.backward].append((chosen, product.times))
 
     def seconds(self, operands: Operands, synchronize: Callable[[], object]) -> float:
         """How long one product takes: the best of three, after one that is not counted."""
@@ -85,6 +85,6 @@ class Floor:
     def make_products(self, backward: bool) -> None:
         """The products of one pass."""
         multiply = self.multiply
-        for (left, right, out), count in self.calls[backward]:
-            for _ in range(count):
+        for (left, right, out), times in self.calls[backward]:
+            for _ in range(times):
                 multiply(left, right, out=out)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from .memory import Memory
 from .problems import Problem
@@ -36,7 +37,8 @@ QUICK_EFFORT = Effort(fewest=5, most=10, seconds=0.5, least=0.005, floor=False)
 
 def with_size(letter: str, size: int) -> Problem:
     """The base with another T, B or H. I goes with H."""
-    return replace(BASE, **({"H": size, "I": size} if letter == "H" else {letter: size}))
+    changes: dict[str, Any] = {"H": size, "I": size} if letter == "H" else {letter: size}
+    return replace(BASE, **changes)
 
 
 def problems(sweeps: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, Problem]]:

@@ -25,7 +25,7 @@ GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 
 
 class Product(NamedTuple):
-    """A matrix product (rows, inner) × (inner, columns) of one layer in one direction, made `count` times."""
+    """A matrix product (rows, inner) × (inner, columns) of one layer in one direction, made so many `times`."""
 
     what: str
     kind: str
@@ -34,13 +34,13 @@ class Product(NamedTuple):
     rows: int
     inner: int
     columns: int
-    count: int
+    times: int
     """T for a product that needs the step before, else 1: all steps at once."""
 
     @property
     def flops(self) -> int:
         """The operations of all of them."""
-        return 2 * self.rows * self.inner * self.columns * self.count
+        return 2 * self.rows * self.inner * self.columns * self.times
 
 
 @dataclass(frozen=True)

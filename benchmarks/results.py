@@ -57,7 +57,10 @@ def environment(workers: Workers, contestants: Iterable[Contestant], seed: int) 
 
 def gpu(workers: Workers) -> str | None:
     """The name of the GPU, or None."""
-    name = workers.of(CUDA).ask("environment")["GPU"]
+    try:
+        name = workers.of(CUDA).ask("environment")["GPU"]
+    except Failed:
+        return None
     return None if name == NO_DEVICE else str(name)
 
 

@@ -46,7 +46,7 @@ def test_the_floor_makes_the_operations_of_the_formula(problem: Problem) -> None
     forward, backward = problem.flops(backward=False), problem.flops(backward=True)
     assert counted(problem) == (forward, backward)
     assert problem.step_flops == forward + backward == sum(product.flops for product in problem.products())
-    made_in_loop = [product for product in problem.products() if product.count == problem.T]
+    made_in_loop = [product for product in problem.products() if product.times == problem.T]
     assert len(made_in_loop) >= 2 * problem.L * problem.D
 
 
