@@ -32,13 +32,13 @@ def measure(
 ) -> int:
     """Measure a training step in scratch (NumPy) beside PyTorch on the CPU and, with --device cuda, on a GPU.
 
-    Each library computes in a process of its own, and they take turns; while one computes, the threads of the other
-    sleep. Times are medians over the turns; speeds are ratios pair by pair with a 95 % interval of their median. Beside
-    every time stand the operations in a second and the share of the floor: the time of the step's matrix products
-    alone, in the same library.
+    Each library computes in a process of its own, with as many processors as threads, and they take turns; while one
+    computes, the threads of the other sleep. Times are medians over the turns; speeds are ratios pair by pair with a
+    95 % interval of their median. Beside every time stand the operations in a second and the share of the floor: the
+    time of the step's matrix products alone, in the same library.
 
-    A run of all sizes writes benchmarks/results/<machine>.json. Exit status: 0, 1 if something could not be measured, 2
-    if the command is wrong.
+    A run of all sizes writes benchmarks/results/<machine>.json. Exit status: 0, 1 if something failed, 2 if the command
+    is wrong.
     """
     if context.invoked_subcommand:
         given = quick or patterns or list_sizes or threads or device != "cpu" or dtype or json or plot or seed

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, cast
@@ -22,6 +23,20 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_N
 
 class Failed(Exception):
     """Raised with the reason why a worker could not do what it was asked for."""
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """A process that is begun within this has so many processors and no more, whatever threads its library starts."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, sorted(cores)[:count])
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 class Worker:
@@ -39,16 +54,17 @@ class Worker:
         """The running process."""
         if self.process is None:
             self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.worker", self.library, str(self.threads)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self.errors,
-                text=True,
-                cwd=Path(__file__).parent.parent,
-                env=os.environ | dict.fromkeys(THREADS, str(self.threads)),
-                start_new_session=True,
-            )
+            with on_cores(self.threads):
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", f"{__package__}.worker", self.library, str(self.threads)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self.errors,
+                    text=True,
+                    cwd=Path(__file__).parent.parent,
+                    env=os.environ | dict.fromkeys(THREADS, str(self.threads)),
+                    start_new_session=True,
+                )
         return self.process
 
     def ask(self, do: str, **what: Any) -> Any:

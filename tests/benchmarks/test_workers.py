@@ -32,6 +32,15 @@ def test_the_process_of_scratch_never_loads_pytorch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not tell")
+def test_a_process_has_as_many_processors_as_threads(workers: Workers) -> None:
+    before = os.sched_getaffinity(0)
+    worker = workers.of(OURS)
+    assert worker.ask("environment")["threads"] == 1
+    assert worker.process is not None and len(os.sched_getaffinity(worker.process.pid)) == 1
+    assert os.sched_getaffinity(0) == before
+
+
 def test_turns_make_pairs_and_progress(workers: Workers) -> None:
     told: list[float] = []
     rows = measure(SMALL, [OURS, RUNG], workers, EFFORT, advance=told.append)
