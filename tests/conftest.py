@@ -1,7 +1,7 @@
 """Hypothesis profiles: the ordinary run is quick, `--hypothesis-profile thorough` is deep."""
 
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # The problems are small, and NumPy's threads and PyTorch's hinder each other in one process.
 torch.set_num_threads(1)
@@ -9,4 +9,14 @@ torch.set_num_threads(1)
 slow_is_fine = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=slow_is_fine)
 settings.register_profile("thorough", max_examples=2000, deadline=None, suppress_health_check=slow_is_fine)
+# For mutation testing: few examples, always the same, and what fails is not looked into.
+settings.register_profile(
+    "mutation",
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    deadline=None,
+    suppress_health_check=slow_is_fine,
+)
 settings.load_profile("quick")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from . import checks
-from .module import Module, Parameter, tape_is_on
+from .module import Module, Parameter, tape_is_on, without_warnings
 
 
 class Embedding(Module):
@@ -65,6 +65,7 @@ class Embedding(Module):
         self._tape = k.astype(np.intp) if tape_is_on() else None
         return y
 
+    @without_warnings
     def backward(self, d_output: Array) -> None:
         """d_output: like the output. Adds to `weight.grad`; indices have no gradient to return.
 

@@ -39,3 +39,12 @@ def test_relu_has_no_slope_where_it_is_not_active() -> None:
     out = np.empty_like(a)
     relu(a, out=out)
     assert np.array_equal(out.imag, [0, 0, 1e-100])
+
+
+def test_sigmoid_has_its_complex_step_derivative_also_where_it_saturates() -> None:
+    values = np.array([-800.0, -30.0, -1.0, 0.0, 1.0, 30.0, 800.0])
+    a, s = values + 1e-100j, values.copy()
+    sigmoid(a)
+    with np.errstate(over="ignore"):
+        sigmoid(s)
+    assert np.allclose(a.imag / 1e-100, s * (1 - s), rtol=0, atol=1e-16)

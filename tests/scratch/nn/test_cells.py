@@ -189,3 +189,19 @@ def test_parameters_are_pytorchs(name: str, options: dict[str, str]) -> None:
         }
         assert list(ours.state_dict()) == list(theirs.state_dict())
         assert repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
+@pytest.mark.parametrize(("name", "options"), KINDS)
+def test_other_dtypes_compute_the_same(name: str, options: dict[str, str], dtype: type) -> None:
+    def run(dtype: type) -> list[Array]:
+        rng = np.random.default_rng(1)
+        cell = getattr(nn, name)(3, 4, **options, dtype=dtype, rng=0)
+        x, *start = (rng.standard_normal(shape).astype(dtype) for shape in [(2, 3)] + [(2, 4)] * len(cell.cell.state))
+        state = parts(cell(x, joined(start)))
+        d_x, d_start = cell.backward(joined(start))
+        return [*state, d_x, *parts(d_start), *(parameter.grad for parameter in cell.parameters())]
+
+    for value, expected in zip(run(dtype), run(np.float64), strict=True):
+        assert value.dtype == dtype
+        assert np.allclose(value, expected, rtol=1e-5, atol=1e-6)

@@ -93,6 +93,7 @@ def test_what_was_handed_out_is_new_and_never_changes(training):
 
 def test_backward_needs_a_forward_pass_with_a_tape():
     dropout, x = nn.Dropout(0.5, rng=0), np.ones(50)
+    assert dropout.mask is None
     with pytest.raises(RuntimeError, match="forward"):
         dropout.backward(x)
     dropout(x)

@@ -107,6 +107,16 @@ def test_a_changed_weight_is_no_matter(embedding, k, d_y):
     np.testing.assert_array_equal(embedding.weight.grad, wanted)
 
 
+def test_what_stands_between_does_not_change_how_the_gradients_of_a_row_are_added():
+    rng = np.random.default_rng(0)
+    k, d_y = rng.integers(0, 3, 1000), rng.normal(size=(1000, 2)).astype(np.float32)
+    by_row = np.argsort(k, kind="stable")
+    embedding = nn.Embedding(3, 2)
+    _, mixed = run(embedding, k, d_y)
+    _, apart = run(embedding, k[by_row], d_y[by_row])
+    np.testing.assert_array_equal(mixed, apart)  # to the last bit: another order would round otherwise
+
+
 def test_the_padding_row_gets_no_gradient_even_from_nan(k, d_y):
     embedding = nn.Embedding(5, 3, padding_idx=-1, dtype=np.float64, rng=0)
     d_y[k == 4] = np.nan
@@ -141,7 +151,7 @@ def test_other_dtypes_compute_the_same(dtype, embedding, k, d_y):
         np.testing.assert_allclose(ours, wanted, rtol=1e-13)
 
 
-@pytest.mark.parametrize("padding_idx", [None, 3, -1])
+@pytest.mark.parametrize("padding_idx", [None, 0, 3, 299, -1, -300])
 def test_starts_like_pytorch(padding_idx):
     ours, theirs = nn.Embedding(300, 100, padding_idx, rng=0), torch.nn.Embedding(300, 100, padding_idx)
     assert repr(ours) == repr(theirs)

@@ -160,6 +160,14 @@ def test_starts_like_pytorch(bias):
     np.testing.assert_array_equal(nn.Linear(100, 300, rng=0).weight.data, ours.weight.data)
 
 
+def test_one_input_starts_within_one_and_no_input_starts_at_zero():
+    one, none = nn.Linear(1, 300, rng=0), nn.Linear(0, 300, rng=0)
+    assert 0.98 < np.abs(one.weight.data).max() <= 1
+    assert 0.98 < np.abs(one.bias.data).max() <= 1
+    assert none.weight.shape == (300, 0)
+    assert not none.bias.data.any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

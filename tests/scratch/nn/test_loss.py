@@ -260,6 +260,22 @@ def test_bad_upstream_gradients_are_refused(loss_class, target, shape, reduction
     criterion.backward(np.ones(shape) if reduction == "none" else None)
 
 
+@pytest.mark.parametrize(
+    ("loss_class", "prediction", "target"),
+    [
+        (nn.CrossEntropyLoss, X, np.array([0, 2, 1, 1])),
+        (nn.CrossEntropyLoss, X[0], np.array(1)),
+        (nn.MSELoss, X, X),
+        (nn.MSELoss, np.array(1.0), np.array(2.0)),
+    ],
+)
+def test_without_a_reduction_the_gradient_may_not_be_left_out(loss_class, prediction, target):
+    criterion = loss_class(reduction="none")
+    criterion(prediction, target)
+    with pytest.raises(RuntimeError, match=r"^expected d_loss of shape .*, got None$"):
+        criterion.backward()
+
+
 @EACH_LOSS
 @pytest.mark.parametrize("reduction", ["average", None, 3, True])
 def test_unknown_reductions_are_refused_as_by_pytorch(loss_class, target, shape, reduction):

@@ -77,6 +77,24 @@ def test_a_wrong_state_dict_changes_nothing(change: str) -> None:
     assert all(np.array_equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_everything_that_does_not_fit_is_named() -> None:
+    state = {"rnn.weight_ih_l0": [[1.0, 2.0], [3.0]], "fc.weight": np.zeros((1, 5)), "fc.bias": np.array("text")}
+    with pytest.raises(RuntimeError) as caught:
+        Model().load_state_dict(Model().state_dict() | state)
+    for problem in (
+        "'rnn.weight_ih_l0' of type list for an array",
+        "'fc.weight' of shape (1, 5) for (5, 4)",
+        "'fc.bias' of dtype <U4 for float32",
+    ):
+        assert problem in str(caught.value)
+
+
+def test_numbers_beyond_the_dtype_are_loaded_as_infinity_without_a_warning() -> None:
+    model = Model()
+    model.load_state_dict({"fc.bias": np.array([1e300, -1e300, 0, 1, 2])}, strict=False)
+    assert np.array_equal(model.fc.bias.data, np.array([np.inf, -np.inf, 0, 1, 2]))
+
+
 def test_a_lenient_load_names_what_did_not_fit() -> None:
     model = Model()
     result = model.load_state_dict({"fc.bias": np.arange(5), "other": np.zeros(1)}, strict=False)
@@ -178,3 +196,16 @@ def test_a_copied_module_is_independent_and_remembers_its_tape() -> None:
 
 def test_repr_is_pytorchs() -> None:
     assert repr(Model()) == repr(TorchModel()).replace(", inplace=False", "").replace("TorchModel", "Model")
+
+
+def test_repr_of_modules_in_modules_is_pytorchs() -> None:
+    outer, theirs = nn.Module(), torch.nn.Module()
+    outer.inner, theirs.inner = Model(), TorchModel()
+    outer.last, theirs.last = nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    assert repr(outer) == repr(theirs).replace(", inplace=False", "").replace("TorchModel", "Model")
+
+
+def test_arguments_may_be_given_by_name() -> None:
+    rnn, x, h_0 = nn.RNN(3, 4, rng=0), np.ones((2, 1, 3), np.float32), np.ones((1, 1, 4), np.float32)
+    assert np.array_equal(rnn(input=x, hx=h_0)[0], rnn(x, h_0)[0])
+    assert not np.array_equal(rnn(x, hx=h_0)[0], rnn(x)[0])

@@ -155,6 +155,19 @@ def test_padding_values_match_pytorch(batch: Batch, padding_value: float) -> Non
     )
 
 
+def test_time_comes_first_unless_said_otherwise() -> None:
+    padded = numbered((4, 3, 2))
+    packed, theirs = (
+        rnn.pack_padded_sequence(padded, [4, 2, 1]),
+        torch_rnn.pack_padded_sequence(to_torch(padded), [4, 2, 1]),
+    )
+    assert_same_packing(packed, theirs)
+    assert_same(rnn.pad_packed_sequence(packed), torch_rnn.pad_packed_sequence(theirs))
+    sequences = torch_rnn.unpad_sequence(to_torch(padded), torch.tensor([4, 2, 1]))
+    assert_same(rnn.unpad_sequence(padded, [4, 2, 1]), sequences)
+    assert_same(rnn.pad_sequence([s.numpy() for s in sequences]), torch_rnn.pad_sequence(sequences))
+
+
 @given(batches(least=0))
 def test_unpad_sequence_matches_pytorch(batch: Batch) -> None:
     ours = rnn.unpad_sequence(batch.padded, batch.lengths, batch.batch_first)
@@ -307,6 +320,7 @@ def test_copies_are_packings() -> None:
         (packing(batch_sizes=(3, 3, 0)), RuntimeError, r"batch_sizes that are positive .*, got \[3, 3, 0\]"),
         (packing(batch_sizes=(3, 4, -1)), RuntimeError, r"batch_sizes that are positive .*, got \[3, 4, -1\]"),
         (packing(batch_sizes=(2, 3, 1)), RuntimeError, r"batch_sizes that .* never grow, got \[2, 3, 1\]"),
+        (packing(batch_sizes=(3, 1, 2)), RuntimeError, r"batch_sizes that .* never grow, got \[3, 1, 2\]"),
         (packing(sorted_indices=(1, 0)), RuntimeError, r"3 indices \(the batch\), got 2"),
         (
             packing(sorted_indices=(1, 0, 2), unsorted_indices=(1, 2, 0)),
@@ -347,6 +361,7 @@ FIRST = numbered((2, 3))
 REFUSALS: list[tuple[Callable[[Any, Any], Any], type[Exception], str | None]] = [
     # pack_padded_sequence
     (lambda m, a: m.pack_padded_sequence(a(X), [2, 3]), RuntimeError, None),
+    (lambda m, a: m.pack_padded_sequence(a(numbered((3, 3))), [3, 1, 2]), RuntimeError, None),
     (lambda m, a: m.pack_padded_sequence(a(X), [3, 0]), RuntimeError, None),
     (lambda m, a: m.pack_padded_sequence(a(X), [-1, 3], enforce_sorted=False), RuntimeError, None),
     (lambda m, a: m.pack_padded_sequence(a(X), []), RuntimeError, None),
