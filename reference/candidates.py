@@ -4,8 +4,9 @@ Three forms are understood.
 
 **A class with `scratch.nn`'s interface**: constructed with `input_size`, `hidden_size` and the options it has (by
 PyTorch's names); `named_parameters()` with PyTorch's names and shapes, each with `.data` and `.grad`;
-`output, state = module(input, state)`; `d_input, d_state = module.backward(d_output, d_state)`, which adds to each
-`.grad`. States are h, or the tuple (h, c).
+`output, state = module(input, state)`; `d_input, d_state = module.backward(d_output, d_state)`, which leaves each
+parameter's gradient in `.grad`. States are h, or the tuple (h, c). A state that is not given is not passed, nor is its
+gradient; one that is not returned is not offered.
 
 **A pair of functions** for one layer and one direction,
 
@@ -18,11 +19,10 @@ weight_ih, weight_hh, bias_ih, bias_hh (and weight_hr, if it projects), as `d_pa
 **A `torch.nn.Module`** with `torch.nn.LSTM`'s interface: same constructor, parameters' names, call.
 
 What a candidate does not have is not an error: `NotOffered` says so. It does not have an option that its constructor
-does not name or refuses; a kind of input, or of upstream gradient, at which it raises in the simplest case. An option
-that it accepts has to work.
+does not name or refuses; a kind of input, or of upstream gradient, at which it raises in the simplest case, except for
+an error that is nobody's refusal, as a name that is not defined. An option that it accepts has to work.
 
-Each problem is run twice on the same object, and the second run counts: what is left over from one call must not
-change the next.
+Each problem is run twice on the same object: what is left over from one call must not change the next.
 """
 
 from __future__ import annotations
@@ -46,6 +46,12 @@ from .weights import torch_dtype
 
 DTYPES = ("float64", "float32")
 
+ERRORS = (Exception, SystemExit)
+"""What a candidate may raise without ending the check."""
+
+BLUNDERS = (NameError, ZeroDivisionError, ImportError, SyntaxError)
+"""Errors by which nobody refuses anything."""
+
 
 class NotOffered(Exception):
     """The candidate does not have an option that a problem needs. The arguments: the option, and how that was seen."""
@@ -63,6 +69,8 @@ class Implementation:
     dtypes: tuple[str, ...] = DTYPES
     lacking: Mapping[str, str] = {}
     """What has been found not to be offered, and how that was seen."""
+    first: Run | None = None
+    """What the first of two calls gave, if the last run made two and dropout did not draw other masks."""
 
     @property
     def source(self) -> tuple[str, str]:
@@ -79,6 +87,14 @@ class Implementation:
     def first_run(self, problem: Problem) -> Run:
         """The first run of a new object, where `run` gives the second."""
         return self.run(problem)[0]
+
+    def nearest(self, configuration: Configuration) -> Configuration:
+        """The configuration, without the upstream gradients that it could not do anything with."""
+        return configuration
+
+    def offers(self, configuration: Configuration) -> bool:
+        """Whether nothing that the configuration needs is lacking."""
+        return configuration.cell in self.cells
 
 
 class Scratch(Implementation):
@@ -139,6 +155,8 @@ def needs(configuration: Configuration) -> list[str]:
 class Candidate(Implementation):
     """What the forms of candidates share: finding out what is offered."""
 
+    imported: tuple[str, str] | None = None
+    """Its source, for one that its importer has named."""
     options: tuple[str, ...] = OPTIONS
     """What the constructor accepts, which therefore has to work; it refuses or does not know the others."""
 
@@ -152,14 +170,32 @@ class Candidate(Implementation):
     @property
     def source(self) -> tuple[str, str]:
         """See `Implementation`."""
+        if self.imported is not None:
+            return self.imported
         parts = self.target if isinstance(self.target, tuple) else (self.target,)
         names = [getattr(part, "__qualname__", type(part).__name__) for part in parts]
         expression = names[0] if len(names) == 1 else f"({', '.join(names)})"
-        return f"from {getattr(parts[0], '__module__', '__main__')} import {', '.join(names)}", expression
+        module = getattr(parts[0], "__module__", None) or "__main__"
+        if not all(name.isidentifier() for name in [*module.split("."), *names]):
+            return f"# {expression} of {module}, as it was given", expression
+        return f"from {module} import {', '.join(names)}", expression
 
-    def attempt(self, problem: Problem, calls: int) -> tuple[Run, Masks | None]:
-        """Run the problem on a new object so many times; the last run. May raise anything, NotOffered included."""
+    def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
+        """Run the problem on a new object so many times; every run. May raise anything, NotOffered included."""
         raise NotImplementedError
+
+    def nearest(self, configuration: Configuration) -> Configuration:
+        """See `Implementation`."""
+        of_final = "upstream gradient of the final state"
+        if "output" in configuration.upstream and self.lacks(configuration.cell, of_final) is not None:
+            self.lacking[of_final] = str(self.lacks(configuration.cell, of_final))
+            return replace(configuration, upstream=("output",))
+        return configuration
+
+    def offers(self, configuration: Configuration) -> bool:
+        """See `Implementation`."""
+        c = configuration
+        return c.cell in self.cells and all(self.lacks(c.cell, need) is None for need in needs(self.nearest(c)))
 
     def recognized(self) -> tuple[str, ...]:
         """The cells that the candidate's name says it has. Raises ValueError if it says nothing."""
@@ -167,7 +203,7 @@ class Candidate(Implementation):
         if not given:
             modules = ", ".join(dict.fromkeys(row["module"] for row in CELLS.values()))
             raise ValueError(
-                f"expected a name that tells the cell ({modules}), got {self.name!r}: say which cell it is"
+                f"expected a name that tells the cell ({modules}), or to be told (cell, --cell), got {self.name!r}"
             )
         return tuple(given)
 
@@ -184,21 +220,24 @@ class Candidate(Implementation):
         given = problem.map(np.copy)
         try:
             self.require(needs(c), c.cell)
-            run, masks = self.attempt(given, calls)
+            runs, masks = self.attempt(given, calls)
         except NotOffered as missing:
             self.lacking[str(missing.args[0])] = str(missing.args[-1])
             raise
-        except (Exception, SystemExit) as error:
+        except ERRORS as error:
             raise Raised(in_words(error)) from error
-        for name, leaf in problem.leaves.items():
-            if not np.array_equal(leaf, given.leaves[name]):
-                raise Raised(f"no error, but writes to the caller's {name}")
-        for name in [name for name, value in run.items() if value is None]:
-            if name.removeprefix("d_") in problem.parameters:
-                del run[name]  # a gradient that is missing, not an option that is
-            else:
-                self.lacking[name] = "None is returned in its place"
-        return run, masks
+        for name, value in (problem.leaves | problem.upstream).items():
+            if not np.array_equal(value, (given.leaves | given.upstream)[name]):
+                written = f"d_{name}" if name in problem.upstream else name
+                raise Raised(f"no error, but writes to the caller's {written}")
+        for run in runs:
+            for name in [name for name, value in run.items() if value is None]:
+                if name == "output" or name.removeprefix("d_") in problem.parameters:
+                    del run[name]  # it is missing: this is no option
+                else:
+                    self.lacking[name] = "None is returned in its place, or nothing"
+        self.first = runs[0] if masks is None or not any(mask.any() for mask in masks) else None
+        return runs[-1], masks
 
     def require(self, needed: list[str], cell: str) -> None:
         """Note what of it the candidate lacks. Raises NotOffered if it lacks anything."""
@@ -225,7 +264,9 @@ class Candidate(Implementation):
             return str(refusal.args[-1])
         except NotImplementedError as error:
             return in_words(error)
-        except Exception as error:
+        except BLUNDERS:
+            return None
+        except ERRORS as error:
             if need in self.options:
                 return None
             return None if self.refuses(simplest) else in_words(error)
@@ -235,7 +276,7 @@ class Candidate(Implementation):
         """Whether the candidate raises anything."""
         try:
             self.attempt(problem, calls=1)
-        except Exception:
+        except ERRORS:
             return True
         return False
 
@@ -243,55 +284,77 @@ class Candidate(Implementation):
         """Whether numbers of this dtype give an output of this dtype. (A candidate that raises is told so later.)"""
         configuration = Configuration(self.cells[0], initial_state=False, upstream=("output",))
         try:
-            run, _ = self.attempt(draw(configuration).astype(dtype), calls=1)
-        except Exception:
+            (run,), _ = self.attempt(draw(configuration).astype(dtype), calls=1)
+        except ERRORS:
             return dtype == np.float64
         return getattr(run["output"], "dtype", None) == dtype
+
+    def dropping_all(self, configuration: Configuration) -> Configuration:
+        """The configuration with dropout 1: for a candidate whose masks cannot be had, all that can be known."""
+        self.lacking["dropout masks"] = "they cannot be had, so that dropout is checked at p = 1 and in eval() only"
+        return replace(configuration, dropout=1.0)
+
+
+def draws_masks(configuration: Configuration) -> bool:
+    """Whether dropout is random."""
+    return configuration.training and 0 < configuration.dropout < 1
+
+
+def all_dropped(run: Run, configuration: Configuration) -> Masks:
+    """The masks of dropout 1."""
+    return [np.zeros(np.shape(run["output"]))] * (configuration.num_layers - 1)
 
 
 class ModuleCandidate(Candidate):
     """A class with `scratch.nn`'s interface."""
 
-    def attempt(self, problem: Problem, calls: int) -> tuple[Run, Masks | None]:
+    def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
         """See `Candidate`."""
         c = problem.configuration
         module = construct(self.target, c, {"dtype": problem.input.dtype})
+        random, hidden = draws_masks(c), draws_masks(c) and not hasattr(module, "dropout_masks")
+        if hidden:
+            module = construct(self.target, self.dropping_all(c), {"dtype": problem.input.dtype})
         own = dict(module.named_parameters())
         if own.keys() != problem.parameters.keys():
             raise TypeError(f"expected parameters {list(problem.parameters)}, got {list(own)}")
         for name, value in problem.parameters.items():
-            if np.shape(own[name].data) != value.shape:
-                raise TypeError(f"expected {name} of shape {value.shape}, got {np.shape(own[name].data)}")
-            own[name].data = value.copy()
+            set_data(name, own[name], value)
         if hasattr(module, "train"):
             module.train(c.training)
-        random = c.training and 0 < c.dropout < 1
-        if random and not hasattr(module, "dropout_masks"):
-            raise NotOffered("dropout masks", "without them dropout is checked at p = 1 and in eval() only")
+        runs = []
         for _ in range(calls):
             if hasattr(module, "zero_grad"):
                 module.zero_grad()
             else:
                 for parameter in own.values():
-                    parameter.grad = None if parameter.grad is None else np.zeros_like(parameter.grad)
+                    parameter.grad = None if getattr(parameter, "grad", None) is None else np.zeros_like(parameter.grad)
             run, masks = run_module(module, problem)
-            run = copied(run)
-        return run, masks if random else None
+            runs.append(copied(run))
+        return runs, all_dropped(runs[0], c) if hidden else masks if random else None
+
+
+def set_data(name: str, parameter: Any, value: Array) -> None:
+    """Give a parameter its values: in the memory that it has, where they fit, for others may look there too."""
+    data = parameter.data
+    if np.shape(data) != value.shape:
+        raise TypeError(f"expected {name} of shape {value.shape}, got {np.shape(data)}")
+    if isinstance(data, np.ndarray) and data.dtype == value.dtype and data.flags.writeable:
+        data[...] = value
+    else:
+        parameter.data = value.copy()
 
 
 class TorchCandidate(Candidate):
     """A class of PyTorch modules with `torch.nn.LSTM`'s interface."""
 
-    def attempt(self, problem: Problem, calls: int) -> tuple[Run, Masks | None]:
+    def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
         """See `Candidate`."""
-        c = problem.configuration
-        if c.training and 0 < c.dropout < 1:
-            raise NotOffered("dropout masks", "PyTorch's cannot be had: checked at p = 1 and in eval() only")
-        dtype = torch_dtype(problem.input.dtype)
-        module = construct(self.target, c, {"dtype": dtype}).to(dtype)
-        for _ in range(calls):
-            run = run_torch(problem, make=lambda *_, **__: module)
-        return run, None
+        c, dtype = problem.configuration, torch_dtype(problem.input.dtype)
+        hidden = draws_masks(c)
+        module = construct(self.target, self.dropping_all(c) if hidden else c, {"dtype": dtype}).to(dtype)
+        runs = [run_torch(problem, make=lambda *_, **__: module) for _ in range(calls)]
+        return runs, all_dropped(runs[0], c) if hidden else None
 
 
 class FunctionsCandidate(Candidate):
@@ -303,7 +366,7 @@ class FunctionsCandidate(Candidate):
         """See `Candidate`. The functions are not told the nonlinearity, so that they have a single one."""
         return super().recognized()[:1]
 
-    def attempt(self, problem: Problem, calls: int) -> tuple[Run, Masks | None]:
+    def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
         """See `Candidate`."""
         c = problem.configuration
         for need in needs(c):
@@ -327,14 +390,14 @@ class FunctionsCandidate(Candidate):
             }
 
         d_output = problem.upstream.get("output", np.zeros((*problem.input.shape[:2], outputs), problem.input.dtype))
+        runs = []
         for _ in range(calls):
             output, final, tape = forward(problem.input, state(problem.initial, "{}_0"), parameters)
-            output = np.array(output)
+            run = copied({"output": output} | split(final, "{}_n"))
             d_x, d_initial, d_parameters = backward(d_output, state(problem.upstream, "{}_n"), tape)
-        run = {"output": output} | split(final, "{}_n") | {"d_input": d_x}
-        if c.initial_state:
-            run |= split(d_initial, "d_{}_0")
-        return copied(run | {f"d_{name}_l0": value for name, value in d_parameters.items()}), None
+            run |= {"d_input": d_x} | (split(d_initial, "d_{}_0") if c.initial_state else {})
+            runs.append(copied(run | {f"d_{name}_l0": value for name, value in d_parameters.items()}))
+        return runs, None
 
 
 def construct(target: Callable[..., Any], configuration: Configuration, extra: dict[str, Any]) -> Any:
@@ -349,16 +412,21 @@ def construct(target: Callable[..., Any], configuration: Configuration, extra: d
     sizes = arguments.pop("input_size"), arguments.pop("hidden_size")
     wanted = {name: value for name, value in arguments.items() if value != defaults.get(name)}
     known = parameters_of(target)
-    for name in wanted:
+    options = list(wanted)
+    for name in options:
         if known is not None and name not in known:
             raise NotOffered(name, "the constructor has no such argument")
     wanted |= {name: value for name, value in extra.items() if known is None or name in known}
+    keyword_only = known_as(target, inspect.Parameter.KEYWORD_ONLY)
+    if {"input_size", "hidden_size"} <= keyword_only:
+        wanted, sizes = {"input_size": sizes[0], "hidden_size": sizes[1]} | wanted, ()
     try:
         return target(*sizes, **wanted)
-    except Exception as error:
-        if wanted.keys() - extra.keys():
-            options = ", ".join(name for name in wanted if name not in extra)
-            raise NotOffered(options, f"the constructor refuses: {in_words(error)}") from error
+    except BLUNDERS:
+        raise
+    except ERRORS as error:
+        if options:
+            raise NotOffered(", ".join(options), f"the constructor refuses: {in_words(error)}") from error
         raise
 
 
@@ -373,6 +441,14 @@ def parameters_of(target: Callable[..., Any]) -> set[str] | None:
     return set(parameters)
 
 
+def known_as(target: Callable[..., Any], kind: Any) -> set[str]:
+    """The names of a callable's arguments of one kind."""
+    try:
+        return {name for name, parameter in inspect.signature(target).parameters.items() if parameter.kind is kind}
+    except (TypeError, ValueError):
+        return set()
+
+
 def copied(run: Run) -> Run:
     """The same numbers in arrays of their own, for a candidate may hand out its own memory."""
     return {name: None if value is None else np.array(value) for name, value in run.items()}
@@ -382,12 +458,16 @@ def in_words(error: BaseException) -> str:
     """An error in one line: its class, what it says, and where in the candidate's own code it came from."""
     said = " ".join(str(error).split())
     places = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    elsewhere = [(path.name, line) for path, line in places if path.parent != Path(__file__).parent]
+    machinery = ("", "importlib")  # Python's own frozen modules have no folder
+    ours = Path(__file__).parent
+    elsewhere = [
+        (path.name, line) for path, line in places if path.parent != ours and path.parent.name not in machinery
+    ]
     where = " ({}, line {})".format(*elsewhere[-1]) if elsewhere else ""
     return f"{type(error).__name__}{': ' if said else ''}{said[:300]}{where}"
 
 
-def candidate(target: Any, name: str | None = None, cell: str | Sequence[str] | None = None) -> Implementation:
+def candidate(target: Any, name: str | None = None, cell: str | Sequence[str] | None = None) -> Candidate:
     """The implementation that a class, a module, or a pair of functions is.
 
     target: a class or another callable that constructs the recurrence; or a pair (forward, backward); or anything with
@@ -395,8 +475,6 @@ def candidate(target: Any, name: str | None = None, cell: str | Sequence[str] | 
 
     Raises TypeError if it is nothing of the kind, ValueError if its cell cannot be told, or is none of `CELLS`.
     """
-    if isinstance(target, Implementation):
-        return target
     cells = (cell,) if isinstance(cell, str) else tuple(cell or ())
     for each in cells:
         if each not in CELLS:
@@ -407,7 +485,10 @@ def candidate(target: Any, name: str | None = None, cell: str | Sequence[str] | 
     name = name or getattr(target, "__name__", type(target).__name__)
     is_object = isinstance(target, (torch.nn.Module, nn.Module))
     functions = getattr(target, "forward", None), getattr(target, "backward", None)
-    if not isinstance(target, type) and not is_object and all(map(callable, functions)):
+    static = all(
+        isinstance(inspect.getattr_static(target, each, None), staticmethod) for each in ("forward", "backward")
+    )
+    if (static or not isinstance(target, type)) and not is_object and all(map(callable, functions)):
         return FunctionsCandidate(functions, name, cells)
     if is_object or not callable(target):
         raise TypeError(
@@ -422,5 +503,5 @@ def makes_torch_modules(target: Callable[..., Any]) -> bool:
         return issubclass(target, torch.nn.Module)
     try:
         return isinstance(target(2, 3), torch.nn.Module)
-    except Exception:
+    except ERRORS:
         return False

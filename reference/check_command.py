@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import numpy as np
@@ -14,11 +16,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from .candidates import DTYPES, Implementation, Scratch, candidate, in_words
+from .candidates import DTYPES, ERRORS, Candidate, Implementation, Scratch, candidate, in_words
 from .check import PYTORCH, Found
 from .check import check as run_check
 from .devices import NO_DEVICE
-from .failures import Failure, failures
+from .failures import Failure, Told, failures
 from .problems import CELLS, Configuration
 from .space import examples, grid
 from .summary import agreements, as_json, in_ulps, lines, on_gpu, ratio
@@ -77,13 +79,16 @@ def check(
     """
     for option, path in (("--json", json_file), ("--report", report), ("--plot", plot)):
         writable(option, path)
+    files = [path.resolve() for path in (json_file, report, plot) if path is not None]
+    if len(set(files)) < len(files):
+        raise typer.BadParameter("expected --json, --report and --plot to be different files")
     if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
         raise typer.BadParameter(f"expected --plot with the ending .png, .svg or .pdf, got {plot}")
     cells = chosen_cells(cell)
     for name in dtype or ():
         if name not in DTYPES:
             raise typer.BadParameter(f"expected --dtype {' or '.join(DTYPES)}, got {name}")
-    implementation = Scratch() if subject is None else load(subject, cells if cell else None)
+    implementation: Implementation = Scratch() if subject is None else load(subject, cells if cell else None)
     hear = subject is None if witnesses is None else witnesses
 
     choices: list[tuple[Choice, Callable[[Configuration], bool]]] = [
@@ -101,7 +106,8 @@ def check(
         fits = all(choice is None or holds(c) == choice for choice, holds in choices)
         return fits and c.cell in cells and c.cell in implementation.cells and (not layers or c.num_layers in layers)
 
-    configurations = [c for c in grid(seed) if wanted(c)] + examples(np.random.default_rng(seed), wanted, count)
+    configurations = [c for c in grid(seed) if wanted(c)]
+    configurations += examples(np.random.default_rng(seed), lambda c: wanted(c) and implementation.offers(c), count)
     if not configurations:
         raise typer.BadParameter("there is no configuration with all these options")
 
@@ -113,7 +119,7 @@ def check(
         found = run_check(
             configurations, implementation, dtype or DTYPES, hear, processes, lambda n: bar.advance(task, n)
         )
-        told = []
+        told = Told([])
         if found.failures:
             bar.add_task("finding the simplest case of each failure", total=None)
             told = failures(found)
@@ -126,7 +132,7 @@ def check(
     wrong = [row for row in found.disagreements if row.who != implementation.name]
     for row in wrong[:5]:
         print(f"reference: disagreement: {row}", file=sys.stderr)
-    return 1 if told or wrong or not found.configurations else 0
+    return 1 if told.failures or wrong or not found.configurations else 0
 
 
 def available_cores() -> int:
@@ -143,25 +149,53 @@ def chosen_cells(names: list[str] | None) -> list[str]:
     return [cell for cell in CELLS if not names or any(name.lower() in cell.lower() for name in names)]
 
 
-def load(subject: str, cells: list[str] | None) -> Implementation:
+def load(subject: str, cells: list[str] | None) -> Candidate:
     """The candidate that --candidate names. Raises typer.BadParameter for what cannot be imported, or is none."""
-    place, _, names = subject.partition(":")
+    place, _, names = subject.rpartition(":") if ":" in subject else (subject, "", "")
+    path = Path(place)
+    if path.suffix == ".py":  # a file, of which its folder makes a module
+        sys.path.insert(0, str(path.parent.resolve()))
+        place = path.stem
     sys.path.insert(0, os.getcwd())
     try:
-        module = import_module(place.removesuffix(".py"))
-    except (Exception, SystemExit) as error:
-        raise typer.BadParameter(f"cannot import {place}: {in_words(error)}") from None
-    missing = [name for name in names.split(",") if name and not hasattr(module, name)]
+        module = import_module(place)
+    except ERRORS as error:
+        raise typer.BadParameter(f"cannot import {place!r}: {in_words(error)}") from None
+    chosen = [name for name in names.split(",") if name]
+    missing = [name for name in chosen if not has(module, name)]
     if missing:
         raise typer.BadParameter(f"expected a class or function of {place}, got {', '.join(missing)}: there is none")
-    parts = tuple(getattr(module, name) for name in names.split(",") if name)
+    parts = tuple(attrgetter(name)(module) for name in chosen)
     try:
-        return candidate(parts[0] if len(parts) == 1 else parts or module, cell=cells)
+        found = candidate(parts[0] if len(parts) == 1 else parts or module, cell=cells)
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(f"{subject}: {error}") from None
+    found.imported = imported(place, chosen)
+    return found
 
 
-def draw(found: Found, told: list[Failure], report: Path | None, plot: Path | None) -> None:
+def imported(place: str, names: list[str]) -> tuple[str, str]:
+    """The statement that imports these names of a module, or the module, and the expression that they are then."""
+    expression = names[0] if len(names) == 1 else f"({', '.join(names)})"
+    if not all(part.isidentifier() for part in place.split(".")):  # a name that no statement can import
+        whole = f"import_module({place!r})"
+        parts = [f"{whole}.{name}" for name in names] or [whole]
+        return "from importlib import import_module", parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+    if not names:
+        return f"import {place}", place
+    return f"from {place} import {', '.join(dict.fromkeys(name.split('.')[0] for name in names))}", expression
+
+
+def has(module: ModuleType, name: str) -> bool:
+    """Whether a module has an attribute, which may be one of an attribute, as in A.B."""
+    try:
+        attrgetter(name)(module)
+    except AttributeError:
+        return False
+    return True
+
+
+def draw(found: Found, told: Told, report: Path | None, plot: Path | None) -> None:
     """The picture, and the page with it."""
     from .picture import picture  # matplotlib takes a while to load
     from .report import page
@@ -172,7 +206,7 @@ def draw(found: Found, told: list[Failure], report: Path | None, plot: Path | No
         report.write_text(page(found, told), encoding="utf-8")
 
 
-def show(out: Console, found: Found, told: list[Failure]) -> None:
+def show(out: Console, found: Found, told: Told) -> None:
     """Everything in print."""
     name = found.subject.name
     against = "" if name == Scratch.name else "scratch "
@@ -185,12 +219,21 @@ def show(out: Console, found: Found, told: list[Failure]) -> None:
         show_gpu(out, found)
     for what, reason in found.not_offered.items():
         out.print(Text(f"not offered: {what} ({reason})"), soft_wrap=True)
-    for failure in told:
+    for failure in told.failures:
         show_failure(out, failure)
+    if told.rest:
+        out.print(Text(f"\n{told.rest}"), soft_wrap=True)
+    unjudged = sum(not row.judged for row in found.rows if row.who == name)
+    if unjudged:
+        out.print(
+            f"{unjudged} tensors cannot be judged: rounding alone may move them by more than a tenth.", soft_wrap=True
+        )
     if not found.configurations:
         out.print("Nothing could be checked: no configuration does without what is not offered.")
-    elif not told:
-        out.print(f"{name} agrees with the truth in every tensor of every configuration.", highlight=False)
+    elif not told.failures:
+        offered = "that it offers, in every tensor that it computes" if found.not_offered else ", in every tensor"
+        what = f"{len(found.configurations)} configurations{' ' if found.not_offered else ''}{offered}"
+        out.print(f"{name} agrees with the truth in all {what}.", highlight=False, soft_wrap=True)
 
 
 def show_tensors(out: Console, found: Found, dtype: str) -> None:
@@ -241,6 +284,7 @@ def show_failure(out: Console, failure: Failure) -> None:
     """What is wrong, as a teacher would tell it, and how to see it."""
     out.print(Text(f"\n{failure}", style="bold"), soft_wrap=True)
     agreed = ", ".join(failure.against)
+    agreed = f"; with the truth against it: {agreed}" if agreed else ""
     number = f"{failure.count} configuration{'s' if failure.count > 1 else ''}"
-    out.print(Text(f"  seen in {number}; with the truth against it: {agreed}"), soft_wrap=True)
+    out.print(Text(f"  seen in {number}{agreed}"), soft_wrap=True)
     out.print(Text("\n".join(f"    {line}" for line in failure.reproduction.splitlines())), soft_wrap=True)

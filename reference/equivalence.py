@@ -68,7 +68,7 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Array], dtype: Any = N
     differences = []
     for name in [*theirs, *(name for name in ours if name not in theirs)]:
         if name not in ours or name not in theirs:
-            what = f"only in {'ours' if name in ours else 'theirs'}"
+            what = "only in ours" if name in ours else "missing: only in theirs"
         elif ours[name] is None:
             continue
         elif not isinstance(ours[name], np.ndarray):

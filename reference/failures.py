@@ -7,7 +7,8 @@ the same failure. What remains is another failure. Where the forward pass is wro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .candidates import Implementation, NotOffered, needs
 from .check import Found, Row, examine
@@ -64,21 +65,38 @@ class Failure:
         )
 
 
-def failures(found: Found, most: int = 5) -> list[Failure]:
+class Told(NamedTuple):
+    """The failures that are told, and in words what is left out."""
+
+    failures: list[Failure]
+    rest: str = ""
+
+
+def failures(found: Found, most: int = 5) -> Told:
     """The failures behind the subject's disagreements, the simplest first; the first few if there are many."""
     places = {configuration: place for place, configuration in enumerate(found.configurations)}
-    remaining = sorted(
-        found.failures,
-        key=lambda row: (row.dtype != "float64", len(needs(row.configuration)), places[row.configuration]),
-    )
-    told: list[Failure] = []
+
+    def from_simple_to_rich(row: Row) -> tuple[bool, int, int]:
+        return row.dtype != "float64", len(needs(row.configuration)), places[row.configuration]
+
+    remaining = sorted(found.failures, key=from_simple_to_rich)
+    told: dict[str, Failure] = {}
     while remaining and len(told) < most:
         failure = simplest(found.subject, remaining[0])
         explained = [row for row in remaining if failure.explains(row)]
         count = len({row.configuration for row in explained} | {remaining[0].configuration})
-        told.append(Failure(**{**vars(failure), "count": count}))
-        remaining = [row for row in remaining[1:] if not failure.explains(row)]
-    return told
+        pattern = "".join(fault.explanation for fault in failure.diagnosis.patterns) or str(failure)
+        if pattern in told:  # the same with another cell, or in another dtype
+            failure, count = told[pattern], told[pattern].count + count
+        told[pattern] = replace(failure, count=count)
+        remaining = [row for row in remaining[1:] if not failure.explains(row) and row not in explained]
+    others = len({row.configuration for row in remaining})
+    rest = (
+        f"And {others} more configuration{'s' if others > 1 else ''} in which something else is wrong."
+        if others
+        else ""
+    )
+    return Told(list(told.values()), rest)
 
 
 def simplest(subject: Implementation, row: Row) -> Failure:
@@ -95,10 +113,13 @@ def simplest(subject: Implementation, row: Row) -> Failure:
         return any(each.kind == row.kind for each in wrong(configuration))
 
     configuration = smallest(row.configuration, fails)
+    rows = wrong(configuration) or [row]
+    diagnosis = diagnose(subject, configuration)
+    if all(each.what for each in rows):  # there are no numbers to disagree about
+        return Failure(subject, configuration, rows, 1, diagnosis, [])
     testimony = [
         each for each in examine(configuration, subject, (row.dtype,), witnesses=True) if each.who != subject.name
     ]
     disagree = {each.who for each in testimony if not each.agrees}
     against = [who for who in dict.fromkeys(each.who for each in testimony) if who not in disagree]
-    rows = wrong(configuration) or [row]
-    return Failure(subject, configuration, rows, 1, diagnose(subject, configuration), against)
+    return Failure(subject, configuration, rows, 1, diagnosis, against)

@@ -11,12 +11,12 @@ import numpy as np
 from .candidates import Scratch
 from .check import PYTORCH, Found
 from .devices import NO_DEVICE
-from .failures import Failure
+from .failures import Told
 from .picture import as_svg, picture
 from .summary import agreements, environment, in_ulps, lines, on_gpu, ratio
 
 
-def page(found: Found, told: list[Failure]) -> str:
+def page(found: Found, told: Told) -> str:
     """The page, from the template beside this file."""
     name = found.subject.name
     jinja = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
@@ -27,7 +27,8 @@ def page(found: Found, told: list[Failure]) -> str:
         subject=name,
         is_scratch=isinstance(found.subject, Scratch),
         count=len(found.configurations),
-        told=told,
+        told=told.failures,
+        rest=told.rest,
         others=[row for row in found.disagreements if row.who != name],
         tensors={dtype: tensors(found, dtype) for dtype in dtypes},
         witnessed=found.witnessed,

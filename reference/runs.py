@@ -51,13 +51,22 @@ def make_scratch(problem: Problem, masks: Masks | None = None) -> Any:
 def run_module(module: Any, problem: Problem) -> tuple[Run, Masks]:
     """Run the problem in a module with `scratch.nn`'s interface, which has the parameters already, and no gradients."""
     c = problem.configuration
-    output, final = module(pack(problem.input, c), initial_state(problem))
-    d_input, d_initial = module.backward(*upstream(problem))
+    state, (d_output, d_state) = initial_state(problem), upstream(problem)
+    output, final = pair(module(pack(problem.input, c), *([] if state is None else [state])))
+    d_input, d_initial = pair(module.backward(d_output, *([] if d_state is None else [d_state])))
     run = {"output": unpack(output)} | split(final, c, "{}_n") | {"d_input": unpack(d_input)}
     if c.initial_state:
         run |= split(d_initial, c, "d_{}_0")
-    run |= {f"d_{name}": parameter.grad for name, parameter in module.named_parameters()}
+    run |= {f"d_{name}": getattr(parameter, "grad", None) for name, parameter in module.named_parameters()}
     return run, [unpack(mask) for mask in getattr(module, "dropout_masks", [])]
+
+
+def pair(result: Any) -> tuple[Any, Any]:
+    """What a call gave, and its state: None if it gave an array alone."""
+    if isinstance(result, (tuple, list)) and not isinstance(result, packing.PackedSequence):
+        first, second = result
+        return first, second
+    return result, None
 
 
 def forward_scratch(problem: Problem, masks: Masks | None = None) -> Run:
@@ -132,6 +141,18 @@ def disturbed(cell: Cell, disturb: Callable[[Array], Array]) -> Cell:
     return cell._replace(step=step)
 
 
+def load(module: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """Copy values into all parameters of a module, which may have buffers besides. Raises TypeError if they differ."""
+    parameters = dict(module.named_parameters())
+    found = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    expected = {name: tuple(value.shape) for name, value in values.items()}
+    if found != expected:
+        raise TypeError(f"expected parameters {expected}, got {found}")
+    with torch.no_grad():
+        for name, value in values.items():
+            parameters[name].copy_(value)
+
+
 def make_torch(configuration: Configuration, **arguments: Any) -> torch.nn.Module:
     """PyTorch's own module for the configuration's cell."""
     module: torch.nn.Module = getattr(torch.nn, configuration.module)(**arguments)
@@ -176,8 +197,9 @@ def run_torch(
     value: Any = packed(leaves["input"]) if c.layout == "packed" else leaves["input"]
     finals = []
     for layer, (module, part) in enumerate(layers()):
-        own = {name: name.replace("_l0", f"_l{layer}") if masks else name for name, _ in module.named_parameters()}
-        module.load_state_dict({name: torch.from_numpy(problem.parameters[own[name]]) for name in own})
+        own = {name.replace(f"_l{layer}", "_l0") if masks else name: name for name in problem.parameters}
+        own = {name: theirs for name, theirs in own.items() if not masks or f"_l{layer}" in theirs}
+        load(module, {name: torch.from_numpy(problem.parameters[theirs]) for name, theirs in own.items()})
         module.train(c.training)
         leaves |= {own[name]: parameter for name, parameter in module.named_parameters()}
         if masks and layer > 0:
@@ -187,7 +209,7 @@ def run_torch(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
             value, final = module(value, state[0] if state and len(state) == 1 else state)
-        finals.append(final if isinstance(final, tuple) else (final,))
+        finals.append(tuple(final) if isinstance(final, (tuple, list)) else (final,))
     output = torch.nn.utils.rnn.pad_packed_sequence(value)[0] if c.layout == "packed" else value
     computed = {"output": output}
     computed |= {f"{name}_n": torch.cat(parts) for name, parts in zip(c.parts, zip(*finals, strict=True), strict=True)}

@@ -18,7 +18,7 @@ import torch
 
 from .check import PYTORCH, Found, Row
 from .devices import MODES, NO_DEVICE, device_name
-from .failures import Failure
+from .failures import Told
 from .problems import Configuration
 from .space import labels
 from .witnesses import WITNESSES
@@ -145,7 +145,7 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def as_json(found: Found, told: list[Failure]) -> dict[str, Any]:
+def as_json(found: Found, told: Told) -> dict[str, Any]:
     """Everything of the summary in JSON's terms. Errors that are no finite number are texts: 'inf'."""
 
     def number(value: float) -> float | str:
@@ -183,15 +183,17 @@ def as_json(found: Found, told: list[Failure]) -> dict[str, Any]:
         ],
         "not offered": found.not_offered,
         "disagreements": len(found.disagreements),
+        "not judged": sum(not row.judged for row in found.rows),
         "failures": [
             {
                 "configuration": asdict(failure.configuration),
                 "tensors": {row.tensor: row.what or number(row.error) for row in failure.rows},
                 "configurations": failure.count,
                 "diagnosis": str(failure.diagnosis),
+                "diagnosed at": asdict(failure.diagnosis.configuration),
                 "against it": failure.against,
                 "reproduction": failure.reproduction,
             }
-            for failure in told
+            for failure in told.failures
         ],
     }

@@ -55,15 +55,26 @@ class Diagnosis:
             lines.append("These faults give exactly these numbers, and cannot be told apart here:")
             lines += [f"  - {' '.join(fault.explanation for fault in each)}" for each in self.explanations]
         elif any(told.startswith("Wrong: ") for told in self.observations):
-            lines.append("No known fault gives these numbers. What they show:")
+            lines.append("No known fault gives these numbers.")
+        if self.observations:
+            lines.append(f"Looked at in {self.configuration}:")
         return "\n".join([*lines, *self.observations])
 
 
 def diagnose(subject: Implementation, configuration: Configuration) -> Diagnosis:
     """What is wrong with the subject, which fails at this configuration.
 
-    Raises nothing of what the subject raises.
+    Raises nothing, whatever the subject raises or gives.
     """
+    try:
+        return looked_at(subject, configuration)
+    except Exception as error:  # what a subject's tensors can be is not foreseen
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".removesuffix(": ")
+        return Diagnosis(configuration, (), (f"What it gives could not be looked at ({told}).",))
+
+
+def looked_at(subject: Implementation, configuration: Configuration) -> Diagnosis:
+    """The same, for what is foreseen."""
     dtypes = [dtype for dtype in ("float64", "float32") if dtype in subject.dtypes]
     for dtype in dtypes:
         look, options = simplest_kind(subject, configuration, dtype)
@@ -82,7 +93,11 @@ def diagnose(subject: Implementation, configuration: Configuration) -> Diagnosis
             special = tuple(of_options(subject, configuration, options))
         if look is None:
             continue
-        only = ("In float64 everything is right: this is about the accuracy of float32.",) if dtype != dtypes[0] else ()
+        only: tuple[str, ...] = ()
+        if dtype != dtypes[0]:
+            accuracy = look.wrong_in_value and set(look.wrong_in_value) <= set(look.offered)
+            told = "In float64 everything is right"
+            only = (f"{told}: this is about the accuracy of float32." if accuracy else f"{told}.",)
         return Diagnosis(look.c, found, (*only, *special, *observe(look, found)))
     told = (
         "The deviation is no more than a few roundings above what is allowed: the accuracy falls short, not a formula."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -39,7 +40,8 @@ class Look:
         self.run: Run = {}
         self.masks: Masks | None = None
         try:
-            self.run, masks = subject.run(self.problem)
+            given, masks = subject.run(self.problem)
+            self.run = {name: None if value is None else as_array(value) for name, value in given.items()}
             if masks is not None:  # as they should be scaled
                 kept = 1 / (1 - configuration.dropout)
                 self.masks = [np.where(mask != 0, kept, 0.0) for mask in masks]
@@ -54,16 +56,15 @@ class Look:
 
     @cached_property
     def offered(self) -> dict[str, Array]:
-        """What the subject gave that can be compared."""
+        """What the subject gave that can be compared: the numbers, whatever their dtype."""
+        found = {name: numbers(self.run.get(name)) for name in self.truth}
         return {
-            name: value
-            for name, value in self.run.items()
-            if value is not None and name in self.truth and value.shape == self.truth[name].shape
+            name: value for name, value in found.items() if value is not None and value.shape == self.truth[name].shape
         }
 
     @cached_property
     def errors(self) -> dict[str, float]:
-        """How far each tensor is from the truth, relatively; infinite for one of another shape."""
+        """How far each tensor is from the truth, relatively; infinite for one of another shape, or without numbers."""
         return {
             name: relative_error(self.offered[name], right) if name in self.offered else float("inf")
             for name, right in self.truth.items()
@@ -72,16 +73,23 @@ class Look:
 
     @cached_property
     def norms(self) -> dict[str, float]:
-        """The size of each tensor that the subject gave."""
-        return {name: float(np.linalg.norm(value)) for name, value in self.run.items() if value is not None}
+        """The size of each tensor that the subject gave in the dtype that is expected."""
+        return {
+            name: norm(value) for name, value in self.run.items() if value is not None and value.dtype == self.dtype
+        }
+
+    @cached_property
+    def wrong_in_value(self) -> list[str]:
+        """The names of the tensors whose numbers are wrong, or cannot be compared."""
+        return [name for name, error in self.errors.items() if not error <= self.exact]
 
     @cached_property
     def wrong(self) -> list[str]:
-        """The names of the tensors that are wrong."""
+        """The names of the tensors that are wrong, in value or in dtype."""
         return [
             name
-            for name, error in self.errors.items()
-            if not error <= self.exact or (name in self.run and self.run[name].dtype != self.dtype)
+            for name in self.errors
+            if name in self.wrong_in_value or (name in self.run and self.run[name].dtype != self.dtype)
         ]
 
     @property
@@ -91,8 +99,8 @@ class Look:
 
     @property
     def forward_wrong(self) -> list[str]:
-        """Those of the wrong tensors that the forward pass makes."""
-        return [name for name in self.wrong if not name.startswith("d_")]
+        """Those of the tensors with wrong values that the forward pass makes."""
+        return [name for name in self.wrong_in_value if not name.startswith("d_")]
 
     @cached_property
     def first_is_right(self) -> bool:
@@ -104,13 +112,44 @@ class Look:
         except (Raised, NotOffered):
             return False
         return all(
-            value is None or (value.shape == right.shape and relative_error(value, right) <= self.exact)
+            value is None or self.is_right(as_array(value), right)
             for name, right in self.truth.items()
             for value in [first.get(name, None if self.run.get(name, right) is None else np.empty(0))]
         )
 
+    def is_right(self, value: Array, right: Array) -> bool:
+        """Whether a tensor is right, in shape, dtype and value."""
+        return bool(
+            value.shape == right.shape and value.dtype == self.dtype and relative_error(value, right) <= self.exact
+        )
+
+    @cached_property
+    def first_runs(self) -> tuple[Run, Run] | None:
+        """The first runs of two new objects, or None if they cannot be compared."""
+        if self.raised or self.masks is not None:
+            return None
+        if not self.c.initial_state:  # a state of another shape that is left from elsewhere is replaced
+            with suppress(Raised, NotOffered):
+                self.subject.first_run(drawn(replace(self.c, initial_state=True)).astype(self.dtype))
+        try:
+            given = [self.subject.first_run(self.problem) for _ in range(2)]
+        except (Raised, NotOffered):
+            return None
+        one, other = ({name: numbers(value) for name, value in run.items() if value is not None} for run in given)
+        if one.keys() != other.keys() or not all(
+            value is not None and name in self.truth and value.shape == self.truth[name].shape
+            for run in (one, other)
+            for name, value in run.items()
+        ):
+            return None
+        return one, other
+
+    @np.errstate(all="ignore")
     def fits(self, model: Run | None) -> bool:
-        """Whether the subject gave what the model gives, in each tensor that it offers; or raised as the model does."""
+        """Whether the subject gave what the model gives, in each tensor that it offers; or raised as the model does.
+
+        A model that gives the truth explains nothing where something is wrong, and two infinities are not equal.
+        """
         if model is None or self.raised:
             return model is None and bool(self.raised)
         for name, value in reversed(model.items()):  # the gradients of the parameters tell most models apart
@@ -119,14 +158,49 @@ class Look:
                 if name in self.run:
                     continue  # not offered
                 own = np.zeros_like(value)  # the gradient of a parameter that got none
-            elif own.shape == value.shape and abs(own.flat[0] - value.flat[0]) > 2 * self.exact * self.norms[name]:
+            elif own.shape != value.shape or own.dtype != self.dtype:
+                return False
+            elif abs(own.flat[0] - value.flat[0]) > 2 * self.exact * self.norms[name]:
                 return False  # most models are told apart by a single number
-            if own.shape != value.shape:
+            if not alike(own, value, self.exact):
                 return False
-            scale = max(float(np.linalg.norm(value)), float(np.linalg.norm(own)), 1e-30)
-            if not np.linalg.norm(own - value) <= self.exact * scale:
-                return False
-        return True
+        return not (self.wrong_in_value and self.is_true(model))
+
+    def is_true(self, model: Run) -> bool:
+        """Whether a model gives the truth, as a fault does that makes no difference on this problem."""
+        return all(alike(value, self.truth[name], self.exact) for name, value in model.items())
+
+
+def as_array(value: Any) -> Array:
+    """Whatever the subject gave as an array; one of objects, if it is nothing of the kind."""
+    try:
+        return np.asarray(value)
+    except Exception:  # whatever the subject's object does
+        return np.empty((), object)
+
+
+def numbers(value: Any) -> Array | None:
+    """The real numbers that an array holds, in whatever dtype, or None if it holds something else."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiubc":
+        return None
+    if value.dtype.kind == "c":
+        return None if value.imag.any() else value.real
+    return value if value.dtype.kind == "f" else value.astype(float)
+
+
+@np.errstate(all="ignore")
+def norm(value: Array) -> float:
+    """The size of a tensor; infinite if its square is beyond all numbers."""
+    return float(np.linalg.norm(value))
+
+
+@np.errstate(all="ignore")
+def alike(one: Array, other: Array, exact: float) -> bool:
+    """Whether two tensors are equal but for rounding. None that is infinite, or not a number, is."""
+    if one.shape != other.shape:
+        return False
+    scale = max(size := norm(one), norm(other), 1e-30)
+    return bool(np.isfinite(size) and np.isfinite(scale) and norm(one - other) <= exact * scale)
 
 
 @lru_cache(maxsize=512)

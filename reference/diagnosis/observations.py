@@ -9,6 +9,7 @@ import numpy as np
 
 from scratch.types import Array
 
+from ..candidates import FunctionsCandidate, TorchCandidate
 from ..equivalence import relative_error
 from ..faults import cell_of, listed
 from .look import (
@@ -17,6 +18,7 @@ from .look import (
     by_step,
     fitting,
     has_gates,
+    norm,
 )
 from .patterns import (
     close,
@@ -36,21 +38,29 @@ def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
     if not look.wrong:
         return
     right = [name for name in look.errors if name not in look.wrong]
-    yield f"Wrong: {shortened(look.wrong)}. Right: {shortened(right) or 'nothing'}."
-    if not look.c.lengths:
+    in_dtype = [name for name in look.wrong if name not in look.wrong_in_value]
+    told = [f"Wrong: {shortened(look.wrong_in_value)}."] if look.wrong_in_value else []
+    told += [f"Wrong in dtype alone: {shortened(in_dtype)}."] if in_dtype else []
+    yield " ".join([*told, f"Right: {shortened(right) or 'nothing'}."])
+    if not look.c.lengths or not look.wrong_in_value:
         return
-    comparable = [name for name in look.wrong if name in look.offered]
+    if not found:
+        yield from of_objects(look)
+    comparable = [name for name in look.wrong_in_value if name in look.offered]
     if look.forward_wrong:
         yield from of_steps_forward(look)
         yield from of_halves(look, [name for name in comparable if not name.startswith("d_")])
         yield from of_layers(look, [name for name in comparable if not name.startswith("d_")])
-        gradients = len(look.wrong) > len(look.forward_wrong)
+        gradients = len(look.wrong_in_value) > len(look.forward_wrong)
+        modelled = [explanation for explanation in found if all(fault.variants for fault in explanation)]
         if gradients and not found:
             yield "The gradients follow from the forward pass and can be judged once that is right."
-        elif gradients and not any(fitting(look, explanation) for explanation in found):
+        elif isinstance(look.subject, TorchCandidate):
+            pass  # the gradients are autograd's, and so those of its forward pass
+        elif gradients and modelled and not any(fitting(look, explanation) for explanation in modelled):
             yield (
-                "The gradients are not those of this forward pass either, as far as is known; they can be judged "
-                "once the forward pass is right."
+                "The gradients are none of those that are known to go with such a forward pass: whether they have a "
+                "fault of their own can be judged once the forward pass is right."
             )
     else:
         yield from of_steps_backward(look)
@@ -83,7 +93,25 @@ def of_forms(look: Look) -> Iterator[str]:
             turned = " (the first two axes are exchanged)" if value.shape[:2] == right.shape[1::-1] else ""
             yield f"{name} has the shape {value.shape}, expected {right.shape}{turned}."
         elif value.dtype != look.dtype:
-            yield f"{name} is {value.dtype}, expected {look.dtype} as the input is."
+            if value.dtype.kind == "f":
+                yield f"{name} is {value.dtype}, expected {look.dtype} as the input is."
+            else:
+                yield f"{name} is of dtype {value.dtype}, expected {look.dtype}."
+
+
+def of_objects(look: Look) -> Iterator[str]:
+    """Whether two new objects give different numbers."""
+    if look.first_runs is None:
+        return
+    one, other = look.first_runs
+    differing = [name for name in one if not relative_error(one[name], other[name]) <= look.exact]
+    finite = all(np.isfinite(run[name]).all() for name in differing for run in (one, other))
+    if differing and finite:
+        yield (
+            f"Two {'calls' if isinstance(look.subject, FunctionsCandidate) else 'new objects'} give different numbers "
+            f"for the same problem, in {shortened(differing)}: something is kept outside of them (a class attribute, "
+            "a mutable default argument, a global variable), or drawn at random."
+        )
 
 
 def step_errors(look: Look, name: str) -> list[list[bool]]:
@@ -97,7 +125,7 @@ def step_errors(look: Look, name: str) -> list[list[bool]]:
 
 def of_steps_forward(look: Look) -> Iterator[str]:
     """From which step on the output is wrong."""
-    if "output" not in look.offered or "output" not in look.wrong:
+    if "output" not in look.offered or "output" not in look.wrong_in_value:
         return
     steps = step_errors(look, "output")
     if look.c.bidirectional:
@@ -111,6 +139,8 @@ def of_steps_forward(look: Look) -> Iterator[str]:
         return
     total = max(map(len, steps))
     wrong = [t + 1 for t in range(total) if not all(right[t] for right in steps if t < len(right))]
+    if not wrong:  # not by so much at any single step
+        return
     if wrong == list(range(wrong[0], total + 1)):
         if wrong[0] == 1:
             yield f"The output is wrong from the first step on (of {total})."
@@ -133,7 +163,7 @@ def of_steps_forward(look: Look) -> Iterator[str]:
 
 def of_steps_backward(look: Look) -> Iterator[str]:
     """At which steps the gradient of the input is wrong, seen from the end."""
-    if "d_input" not in look.offered or "d_input" not in look.wrong:
+    if "d_input" not in look.offered or "d_input" not in look.wrong_in_value:
         return
     steps = step_errors(look, "d_input")
     total = max(map(len, steps))
@@ -141,6 +171,8 @@ def of_steps_backward(look: Look) -> Iterator[str]:
         return
     from_end = [right[::-1] for right in steps]
     wrong = [k for k in range(total) if not all(right[k] for right in from_end if k < len(right))]
+    if not wrong:  # not by so much at any single step
+        return
     own = " (each sequence counted from its own end)" if len(set(look.c.lengths)) > 1 else ""
     if wrong == list(range(wrong[0], total)):
         if wrong[0] == 0:
@@ -167,8 +199,8 @@ def of_gates(look: Look, given: Sequence[str]) -> Iterator[str]:
     seen: dict[tuple[str, ...], list[str]] = {}
     for name in filter(has_gates, names):
         value, right = (v.reshape(len(gates), -1) for v in (look.offered[name], look.truth[name]))
-        scale = float(np.linalg.norm(right)) or 1.0
-        distance = np.linalg.norm(np.asarray(value - right, float), axis=1)
+        scale = norm(right) or 1.0
+        distance = map(norm, value - right)
         wrong = tuple(gate for gate, d in zip(gates, distance, strict=True) if not d <= look.exact * scale)
         seen.setdefault(wrong, []).append(name)
     for wrong, where in seen.items():
@@ -184,13 +216,14 @@ def of_single_step(look: Look) -> Iterator[str]:
     there = single_step(look)
     if there is None or there.forward_wrong or look.first_is_right:
         return
-    if not there.wrong:
+    if not there.wrong_in_value:
         yield "With a single step everything is right: the fault is in what goes from step to step, or adds up."
         return
-    if len(there.wrong) < len(look.wrong):
-        yield f"With a single step only {shortened(there.wrong)} {'is' if len(there.wrong) == 1 else 'are'} wrong."
-    told = list(of_gates(there, there.wrong))
-    if told and not list(of_gates(look, look.wrong)):
+    wrong = there.wrong_in_value
+    if len(wrong) < len(look.wrong_in_value):
+        yield f"With a single step only {shortened(wrong)} {'is' if len(wrong) == 1 else 'are'} wrong."
+    told = list(of_gates(there, wrong))
+    if told and not list(of_gates(look, look.wrong_in_value)):
         yield f"With a single step, it can be told where: {told[0][0].lower()}{told[0][1:]}"
 
 
@@ -252,13 +285,14 @@ def of_values(look: Look, names: Sequence[str]) -> Iterator[str]:
     """What the numbers of a wrong tensor are, if they are anything simple."""
     simple: dict[str, list[str]] = {}
     for name in names:
-        value, right = look.offered[name].astype(float), look.truth[name].astype(float)
+        with np.errstate(over="ignore"):
+            value, right = look.offered[name].astype(float), look.truth[name].astype(float)
         simple.setdefault(in_simple_terms(look, value, right), []).append(name)
     for told, where in simple.items():
         if told:
             are, it = ("are", "they") if len(where) > 1 else ("is", "it")
             yield f"{shortened(where)} {are} {told.replace('it should', it + ' should')}."
-    errors = [look.errors[name] for name in look.wrong]
+    errors = [look.errors[name] for name in look.wrong_in_value]
     if look.dtype == np.float64 and errors and 1e-9 < max(errors) < 1e-5:
         yield f"The deviation is small, {max(errors):.0e} relative: as if float32 were used somewhere."
 
@@ -269,11 +303,13 @@ def in_simple_terms(look: Look, value: Array, right: Array) -> str:
         return "not a number (NaN or infinite) " + ("everywhere" if not np.isfinite(value).any() else "in places")
     if not value.any():
         return "zero throughout"
-    size = float((right * right).sum())
+    size, largest = float((right * right).sum()), float(np.abs(value).max())
     if size and value.size > 3:
-        factor = float((value * right).sum()) / size
-        if np.linalg.norm(value - factor * right) <= look.exact * np.linalg.norm(value) and factor:
-            return f"exactly {in_words(factor)} times what it should be"
+        part = value / largest  # so that no square is beyond all numbers
+        factor = float((part * right).sum()) / size
+        if factor and close(look, part, factor * right):
+            told = in_words(largest * factor, 2 * look.exact)
+            return f"{told} times what it should be" if told else ""
     for axes, told in (((1, 0), "the transpose of what it should be"),):
         if value.ndim == 2 and value.shape[0] == value.shape[1] and close(look, value, right.transpose(axes)):
             return told
@@ -289,12 +325,14 @@ def in_simple_terms(look: Look, value: Array, right: Array) -> str:
     return ""
 
 
-def in_words(factor: float) -> str:
-    """A factor as a whole number or a simple fraction, where it is one."""
+def in_words(factor: float, exact: float) -> str:
+    """A factor as a whole number or a simple fraction where it is one, else in a few digits; nothing if that is 1."""
     for denominator in range(1, 33):
         numerator = factor * denominator
-        if abs(numerator - round(numerator)) < 1e-4 * denominator:
+        if abs(numerator) <= 1000 and abs(numerator - round(numerator)) < exact * abs(numerator):
             whole = round(numerator)
             sign = "−" if whole < 0 else ""
-            return f"{sign}{abs(whole)}" if denominator == 1 else f"{sign}{abs(whole)}/{denominator}"
-    return f"{factor:.6g}"
+            told = f"{sign}{abs(whole)}" if denominator == 1 else f"{sign}{abs(whole)}/{denominator}"
+            return f"exactly {told}" if told != "1" else ""
+    told = f"{factor:.4g}".replace("-", "−")
+    return told if told != "1" and np.isfinite(factor) else ""

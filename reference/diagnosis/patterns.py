@@ -10,12 +10,15 @@ import numpy as np
 
 from scratch.types import Array
 
-from ..faults import Fault, catalogue, cell_of
+from ..candidates import FunctionsCandidate
+from ..equivalence import relative_error
+from ..faults import Fault, catalogue, cell_of, gradients_kept_outside, state_kept_outside
 from ..problems import Configuration
-from ..runs import Run
+from ..runs import Run, forward_scratch
 from .look import (
     Explanation,
     Look,
+    alike,
     by_step,
     every_variant,
     fitting,
@@ -33,12 +36,44 @@ MOST = 12
 
 def explain(look: Look) -> list[Explanation]:
     """The known faults, each alone or two together, that give what the subject gave."""
+    if not look.wrong_in_value:
+        return []
+    if (outside := kept_outside(look)) is not None:
+        return [(outside,)]
     known = [fault for fault in catalogue(look.c) if fault.leftover == look.first_is_right]
     if look.forward_wrong:
         return explain_forward(look, [fault for fault in known if fault.forward], known)
     backward = [fault for fault in known if not fault.forward]
     alone: list[Explanation] = [(fault,) for fault in backward if fitting(look, (fault,))]
     return alone or explain_by_two(look, backward)
+
+
+def kept_outside(look: Look) -> Fault | None:
+    """Whether a new object goes on where another ended, in its state or in its gradients."""
+    if look.first_runs is None:
+        return None
+    one, other = look.first_runs
+    of_functions = isinstance(look.subject, FunctionsCandidate)
+    differ = {name for name in one if not relative_error(one[name], other[name]) <= look.exact}
+    forward = [name for name in one if not name.startswith("d_")]
+    finals = [f"{part}_n" for part in look.c.parts]
+    if differ.intersection(forward):
+        if look.c.initial_state or not one.keys() >= set(finals) or not all(np.isfinite(one[n]).all() for n in finals):
+            return None
+        groups = [look.c.parts, *((part,) for part in look.c.parts if len(look.c.parts) > 1)]
+        for parts in groups:
+            initial = {f"{p}_0": one[f"{p}_n"] * (p in parts) for p in look.c.parts}
+            problem = replace(look.problem, configuration=replace(look.c, initial_state=True), initial=initial)
+            after = forward_scratch(problem.astype(np.longdouble))
+            if all(alike(other[name], after[name], look.exact) for name in forward):
+                return state_kept_outside(parts, of_functions)
+        return None
+    parameters = {f"d_{name}" for name in look.problem.parameters}
+    if not differ or not differ <= parameters or not all(np.isfinite(other[name]).all() for name in differ):
+        return None
+    added = {name: other[name].astype(np.longdouble) - one[name] for name in differ}
+    fits = all(alike(value, look.truth[name], look.exact) for name, value in added.items())
+    return gradients_kept_outside(of_functions) if fits else None
 
 
 def explain_forward(look: Look, forward: list[Fault], known: list[Fault]) -> list[Explanation]:
@@ -50,7 +85,7 @@ def explain_forward(look: Look, forward: list[Fault], known: list[Fault]) -> lis
         pairs = [pair for pair in forward_pairs(look, forward) if fitting_forward(look, pair)]
         return [pair for pair in pairs if fitting(look, pair)] or pairs
     whole = [explanation for explanation in found if fitting(look, explanation)]
-    if whole or len(look.wrong) == len(look.forward_wrong):
+    if whole or len(look.wrong_in_value) == len(look.forward_wrong):
         return whole or found
     with_another = [
         (*explanation, fault)
@@ -141,8 +176,7 @@ def single_step(look: Look) -> Look | None:
 
 def close(look: Look, one: Array, other: Array) -> bool:
     """Whether two pieces are equal but for rounding."""
-    scale = max(float(np.linalg.norm(one)), float(np.linalg.norm(other)))
-    return one.shape == other.shape and bool(np.linalg.norm(one - other) <= look.exact * scale)
+    return alike(one, other, look.exact)
 
 
 def pieces(c: Configuration, run: Run) -> dict[str, Array]:

@@ -21,7 +21,7 @@ from functools import cache
 from scratch.nn.bptt import Cell
 
 from ..problems import Configuration
-from .ends import leftovers, upstreams
+from .ends import gradients_kept_outside, leftovers, state_kept_outside, upstreams
 from .machine import Fault, Machine, Tap, cell_of, drawn, run_faulty
 from .stack import directions, dropouts, layers, layouts
 from .step import derivatives, direct_paths, equations_of_gates, inside_with_memory
@@ -29,7 +29,18 @@ from .taps import listed
 from .through_time import carries, sums_over_time
 from .weights import biases, gate_order, transposed_weights
 
-__all__ = ["Fault", "Machine", "Tap", "catalogue", "cell_of", "drawn", "listed", "run_faulty"]
+__all__ = [
+    "Fault",
+    "Machine",
+    "Tap",
+    "catalogue",
+    "cell_of",
+    "drawn",
+    "gradients_kept_outside",
+    "listed",
+    "run_faulty",
+    "state_kept_outside",
+]
 
 CHAPTERS: tuple[Callable[[Cell, Configuration], Iterator[Fault]], ...] = (
     gate_order,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,11 +40,12 @@ def upstreams(cell: Cell, c: Configuration) -> Iterator[Fault]:
             "ignored: it is where the way back begins, before the last step.",
             ({"d_final": dropped},),
         )
-        yield Fault(
-            f"the gradient of {finals} ignored below the last layer",
-            f"The gradient of {finals} is taken in at the last layer only; each layer has a final state.",
-            ({"d_final": dropped_below},),
-        )
+        if c.num_layers > 1:
+            yield Fault(
+                f"the gradient of {finals} ignored below the last layer",
+                f"The gradient of {finals} is taken in at the last layer only; each layer has a final state.",
+                ({"d_final": dropped_below},),
+            )
         yield Fault(
             f"the gradient of {initials} lost",
             f"The gradient of the initial state is left at zero for {initials}: it is what is left after the first "
@@ -64,7 +65,7 @@ def upstreams(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
         yield Fault(
             f"the gradient of {finals} added at every step",
-            f"The gradient of the final state {finals} is added at every step; it belongs to the last step alone.",
+            f"The gradient of the final state, {finals}, is added at every step; it belongs to the last step alone.",
             ({"carry": twice},),
         )
 
@@ -175,6 +176,37 @@ def upstreams(cell: Cell, c: Configuration) -> Iterator[Fault]:
         )
 
 
+def state_kept_outside(parts: Sequence[str], of_functions: bool) -> Fault:
+    """A state that outlives the object, which is seen by running the same problem in two new objects."""
+    a_new, outside = in_new(of_functions)
+    return Fault(
+        f"{listed(parts)} kept outside the {'functions' if of_functions else 'object'}",
+        f"{a_new} starts where another ended, with its {listed(parts)}: the state is kept {outside}. Without an "
+        "initial state every call begins with zeros.",
+        (),
+        forward=True,
+        leftover=True,
+    )
+
+
+def gradients_kept_outside(of_functions: bool) -> Fault:
+    """Gradients that outlive the object, which is seen in the same way."""
+    a_new, outside = in_new(of_functions)
+    return Fault(
+        f"gradients kept outside the {'functions' if of_functions else 'object'}",
+        f"{a_new} adds to the gradients that another left: they are kept {outside}.",
+        (),
+        leftover=True,
+    )
+
+
+def in_new(of_functions: bool) -> tuple[str, str]:
+    """What it is that begins anew, and where things are that outlive it."""
+    if of_functions:
+        return "A new call", "outside the functions (a mutable default argument, a global variable)"
+    return "A new object", "outside the object (a class attribute, a mutable default argument)"
+
+
 def leftovers(cell: Cell, c: Configuration) -> Iterator[Fault]:
     """What one call leaves for the next."""
     groups = [(part,) for part in cell.state] + ([cell.state] if len(cell.state) > 1 else [])
@@ -192,7 +224,7 @@ def leftovers(cell: Cell, c: Configuration) -> Iterator[Fault]:
         yield Fault(
             f"{listed(parts)} not reset between calls",
             "The state is not reset: without an initial state every call begins with zeros, and here "
-            f"{listed(parts)} of the second call goes on where the first ended.",
+            f"{listed(parts)} of the second call {'go' if len(parts) > 1 else 'goes'} on where the first ended.",
             ({"initials": of_last_call},),
             forward=True,
             leftover=True,
@@ -213,11 +245,12 @@ def leftovers(cell: Cell, c: Configuration) -> Iterator[Fault]:
         ({"backward_run": doubled(lambda name: True)},),
         leftover=True,
     )
-    for kind in ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh", "bias"):
+    kinds = ("weight_ih", "weight_hh", *(("weight_hr",) if c.proj_size else ()))
+    for kind in (*kinds, *(("bias_ih", "bias_hh", "bias") if c.bias else ())):
         yield Fault(
             f"the gradient of {'both biases' if kind == 'bias' else kind} not reset between calls",
-            f"The gradient of {'both biases' if kind == 'bias' else kind} is not reset: the second call adds to what "
-            "the first left.",
+            ("The gradients of both biases are" if kind == "bias" else f"The gradient of {kind} is")
+            + " not reset: the second call adds to what the first left.",
             ({"backward_run": doubled(lambda name, kind=kind: kind in name)},),
             leftover=True,
         )

@@ -15,6 +15,7 @@ from ..runs import Run
 from .machine import Fault, Machine, Tap, Taps
 from .taps import (
     ALL_WEIGHTS,
+    BIASES,
     zeros,
 )
 
@@ -81,17 +82,20 @@ def layers(cell: Cell, c: Configuration) -> Iterator[Fault]:
             forward=True,
         )
     for name in ALL_WEIGHTS:
+        if (name == "W_hr" and not c.proj_size) or (name in BIASES and not c.bias):
+            continue
         yield Fault(
             f"{name} of layer 0 in every layer",
             f"Every layer has weights of its own; here every layer uses {name} of layer 0.",
             ({"weights": zeroth_of(name)}, {"weights_forward": zeroth_of(name)}),
             forward=True,
         )
-        yield Fault(
-            f"{name} of layer 0 in every layer backward",
-            f"Backward every layer uses {name} of layer 0; forward each uses its own.",
-            ({"weights_backward": zeroth_of(name)},),
-        )
+        if name not in BIASES:  # which the way back does not need
+            yield Fault(
+                f"{name} of layer 0 in every layer backward",
+                f"Backward every layer uses {name} of layer 0; forward each uses its own.",
+                ({"weights_backward": zeroth_of(name)},),
+            )
 
     def with_x(d_weights: Weights, m: Machine) -> Weights:
         if m.layer == 0 or m.x.shape[2] != d_weights.W_ih.shape[1]:
@@ -129,7 +133,7 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
     if L > 1:
         yield Fault(
             "the states of the layers in the opposite order",
-            "The states of the layers are in the opposite order: the first layer's comes first.",
+            "The states of the layers are in the opposite order: the first layer's belongs first.",
             reordered([(L - 1 - layer) * D + direction for layer in range(L) for direction in range(D)]),
             forward=True,
         )
@@ -205,7 +209,7 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
     )
     yield Fault(
         "the two directions exchanged in the output",
-        "The two halves of the output are exchanged: the forward direction comes first, then the reverse.",
+        "The two halves of the output are exchanged: the forward direction belongs first, then the reverse.",
         ({"halves": swap, "d_halves": swap}, {"halves": swap}),
         forward=True,
     )
@@ -252,7 +256,7 @@ def directions(cell: Cell, c: Configuration) -> Iterator[Fault]:
     )
     yield Fault(
         "the two directions exchanged in the output's gradient",
-        "The two halves of the output's gradient are exchanged: the forward direction's comes first.",
+        "The two halves of the output's gradient are exchanged: the forward direction's belongs first.",
         ({"d_halves": swap},),
     )
 

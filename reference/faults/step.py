@@ -116,14 +116,39 @@ def derivatives_of_one(cell: Cell, c: Configuration) -> Iterator[Fault]:
         ("tanh′ for φ′", "1 − h², which is tanh′, is there for φ′(a)", lambda a, h: 1 - h * h),
         ("relu′ for φ′", "[a > 0], which is relu′, is there for φ′(a)", lambda a, h: np.where(a > 0, 1.0, 0.0)),
         ("h for relu′", "h itself is there for relu′(a), which is 1 where a > 0 and 0 elsewhere", lambda a, h: h),
-        ("2h for φ′", "−2h or 2h, the derivative of h², is there for φ′(a)", lambda a, h: -2 * h),
+        ("2h for φ′", "−2h, the derivative of 1 − h², is there for φ′(a)", lambda a, h: -2 * h),
     ]
+    a, h, right = derivative_of_one(cell)
     for name, told, wrong in wrongs:
+        if np.allclose(wrong(a, h), right):
+            continue
 
         def tap(d_a: Array, m: Machine, wrong: Callable[[Array, Array], Array] = wrong) -> Array:
             return m.step.d_h * wrong(m.step.a, m.step.state[0])
 
         yield Fault(name, f"In the gradient of the pre-activation, {told}.", ({"d_a": tap},))
+
+
+SAMPLE = np.linspace(-2, 2, 8)
+"""Pre-activations at which two nonlinearities are told apart."""
+
+
+def one_step(cell: Cell) -> tuple[Array, State, State, State]:
+    """A step of the cell at the sample: the pre-activations and the state before, and what the step makes of them."""
+    prev = tuple(SAMPLE[None] / (n + 3) for n, _ in enumerate(cell.state))
+    a = np.stack([np.roll(SAMPLE, n) for n, _ in enumerate(cell.gates)])
+    state = tuple(np.zeros_like(part) for part in prev)
+    kept = tuple(np.zeros_like(SAMPLE[None]) for _ in range(cell.kept))
+    cell.step(a, prev, state, kept)
+    return a, prev, state, kept
+
+
+def derivative_of_one(cell: Cell) -> tuple[Array, Array, Array]:
+    """a, h = φ(a) and φ′(a) of a cell with a single nonlinearity."""
+    a, prev, state, kept = one_step(cell)
+    right = np.zeros_like(a)
+    cell.step_backward((np.ones_like(state[0]),), a, prev, state, kept, right)
+    return SAMPLE[None], state[0], right
 
 
 def inside_with_memory(cell: Cell, c: Configuration) -> Iterator[Fault]:
@@ -197,10 +222,10 @@ def inside_with_memory(cell: Cell, c: Configuration) -> Iterator[Fault]:
             def tap(d: Array, m: Machine, factor: str = factor, other: str = other) -> Array:
                 return d / value(m, factor) * value(m, other)
 
-            there = "missing" if other == "1" else f"{other} is there instead"
+            there = f"{factor} is missing" if other == "1" else f"{other} is there instead of {factor}"
             yield Fault(
                 f"the factor of d_{gate}: {other} for {factor}",
-                f"d_{gate} = {source} ⊙ {factor}, and {factor} is {there}.",
+                f"d_{gate} = {source} ⊙ {factor}, and {there}.",
                 ({"d_a": on_rows(tap, (gate,))},),
             )
     for other in ("1", "i", "o"):
@@ -336,7 +361,11 @@ def equations_of_gates(cell: Cell, c: Configuration) -> Iterator[Fault]:
         ),
         forward=True,
     )
+    own = one_step(cell)[2]
     for name, told, equations in others(cell):
+        theirs = one_step(made_of(cell, equations))[2]
+        if all(np.allclose(one, other) for one, other in zip(own, theirs, strict=True)):
+            continue  # what the cell computes itself
         yield Fault(name, told, ({"cell": lambda old, m, equations=equations: made_of(old, equations)},), forward=True)
 
 
@@ -354,13 +383,15 @@ def others(cell: Cell) -> Iterator[tuple[str, str, Equations]]:
             "relu": lambda a: np.where(a.real > 0, a, 0),
             "leaky relu (0.01)": lambda a: np.where(a.real > 0, a, 0.01 * a),
             "tanh, applied twice": lambda a: np.tanh(np.tanh(a)),
-            "no nonlinearity": lambda a: a,
+            NONE: lambda a: a,
             "tanh of twice the pre-activation": lambda a: np.tanh(2 * a),
         }
         for name, function in instead.items():
             yield (
                 f"{name} for the nonlinearity",
-                f"h = φ(a): here φ is another one than it should be, {name}.",
+                "h = φ(a): here φ is missing."
+                if name == NONE
+                else f"h = φ(a): here φ is another one than it should be, {name}.",
                 lambda a, prev, function=function: {"h": function(a[gate])},
             )
     if not ({"i", "f", "g", "o"} <= set(cell.gates) and set(cell.state) == {"h", "c"}):
@@ -403,22 +434,32 @@ def others(cell: Cell) -> Iterator[tuple[str, str, Equations]]:
     for name, (equation, shown) in shows.items():
         yield name, f"h = {equation} is computed where it should be h = o ⊙ tanh(c).", lstm(show=shown)
     for gate in ("i", "f", "o"):
-        functions: dict[str, Callable[[Array], Array]] = {"tanh": np.tanh, "no nonlinearity": identity}
+        functions: dict[str, Callable[[Array], Array]] = {"tanh": np.tanh, NONE: identity}
         functions |= {"σ, applied twice": lambda a: sigmoid(sigmoid(a))}
         for name, function in functions.items():
             yield (
                 f"{name} for σ in {gate}",
-                f"{gate} = σ(a_{gate}): here {name} is in the place of σ.",
+                f"{gate} = σ(a_{gate}): {instead_of('σ', name)}.",
                 lstm(**{gate: function}),
             )
     candidates: dict[str, Callable[[Array], Array]] = {
         "σ": sigmoid,
-        "no nonlinearity": identity,
+        NONE: identity,
         "relu": lambda a: np.where(a.real > 0, a, 0),
         "tanh, applied twice": lambda a: np.tanh(np.tanh(a)),
     }
     for name, function in candidates.items():
-        yield f"{name} for tanh in g", f"g = tanh(a_g): here {name} is in the place of tanh.", lstm(g=function)
+        yield f"{name} for tanh in g", f"g = tanh(a_g): {instead_of('tanh', name)}.", lstm(g=function)
+
+
+NONE = "no nonlinearity"
+
+
+def instead_of(right: str, name: str) -> str:
+    """What is in the place of a nonlinearity."""
+    if name == NONE:
+        return f"here {right} is missing"
+    return f"here {name}{',' if ',' in name else ''} is in the place of {right}"
 
 
 def made_of(cell: Cell, equations: Equations) -> Cell:

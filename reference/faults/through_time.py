@@ -60,8 +60,9 @@ def carries(cell: Cell, c: Configuration) -> Iterator[Fault]:
         )
         yield Fault(
             f"{name} from the step after overwritten",
-            f"{name} that comes from the step after (and, at the last step, from outside) {are} overwritten where "
-            f"this step's own part should be added (= for +=), or never read: {through}.",
+            f"{name} that {'come' if len(parts) > 1 else 'comes'} from the step after (and, at the last step, from "
+            f"outside) {are} overwritten where this step's own part should be added (= for +=), or never read: "
+            f"{through}.",
             ({"carry": never}, {"carry": never} | none),
         )
     for k in range(2, max(c.lengths, default=1)):
@@ -97,6 +98,8 @@ def sums_over_time(cell: Cell, c: Configuration) -> Iterator[Fault]:
     for name, chosen in groups.items():
         are = "are" if len(chosen) > 1 else "is"
         gradients = "gradients" if len(chosen) > 1 else "gradient"
+        those, it = ("those", "them") if len(chosen) > 1 else ("that", "it")
+        is_a_sum = "each is a sum" if len(chosen) > 1 else "it is a sum"
 
         def only(index: int, chosen: tuple[str, ...] = chosen) -> Tap:
             def tap(terms: list[Weights], m: Machine) -> list[Weights]:
@@ -118,25 +121,26 @@ def sums_over_time(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
         yield Fault(
             f"{gradients} of {name} of one step only (the first)",
-            f"The {gradients} of {name} {are} that of the first step only: each step on the way back overwrites it "
-            "(=) where it should add (+=).",
+            f"The {gradients} of {name} {are} {those} of the first step only: each step on the way back overwrites "
+            f"{it} (=) where it should add (+=).",
             ({"terms": only(-1)},),
         )
         yield Fault(
             f"{gradients} of {name} of one step only (the last)",
-            f"The {gradients} of {name} {are} that of the last step only: it is a sum over all steps.",
+            f"The {gradients} of {name} {are} {those} of the last step only: {is_a_sum} over all steps.",
             ({"terms": only(0)},),
         )
+        sums = "sums" if len(chosen) > 1 else "a sum"
         if name != "W_hh":  # for W_hh it is the same as leaving out the initial state
             yield Fault(
                 f"{gradients} of {name} without the first step",
-                f"In the {gradients} of {name}, a sum over all steps, the first step is left out.",
+                f"In the {gradients} of {name}, {sums} over all steps, the first step is left out.",
                 ({"terms": but(-1)},),
                 common=False,
             )
         yield Fault(
             f"{gradients} of {name} without the last step",
-            f"In the {gradients} of {name}, a sum over all steps, the last step is left out.",
+            f"In the {gradients} of {name}, {sums} over all steps, the last step is left out.",
             ({"terms": but(0)},),
             common=False,
         )

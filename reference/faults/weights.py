@@ -85,7 +85,7 @@ def transposed_weights(cell: Cell, c: Configuration) -> Iterator[Fault]:
     def reshaped_back(value: Array) -> Array:
         return np.ascontiguousarray(value.T).reshape(value.shape)
 
-    for name in MATRICES:
+    for name in MATRICES if c.proj_size else MATRICES[:2]:
         vector = {"W_ih": "x", "W_hh": "h_prev", "W_hr": "m"}[name]
         d_vector = {"W_ih": "d_x = W_ihᵀ d_a", "W_hh": "d_h_prev = W_hhᵀ d_a", "W_hr": "d_m = W_hrᵀ d_h"}[name]
         d_weight = {"W_ih": "d_a xᵀ", "W_hh": "d_a h_prevᵀ", "W_hr": "d_h mᵀ"}[name]

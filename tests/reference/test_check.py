@@ -82,7 +82,8 @@ def test_a_fault_is_found_where_it_is_and_made_simple() -> None:
     found = check(some, Spoiled(), witnesses=False)
     wrong = {row.configuration for row in found.failures}
     assert wrong == {c for c in some if c.bidirectional and c.layout == "packed"}
-    (failure,) = failures(found)
+    ((failure,), rest) = failures(found)
+    assert rest == ""
     assert failure.count == len(wrong)
     small = failure.configuration
     assert small.bidirectional and small.layout == "packed"
@@ -164,6 +165,113 @@ def test_what_a_candidate_lacks_is_not_wrong() -> None:
     assert "no gradient of the final state" in found.not_offered["upstream gradient of the final state"]
     with pytest.raises(AssertionError, match="nothing could be checked"):
         assert_equivalent(Half, Configuration("RNN tanh", bidirectional=True), cell="RNN tanh")
+
+
+class WithoutEnds(Half):
+    """Takes no state, and returns none: not even the arguments are there."""
+
+    def __call__(self, x: Array) -> Array:  # type: ignore[override]
+        return super().__call__(x)[0]
+
+    def backward(self, d_output: Array) -> Array:  # type: ignore[override]
+        return super().backward(d_output)[0]
+
+
+class KeywordsOnly(Half):
+    def __init__(self, *, hidden_size: int, input_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+
+
+class Static:
+    """A pair of functions in a class."""
+
+    @staticmethod
+    def forward(x: Array, state: Array, parameters: dict[str, Array]) -> tuple[Array, Array, Any]:
+        rnn = nn.RNN(x.shape[2], state.shape[1], dtype=x.dtype)
+        rnn.load_state_dict({f"{name}_l0": value for name, value in parameters.items()})
+        output, final = rnn(x, state[None])
+        return output, final[0], rnn
+
+    @staticmethod
+    def backward(d_output: Array, d_state: Array, tape: Any) -> tuple[Array, Array, dict[str, Array]]:
+        d_x, d_initial = tape.backward(d_output, d_state[None])
+        return d_x, d_initial[0], {name.removesuffix("_l0"): p.grad for name, p in tape.named_parameters()}
+
+
+class WithBuffer(torch.nn.RNN):
+    """A buffer besides the parameters, and the state as a list."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_buffer("calls", torch.zeros(()))
+
+
+@pytest.mark.parametrize(
+    ("target", "count"), [(WithoutEnds, 3), (KeywordsOnly, 3), (Static, 6), (WithBuffer, 120)], ids=lambda x: str(x)
+)
+def test_what_is_right_in_its_own_way_is_right(target: Any, count: int) -> None:
+    few = [c for c in grid() if c.cell == "RNN tanh"]
+    found = check(few, candidate(target, cell="RNN tanh"), ["float64"], witnesses=False)
+    assert found.failures == []
+    assert len(found.configurations) >= count
+
+
+class NotDroppingLSTM(torch.nn.LSTM):
+    def __init__(self, *args: Any, dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class LateRNN(Half):
+    """Wrong at the first call of a new object."""
+
+    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
+        output, _ = super().__call__(x)
+        self.calls = getattr(self, "calls", 0) + 1
+        return (2 * output if self.calls == 1 else output), None
+
+
+class MistypedRNN(nn.RNN):
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        return super().forward(input, hx if hx is None else hxx)  # type: ignore[name-defined]  # noqa: F821
+
+
+class ExitingRNN(Half):
+    def __init__(self, *args: int) -> None:
+        raise SystemExit(0)
+
+
+class InPlaceRNN(nn.RNN):
+    def backward(self, d_output: Any = None, d_state: Any = None) -> Any:
+        result = super().backward(d_output, d_state)
+        if d_state is not None:
+            d_state += 1
+        return result
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (NotDroppingLSTM, "dropout"),
+        (LateRNN, "second call only"),
+        (MistypedRNN, "NameError"),
+        (ExitingRNN, "SystemExit"),
+        (InPlaceRNN, "writes to the caller's d_h_n"),
+    ],
+)
+def test_no_fault_passes_for_an_option_that_is_not_there(target: type, message: str) -> None:
+    found = check([*grid()[::7], SIMPLEST], candidate(target), ["float64"], witnesses=False)
+    assert found.failures
+    assert message in " ".join([*map(str, found.failures), *map(str, failures(found).failures)])
+
+
+def test_a_dtype_that_is_not_computed_is_not_checked() -> None:
+    found = check([SIMPLEST], candidate(Half, "HalfRNN"), ["float32"], witnesses=False)
+    assert found.configurations == [] and "float32" in found.not_offered
+    with pytest.raises(AssertionError, match="nothing could be checked"):
+        assert_equivalent(Half, SIMPLEST, dtypes="float32")
+    for wrong in ("float16", [], ["float64", "double"]):
+        with pytest.raises(ValueError, match="dtypes"):
+            assert_equivalent(Half, SIMPLEST, dtypes=wrong)
 
 
 class Raising(Half):

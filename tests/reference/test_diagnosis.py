@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from reference import space
 from reference.candidates import Implementation, Raised, candidate
 from reference.check import check
 from reference.diagnosis import Diagnosis, diagnose
+from reference.diagnosis.look import take
+from reference.diagnosis.patterns import explain
 from reference.equivalence import relative_error
 from reference.faults import Fault, catalogue, run_faulty
 from reference.problems import Configuration, Problem, draw
@@ -655,3 +658,228 @@ def test_faults_of_what_is_not_offered_do_not_disturb() -> None:
 
     diagnosis = diagnose(candidate((plain.lstm_forward, backward), "LSTM"), Configuration("LSTM"))
     assert names(diagnosis) == ("gradient of W_hh averaged over the steps and batch",)
+
+
+def of_functions(cell: str, *replacements: tuple[str, str], configuration: Configuration | None = None) -> Diagnosis:
+    """What is said to a pair of functions with these faults."""
+    module, forms = compiled(cell.split()[0], replacements)
+    assert "functions" in forms
+    return diagnose(subject(module, cell, "functions"), configuration or Configuration(cell))
+
+
+@pytest.mark.parametrize("cell", [RNN, "RNN relu", LSTM])
+@pytest.mark.parametrize(
+    ("old", "new", "seen"),
+    [
+        ("d_x = np.zeros_like(x)", "d_x = np.zeros(x.shape)", "d_input is float64, expected float32 as the input is."),
+        ("return np.stack(output)", "return np.stack(output).astype(np.longdouble)", "output is "),
+        (
+            "return np.stack(output)",
+            "return np.stack(output).astype(complex)",
+            "output is of dtype complex128, expected float64.",
+        ),
+    ],
+)
+def test_a_wrong_dtype_alone_is_no_wrong_value(cell: str, old: str, new: str, seen: str) -> None:
+    diagnosis = of_functions(cell, (old, new))
+    told = str(diagnosis)
+    assert diagnosis.patterns == ()
+    assert seen in told
+    assert "Wrong in dtype alone: " in told
+    assert "No known fault" not in told
+    assert "accuracy of float32" not in told
+    assert "could not be looked at" not in told
+
+
+@pytest.mark.parametrize("made", ["astype(object)", "astype(str)", "tolist()", "astype(bool)", "astype(int)", "imag"])
+@pytest.mark.parametrize("old", ["return np.stack(output)", "return d_x"])
+def test_tensors_of_any_kind_raise_nothing(old: str, made: str) -> None:
+    given = old.removeprefix("return ")
+    diagnosis = of_functions(LSTM, (old, f"return {given}.{made}"))
+    assert diagnosis.observations
+    assert "could not be looked at" not in str(diagnosis)
+
+
+class Odd(Implementation):
+    """An implementation that gives something that no run is."""
+
+    name, cells = "odd", (RNN,)
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def run(self, problem: Problem) -> Any:
+        return self.given
+
+
+@pytest.mark.parametrize("given", [None, (None, None), ({"output": None}, None), ({"output": [1, [2]]}, None), ({}, 3)])
+def test_whatever_is_given_raises_nothing(given: Any) -> None:
+    diagnosis = diagnose(Odd(given), Configuration(RNN))
+    assert diagnosis.patterns == ()
+    assert diagnosis.observations
+
+
+def test_an_error_of_any_kind_is_told() -> None:
+    class Broken(Odd):
+        def run(self, problem: Problem) -> Any:
+            raise LookupError("nothing here")
+
+    told = str(diagnose(Broken(None), Configuration(RNN)))
+    assert "What it gives could not be looked at (LookupError: nothing here)." in told
+
+
+@pytest.mark.parametrize("factor", ["np.inf", "np.nan", "1e200", "1e300"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return np.stack(output)", "return {} * np.stack(output)"),
+        ("h = m if W_hr is None else m @ W_hr.T", "h = {} * m"),
+        ("return d_x", "return {} * d_x"),
+        ("return d_x", "gradients['weight_hh'] *= {}; return d_x"),
+    ],
+)
+def test_numbers_beyond_all_bounds_name_no_fault(old: str, new: str, factor: str) -> None:
+    diagnosis = of_functions(LSTM, (old, new.format(factor)))
+    told = str(diagnosis)
+    assert diagnosis.patterns == ()
+    assert "0000000" not in told
+    assert "could not be looked at" not in told
+
+
+def test_huge_numbers_that_are_the_same_each_time_do_not_differ() -> None:
+    told = str(of_functions(LSTM, ("return np.stack(output)", "return 1e200 * np.stack(output)")))
+    assert "output is 1e+200 times what it should be" in told
+    assert "different numbers" not in told
+
+
+def test_a_factor_is_told_in_few_digits() -> None:
+    old = "d_a.T @ h_prev"
+    assert "d_weight_hh is 1e+200 times what it should be" in str(of_functions(LSTM, (old, f"1e200 * {old}")))
+    assert "d_weight_hh is 0.7183 times what it should be" in str(of_functions(LSTM, (old, f"0.71828 * {old}")))
+    assert "d_weight_hh is exactly −3/2 times what it should be" in str(of_functions(LSTM, (old, f"-1.5 * {old}")))
+
+
+def test_a_small_deviation_is_no_factor() -> None:
+    told = str(of_functions(LSTM, ("d_a.T @ h_prev", "(1 + 1e-8) * d_a.T @ h_prev")))
+    assert "times what it should be" not in told
+    assert "as if float32 were used somewhere" in told
+
+
+@pytest.mark.parametrize("cell", [RNN, "RNN relu", LSTM])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bias": False}, {"initial_state": False}, {"upstream": ("output",)}, {"num_layers": 3}],
+    ids=lambda options: ", ".join(options) or "none",
+)
+def test_no_fault_without_a_difference_is_named(cell: str, options: dict[str, Any]) -> None:
+    """Faults that change nothing on a problem are not among what a right subject is said to have."""
+    configuration = Configuration(cell, input_size=4, lengths=(5, 5, 5), **options)
+    look = take(subject(plain, cell, "class"), configuration, "float64")
+    assert look is not None
+    assert look.wrong == []
+    assert explain(look) == []
+    names = [fault.name for fault in catalogue(configuration)]
+    own = "relu" if cell == "RNN relu" else "tanh"
+    assert f"{own} for the nonlinearity" not in names
+    assert f"{own}′ for φ′" not in names
+    assert not any("W_hr" in name or "weight_hr" in name for name in names)
+    assert any("below the last layer" in name for name in names) == (configuration.num_layers > 1)
+
+
+def test_a_model_that_gives_the_truth_fits_nothing_wrong() -> None:
+    module, _ = compiled("RNN", (("d_a.T @ h_prev", "(1 + 1.000000001e-10) * d_a.T @ h_prev"),))
+    look = take(subject(module, RNN, "functions"), Configuration(RNN), "float64")
+    assert look is not None
+    assert look.wrong_in_value == ["d_weight_hh_l0"]
+    assert not look.fits(run_faulty(look.problem, []))
+
+
+def test_the_same_fault_is_told_in_the_same_words_of_both_nonlinearities() -> None:
+    tanh, relu = ({f.name: f.explanation for f in catalogue(Configuration(cell))} for cell in (RNN, "RNN relu"))
+    assert len(tanh.keys() & relu.keys()) > 100
+    assert all(tanh[name] == relu[name] for name in tanh.keys() & relu.keys())
+
+
+def test_says_that_the_first_call_is_right_only_if_its_dtypes_are() -> None:
+    class Upcast(Implementation):
+        name, cells, dtypes = "upcast", (RNN,), ("float64",)
+
+        def run(self, problem: Problem) -> tuple[Run, None]:
+            return {name: 2 * value for name, value in run_scratch(problem)[0].items()}, None
+
+        def first_run(self, problem: Problem) -> Run:
+            return {name: value.astype(np.longdouble) for name, value in run_scratch(problem)[0].items()}
+
+    assert "The first call is right" not in str(diagnose(Upcast(), Configuration(RNN)))
+
+
+@pytest.mark.parametrize("form", ["torch", "functions"])
+def test_gradients_of_a_wrong_forward_pass(form: str) -> None:
+    """PyTorch's are right for any forward pass; of others it is said only what is known."""
+    forgotten = 'parameters["bias_ih"] + parameters["bias_hh"]', 'parameters["bias_ih"]'
+    detached = "h_prev = h\n            a = x_t", "h_prev = h * 0.5 + h.detach() * 0.5\n            a = x_t"
+    tripled = "d_a.T @ x_t", "3 * d_a.T @ x_t"
+    module, forms = compiled("RNN", (forgotten, detached if form == "torch" else tripled))
+    assert form in forms
+    diagnosis = diagnose(subject(module, RNN, form), Configuration(RNN))
+    told = str(diagnosis)
+    assert names(diagnosis) == ("b_hh forgotten",)
+    assert "not those of this forward pass" not in told
+    assert ("The gradients are none of those that are known to go with such a forward pass" in told) == (
+        form == "functions"
+    )
+
+
+def test_says_where_it_looked() -> None:
+    diagnosis = of_functions(RNN, ("d_a.T @ h_prev", "3 * d_a.T @ h_prev"))
+    lines = str(diagnosis).splitlines()
+    assert lines[:2] == ["No known fault gives these numbers.", f"Looked at in {diagnosis.configuration}:"]
+    assert lines[2].startswith("Wrong: ")
+
+
+def test_writing_into_what_is_given_is_told() -> None:
+    class Writes(Odd):
+        def run(self, problem: Problem) -> Any:
+            raise Raised("no error, but writes to the caller's d_h_n")
+
+    lines = str(diagnose(Writes(None), Configuration(RNN))).splitlines()
+    assert "It writes to the caller's d_h_n." in lines
+
+
+ON_THE_CLASS = (
+    "state = self.states(state)\n        final = [np.zeros_like(value) for value in state]",
+    "state = self.states(state) if state is not None else [v.copy() for v in vars(type(self)).get('final', "
+    "self.states(None))]\n        type(self).final = final = [np.zeros_like(value) for value in state]",
+)
+
+
+@pytest.mark.parametrize(("cell", "parts"), [(RNN, "h"), (LSTM, "h and c")])
+def test_a_state_that_outlives_the_object_is_named(cell: str, parts: str) -> None:
+    module, _ = compiled(cell.split()[0], (ON_THE_CLASS,))
+    diagnosis = diagnose(subject(module, cell, "class"), Configuration(cell, initial_state=False))
+    assert names(diagnosis) == (f"{parts} kept outside the object",)
+    assert "A new object starts where another ended" in str(diagnosis)
+    assert "a class attribute, a mutable default argument" in str(diagnosis)
+    deep = Configuration(cell, initial_state=False, num_layers=2, bidirectional=True)
+    assert names(diagnose(subject(module, cell, "class"), deep)) == (f"{parts} kept outside the object",)
+
+
+@pytest.mark.parametrize("cell", [RNN, LSTM])
+def test_gradients_that_outlive_the_call_are_named(cell: str) -> None:
+    old = "gradients = {name: np.zeros_like(value) for name, value in parameters.items()}"
+    new = old.replace("gradients = ", "gradients = globals().setdefault(('kept', W_ih.shape, W_ih.dtype), ") + ")"
+    diagnosis = of_functions(cell, (old, new))
+    assert names(diagnosis) == ("gradients kept outside the functions",)
+    assert "A new call adds to the gradients that another left" in str(diagnosis)
+
+
+def test_what_differs_between_new_objects_is_told() -> None:
+    told = str(of_functions(RNN, ("d_x[t] = d_a @ W_ih\n", "d_x[t] = d_a @ W_ih * np.random.random()\n")))
+    assert "Two calls give different numbers for the same problem, in d_input" in told
+
+
+def test_the_sentences_are_whole() -> None:
+    told = {fault.name: fault.explanation for fault in catalogue(Configuration(LSTM, initial_state=False))}
+    assert "h and c of the second call go on where" in told["h and c not reset between calls"]
+    assert told["the factor of d_i: i for g"] == "d_i = d_c ⊙ g, and i is there instead of g."
+    assert told["the factor of d_i: 1 for g"] == "d_i = d_c ⊙ g, and g is missing."
