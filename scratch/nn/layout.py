@@ -2,7 +2,8 @@
 
 The caller hands over a batch (T, B, I), or (B, T, I) with batch_first, or one sequence (T, I), or a PackedSequence. The
 core wants rows (N, I), one for each (step, sequence), step by step, and states as columns (features, B) for each layer
-and direction. Every array that leaves here is new: neither side ever holds the other's memory.
+and direction. Every array that leaves here is new, so that neither side ever holds the other's memory; except for rows
+that are read during the call alone.
 """
 
 from __future__ import annotations
@@ -102,13 +103,14 @@ class Layout:
         """The shape of a state: (L·D, B, features), or (L·D, features) for an unbatched input."""
         return (layers, self.batch, features) if self.batched else (layers, features)
 
-    def rows(self, value: Array | PackedSequence) -> Array:
-        """The caller's array as rows: (N, features)."""
+    def rows(self, value: Array | PackedSequence, copy: bool = True) -> Array:
+        """The caller's array as rows: (N, features). Without `copy` they may lie in the caller's memory: read only."""
         if isinstance(value, PackedSequence):
-            return np.array(value.data, order="C")
-        if self.batched and self.batch_first:
+            value = value.data
+        elif self.batched and self.batch_first:
             value = value.swapaxes(0, 1)
-        return np.array(value, order="C").reshape(sum(self.batch_sizes), value.shape[-1])
+        rows = np.array(value, order="C") if copy else np.ascontiguousarray(value)
+        return rows.reshape(sum(self.batch_sizes), value.shape[-1])
 
     def sequence(self, rows: Array) -> Array | PackedSequence:
         """Rows (N, features), which are given away, in the caller's layout."""
@@ -130,7 +132,7 @@ class Layout:
 
     def state(self, columns: Sequence[Array]) -> Array:
         """The inverse of `state_columns`, with the sequences in the caller's order."""
-        state = np.stack([part.T for part in columns])
+        state = np.array([part.T for part in columns], order="C")
         if not self.batched:
             return state[:, 0]
         if self.order is not None and self.order.unsorted_indices is not None:

@@ -78,7 +78,8 @@ class Recurrence(Module, Generic[StateT]):
                 getattr(self, name).add_grad(gradient)
 
     def _versions(self) -> list[tuple[Parameter, int]]:
-        return [(parameter, parameter.version) for parameter in self.parameters()]
+        parameters = (getattr(self, name) for name in self._shapes)
+        return [(parameter, parameter.version) for parameter in parameters]
 
     def _check_unchanged(self, versions: list[tuple[Parameter, int]]) -> None:
         if versions != self._versions():
@@ -197,7 +198,7 @@ class Recurrent(Recurrence[StateT]):
                 Tape(self.cell, weights[k], layout.batch_sizes, reverse=k % self._directions == 1)
                 for k in range(len(weights))
             ]
-        inputs, dropouts, final = [layout.rows(input)], [], []
+        inputs, dropouts, final = [layout.rows(input, copy=tape_is_on())], [], []
         for layer in range(self.num_layers):
             if layer > 0 and self.training and self.dropout > 0:
                 dropouts.append(Dropout(self.dropout, rng=self.rng))
@@ -232,7 +233,7 @@ class Recurrent(Recurrence[StateT]):
             layout.check_sequence("d_output", d_output, self._directions * self._output_size, self.dtype)
         d_final = self._state_columns("d_state", "d_{}_n", d_state, layout)
 
-        d_rows = None if d_output is None else layout.rows(d_output)
+        d_rows = None if d_output is None else layout.rows(d_output, copy=False)
         d_initial: list[State] = [()] * len(d_final)
         gradients = {}
         for layer in reversed(range(self.num_layers)):
