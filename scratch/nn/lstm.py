@@ -109,9 +109,22 @@ class LSTM(Recurrent[tuple[Array, Array]]):
         proj_size: int = 0,
         dtype: npt.DTypeLike = np.float32,
         rng: Seed = None,
+        *,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
-            CELL, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, dtype, rng
+            CELL,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            dtype,
+            rng,
+            checkpoint_every=checkpoint_every,
         )
 
 

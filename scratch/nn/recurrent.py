@@ -1,4 +1,4 @@
-"""The stack: layers, directions and dropout between layers, around one loop over time (bptt.py).
+"""The stack: layers, directions and dropout between layers, around one loop over time (bptt.py, recomputation.py).
 
 Layer k reads what layer k − 1 put out. With two directions each layer runs once forward and once backward in time and
 puts out both results side by side, 2·P features. In training mode dropout acts on what goes from one layer to the next;
@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import Array, Seed
-from . import bptt, checks
+from . import bptt, checks, recomputation
 from .bptt import Cell, State, Tape, Weights
 from .dropout import Dropout
 from .layout import Layout
 from .module import Module, Parameter, tape_is_on, without_warnings
+from .recomputation import Checkpoints
 from .utils.rnn import PackedSequence
 
 StateT = TypeVar("StateT")
@@ -121,10 +122,12 @@ class Recurrent(Recurrence[StateT]):
     dropout: the probability with which, in training mode, each value that passes from one layer to the next is set to
     zero (the others are scaled by 1/(1 − dropout)). dtype: float32, float64, longdouble; complex for complex-step
     derivatives, whose gradients are those of a holomorphic function, without conjugation. rng: a generator, a seed or
-    None; it draws the parameters and the dropout.
+    None; it draws the parameters and the dropout. checkpoint_every: keep the state every so many steps alone, and
+    compute the steps between again on the way back (recomputation.py); None keeps every step.
 
-    Construction raises TypeError for a size that is no int and a flag that is no bool, ValueError for a size below 1,
-    a proj_size outside 0 … hidden_size − 1 and a dropout outside [0, 1], RuntimeError for a dtype without gradients.
+    Construction raises TypeError for a size that is no int and a flag that is no bool, ValueError for a size or a
+    checkpoint_every below 1, a proj_size outside 0 … hidden_size − 1 and a dropout outside [0, 1], RuntimeError for a
+    dtype without gradients.
     """
 
     def __init__(
@@ -140,6 +143,8 @@ class Recurrent(Recurrence[StateT]):
         proj_size: int,
         dtype: npt.DTypeLike,
         rng: Seed,
+        *,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(cell, input_size, hidden_size, bias, dtype, rng)
         self.num_layers = checks.integer("num_layers", num_layers, least=1)
@@ -151,6 +156,9 @@ class Recurrent(Recurrence[StateT]):
             raise ValueError(f"expected proj_size below hidden_size ({self.hidden_size}), got {proj_size}")
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(f"dropout={dropout} has no effect: it acts between layers, and num_layers is 1", stacklevel=3)
+        self.checkpoint_every = (
+            None if checkpoint_every is None else checks.integer("checkpoint_every", checkpoint_every, least=1)
+        )
         self._directions = 2 if self.bidirectional else 1
         self._output_size = self.proj_size or self.hidden_size
         self._names = [
@@ -163,7 +171,8 @@ class Recurrent(Recurrence[StateT]):
             for layer in range(self.num_layers)
             for direction in range(self._directions)
         ]
-        self._tapes: list[Tape] = []  # one for each layer and direction, kept for the next pass of the same shape
+        # One for each layer and direction, kept for the next pass of the same shape.
+        self._tapes: list[Tape | Checkpoints] = []
         self._pass: Pass | None = None
         self.reset_parameters()
 
@@ -194,10 +203,7 @@ class Recurrent(Recurrence[StateT]):
         self._pass = None  # the tapes are written over from here on
         if not self._tapes or self._tapes[0].batch_sizes != layout.batch_sizes:
             self._tapes = []  # before the new ones are there
-            self._tapes = [
-                Tape(self.cell, weights[k], layout.batch_sizes, reverse=k % self._directions == 1)
-                for k in range(len(weights))
-            ]
+            self._tapes = [self._new_tape(k, weights[k], layout.batch_sizes) for k in range(len(weights))]
         inputs, dropouts, final = [layout.rows(input, copy=tape_is_on())], [], []
         for layer in range(self.num_layers):
             if layer > 0 and self.training and self.dropout > 0:
@@ -206,7 +212,9 @@ class Recurrent(Recurrence[StateT]):
             output = np.empty((len(inputs[-1]), self._directions * self._output_size), self.dtype)
             for k, half in self._directions_of(layer):
                 final.append(
-                    bptt.forward(self.cell, weights[k], inputs[-1], initial[k], self._tapes[k], output[:, half])
+                    recomputation.forward(
+                        self.cell, weights[k], inputs[-1], initial[k], self._tapes[k], output[:, half]
+                    )
                 )
             inputs.append(output)
         output = inputs.pop()
@@ -239,7 +247,7 @@ class Recurrent(Recurrence[StateT]):
         for layer in reversed(range(self.num_layers)):
             d_inputs: list[Array] = []  # of each direction
             for k, half in self._directions_of(layer):
-                d_x, d_initial[k], gradients[self._names[k]] = bptt.backward(
+                d_x, d_initial[k], gradients[self._names[k]] = recomputation.backward(
                     self.cell,
                     self._weights(self._names[k]),
                     inputs[layer],
@@ -267,6 +275,13 @@ class Recurrent(Recurrence[StateT]):
 
     def flatten_parameters(self) -> None:
         """Do nothing: in PyTorch it arranges weights for cuDNN, and code written for PyTorch may call it."""
+
+    def _new_tape(self, k: int, weights: Weights, batch_sizes: tuple[int, ...]) -> Tape | Checkpoints:
+        """The memory of a pass through layer and direction k."""
+        reverse = k % self._directions == 1
+        if self.checkpoint_every is None:
+            return Tape(self.cell, weights, batch_sizes, reverse)
+        return Checkpoints(self.cell, weights, batch_sizes, reverse, every=self.checkpoint_every)
 
     def _directions_of(self, layer: int) -> list[tuple[int, slice]]:
         """For each direction of a layer: its index k among all (layer by layer, as in `_names` and `_tapes`), and its
@@ -298,7 +313,7 @@ class Recurrent(Recurrence[StateT]):
         """The arguments that differ from their defaults."""
         shown = [str(self.input_size), str(self.hidden_size)]
         defaults: dict[str, Any] = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False}
-        defaults |= {"dropout": 0.0, "bidirectional": False}
+        defaults |= {"dropout": 0.0, "bidirectional": False, "checkpoint_every": None}
         for name, default in defaults.items():
             if getattr(self, name) != default:
                 shown.append(f"{name}={getattr(self, name)}")

@@ -112,13 +112,25 @@ class RNN(Recurrent[Array]):
         rng: Seed = None,
         *,
         proj_size: int = 0,
+        checkpoint_every: int | None = None,
     ) -> None:
         cell = cell_of(nonlinearity)
         if proj_size != 0:
             raise ValueError(f"expected proj_size 0 (only the LSTM has a projection), got {proj_size!r}")
         self.nonlinearity = nonlinearity
         super().__init__(
-            cell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, dtype, rng
+            cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            dtype,
+            rng,
+            checkpoint_every=checkpoint_every,
         )
 
 

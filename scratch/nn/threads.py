@@ -28,13 +28,15 @@ THREADS = number_of_threads()
 def slices(batch_sizes: Sequence[int], multiplications: int) -> list[slice]:
     """The parts of a batch, given the multiplications of one step of one sequence.
 
-    It stays whole where sequences differ in length, and where a step is too short for threads to gain by it.
+    It stays whole where sequences differ in length, and where a step is too short for threads to gain by it. The last
+    part has no end: to it belong the columns of a state whose sequences take no part in these steps.
     """
     batch = batch_sizes[0]
     parts = min(THREADS, batch // 8, len(batch_sizes) * batch * multiplications // 20_000_000)
     if batch * multiplications < 2_000_000 or batch_sizes[-1] != batch or parts < 2:
-        return [slice(0, batch)]
-    return [slice(n * batch // parts, (n + 1) * batch // parts) for n in range(parts)]
+        return [slice(0, None)]
+    starts = [n * batch // parts for n in range(parts)]
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], None], strict=True)]
 
 
 def in_threads(run: Callable[[Part], None], parts: Sequence[Part]) -> None:
