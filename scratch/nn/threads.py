@@ -33,7 +33,7 @@ def slices(batch_sizes: Sequence[int], multiplications: int) -> list[slice]:
     """
     batch = batch_sizes[0]
     parts = min(THREADS, batch // 8, len(batch_sizes) * batch * multiplications // 20_000_000)
-    if batch * multiplications < 2_000_000 or batch_sizes[-1] != batch or parts < 2:
+    if batch * multiplications < 4_000_000 or batch_sizes[-1] != batch or parts < 2:
         return [slice(0, None)]
     starts = [n * batch // parts for n in range(parts)]
     return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], None], strict=True)]
