@@ -28,22 +28,18 @@ sequences a, b and c of 3, 2 and 1 steps, the columns and, below, batch_sizes:
         3        2      1
 
 Inside the loop a state is (features, B), as in the textbooks; x, output and their gradients are rows, (N, features).
-A large batch is cut into parts, a few sequences each, whose loops run side by side in threads (threads.py).
 
 A reverse direction takes the same steps in the opposite order. Where the batch grows on the way, columns enter with
 their initial state; where it shrinks, columns leave with their final state. Backward the two change places: `resize`.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..types import Array
-from .products import TransposedProduct, multiply
 from .sums import sum_of_outer_products, sum_of_rows
-from .threads import in_threads, slices
 
 State = tuple[Array, ...]
 """The state between two steps: h and whatever else the cell carries. (P or H, B) and (H, B)."""
@@ -86,80 +82,51 @@ class Weights(NamedTuple):
     W_hr: Array | None = None  # P, H
 
 
-class Part:
-    """Some of the sequences of a batch, in the memory of their own in which one thread takes them through all steps.
-
-    Lists have an entry for each step, in the order in which the steps are taken; what a step keeps lies in memory in
-    one piece.
-    """
-
-    def __init__(
-        self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], reverse: bool, sequences: slice
-    ) -> None:
-        gate_rows, outputs = weights.W_hh.shape
-        hidden = gate_rows // len(cell.gates)
-        dtype = weights.W_hh.dtype
-        starts = [0, *np.cumsum(batch_sizes).tolist()]
-        columns = [range(start, stop)[sequences] for start, stop in pairwise(starts)]
-        if reverse:
-            columns.reverse()
-        self.sequences = sequences
-        self.steps = [(slice(at.start, at.stop), len(at)) for at in columns]
-        self.widest = max(map(len, columns))
-        ends = np.cumsum([len(at) for at in columns]).tolist()
-
-        def for_each_step(rows: int) -> list[Array]:
-            memory = np.empty(rows * ends[-1], dtype)
-            return [
-                memory[rows * (end - width) : rows * end].reshape(rows, width)
-                for end, (_, width) in zip(ends, self.steps, strict=True)
-            ]
-
-        def shared_by_all_steps(rows: int) -> list[Array]:
-            memory = np.empty(rows * self.widest, dtype)
-            of_width = {width: memory[: rows * width].reshape(rows, width) for width in set(map(len, columns))}
-            return [of_width[width] for _, width in self.steps]
-
-        self.state_prev: list[State] = [()] * len(columns)  # filled on the way: mostly views of the states before
-        self.a = for_each_step(gate_rows) if cell.keeps_a else shared_by_all_steps(gate_rows)
-        # h and the rest of the state as the cell makes them. With a projection this h is m, and `self.h` is h.
-        self.state: list[State] = list(zip(*(for_each_step(hidden) for _ in cell.state), strict=True))
-        kept = [for_each_step(hidden) for _ in range(cell.kept)]
-        self.kept: list[State] = list(zip(*kept, strict=True)) if kept else [()] * len(columns)
-        self.d_a = shared_by_all_steps(gate_rows)
-        self.d_h = shared_by_all_steps(outputs)
-        if weights.W_hr is not None:
-            self.h = for_each_step(outputs)
-            self.d_m = shared_by_all_steps(hidden)
-
-    def of(self, state: State) -> State:
-        """The columns of these sequences."""
-        return tuple(part[:, self.sequences] for part in state)
-
-
 class Tape:
-    """The memory of one pass through one layer in one direction.
+    """The memory of one pass through one layer in one direction, allocated at once.
 
-    A tape fits one shape of input, and is used again for every pass of that shape.
+    A tape fits one shape of input, and is used again for every pass of that shape. Lists have an entry for each step,
+    in the order in which the steps are taken; what a step keeps lies in memory in one piece.
     """
 
     def __init__(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], reverse: bool = False) -> None:
-        self.batch_sizes = batch_sizes
-        self.parts = [
-            Part(cell, weights, batch_sizes, reverse, sequences) for sequences in slices(batch_sizes, weights.W_hh.size)
-        ]
         gate_rows, outputs = weights.W_hh.shape
         hidden = gate_rows // len(cell.gates)
+        dtype = weights.W_hh.dtype
+        ends = np.cumsum(batch_sizes).tolist()
+        steps = [(slice(end - width, end), width) for end, width in zip(ends, batch_sizes, strict=True)]
+        if reverse:
+            steps.reverse()
+        total, widest = ends[-1], batch_sizes[0]
+
+        def for_each_step(rows: int) -> list[Array]:
+            memory = np.empty(rows * total, dtype)
+            return [memory[rows * at.start : rows * at.stop].reshape(rows, width) for at, width in steps]
+
+        def shared_by_all_steps(rows: int) -> list[Array]:
+            memory = np.empty(rows * widest, dtype)
+            of_width = {width: memory[: rows * width].reshape(rows, width) for width in set(batch_sizes)}
+            return [of_width[width] for _, width in steps]
 
         def all_columns(rows: int) -> Array:
             # A step reads and writes its own columns. One sequence alone: a single column, quick if it lies in one
             # piece. Several: a few numbers of each row, quick if a row lies in one piece, and so are the products.
-            order: Literal["C", "F"] = "F" if batch_sizes[0] == 1 else "C"
-            return np.empty((rows, sum(batch_sizes)), weights.W_hh.dtype, order)
+            return np.empty((rows, total), dtype, order="F" if widest == 1 else "C")
 
+        self.batch_sizes = batch_sizes
+        self.steps = steps
+        self.state_prev: list[State] = [()] * len(steps)  # filled on the way: mostly views of the states before
+        self.a = for_each_step(gate_rows) if cell.keeps_a else shared_by_all_steps(gate_rows)
+        # h and the rest of the state as the cell makes them. With a projection this h is m, and `self.h` is h.
+        self.state: list[State] = list(zip(*(for_each_step(hidden) for _ in cell.state), strict=True))
+        kept = [for_each_step(hidden) for _ in range(cell.kept)]
+        self.kept: list[State] = list(zip(*kept, strict=True)) if kept else [()] * len(steps)
         self.a_columns = all_columns(gate_rows)  # W_ih x + b on the way forward, d_a on the way back
+        self.d_a = shared_by_all_steps(gate_rows)
+        self.d_h = shared_by_all_steps(outputs)
         self.h_prev_columns = all_columns(outputs)
         if weights.W_hr is not None:
+            self.h = for_each_step(outputs)
             self.m_columns = all_columns(hidden)
             self.d_h_columns = all_columns(outputs)
 
@@ -190,35 +157,23 @@ def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape, 
     x: (N, I). initial: h (P or H, B) and the cell's other parts (H, B). Fills the tape, and output: (N, P or H).
     Returns the final state, like `initial`.
     """
-    W_ih, _, b_ih, b_hh, _ = weights
+    W_ih, W_hh, b_ih, b_hh, W_hr = weights
     input_part = np.matmul(W_ih, x.T, out=tape.a_columns)  # (T1)  G·H, N
     if b_ih is not None and b_hh is not None:
         input_part += (b_ih + b_hh)[:, None]  # (T1)
     final = tuple(np.empty_like(part) for part in initial)
-
-    def run(part: Part) -> None:
-        forward_part(cell, weights, input_part, part.of(initial), part, output, part.of(final))
-
-    in_threads(run, tape.parts)
-    return final
-
-
-def forward_part(
-    cell: Cell, weights: Weights, input_part: Array, initial: State, part: Part, output: Array, final: State
-) -> None:
-    """The loop over the steps, for some of the sequences. Fills `final`, and their rows of `output`."""
-    W_hh, W_hr = weights.W_hh, weights.W_hr
     state = initial
-    for k, (columns, width) in enumerate(part.steps):
-        state_prev = part.state_prev[k] = resize(state, width, entering=initial, leaving=final)
-        a, state = part.a[k], part.state[k]
-        multiply(W_hh, state_prev[0], out=a)  # (T1)
+    for k, (columns, width) in enumerate(tape.steps):
+        state_prev = tape.state_prev[k] = resize(state, width, entering=initial, leaving=final)
+        a, state = tape.a[k], tape.state[k]
+        np.matmul(W_hh, state_prev[0], out=a)  # (T1)
         a += input_part[:, columns]  # (T1)  G·H, B
-        cell.step(a, state_prev, state, part.kept[k])  # (T2)
+        cell.step(a, state_prev, state, tape.kept[k])  # (T2)
         if W_hr is not None:
-            state = (np.matmul(W_hr, state[0], out=part.h[k]), *state[1:])  # (T3)  P, B
+            state = (np.matmul(W_hr, state[0], out=tape.h[k]), *state[1:])  # (T3)  P, B
         output[columns] = state[0].T
     resize(state, 0, entering=initial, leaving=final)
+    return final
 
 
 def backward(
@@ -233,12 +188,27 @@ def backward(
     d_a_columns = tape.a_columns  # forward has done with it
     h_prev_columns = tape.h_prev_columns
     d_initial = tuple(np.empty_like(part) for part in d_final)
-    W_hh_T = TransposedProduct(W_hh, len(cell.gates), tape.parts[-1].widest)
-
-    def run(part: Part) -> None:
-        backward_part(cell, W_hh_T, W_hr, d_output, part.of(d_final), tape, part, part.of(d_initial))
-
-    in_threads(run, tape.parts)
+    d_state = d_final
+    for k in reversed(range(len(tape.steps))):
+        columns, width = tape.steps[k]
+        d_h, *d_rest = resize(d_state, width, entering=d_final, leaving=d_initial)
+        if d_output is not None:
+            d_h += d_output[columns].T
+        if W_hr is not None:
+            tape.m_columns[:, columns] = tape.state[k][0]
+            tape.d_h_columns[:, columns] = d_h
+            d_h = W_hr.T @ d_h  # (T3)  H, B
+        d_a, state_prev = tape.d_a[k], tape.state_prev[k]
+        d_h_direct, d_rest_prev = cell.step_backward(
+            (d_h, *d_rest), tape.a[k], state_prev, tape.state[k], tape.kept[k], d_a
+        )  # (T2)
+        h_prev_columns[:, columns] = state_prev[0]
+        d_a_columns[:, columns] = d_a
+        d_h_prev = np.matmul(W_hh.T, d_a, out=tape.d_h[k])  # (T1)  P, B
+        if d_h_direct is not None:
+            d_h_prev += d_h_direct
+        d_state = (d_h_prev, *d_rest_prev)
+    resize(d_state, 0, entering=d_final, leaving=d_initial)
     d_x = d_a_columns.T @ W_ih  # (T1)  N, I
     d_b = sum_of_rows(d_a_columns.T) if b_ih is not None else None  # (T1)
     d_weights = Weights(
@@ -249,38 +219,3 @@ def backward(
         W_hr=None if W_hr is None else sum_of_outer_products(tape.d_h_columns, tape.m_columns.T),  # (T3)
     )
     return d_x, d_initial, d_weights
-
-
-def backward_part(
-    cell: Cell,
-    W_hh_T: TransposedProduct,
-    W_hr: Array | None,
-    d_output: Array | None,
-    d_final: State,
-    tape: Tape,
-    part: Part,
-    d_initial: State,
-) -> None:
-    """The loop over the steps, from the last to the first, for some of the sequences. Fills their columns."""
-    d_a_columns, h_prev_columns = tape.a_columns, tape.h_prev_columns
-    d_state = d_final
-    for k in reversed(range(len(part.steps))):
-        columns, width = part.steps[k]
-        d_h, *d_rest = resize(d_state, width, entering=d_final, leaving=d_initial)
-        if d_output is not None:
-            d_h += d_output[columns].T
-        if W_hr is not None:
-            tape.m_columns[:, columns] = part.state[k][0]
-            tape.d_h_columns[:, columns] = d_h
-            d_h = np.matmul(W_hr.T, d_h, out=part.d_m[k])  # (T3)  H, B
-        d_a, state_prev = part.d_a[k], part.state_prev[k]
-        d_h_direct, d_rest_prev = cell.step_backward(
-            (d_h, *d_rest), part.a[k], state_prev, part.state[k], part.kept[k], d_a
-        )  # (T2)
-        h_prev_columns[:, columns] = state_prev[0]
-        d_a_columns[:, columns] = d_a
-        d_h_prev = W_hh_T.multiply(d_a, out=part.d_h[k])  # (T1)  P, B
-        if d_h_direct is not None:
-            d_h_prev += d_h_direct
-        d_state = (d_h_prev, *d_rest_prev)
-    resize(d_state, 0, entering=d_final, leaving=d_initial)
