@@ -111,12 +111,12 @@ def check(
     subject that cannot be sent to another process is checked in this one. `advance` is called with how many
     configurations have been done since it was last called.
     """
-    found = Found(subject or Scratch(), witnessed=witnesses)
+    found, dtypes = Found(subject or Scratch(), witnessed=witnesses), tuple(dtypes)
     configurations = [found.subject.nearest(c) for c in configurations if c.cell in found.subject.cells]
     found.not_offered |= {
-        str(dtype): "its output is of another dtype" for dtype in dtypes if dtype not in found.subject.dtypes
+        dtype: "its output is of another dtype" for dtype in dtypes if dtype not in found.subject.dtypes
     }
-    task = Task(found.subject, tuple(dtypes), witnesses)
+    task = Task(found.subject, dtypes, witnesses)
     if jobs == 1 or not can_be_sent(task):
         for configuration in configurations:
             found.extend(task(configuration))

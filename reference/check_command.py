@@ -124,7 +124,8 @@ def check(
             bar.add_task("finding the simplest case of each failure", total=None)
             told = failures(found)
         if json_file is not None:
-            json_file.write_text(json.dumps(as_json(found, told), indent=1, ensure_ascii=False) + "\n")
+            text = json.dumps(as_json(found, told), indent=1, ensure_ascii=False)
+            json_file.write_text(text + "\n", encoding="utf-8")
         if report is not None or plot is not None:
             bar.add_task("drawing", total=None)
             draw(found, told, report, plot)

@@ -383,7 +383,7 @@ def test_command_writes_everything(
     html.feed(page.read_text(encoding="utf-8"))
     assert html.loads == [], "the page needs nothing else"
     assert "d_weight_hh" in html.text and "central differences" in html.text and MODES[0].name in html.text
-    summary = json.loads(data.read_text())
+    summary = json.loads(data.read_text(encoding="utf-8"))
     assert summary["configurations"] == len(SOME) + 3
     assert summary["tensors"]["scratch, float64"]["output"]["worst"] < 1e-12
     assert plot.read_bytes().startswith(b"\x89PNG")
@@ -459,7 +459,7 @@ def test_command_checks_a_candidate(
         assert "d_input" in shown
         assert f"from {module} import BadLSTM" in shown
         assert "assert_equivalent(BadLSTM, Configuration(" in shown
-    (failure,) = json.loads(data.read_text())["failures"]
+    (failure,) = json.loads(data.read_text(encoding="utf-8"))["failures"]
     assert failure["tensors"].keys() == {"d_input"} and failure["configuration"]["hidden_size"] == 1
     with pytest.raises(AssertionError, match="d_input"):
         exec(failure["reproduction"], {})
