@@ -83,5 +83,7 @@ def backward(
 
 def sum_of(one: Weights, other: Weights) -> Weights:
     """The sum of two gradients, in the memory of the first."""
-    pairs = zip(one, other, strict=True)
-    return Weights(*(None if a is None or b is None else np.add(a, b, out=a) for a, b in pairs))  # type: ignore[arg-type]
+    for total, term in zip(one, other, strict=True):
+        if total is not None and term is not None:
+            total += term
+    return one
