@@ -105,3 +105,15 @@ def test_a_wrong_number_of_steps_is_refused(value: object, error: type[Exception
 def test_the_option_is_shown() -> None:
     assert repr(nn.LSTM(2, 3, checkpoint_every=7)) == "LSTM(2, 3, checkpoint_every=7)"
     assert repr(nn.LSTM(2, 3)) == "LSTM(2, 3)"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
+def test_the_dtype_is_kept(dtype: type) -> None:
+    x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(dtype)
+    kept = nn.LSTM(3, 4, dtype=dtype, rng=0)
+    again = nn.LSTM(3, 4, dtype=dtype, rng=0, checkpoint_every=2)
+    output, _ = kept(x)
+    assert np.array_equal(again(x)[0], output)
+    (d_x, _), (expected, _) = again.backward(output), kept.backward(output)
+    assert d_x.dtype == dtype
+    assert_close({"d_x": d_x}, {"d_x": expected}, 64 * float(np.finfo(dtype).eps))

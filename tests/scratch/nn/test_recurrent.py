@@ -433,3 +433,12 @@ def test_dtype_is_native_and_float32_unless_given(dtype: str | None) -> None:
     output, _ = rnn(np.ones((1, 1, 2), np.float32))
     rnn.backward(output)
     assert output.dtype == rnn.weight_hh_l0.grad.dtype == np.float32
+
+
+def test_an_order_that_is_written_out_is_the_same_order() -> None:
+    """Also where fewer sequences take part in the second step than in the first."""
+    packed = pack_sequence([np.ones((length, 2)) for length in (3, 1)])
+    rnn = nn.RNN(2, 3, dtype=np.float64, rng=0)
+    output, _ = rnn(packed)
+    written_out = output._replace(sorted_indices=np.arange(2), unsorted_indices=np.arange(2))
+    assert np.array_equal(rnn.backward(written_out)[0].data, rnn.backward(output)[0].data)
