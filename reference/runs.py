@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from scratch import nn, no_grad
-from scratch.nn.bptt import Cell, State
+from scratch.nn.cell import Cell, State
 from scratch.nn.layout import Layout
 from scratch.nn.utils import rnn as packing
 from scratch.types import Array

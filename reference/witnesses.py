@@ -1,4 +1,4 @@
-"""Four witnesses of a gradient that know nothing of each other, since two implementations can be wrong together.
+"""Four witnesses of a gradient, since two implementations can be wrong together.
 
 **PyTorch's autograd** differentiates PyTorch's own forward pass.
 
@@ -7,7 +7,8 @@ the imaginary part ε ⟨∂L/∂p, v⟩ + O(ε³), with nothing subtracted, so 
 rounding.
 
 **Real-time recurrent learning** (Williams and Zipser 1989; scratch/study/rtrl.md) carries the same gradient forward in
-time, from equations of its own.
+time, with a loop and products of its own. The derivatives inside a step (`linearize`) it has in common with backward;
+of those the other three know nothing.
 
 **Central differences**, (L(p + εv) − L(p − εv)) / 2ε, need no complex numbers, only patience with their error: ε²
 from the curve, rounding / ε from the difference.

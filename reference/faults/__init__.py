@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from scratch.nn.bptt import Cell
+from scratch.nn.cell import Cell
 
 from ..problems import Configuration
 from .ends import gradients_kept_outside, leftovers, state_kept_outside, upstreams

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch.nn.bptt import Cell, State
+from scratch.nn.cell import Cell, State
 from scratch.types import Array
 
 from ..problems import Configuration

@@ -16,7 +16,8 @@ import numpy as np
 
 from scratch import nn
 from scratch.nn import bptt
-from scratch.nn.bptt import Cell, State, Tape, Weights
+from scratch.nn.cell import Cell, State, Weights
+from scratch.nn.tape import Tape
 from scratch.types import Array
 
 from ..problems import CELLS, Configuration, Problem, draw
@@ -138,24 +139,30 @@ class Machine:
         """The cell with taps at its doors."""
         cell = self.cell
 
+        def rows(of_gates: Array) -> Array:
+            """(G, H, B) as the taps see it: (G·H, B)."""
+            return of_gates.reshape(-1, of_gates.shape[2])
+
         def step(a: Array, state_prev: State, state: State, kept: State) -> None:
-            a[...] = self.tap("a", a)
-            self.step.a = a.copy()  # before the cell turns it into gates
+            rows(a)[...] = self.tap("a", rows(a))
+            self.step.a = rows(a).copy()  # before the cell turns it into gates
             cell.step(a, state_prev, state, kept)
 
-        def step_backward(
-            d_state: State, a: Array, state_prev: State, state: State, kept: State, d_a: Array
-        ) -> tuple[Array | None, State]:
+        def linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
+            self.step.prev, self.step.state = tuple(p[0] for p in state_prev), tuple(p[0] for p in state)
+            cell.linearize(a, state_prev, state, kept, slopes)
+
+        def step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[Array | None, State]:
             s = self.step
-            s.d_state, s.prev, s.state = d_state, state_prev, state
+            s.d_state = d_state
             s.d_state = d_state = self.tap("d_state", d_state)
             s.d_h = d_state[0].copy()
-            d_h_direct, d_rest = cell.step_backward(d_state, a, state_prev, state, kept, d_a)
-            d_a[...] = self.tap("d_a", d_a)
-            s.d_a = d_a.copy()
+            d_h_direct, d_rest = cell.step_backward(d_state, slopes, d_a)
+            rows(d_a)[...] = self.tap("d_a", rows(d_a))
+            s.d_a = rows(d_a).copy()
             return self.tap("d_h_direct", d_h_direct), self.tap("d_rest", d_rest)
 
-        return cell._replace(step=step, step_backward=step_backward)
+        return cell._replace(step=step, linearize=linearize, step_backward=step_backward)
 
     def forward(self) -> Run:
         """Output and final state."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from scratch.nn.bptt import Cell, State
+from scratch.nn.cell import Cell, State
 from scratch.types import Array
 
 from ..problems import Configuration
@@ -136,7 +136,7 @@ SAMPLE = np.linspace(-2, 2, 8)
 def one_step(cell: Cell) -> tuple[Array, State, State, State]:
     """A step of the cell at the sample: the pre-activations and the state before, and what the step makes of them."""
     prev = tuple(SAMPLE[None] / (n + 3) for n, _ in enumerate(cell.state))
-    a = np.stack([np.roll(SAMPLE, n) for n, _ in enumerate(cell.gates)])
+    a = np.stack([np.roll(SAMPLE, n)[None] for n, _ in enumerate(cell.gates)])
     state = tuple(np.zeros_like(part) for part in prev)
     kept = tuple(np.zeros_like(SAMPLE[None]) for _ in range(cell.kept))
     cell.step(a, prev, state, kept)
@@ -146,9 +146,10 @@ def one_step(cell: Cell) -> tuple[Array, State, State, State]:
 def derivative_of_one(cell: Cell) -> tuple[Array, Array, Array]:
     """a, h = φ(a) and φ′(a) of a cell with a single nonlinearity."""
     a, prev, state, kept = one_step(cell)
-    right = np.zeros_like(a)
-    cell.step_backward((np.ones_like(state[0]),), a, prev, state, kept, right)
-    return SAMPLE[None], state[0], right
+    slopes, right = np.zeros((cell.slopes, *state[0].shape)), np.zeros_like(a)
+    cell.linearize(a, prev, state, kept, slopes)
+    cell.step_backward((np.ones_like(state[0]),), slopes, right)
+    return SAMPLE[None], state[0], right[0]
 
 
 def inside_with_memory(cell: Cell, c: Configuration) -> Iterator[Fault]:
@@ -282,9 +283,9 @@ def direct_paths(cell: Cell, c: Configuration) -> Iterator[Fault]:
     one = np.ones((1, 1))
     parts = tuple(one.copy() for _ in cell.state)
     kept = tuple(one.copy() for _ in range(cell.kept))
-    a = np.ones((len(cell.gates), 1))
+    a, slopes = np.ones((len(cell.gates), 1, 1)), np.ones((cell.slopes, 1, 1))
     cell.step(a, parts, parts, kept)
-    if cell.step_backward(parts, a, parts, parts, kept, np.ones_like(a))[0] is None:
+    if cell.step_backward(parts, slopes, a)[0] is None:
         return
     yield Fault(
         "the direct path from h to h_prev lost",
@@ -467,32 +468,38 @@ def made_of(cell: Cell, equations: Equations) -> Cell:
     (Squire and Trapp 1998) for each pre-activation and each part of the state gives all derivatives.
     """
     tiny = 1e-100
+    causes = [*cell.gates, *cell.state[1:]]
 
     def inputs(a: Array, state_prev: State) -> tuple[dict[str, Array], dict[str, Array]]:
-        rows = len(a) // len(cell.gates)
-        blocks = {gate: a[n * rows : (n + 1) * rows] for n, gate in enumerate(cell.gates)}
-        return blocks, dict(zip(cell.state, state_prev, strict=True))
+        return dict(zip(cell.gates, a, strict=True)), dict(zip(cell.state, state_prev, strict=True))
 
     def step(a: Array, state_prev: State, state: State, kept: State) -> None:
         made = equations(*inputs(a, state_prev))
         for part, value in zip(cell.state, state, strict=True):
             value[...] = made[part]
 
-    def step_backward(
-        d_state: State, a: Array, state_prev: State, state: State, kept: State, d_a: Array
-    ) -> tuple[Array | None, State]:
+    def linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
         blocks, prev = inputs(a, state_prev)
-        d_parts = dict(zip(cell.state, d_state, strict=True))
+        at = iter(slopes)
+        for cause in causes:
+            of_a = cause in blocks
+            group = blocks if of_a else prev
+            moved = group | {cause: group[cause] + 1j * tiny}
+            made = equations(moved, prev) if of_a else equations(blocks, moved)
+            for part in cell.state:
+                next(at)[...] = np.imag(made[part]) / tiny
 
-        def along(group: dict[str, Array], name: str) -> Array:
-            moved = group | {name: group[name] + 1j * tiny}
-            made = equations(moved, prev) if group is blocks else equations(blocks, moved)
-            return np.sum([d * made[part].imag / tiny for part, d in d_parts.items()], axis=0)
+    def step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[Array | None, State]:
+        by_cause = slopes.reshape(len(causes), len(cell.state), *slopes.shape[1:])
+        d_causes = [sum(d * slope for d, slope in zip(d_state, of_cause, strict=True)) for of_cause in by_cause]
+        d_a[...] = d_causes[: len(cell.gates)]
+        return None, tuple(d_causes[len(cell.gates) :])
 
-        d_prev = tuple(along(prev, part) for part in cell.state[1:])
-        for n, gate in enumerate(cell.gates):
-            rows = len(a) // len(cell.gates)
-            d_a[n * rows : (n + 1) * rows] = along(blocks, gate)
-        return None, d_prev
-
-    return cell._replace(keeps_a=True, kept=0, step=step, step_backward=step_backward)
+    return cell._replace(
+        keeps_a=True,
+        kept=0,
+        slopes=len(causes) * len(cell.state),
+        step=step,
+        linearize=linearize,
+        step_backward=step_backward,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from scratch.nn.bptt import Cell, State, Weights
+from scratch.nn.cell import Cell, State, Weights
 from scratch.types import Array
 
 from .machine import Machine, Tap

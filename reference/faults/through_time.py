@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch.nn.bptt import Cell, State, Weights
+from scratch.nn.cell import Cell, State, Weights
 from scratch.types import Array
 
 from ..problems import Configuration

@@ -1,6 +1,6 @@
 """A long short-term memory (Hochreiter and Schmidhuber 1997) with forget gates (Gers, Schmidhuber and Cummins 2000).
 
-     a = W_ih x + b_ih + W_hh h_prev + b_hh       (4H, B), four row blocks a_i, a_f, a_g, a_o, computed by the time loop
+     a = W_ih x + b_ih + W_hh h_prev + b_hh       four blocks a_i, a_f, a_g, a_o of (H, B), computed by the time loop
 (1)  i = σ(a_i)                                   how much to write
 (2)  f = σ(a_f)                                   how much to remember
 (3)  g = tanh(a_g)                                what to write
@@ -20,16 +20,15 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from .activations import sigmoid
-from .bptt import Cell, State
+from .cell import Cell, State
 from .recurrent import Recurrent, RecurrentCell
 
 
 def step(a: Array, state_prev: State, state: State, kept: State) -> None:
-    """One step. a: (4H, B), turned into the gates; c_prev: (H, B). Fills h, c and tanh_c: (H, B) each."""
+    """One step. a: (4, H, B), turned into the gates; c_prev: (H, B). Fills h, c and tanh_c: (H, B) each."""
     (_, c_prev), (h, c), (tanh_c,) = state_prev, state, kept
-    H = len(c)
-    i, f, g, o = a.reshape(4, *c.shape)  # views of a: what is written there is written here
-    sigmoid(a[: 2 * H])  # (1), (2)  i and f together, the first 2H rows of a
+    i, f, g, o = a  # views of a: what is written there is written here
+    sigmoid(a[:2])  # (1), (2)  i and f together
     np.tanh(g, out=g)  # (3)
     sigmoid(o)  # (4)
     np.multiply(f, c_prev, out=c)  # (5)
@@ -38,43 +37,51 @@ def step(a: Array, state_prev: State, state: State, kept: State) -> None:
     np.multiply(o, tanh_c, out=h)  # (6)
 
 
-def step_backward(
-    d_state: State, a: Array, state_prev: State, state: State, kept: State, d_a: Array
-) -> tuple[None, State]:
-    """The same step, backward. d_h, d_c: (H, B), what comes from outside and from the step after.
+def linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
+    """The derivatives of the step. Fills slopes: (6, H, B)."""
+    (_, c_prev), (tanh_c,), (i, f, g, o) = state_prev, kept, a
+    c_by_a_i, c_by_a_f, c_by_a_g, h_by_a_o, h_by_c, c_by_c_prev = slopes
+    np.subtract(1, a[:2], out=slopes[:2])
+    slopes[:2] *= a[:2]  # (1), (2)  σ′ = σ(1 − σ)
+    c_by_a_i *= g  # (5), (1)  g ⊙ σ′(a_i)
+    c_by_a_f *= c_prev  # (5), (2)  c_prev ⊙ σ′(a_f)
+    np.multiply(g, g, out=c_by_a_g)
+    np.subtract(1, c_by_a_g, out=c_by_a_g)  # (3)  tanh′ = 1 − tanh²
+    c_by_a_g *= i  # (5), (3)  i ⊙ tanh′(a_g)
+    np.subtract(1, o, out=h_by_a_o)
+    h_by_a_o *= o  # (4)  σ′
+    h_by_a_o *= tanh_c  # (6), (4)  tanh(c) ⊙ σ′(a_o)
+    np.multiply(tanh_c, tanh_c, out=h_by_c)
+    np.subtract(1, h_by_c, out=h_by_c)  # tanh′
+    h_by_c *= o  # (6)  o ⊙ tanh′(c)
+    c_by_c_prev[...] = f  # (5)
 
-    Fills d_a: (4H, B); returns d_c_prev: (H, B). h_prev acts through W_hh alone.
+
+def step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[None, State]:
+    """The step, backward. d_h, d_c: (H, B), what comes from outside and from the step after.
+
+    Fills d_a: (4, H, B); returns d_c_prev: (H, B). h_prev acts through W_hh alone.
     """
-    (d_h, d_c), (_, c_prev), (tanh_c,) = d_state, state_prev, kept
-    i, f, g, o = a.reshape(4, *d_c.shape)
-    d_i, d_f, d_g, d_o = d_a.reshape(4, *d_c.shape)
-    np.multiply(d_h, tanh_c, out=d_o)  # (6)  d_o = d_h ⊙ tanh(c)
-    d_c += d_h * o * (1 - tanh_c * tanh_c)  # (6)  tanh′ = 1 − tanh²; c also acts through the step after
-    np.multiply(d_c, g, out=d_i)  # (5)
-    np.multiply(d_c, c_prev, out=d_f)  # (5)
-    np.multiply(d_c, i, out=d_g)  # (5)
-    d_c *= f  # (5)  now d_c_prev
-    d_i *= i * (1 - i)  # (1)  d_a_i: σ′ = σ(1 − σ)
-    d_f *= f * (1 - f)  # (2)  d_a_f
-    d_g *= 1 - g * g  # (3)  d_a_g: tanh′ = 1 − tanh²
-    d_o *= o * (1 - o)  # (4)  d_a_o
+    d_h, d_c = d_state
+    h_by_a_o, h_by_c, c_by_c_prev = slopes[3:]
+    np.multiply(d_h, h_by_a_o, out=d_a[3])  # (6), (4)  d_a_o
+    h_by_c *= d_h
+    d_c += h_by_c  # (6)  c acts through h and through the step after
+    np.multiply(d_c, slopes[:3], out=d_a[:3])  # (5), (1), (2), (3)  d_a_i, d_a_f, d_a_g
+    d_c *= c_by_c_prev  # (5)  now d_c_prev
     return None, (d_c,)
 
 
-def step_tangent(a_dot: Array, state_prev_dot: State, a: Array, state_prev: State, state: State, kept: State) -> State:
-    """How h and c change in the same step. a_dot: (4H, K), c_prev_dot: (H, K). Returns h_dot, c_dot: (H, K) each.
+def step_tangent(a_dot: Array, state_prev_dot: State, slopes: Array) -> State:
+    """How h and c change in the step. a_dot: (4, H, K), c_prev_dot: (H, K). Returns h_dot, c_dot: (H, K) each.
 
     h_prev acts through W_hh alone.
     """
-    (_, c_prev_dot), (_, c_prev), (tanh_c,) = state_prev_dot, state_prev, kept
-    i, f, g, o = a.reshape(4, *tanh_c.shape)
-    a_i_dot, a_f_dot, a_g_dot, a_o_dot = a_dot.reshape(4, *c_prev_dot.shape)
-    i_dot = i * (1 - i) * a_i_dot  # (1)  σ′ = σ(1 − σ)
-    f_dot = f * (1 - f) * a_f_dot  # (2)
-    g_dot = (1 - g * g) * a_g_dot  # (3)  tanh′ = 1 − tanh²
-    o_dot = o * (1 - o) * a_o_dot  # (4)
-    c_dot = f * c_prev_dot + c_prev * f_dot + i * g_dot + g * i_dot  # (5)
-    h_dot = tanh_c * o_dot + o * (1 - tanh_c * tanh_c) * c_dot  # (6)
+    _, c_prev_dot = state_prev_dot
+    c_by_a_i, c_by_a_f, c_by_a_g, h_by_a_o, h_by_c, c_by_c_prev = slopes
+    a_i_dot, a_f_dot, a_g_dot, a_o_dot = a_dot
+    c_dot = c_by_a_i * a_i_dot + c_by_a_f * a_f_dot + c_by_a_g * a_g_dot + c_by_c_prev * c_prev_dot  # (5)
+    h_dot = h_by_a_o * a_o_dot + h_by_c * c_dot  # (6)
     return h_dot, c_dot
 
 
@@ -83,7 +90,9 @@ CELL = Cell(
     state=("h", "c"),
     keeps_a=True,
     kept=1,
+    slopes=6,
     step=step,
+    linearize=linearize,
     step_backward=step_backward,
     step_tangent=step_tangent,
 )

@@ -21,7 +21,8 @@ import numpy as np
 
 from ..types import Array
 from . import bptt
-from .bptt import Cell, State, Tape, Weights
+from .cell import Cell, State, Weights
+from .tape import Tape
 
 
 class Checkpoints:

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from . import bptt, checks, recomputation
-from .bptt import Cell, State, Tape, Weights
+from .cell import Cell, State, Weights
 from .dropout import Dropout
 from .layout import Layout
 from .module import Module, Parameter, tape_is_on, without_warnings
 from .recomputation import Checkpoints
+from .tape import Tape
 from .utils.rnn import PackedSequence
 
 StateT = TypeVar("StateT")

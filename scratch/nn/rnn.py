@@ -14,59 +14,62 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from .activations import relu
-from .bptt import Cell, State
+from .cell import Cell, State
 from .recurrent import Recurrent, RecurrentCell
 
 
 def tanh_step(a: Array, state_prev: State, state: State, kept: State) -> None:
-    """One step. a: (H, B). Fills h: (H, B)."""
-    (h,) = state
-    np.tanh(a, out=h)  # (1)  H, B
+    """One step. a: (1, H, B). Fills h: (H, B)."""
+    (h,), (a_h,) = state, a
+    np.tanh(a_h, out=h)  # (1)  H, B
 
 
-def tanh_step_backward(
-    d_state: State, a: Array, state_prev: State, state: State, kept: State, d_a: Array
-) -> tuple[None, State]:
-    """The same step, backward. d_h: (H, B). Fills d_a: (H, B). h_prev acts through W_hh alone."""
-    (d_h,), (h,) = d_state, state
-    np.multiply(h, h, out=d_a)
-    np.subtract(1, d_a, out=d_a)
-    d_a *= d_h  # (1)  d_a = d_h ⊙ (1 − h²)
+def tanh_linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
+    """The derivative of the step. Fills slopes: (1, H, B)."""
+    (h,), (h_by_a,) = state, slopes
+    np.multiply(h, h, out=h_by_a)
+    np.subtract(1, h_by_a, out=h_by_a)  # (1)  tanh′ = 1 − h²
+
+
+def tanh_step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[None, State]:
+    """The step, backward. d_h: (H, B). Fills d_a: (1, H, B). h_prev acts through W_hh alone."""
+    (d_h,) = d_state
+    np.multiply(d_h, slopes, out=d_a)  # (1)  d_a = d_h ⊙ φ′
     return None, ()
 
 
-def tanh_step_tangent(
-    a_dot: Array, state_prev_dot: State, a: Array, state_prev: State, state: State, kept: State
-) -> State:
-    """How h changes in the same step. a_dot: (H, K). Returns h_dot: (H, K). h_prev acts through W_hh alone."""
-    (h,) = state
-    h_dot = (1 - h * h) * a_dot  # (1)  tanh′ = 1 − tanh²
+def tanh_step_tangent(a_dot: Array, state_prev_dot: State, slopes: Array) -> State:
+    """How h changes in the step. a_dot: (1, H, K). Returns h_dot: (H, K). h_prev acts through W_hh alone."""
+    (a_h_dot,), (h_by_a,) = a_dot, slopes
+    h_dot = h_by_a * a_h_dot  # (1)  h_dot = φ′ ⊙ a_dot
     return (h_dot,)
 
 
 def relu_step(a: Array, state_prev: State, state: State, kept: State) -> None:
-    """One step. a: (H, B). Fills h: (H, B)."""
-    (h,) = state
-    relu(a, out=h)  # (1)  H, B
+    """One step. a: (1, H, B). Fills h: (H, B)."""
+    (h,), (a_h,) = state, a
+    relu(a_h, out=h)  # (1)  H, B
 
 
-def relu_step_backward(
-    d_state: State, a: Array, state_prev: State, state: State, kept: State, d_a: Array
-) -> tuple[None, State]:
-    """The same step, backward. d_h: (H, B). Fills d_a: (H, B). The derivative at 0 is taken as 0."""
-    (d_h,), (h,) = d_state, state
-    np.multiply(d_h, ~(h.real <= 0), out=d_a)  # (1)  d_a = d_h ⊙ [h > 0]
+def relu_linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
+    """The derivative of the step, taken as 0 at 0. Fills slopes: (1, H, B)."""
+    (h,), (h_by_a,) = state, slopes
+    h_by_a[...] = ~(h.real <= 0)  # (1)  relu′ = [h > 0]; 1 at NaN, so that d_h passes
+
+
+def relu_step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[None, State]:
+    """The step, backward. d_h: (H, B). Fills d_a: (1, H, B)."""
+    (d_h,) = d_state
+    np.multiply(d_h, slopes, out=d_a)  # (1)  d_a = d_h ⊙ [h > 0]
     if not np.isfinite(d_a).all():
-        d_a[...] = np.where(h.real <= 0, 0, d_h)  # (1)  0 also for an infinite d_h; far slower, as it branches
+        d_a[...] = np.where(slopes == 0, 0, d_h)  # (1)  0 also for an infinite d_h; far slower, as it branches
     return None, ()
 
 
-def relu_step_tangent(
-    a_dot: Array, state_prev_dot: State, a: Array, state_prev: State, state: State, kept: State
-) -> State:
-    """How h changes in the same step. a_dot: (H, K). Returns h_dot: (H, K). The derivative at 0 is taken as 0."""
-    (h,) = state
-    h_dot = np.where(h.real <= 0, 0, a_dot)  # (1)  h_dot = [h > 0] ⊙ a_dot
+def relu_step_tangent(a_dot: Array, state_prev_dot: State, slopes: Array) -> State:
+    """How h changes in the step. a_dot: (1, H, K). Returns h_dot: (H, K)."""
+    (a_h_dot,), (h_by_a,) = a_dot, slopes
+    h_dot = np.where(h_by_a == 0, 0, a_h_dot)  # (1)  h_dot = [h > 0] ⊙ a_dot
     return (h_dot,)
 
 
@@ -75,11 +78,15 @@ TANH = Cell(
     state=("h",),
     keeps_a=False,
     kept=0,
+    slopes=1,
     step=tanh_step,
+    linearize=tanh_linearize,
     step_backward=tanh_step_backward,
     step_tangent=tanh_step_tangent,
 )
-RELU = TANH._replace(step=relu_step, step_backward=relu_step_backward, step_tangent=relu_step_tangent)
+RELU = TANH._replace(
+    step=relu_step, linearize=relu_linearize, step_backward=relu_step_backward, step_tangent=relu_step_tangent
+)
 CELLS = {"tanh": TANH, "relu": RELU}
 
 

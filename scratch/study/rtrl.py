@@ -4,11 +4,13 @@ Let p be any number that a gradient is wanted of: an entry of a parameter, of th
 is the derivative with respect to p, h_dot = ∂h/∂p. All p are treated at once: h_dot is (P or H, K), one column for each
 p. It is carried along with the state itself, from the first step to the last:
 
-    a_dot      = W_ih x_dot + W_hh h_prev_dot + ∂a/∂p      (T1)
-    state_dot  = step_tangent(a_dot, state_prev_dot)       (T2)   the cell's own equations, differentiated
-    h_dot      = W_hr m_dot + ∂h/∂p                        (T3)   only with a projection
-    d_p       += d_outputᵀ h_dot                           (R1)
-    d_p       += d_h_nᵀ h_dot + …                          (R2)   after the last step; every part of the state
+    a_dot      = W_ih x_dot + W_hh h_prev_dot + ∂a/∂p               (T1)
+    state_dot  = step_tangent(a_dot, state_prev_dot, slopes)        (T2)   the cell's own equations, differentiated
+    h_dot      = W_hr m_dot + ∂h/∂p                                 (T3)   only with a projection
+    d_p       += d_outputᵀ h_dot                                    (R1)
+    d_p       += d_h_nᵀ h_dot + …                                   (R2)   after the last step; every part of the state
+
+The slopes are the derivatives of the cell's equations at this step, as its `linearize` makes them.
 
 ∂a/∂p is what p does to this step directly. It is zero unless p is an entry of this layer's W_ih, W_hh, b_ih or b_hh
 (for ∂h/∂p: of W_hr). Then it has one entry: row j of a weight matrix acts on a_j alone, each of its entries by as much
@@ -28,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn import checks
-from ..nn.bptt import Cell, State, Weights
+from ..nn.cell import Cell, State, Weights
 from ..nn.layout import Layout, Order
 from ..nn.module import without_warnings
 from ..nn.recurrent import Recurrent
@@ -162,7 +164,8 @@ def walk(
     (features, K), with the columns of x_dot first, then one for each number in `own(weights, state)`.
     """
     W_ih, W_hh, b_ih, b_hh, W_hr = weights
-    below, H, dtype = x_dot.shape[-1], len(W_hh) // len(cell.gates), x.dtype
+    below, G, dtype = x_dot.shape[-1], len(cell.gates), x.dtype
+    H = len(W_hh) // G
     tensors = own(weights, state)
     K = below + sum(p.size for p in tensors)
     at = iter(numbered(below, tensors))  # for each tensor, in its shape, the columns of its entries
@@ -186,8 +189,11 @@ def walk(
         a_dot[each_row(a), at_a] += factors.T  # (T1)  ∂a/∂p
         state = tuple(np.empty((H, 1), dtype) for _ in cell.state)
         kept = tuple(np.empty((H, 1), dtype) for _ in range(cell.kept))
+        slopes = np.empty((cell.slopes, H, 1), dtype)
+        a = a.reshape(G, H, 1)
         cell.step(a, state_prev, state, kept)  # (T2)
-        state_dot = cell.step_tangent(a_dot, state_prev_dot, a, state_prev, state, kept)  # (T2)  H, K
+        cell.linearize(a, state_prev, state, kept, slopes)  # (T2)
+        state_dot = cell.step_tangent(a_dot.reshape(G, H, K), state_prev_dot, slopes)  # (T2)  H, K
         if W_hr is not None:
             (m, *rest), (m_dot, *rest_dot) = state, state_dot
             h = W_hr @ m  # (T3)  P, 1

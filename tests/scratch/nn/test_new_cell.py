@@ -1,4 +1,4 @@
-"""Time and cell are apart: a cell that is not in the house needs a pair of functions and a class of a few lines.
+"""Time and cell are apart: a cell that is not in the house needs four functions and a class of a few lines.
 
 A leaky integrator, in which h_prev also acts on h directly: z = σ(a_z), u = tanh(a_u), h = h_prev + z ⊙ (u − h_prev).
 """
@@ -13,7 +13,7 @@ from reference.problems import Configuration, draw
 from reference.runs import run_module
 from scratch import nn
 from scratch.nn.activations import sigmoid
-from scratch.nn.bptt import Cell, State
+from scratch.nn.cell import Cell, State
 from scratch.nn.recurrent import Recurrent
 from scratch.types import Array
 from tests.strategies import configurations
@@ -21,29 +21,28 @@ from tests.strategies import configurations
 
 def step(a: Array, state_prev: State, state: State, kept: State) -> None:
     (h_prev,), (h,) = state_prev, state
-    z, u = a.reshape(2, *h.shape)
+    z, u = a
     sigmoid(z)
     np.tanh(u, out=u)
     h[...] = h_prev + z * (u - h_prev)
 
 
-def step_backward(
-    d_state: State, a: Array, state_prev: State, state: State, kept: State, d_a: Array
-) -> tuple[Array, State]:
-    (d_h,), (h_prev,) = d_state, state_prev
-    z, u = a.reshape(2, *h_prev.shape)
-    d_z, d_u = d_a.reshape(2, *h_prev.shape)
-    d_z[...] = d_h * (u - h_prev) * z * (1 - z)
-    d_u[...] = d_h * z * (1 - u * u)
-    return d_h * (1 - z), ()
+def linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
+    (h_prev,), (z, u) = state_prev, a
+    slopes[0] = (u - h_prev) * z * (1 - z)
+    slopes[1] = z * (1 - u * u)
+    slopes[2] = 1 - z
 
 
-def step_tangent(a_dot: Array, state_prev_dot: State, a: Array, state_prev: State, state: State, kept: State) -> State:
-    (h_prev_dot,), (h_prev,) = state_prev_dot, state_prev
-    z, u = a.reshape(2, *h_prev.shape)
-    a_z_dot, a_u_dot = a_dot.reshape(2, *h_prev_dot.shape)
-    z_dot, u_dot = z * (1 - z) * a_z_dot, (1 - u * u) * a_u_dot
-    return ((1 - z) * h_prev_dot + z_dot * (u - h_prev) + z * u_dot,)
+def step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[Array, State]:
+    (d_h,) = d_state
+    np.multiply(d_h, slopes[:2], out=d_a)
+    return d_h * slopes[2], ()
+
+
+def step_tangent(a_dot: Array, state_prev_dot: State, slopes: Array) -> State:
+    (h_prev_dot,) = state_prev_dot
+    return (slopes[0] * a_dot[0] + slopes[1] * a_dot[1] + slopes[2] * h_prev_dot,)
 
 
 CELL = Cell(
@@ -51,7 +50,9 @@ CELL = Cell(
     state=("h",),
     keeps_a=True,
     kept=0,
+    slopes=3,
     step=step,
+    linearize=linearize,
     step_backward=step_backward,
     step_tangent=step_tangent,
 )

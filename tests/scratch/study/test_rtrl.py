@@ -14,8 +14,9 @@ from reference.problems import CELLS, Configuration, Problem, draw
 from reference.runs import initial_state, make_scratch, pack, run_scratch, split, unpack, upstream
 from scratch import nn, study
 from scratch.nn import bptt
-from scratch.nn.bptt import Cell, State
+from scratch.nn.cell import Cell, State
 from scratch.nn.recurrent import Recurrent
+from scratch.nn.tape import Tape
 from scratch.study import rtrl
 from scratch.types import Array
 from tests.scratch.nn import test_new_cell
@@ -113,8 +114,7 @@ def test_rtrl_uses_no_backward_pass_and_no_tape(configuration: Configuration, mo
 
     for owner, name in [(bptt, "forward"), (bptt, "backward"), (Recurrent, "forward"), (Recurrent, "backward")]:
         monkeypatch.setattr(owner, name, forbidden)
-    for owner in (bptt, nn.recurrent):
-        monkeypatch.setattr(owner, "Tape", forbidden)
+    monkeypatch.setattr(Tape, "__init__", forbidden)
     module.cell = module.cell._replace(step_backward=forbidden)
     assert_close(run_rtrl(problem, masks, module), truth)
     assert all(parameter.grad is None for parameter in module.parameters())
@@ -137,6 +137,15 @@ def after_step(cell: Cell, a: Array, state_prev: State) -> tuple[Array, State, S
     return a, state, kept
 
 
+def linearized(cell: Cell, a: Array, state_prev: State) -> Array:
+    """The slopes of one step, read-only."""
+    a, state, kept = after_step(cell, a, state_prev)
+    slopes = np.full((cell.slopes, *state_prev[0].shape), np.nan)
+    cell.linearize(a, state_prev, state, kept, slopes)
+    slopes.flags.writeable = False
+    return slopes
+
+
 H, B = 5, 4
 of_every_cell = pytest.mark.parametrize("cell", CELL_OF.values(), ids=CELL_OF)
 seeds = st.integers(0, 2**32 - 1)
@@ -146,9 +155,9 @@ seeds = st.integers(0, 2**32 - 1)
 @given(seeds)
 def test_step_tangent_is_the_complex_step_derivative_of_step(cell: Cell, seed: int) -> None:
     rng, small = np.random.default_rng(seed), 1e-100
-    a, a_dot = (frozen((len(cell.gates) * H, B), rng) for _ in range(2))
+    a, a_dot = (frozen((len(cell.gates), H, B), rng) for _ in range(2))
     state_prev, state_prev_dot = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(2))
-    state_dot = cell.step_tangent(a_dot, state_prev_dot, *leaving(cell, a, state_prev))
+    state_dot = cell.step_tangent(a_dot, state_prev_dot, linearized(cell, a, state_prev))
     moved = tuple(value + 1j * small * dot for value, dot in zip(state_prev, state_prev_dot, strict=True))
     _, complex_state, _ = after_step(cell, a + 1j * small * a_dot, moved)
     derivative = (part.imag / small for part in complex_state)
@@ -160,12 +169,12 @@ def test_step_tangent_is_the_complex_step_derivative_of_step(cell: Cell, seed: i
 def test_step_tangent_and_step_backward_are_transposes(cell: Cell, seed: int) -> None:
     """⟨d_state, state_dot⟩ = ⟨d_a, a_dot⟩ + ⟨d_state_prev, state_prev_dot⟩, up to roundings of the products."""
     rng = np.random.default_rng(seed)
-    a, a_dot = (frozen((len(cell.gates) * H, B), rng) for _ in range(2))
+    a, a_dot = (frozen((len(cell.gates), H, B), rng) for _ in range(2))
     state_prev, state_prev_dot, d_state = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(3))
-    a, _, state, kept = left = leaving(cell, a, state_prev)
-    state_dot = cell.step_tangent(a_dot, state_prev_dot, *left)
-    d_a = np.empty_like(a)
-    d_h_prev, d_rest = cell.step_backward(tuple(d.copy() for d in d_state), a, state_prev, state, kept, d_a)
+    slopes = linearized(cell, a, state_prev)
+    state_dot = cell.step_tangent(a_dot, state_prev_dot, slopes)
+    d_a = np.full_like(a, np.nan)
+    d_h_prev, d_rest = cell.step_backward(tuple(d.copy() for d in d_state), slopes.copy(), d_a)
     d_state_prev = (np.zeros((H, B)) if d_h_prev is None else d_h_prev, *d_rest)
     forward = [d * dot for d, dot in zip(d_state, state_dot, strict=True)]
     backward = [d_a * a_dot, *(d * dot for d, dot in zip(d_state_prev, state_prev_dot, strict=True))]
@@ -176,21 +185,35 @@ def test_step_tangent_and_step_backward_are_transposes(cell: Cell, seed: int) ->
 @of_every_cell
 def test_step_tangent_carries_many_changes_of_one_column(cell: Cell) -> None:
     rng, K = np.random.default_rng(0), 7
-    a = frozen((len(cell.gates) * H, 1), rng)
+    a = frozen((len(cell.gates), H, 1), rng)
     state_prev = tuple(frozen((H, 1), rng) for _ in cell.state)
-    a_dot = frozen((len(cell.gates) * H, K), rng)
+    a_dot = frozen((len(cell.gates), H, K), rng)
     state_prev_dot = tuple(frozen((H, K), rng) for _ in cell.state)
-    left = leaving(cell, a, state_prev)
-    together = cell.step_tangent(a_dot, state_prev_dot, *left)
-    alone = [cell.step_tangent(a_dot[:, [k]], tuple(part[:, [k]] for part in state_prev_dot), *left) for k in range(K)]
+    slopes = linearized(cell, a, state_prev)
+    together = cell.step_tangent(a_dot, state_prev_dot, slopes)
+    alone = [
+        cell.step_tangent(a_dot[..., [k]], tuple(part[:, [k]] for part in state_prev_dot), slopes) for k in range(K)
+    ]
     for part, columns in zip(together, zip(*alone, strict=True), strict=True):
         assert np.array_equal(part, np.concatenate(columns, axis=1))
 
 
-def leaving(cell: Cell, a: Array, state_prev: State) -> tuple[Array, State, State, State]:
-    """What step_tangent reads of a step."""
-    a, state, kept = after_step(cell, a, state_prev)
-    return a, state_prev, state, kept
+@of_every_cell
+@pytest.mark.parametrize("S", [1, 2, 7])
+@pytest.mark.parametrize("units", [slice(0, H), slice(1, 3)])
+def test_many_steps_are_linearized_at_once_as_one_by_one(cell: Cell, S: int, units: slice) -> None:
+    """Of all units or of some, to the last bit. The arrays lie in memory as on a tape: step by step, gate by gate."""
+    rng = np.random.default_rng(S)
+    a = frozen((S, len(cell.gates), H, B), rng)
+    state_prev = tuple(frozen((S, H, B), rng) for _ in cell.state)
+    of_each = [tuple(part[t] for part in state_prev) for t in range(S)]
+    left, states, kepts = zip(*(after_step(cell, a[t], of_each[t]) for t in range(S)), strict=True)
+    state, kept = (tuple(np.stack(part)[:, units] for part in zip(*parts, strict=True)) for parts in (states, kepts))
+    slopes = np.full((cell.slopes, S, units.stop - units.start, B), np.nan)
+    before = tuple(part[:, units] for part in state_prev)
+    cell.linearize(np.stack(left)[:, :, units].swapaxes(0, 1), before, state, kept, slopes)
+    one_by_one = [linearized(cell, a[t], of_each[t])[:, units] for t in range(S)]
+    assert np.array_equal(slopes, np.stack(one_by_one, axis=1))
 
 
 def named(cell: Cell, state: Any) -> dict[str, Array]:
