@@ -182,6 +182,6 @@ def compare_results(entrants: list[Entrant]) -> None:
         found = other.attempt(Entrant.check)
         if found is not None and expected is not None:
             error, tensor = other.row.error = difference(found, expected)
-            tolerance = max(first.row.contestant.tolerance, other.row.contestant.tolerance)
+            tolerance = max(entrant.row.contestant.tolerance(entrant.row.problem) for entrant in (first, other))
             if not error <= tolerance:
                 other.row.failed = f"its results differ: {tensor} by {error:.0e}, above {tolerance:.0e}"
