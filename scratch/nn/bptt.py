@@ -79,30 +79,33 @@ def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape, 
     def work(member: Member) -> None:
         share = tape.shares[member.number]
         rows = share.gate_rows
-        a_columns = np.matmul(W_ih[rows], x.T, out=tape.a_columns[rows])  # (T1)  G·H, N
-        if b_ih is not None and b_hh is not None:
-            a_columns += (b_ih[rows] + b_hh[rows])[:, None]  # (T1)
-        member.meet()  # now all of W_ih x + b is there
         recurrent_product = Product(share.of_gates(W_hh))
         projection = None if W_hr is None else Product(W_hr[share.outputs])
         state = initial
-        for chunk in share.chunks:
-            if chunk.is_first:  # of a run; every member writes all of it, and so need not wait for the others
-                for part, before in zip(resize(state, chunk.width, initial, final), chunk.whole_before, strict=True):
-                    before[0] = part
-            multiply = recurrent_product.for_columns(chunk.width)
-            project = None if projection is None else projection.for_columns(chunk.width)
-            for h_prev, input_part, a_rows, a, state_prev, made, kept, m, h in chunk.forward():
-                multiply(h_prev, a_rows)  # (T1)
-                a_rows += input_part  # (T1)
-                cell.step(a, state_prev, made, kept)  # (T2)
-                member.meet()  # now all of h is there, or with a projection all of m
-                if project is not None:
-                    project(m, h)  # (T3)
-                    member.meet()  # now all of h is there
-            chunk.in_rows(output)[...] = chunk.after[0]
-            state = tuple(part[-1] for part in chunk.whole_after)
-        resize(state, 0, initial, final)
+        for columns, chunks in share.sections:
+            x_columns = x[columns].T
+            a_columns = np.matmul(W_ih[rows], x_columns, out=tape.a_columns[rows, : x_columns.shape[1]])  # (T1)
+            if b_ih is not None and b_hh is not None:
+                a_columns += (b_ih[rows] + b_hh[rows])[:, None]  # (T1)
+            member.meet()  # now all of W_ih x + b is there
+            for chunk in chunks:
+                if chunk.is_first:  # of a run; every member writes all of it, and so need not wait for the others
+                    state = resize(state, chunk.width, entering=initial, leaving=final)
+                    for part, before in zip(state, chunk.whole_before, strict=True):
+                        before[0] = part
+                multiply = recurrent_product.for_columns(chunk.width)
+                project = None if projection is None else projection.for_columns(chunk.width)
+                for h_prev, input_part, a_rows, a, state_prev, made, kept, m, h in chunk.forward():
+                    multiply(h_prev, a_rows)  # (T1)
+                    a_rows += input_part  # (T1)
+                    cell.step(a, state_prev, made, kept)  # (T2)
+                    member.meet()  # now all of h is there, or with a projection all of m
+                    if project is not None:
+                        project(m, h)  # (T3)
+                        member.meet()  # now all of h is there
+                chunk.in_rows(output)[...] = chunk.after[0]
+                state = tuple(part[-1] for part in chunk.whole_after)
+        resize(state, 0, entering=initial, leaving=final)
 
     together(tape.divide(), work)
     return final
@@ -123,43 +126,51 @@ def backward(
 
     def work(member: Member) -> None:
         share = tape.shares[member.number]
-        transposed_product = TransposedProduct(W_hh, tape.gates, share.outputs, times=len(tape.batch_sizes))
-        entering, leaving = share.of_state(d_final), share.of_state(d_initial)
-        d_state = entering
-        for chunk in reversed(share.chunks):
-            cell.linearize(chunk.a.swapaxes(0, 1), chunk.before, chunk.made, chunk.kept, chunk.slopes)  # (T2)
-            d_state = resize(d_state, chunk.width, entering, leaving)
-            multiply = transposed_product.for_columns(chunk.width)
-            for d_h_outside, slopes, d_a, all_d_a, d_h_column, all_d_h in chunk.backward(d_output):
-                d_h, *d_rest = d_state
-                if d_h_outside is not None:
-                    d_h += d_h_outside
+        rows, outputs = share.gate_rows, share.outputs
+        transposed_product = TransposedProduct(W_hh, tape.gates, outputs, times=len(tape.batch_sizes))
+        d_entering, d_leaving = share.of_state(d_final), share.of_state(d_initial)
+        d_state = d_entering
+        for columns, chunks in reversed(share.sections):
+            for chunk in reversed(chunks):
+                cell.linearize(chunk.a.swapaxes(0, 1), chunk.before, chunk.made, chunk.kept, chunk.slopes)  # (T2)
+                d_state = resize(d_state, chunk.width, d_entering, d_leaving)
+                multiply = transposed_product.for_columns(chunk.width)
+                for d_h_outside, slopes, d_a, all_d_a, d_h_column, all_d_h in chunk.backward(d_output):
+                    d_h, *d_rest = d_state
+                    if d_h_outside is not None:
+                        d_h += d_h_outside
+                    if W_hr is not None:
+                        d_h_column[...] = d_h
+                        member.meet()  # now all of d_h is there
+                        d_h = W_hr[:, share.units].T @ all_d_h  # (T3)  H, B
+                    d_h_direct, d_rest_prev = cell.step_backward((d_h, *d_rest), slopes, d_a)  # (T2)
+                    member.meet()  # now all of d_a is there
+                    d_h_prev = multiply(all_d_a, chunk.d_h)  # (T1)  P, B
+                    if d_h_direct is not None:
+                        d_h_prev += d_h_direct
+                    d_state = (d_h_prev, *d_rest_prev)
+                chunk.a_columns[...] = chunk.d_a_rows
+                chunk.h_prev_columns[...] = chunk.before[0]
                 if W_hr is not None:
-                    d_h_column[...] = d_h
-                    member.meet()  # now all of d_h is there
-                    d_h = W_hr[:, share.units].T @ all_d_h  # (T3)  H, B
-                d_h_direct, d_rest_prev = cell.step_backward((d_h, *d_rest), slopes, d_a)  # (T2)
-                member.meet()  # now all of d_a is there
-                d_h_prev = multiply(all_d_a, chunk.d_h)  # (T1)  P, B
-                if d_h_direct is not None:
-                    d_h_prev += d_h_direct
-                d_state = (d_h_prev, *d_rest_prev)
-            chunk.a_columns[...] = chunk.d_a_rows
-            chunk.h_prev_columns[...] = chunk.before[0]
-            if W_hr is not None:
-                chunk.m_columns[...] = chunk.made[0]
-        resize(d_state, 0, entering, leaving)
-        member.meet()  # now all columns are there
+                    chunk.m_columns[...] = chunk.made[0]
+            member.meet()  # now all columns of the section are there
 
-        columns, rows, outputs = share.columns, share.gate_rows, share.outputs
-        np.matmul(tape.a_columns[:, columns].T, W_ih, out=d_x[columns])  # (T1)  N, I
-        d_a_columns = tape.a_columns[rows]
-        sum_of_outer_products(d_a_columns, x, out=d_weights.W_ih[rows])  # (T1)
-        sum_of_outer_products(d_a_columns, tape.h_prev_columns.T, out=d_weights.W_hh[rows])  # (T1)
-        if d_weights.b_ih is not None and d_weights.b_hh is not None:
-            d_weights.b_ih[rows] = d_weights.b_hh[rows] = sum_of_rows(d_a_columns.T)  # (T1)
-        if d_weights.W_hr is not None:
-            sum_of_outer_products(share.d_h_columns, tape.m_columns.T, out=d_weights.W_hr[outputs])  # (T3)
+            more = columns is not share.sections[-1][0]  # than what the sections after it made
+            here = slice(columns.stop - columns.start)
+            some = member.share(here.stop)
+            np.matmul(tape.a_columns[:, some].T, W_ih, out=d_x[columns][some])  # (T1)  N, I
+            d_a_columns, h_prev = tape.a_columns[rows, here], tape.h_prev_columns[:, here]
+            sum_of_outer_products(d_a_columns, x[columns], d_weights.W_ih[rows], more)  # (T1)
+            sum_of_outer_products(d_a_columns, h_prev.T, d_weights.W_hh[rows], more)  # (T1)
+            if d_weights.b_ih is not None and d_weights.b_hh is not None:
+                d_b = d_weights.b_ih[rows]
+                d_b[...] = sum_of_rows(d_a_columns.T) + (d_b if more else 0)  # (T1)
+                d_weights.b_hh[rows] = d_b
+            if d_weights.W_hr is not None:
+                m = tape.m_columns[:, here]
+                sum_of_outer_products(share.d_h_columns[:, here], m.T, d_weights.W_hr[outputs], more)  # (T3)
+            member.meet()  # now the columns may be written over
+        resize(d_state, 0, d_entering, d_leaving)
 
     together(len(tape.shares), work)
     return d_x, d_initial, d_weights

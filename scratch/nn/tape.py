@@ -2,11 +2,13 @@
 
 The steps of one width that follow each other are a run. Each step of a run lies in one piece, in the order in which the
 steps are taken, and before them the state that the first one takes: so the states before all steps are one array, and
-the states after are another. A chunk is some steps of a run, as many as fit into the cache together.
+the states after are another. A chunk is some steps of a run, as many as fit into the cache together. A section is some
+chunks, with columns enough for large products: what needs no step before is made section by section.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby, repeat
+from itertools import cycle, groupby, repeat
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ LARGEST_CHUNK = 32_768
 """Numbers of a kind in a chunk, if one step has not more: a dozen such arrays about fit into the cache of a core."""
 SMALLEST_CHUNK = 4_096
 """So many are worth a call; of a long sequence a chunk may be a sixteenth, so that its buffers are small beside it."""
+SECTION = 2_048
+"""Columns with which a matrix product is as quick as with any more."""
 
 
 class Tape:
@@ -36,24 +40,24 @@ class Tape:
         self.dtype = weights.W_hh.dtype
         self.projected = weights.W_hr is not None
         self.batch_sizes, self.reverse = batch_sizes, reverse
-        total, widest = sum(batch_sizes), batch_sizes[0]
+        self.widest = batch_sizes[0]
+        in_order = reversed(batch_sizes) if reverse else batch_sizes
+        runs = [Run(self, cell, width, len(list(steps))) for width, steps in groupby(in_order)]
+        self.sections = sections_of(runs, sum(batch_sizes), reverse)
+        longest = max(size_of(columns) for columns, _ in self.sections)
 
         def all_columns(rows: int) -> Array:
             # A step reads and writes its own columns. One sequence alone: a single column, quick if it lies in one
             # piece. Several: a few numbers of each row, quick if a row lies in one piece, and so are the products.
-            return np.empty((rows, total), self.dtype, order="F" if widest == 1 else "C")
+            return np.empty((rows, longest), self.dtype, order="F" if self.widest == 1 else "C")
 
+        # Of one section after the other.
         self.a_columns = all_columns(gate_rows)  # W_ih x + b on the way forward, d_a on the way back
         self.h_prev_columns = all_columns(self.outputs)
-        # Used with a projection only.
         self.m_columns = all_columns(self.units if self.projected else 0)
         self.d_h_columns = all_columns(self.outputs if self.projected else 0)
-
-        in_order = reversed(batch_sizes) if reverse else batch_sizes
-        self.runs = [Run(self, cell, width, len(list(steps))) for width, steps in groupby(in_order)]
-        self.widest = widest
-        self.largest_chunk = max(run.steps_of_a_chunk * run.width for run in self.runs)
         self.slopes = cell.slopes
+        self.largest_chunk = max(run.steps_of_a_chunk * run.width for run in runs)
         # In turns: while one member of a team goes on to the next chunk, another may still read the last d_a of this.
         self.d_a = [np.empty(gate_rows * self.largest_chunk, self.dtype) for _ in range(2)]
         self.shares: list[Share] = []
@@ -88,31 +92,50 @@ class Run:
         self.kept: State = tuple(memory(S, H, B) for _ in range(cell.kept))
 
 
+Place = tuple[Run, slice, slice]
+"""A chunk: its run, its steps of the run, and its columns of all N."""
+
+
+def sections_of(runs: Sequence[Run], total: int, reverse: bool) -> list[tuple[slice, list[Place]]]:
+    """Divide all steps into chunks, and these into sections of about one length: of each its columns and chunks."""
+    enough = total / max(1, ceil(total / SECTION))
+    sections: list[tuple[slice, list[Place]]] = []
+    done = 0
+    for run in runs:
+        for start in range(0, run.length, run.steps_of_a_chunk):
+            steps = slice(start, min(start + run.steps_of_a_chunk, run.length))
+            before, done = done, done + size_of(steps) * run.width
+            columns = slice(total - done, total - before) if reverse else slice(before, done)
+            if not sections or size_of(sections[-1][0]) >= enough > 0:
+                sections.append((columns, []))
+            so_far, chunks = sections[-1]
+            chunks.append((run, steps, columns))
+            sections[-1] = slice(min(so_far.start, columns.start), max(so_far.stop, columns.stop)), chunks
+    return sections
+
+
 class Share:
     """What of a tape one member of a team fills: U of the H hidden units in every gate, and R of the P rows of h.
 
-    What is made for all steps at once is divided in pieces: `gate_rows` of the G·H, `columns` of the N.
+    Of what is made for a whole section the member makes some rows of the G·H, or some of the columns.
     """
 
     def __init__(self, tape: Tape, member: Member) -> None:
         self.gates = tape.gates
         self.is_all = member.size == 1
         self.units, self.outputs = member.share(tape.units), member.share(tape.outputs)
-        self.gate_rows, self.columns = (member.share(length) for length in tape.a_columns.shape)
+        self.gate_rows = member.share(len(tape.a_columns))
         self.a_columns = self.of_gates(tape.a_columns)
         self.h_prev_columns = tape.h_prev_columns[self.outputs]
         self.m_columns, self.d_h_columns = tape.m_columns[self.units], tape.d_h_columns[self.outputs]
         # The same memory for one chunk after the other.
         self.slopes = np.empty(tape.slopes * size_of(self.units) * tape.largest_chunk, tape.dtype)
         self.d_h = np.empty(size_of(self.outputs) * tape.widest, tape.dtype)
-        self.chunks: list[Chunk] = []
-        done, total = 0, tape.a_columns.shape[1]
-        for run in tape.runs:
-            for start in range(0, run.length, run.steps_of_a_chunk):
-                steps = slice(start, min(start + run.steps_of_a_chunk, run.length))
-                before, done = done, done + size_of(steps) * run.width
-                columns = slice(total - done, total - before) if tape.reverse else slice(before, done)
-                self.chunks.append(Chunk(tape, self, run, steps, columns, turn=len(self.chunks) % 2))
+        turns = cycle((0, 1))
+        self.sections = [
+            (columns, [Chunk(tape, self, *place, columns.start, next(turns)) for place in places])
+            for columns, places in tape.sections
+        ]
 
     def of_gates(self, matrix: Array) -> Array:
         """The rows of a (G·H, N) matrix that are of these units: (G, U, N), or if that is all, the matrix itself."""
@@ -126,7 +149,9 @@ class Share:
 class Chunk:
     """What of S steps of B columns each one member of a team works on, and the wholes that it reads."""
 
-    def __init__(self, tape: Tape, share: Share, run: Run, steps: slice, columns: slice, turn: int) -> None:
+    def __init__(
+        self, tape: Tape, share: Share, run: Run, steps: slice, columns: slice, section: int, turn: int
+    ) -> None:
         S, B, G, H = size_of(steps), run.width, tape.gates, tape.units
         units, outputs = share.units, share.outputs
         self.width, self.reverse = B, tape.reverse
@@ -149,9 +174,17 @@ class Chunk:
         self.kept: State = tuple(part[steps, units] for part in run.kept)  # S, U, B
         self.slopes = share.slopes[: tape.slopes * S * size_of(units) * B].reshape(tape.slopes, S, size_of(units), B)
         self.d_h = share.d_h[: size_of(outputs) * B].reshape(size_of(outputs), B)  # the same of every step
-        self.a_columns, self.h_prev_columns = self.steps_of(share.a_columns), self.steps_of(share.h_prev_columns)
-        self.m_columns, self.d_h_columns = self.steps_of(share.m_columns), self.steps_of(share.d_h_columns)
-        self.whole_d_h_columns = self.steps_of(tape.d_h_columns)
+        here = slice(columns.start - section, columns.stop - section)
+        self.a_columns, self.h_prev_columns, self.m_columns, self.d_h_columns, self.whole_d_h_columns = (
+            self.steps_of(matrix[..., here])
+            for matrix in (
+                share.a_columns,
+                share.h_prev_columns,
+                share.m_columns,
+                share.d_h_columns,
+                tape.d_h_columns,
+            )
+        )
 
     def forward(self) -> Iterator[tuple[Any, ...]]:
         """Step by step: h_prev, the input's part of a, a in rows and by gates, the state before, the state as made by
@@ -186,12 +219,12 @@ class Chunk:
 
     def in_rows(self, output: Array) -> Array:
         """These rows of h for these steps in output: (N, P) to (S, R, B)."""
-        return self.steps_of(output[:, self.outputs].T)
+        return self.steps_of(output[self.columns, self.outputs].T)
 
     def steps_of(self, matrix: Array) -> Array:
-        """The columns of these steps: (…, N) to (S, …, B), in the order in which they are taken."""
+        """These columns, (…, S·B), step by step: (S, …, B), in the order in which they are taken."""
         *of, _ = matrix.shape
-        steps = matrix[..., self.columns].reshape(*of, len(self.a), self.width)
+        steps = matrix.reshape(*of, len(self.a), self.width)
         in_order = steps[..., ::-1, :] if self.reverse else steps
         return in_order.transpose(len(of), *range(len(of)), len(of) + 1)
 
