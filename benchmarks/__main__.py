@@ -8,8 +8,10 @@ from reference import terminal
 
 from .growth_command import growth
 from .ladder_command import ladder
+from .long_command import long
 from .measure_command import measure
 from .memory_command import memory
+from .show_command import show
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.callback(
@@ -24,6 +26,7 @@ Examples:
   python -m benchmarks ladder --quick
   python -m benchmarks growth --plot growth.png
   python -m benchmarks memory --problems characters
+  python -m benchmarks long --plot long.png
 """,
 )(measure)
 app.command(
@@ -48,6 +51,20 @@ Examples:
   python -m benchmarks memory --problems "LSTM T25" --plot memory.svg
 """
 )(memory)
+app.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks long --plot long.png
+  python -m benchmarks long --quick
+"""
+)(long)
+app.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks show
+  python -m benchmarks show benchmarks/results/amd-epyc-2-threads.json
+"""
+)(show)
 
 
 def main() -> int:

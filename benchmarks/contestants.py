@@ -12,6 +12,8 @@ CPU_DTYPES = ("float32", "float64")
 
 MODULE = "module"
 """The form in which a library offers the recurrence itself: `scratch.nn.LSTM`, `torch.nn.LSTM`."""
+CHECKPOINTED = "checkpoint_every=√T"
+"""The form in which `scratch` keeps some states alone."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ rounding. What changes is how the matrix products are asked for, and where the r
     gathered       nor does Σ d_a xᵀ: d_a is kept, and each weight gradient is one product after the loop
     columns        states are (H, B) and the product is W_hh @ h: each gate lies in memory in one piece
     buffers        memory is allocated once and used again: the loop touches no fresh page
-    scratch.nn     the core itself, with packing, layers, directions, projections and checks
+    scratch.nn     the core itself: the slopes of many steps at once, large layers in blocks and divided among threads;
+                   with packing, layers, directions, projections and checks
 
 These are the steps by which cuDNN became fast (Appleyard, Kočiský and Blunsom 2016, arXiv 1604.01946). What is left to
 it is to fuse the elementwise work into a kernel, and to keep W_hh on the chip.
@@ -336,7 +337,7 @@ GAINS = {
     "gathered": "weight gradients: one product after the loop",
     "columns": "states are (H, B)",
     "buffers": "memory is used again",
-    "scratch": "the core, with all its options",
+    "scratch": "the core: slopes of many steps at once, blocks, threads; all options",
     LOOP: "torch.nn.LSTMCell, step by step",
     "PyTorch": "torch.nn.LSTM",
 }

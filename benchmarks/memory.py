@@ -17,6 +17,8 @@ class Memory:
         self.problem, self.contestant = problem, contestant
         self.skipped = self.failed = self.how = ""
         self.bytes: int | None = None
+        self.seconds = 0.0
+        """Of one step, taken once: an idea of it, no measurement."""
 
 
 def memory(problem: Problem, contestant: Contestant, threads: int, seed: int = 0) -> Memory:
@@ -28,7 +30,7 @@ def memory(problem: Problem, contestant: Contestant, threads: int, seed: int = 0
         for key, one in (("tiny", tiny), ("real", problem)):
             worker.ask("prepare", key=key, contestant=contestant.as_json(), problem=one.as_json(), seed=seed)
             found = worker.ask("memory", key=key)
-        row.bytes, row.how = found["bytes"], found["how"]
+        row.bytes, row.how, row.seconds = found["bytes"], found["how"], found["seconds"]
     except Unavailable as reason:
         row.skipped = str(reason)
     except Failed as reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scratch import nn
 from scratch.types import Array
 
 from .clock import CpuClock
-from .contestants import MODULE, Contestant
+from .contestants import CHECKPOINTED, MODULE, Contestant
 from .floor import Floor
 from .ladder import RUNGS
 from .problems import Problem, draw
@@ -30,8 +31,9 @@ class Runner:
         numbers = draw(problem, seed, self.dtype)
         self.x, self.d_output = numbers.input, numbers.d_output
         self.rung: Any = None
-        if contestant.form == MODULE:
-            self.module = getattr(nn, problem.module)(**problem.arguments, dtype=self.dtype)
+        if contestant.form in (MODULE, CHECKPOINTED):
+            some = {"checkpoint_every": isqrt(problem.T)} if contestant.form == CHECKPOINTED else {}
+            self.module = getattr(nn, problem.module)(**problem.arguments, **some, dtype=self.dtype)
             self.module.load_state_dict(numbers.parameters)
         else:
             self.rung = RUNGS[contestant.form](numbers)

@@ -13,6 +13,7 @@ import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 STATUS, PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -27,19 +28,25 @@ def growth_of_memory(prepared: Any) -> dict[str, Any]:
         device.synchronize()
         device.reset_peak_memory_stats()
         before = device.memory_allocated()
-        run_twice(prepared)
-        return {"bytes": device.max_memory_allocated() - before, "how": "torch.cuda.max_memory_allocated"}
-    before = resident_after_cleaning()
-    run_twice(prepared)
-    peak, how = peak_resident()
-    return {"bytes": max(0, peak - before), "how": how}
+        seconds = run_twice(prepared)
+        peak, how = device.max_memory_allocated(), "torch.cuda.max_memory_allocated"
+    else:
+        before = resident_after_cleaning()
+        seconds = run_twice(prepared)
+        peak, how = peak_resident()
+    return {"bytes": max(0, peak - before), "how": how, "seconds": seconds}
 
 
-def run_twice(prepared: Any) -> None:
-    """Two steps: in the second, what the first computed is still there while it begins, as in any training."""
+def run_twice(prepared: Any) -> float:
+    """Two steps: in the second, what the first computed is still there while it begins, as in any training.
+
+    Returns the seconds of the second.
+    """
     for _ in range(2):
+        start = perf_counter()
         prepared.step()
         prepared.runner.clock.wait()
+    return perf_counter() - start
 
 
 def resident_after_cleaning() -> int:

@@ -107,6 +107,30 @@ def memories(rows: list[list[Memory]]) -> Figure:
     return figure
 
 
+def long(rows: list[list[Memory]]) -> Figure:
+    """Memory against T, for each contestant, with lines that grow as T and as √T."""
+    names = [row.contestant.name for row in rows[0]]
+    figure, ((axis,),) = panels(1, 1, 7, 4.5)
+    for own in zip(*rows, strict=True):
+        known = [(row.problem.T, row.bytes / 2**20) for row in own if row.bytes]
+        name = own[0].contestant.name
+        axis.loglog(*zip(*known, strict=True), "o-", color=colour(names, name), label=name, markersize=4)
+    (first, *_, last) = (of_length[0].problem.T for of_length in rows)
+    bottom = min(row.bytes / 2**20 for row in rows[0] if row.bytes)
+    for exponent, label in ((1, "as T"), (0.5, "as √T")):
+        ends = [bottom, bottom * (last / first) ** exponent]
+        axis.loglog([first, last], ends, "--", color="#999999", linewidth=0.8)
+        axis.annotate(label, (last, ends[1]), fontsize=8, color="#666666")
+    axis.axhline(1024, color="black", linewidth=0.6)
+    axis.annotate("1 GiB", (first, 1024), fontsize=8, va="bottom")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set_xlabel("T")
+    axis.set_ylabel("memory of a training step, MiB")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure
+
+
 def growth(curves: list[Curve], memory: list[MemoryCurve]) -> Figure:
     """Time against T, B and H with the power laws, and memory against T."""
     names = list(dict.fromkeys(curve.contestant.name for curve in curves))

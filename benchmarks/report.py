@@ -169,6 +169,16 @@ def memories(rows: list[list[Memory]]) -> Table:
     return shown
 
 
+def long(rows: list[list[Memory]]) -> Table:
+    """Memory and seconds of a step against T, the contestants side by side."""
+    problem = rows[0][0].problem
+    shown = table(f"T steps, B{problem.B} I{problem.I} H{problem.H}", *(row.contestant.name for row in rows[0]))
+    for of_length in rows:
+        cells = [f"{in_bytes(row.bytes)}, {in_seconds(row.seconds)}" if row.bytes else reason(row) for row in of_length]
+        shown.add_row(f"{of_length[0].problem.T:,}", *map(Text, cells))
+    return shown
+
+
 def exponents(curves: list[Curve]) -> Table:
     """With which power of a size the time grows."""
     names = list(dict.fromkeys(curve.contestant.name for curve in curves))

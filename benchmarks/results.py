@@ -128,7 +128,7 @@ def of_memory(row: Memory) -> dict[str, Any]:
     found: dict[str, Any] = {"problem": row.problem.name, "contestant": row.contestant.name}
     if row.bytes is None:
         return found | ({"skipped": row.skipped} if row.skipped else {"failed": row.failed})
-    return found | {"bytes": row.bytes, "how": row.how}
+    return found | {"bytes": row.bytes, "how": row.how, "seconds, once": rounded(row.seconds)}
 
 
 def of_curve(curve: Curve) -> dict[str, Any]:

@@ -17,8 +17,8 @@ and, summed over all steps and sequences,
     d_x = W_ihᵀ d_a,  d_W_ih = Σ d_a xᵀ,  d_W_hh = Σ d_a h_prevᵀ,  d_b_ih = d_b_hh = Σ d_a      (T1)
     d_W_hr = Σ d_h mᵀ                                                                            (T3)
 
-Only the products with W_hh and W_hr need the step before, so only they stand in the loop. Every other product is made
-once, over all steps: a sum over t of outer products is one product of two matrices with N columns.
+Only the products with W_hh and W_hr need the step before, so only they are made in each step. Every other product is
+made for many steps at once: a sum over t of outer products is one product of two matrices with many columns.
 
 Layout. Sequences lie sorted by length, longest first, and step t works on the first batch_sizes[t] of them. All steps
 together have N = Σ batch_sizes columns, one for each (step, sequence), step by step; without packing N = T·B. With
@@ -32,9 +32,9 @@ Inside the loop a state is (features, B), as in the textbooks; x, output and the
 A reverse direction takes the same steps in the opposite order. Where the batch grows on the way, columns enter with
 their initial state; where it shrinks, columns leave with their final state. Backward the two change places: `resize`.
 
-The steps are taken in chunks (tape.py), for the sake of what can be done for several at once. A large layer is divided
-among the members of a team (team.py): each has a share of the hidden units and of the rows of h, and they meet where
-the next line reads all of what they have made. Where there is only one member, its share is all.
+The steps are taken in sections, for the large products, and these in chunks, for the slopes of several steps (tape.py).
+A large layer is divided among the members of a team (team.py): each has a share of the hidden units and of the rows of
+h, and they meet where the next line reads all of what they have made. Where there is only one member, its share is all.
 """
 
 import numpy as np

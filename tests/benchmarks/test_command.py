@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from benchmarks import __main__ as door
-from benchmarks import growth, growth_command, ladder_command, measure_command, memory_command
+from benchmarks import growth, growth_command, ladder_command, long_command, measure_command, memory_command
 from benchmarks.contestants import Contestant
+from benchmarks.kept import as_markdown
 from benchmarks.memory import Memory
 from benchmarks.problems import Problem
 from benchmarks.process import Workers
@@ -46,6 +47,10 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *ar
         ["ladder", "--device", "cuda", "--dtype", "float16"],
         ["growth", "--dtype", "float16"],
         ["memory", "--problems", "no such size"],
+        ["long", "--device", "cuda"],
+        ["long", "--dtype", "float16"],
+        ["show", "no such file"],
+        ["show", __file__],
         ["superfluous"],
     ],
     ids=" ".join,
@@ -147,6 +152,59 @@ def test_commands_report_figures_and_what_is_missing(
         times = json.loads(data.read_text())["growth"]["float32"]
         assert [curve["exponent"] for curve in times["times"]] == pytest.approx([1, 1, 0.5, 0.5, 1.5, 1.5])
         assert times["memory"][0]["bytes for each step"] == pytest.approx(1000)
+
+
+def test_long_sequences_are_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measure(problem: Problem, contestant: Contestant, *_: object) -> Memory:
+        found = Memory(problem, contestant)
+        if contestant.library == "scratch":
+            found.bytes, found.seconds = 2**20 * problem.T, 0.5
+        else:
+            found.failed = "out of memory"
+        return found
+
+    monkeypatch.setattr(long_command, "measure", measure)
+    data, plot = tmp_path / "x.json", tmp_path / "x.svg"
+    status, out, _ = run(capsys, monkeypatch, "long", "--quick", "--json", str(data), "--plot", str(plot))
+    assert status == 1 and "failed: out of memory" in out and "checkpoint_every=√T" in out
+    assert "15.6 GiB, 500 ms" in out and "16,000" in out
+    rows = json.loads(data.read_text())["long"]["float32"]["rows"]
+    assert [row.get("bytes", 0) for row in rows[:3]] == [1000 * 2**20, 1000 * 2**20, 0]
+    assert "<svg" in plot.read_text()
+
+
+def test_kept_results_become_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.json"
+    parts = {
+        part: {
+            "seconds (quartile, median, quartile)": [1e-3, 2e-3, 3e-3],
+            "share of the floor (95 %)": [0.5, 0.8, 0.9],
+            "speed of the first (95 %)": [1.1, 1.25, 1.5],
+        }
+        for part in ("step", "forward", "backward")
+    }
+    both = [{"problem": "a size", "contestant": name, **parts} for name in ("scratch", "PyTorch")]
+    failed = [{"problem": "another", "contestant": name, "failed": "died"} for name in ("scratch", "PyTorch")]
+    keep(path, "step", "float32", {"rows": both + failed})
+    memory = [
+        {"problem": "a size", "contestant": name, "bytes": size} for name, size in (("scratch", 2), ("PyTorch", 3))
+    ]
+    keep(path, "memory", "float32", {"rows": memory})
+    status, out, _ = run(capsys, monkeypatch, "show", str(path))
+    assert status == 0
+    assert out.splitlines()[2:] == [
+        "| a size | 2.00 ms | 2.00 ms | 1.25× (1.10–1.50) | 1.25× | 1.25× | 80 % | 1.50× |",
+        "| another | died | | | | | | |",
+    ]
+
+
+def test_the_readme_shows_the_kept_results() -> None:
+    root = Path(__file__).parent.parent.parent
+    assert as_markdown(root / "benchmarks" / "results" / "amd-epyc-2-threads.json") in (root / "README.md").read_text()
 
 
 def test_files_keep_the_figures_of_other_commands(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks import numpy_runner, torch_runner
 from benchmarks.clock import time_parts
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import CHECKPOINTED, Contestant
 from benchmarks.ladder import GAINS, LOOP, RUNGS, rungs
 from benchmarks.problems import Problem
 from benchmarks.unavailable import Unavailable
@@ -48,6 +48,12 @@ def test_every_rung_computes_what_scratch_computes(rung: str, T: int, B: int, I:
 def test_both_libraries_compute_the_same(problem: Problem, seed: int) -> None:
     ours = results(problem, Contestant("scratch", "float64"), seed)
     assert_close(ours, results(problem, Contestant("PyTorch", "float64"), seed))
+
+
+def test_recomputation_keeps_some_states_and_computes_the_same() -> None:
+    problem, contestant = Problem("test", "LSTM", 20, 2, 3, 4), Contestant("scratch", "float64", form=CHECKPOINTED)
+    assert numpy_runner.Runner(contestant, problem, 0, 1).module.checkpoint_every == 4
+    assert_close(results(problem, contestant), results(problem, Contestant("scratch", "float64")))
 
 
 def test_a_rung_takes_another_shape_after_the_first() -> None:
