@@ -50,6 +50,8 @@ def speeds(rows: list[list[Row]]) -> Figure:
                 draw(right, offset, share, row.contestant.name)
     for axis, title, line in ((left, f"speed of {names[0]}", 1), (right, "share of the floor", 1)):
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("{x:g}" if axis is left else NullFormatter())
         axis.axvline(line, color="black", linewidth=0.8)
         axis.set_title(f"{title}, training step", fontsize=10)
         axis.set_ylim(len(rows) - 0.4, -0.6)
