@@ -14,7 +14,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
@@ -72,7 +72,12 @@ def together(size: int, task: Callable[[Member], None]) -> None:
     members = [Member(number, size, barrier) for number in range(size)]
     with _one_thread_each(), ThreadPoolExecutor(size) as pool:
         # In copies of this context, because NumPy keeps there which warnings are silenced.
-        ends = [pool.submit(copy_context().run, work, member) for member in members]
+        try:
+            ends = [pool.submit(copy_context().run, work, member) for member in members]
+            wait(ends)
+        except BaseException:  # interrupted, or there is no further thread: nobody may go on writing to the tape
+            barrier.abort()
+            raise
     errors = [error for end in ends if (error := end.exception()) is not None]
     for error in errors:
         if not isinstance(error, threading.BrokenBarrierError):

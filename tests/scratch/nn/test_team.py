@@ -109,6 +109,20 @@ def test_what_one_member_raises_comes_out_and_nobody_waits_for_it(who: int) -> N
     assert threading.active_count() == 1
 
 
+def test_an_interrupted_team_has_ended_when_the_interrupt_comes_out() -> None:
+    """It would go on writing to a tape that the next call uses."""
+
+    def work(member: Member) -> None:
+        while True:
+            member.meet()
+
+    with BLAS.limit(limits=2):
+        with mock.patch.object(team, "wait", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            team.together(3, work)
+        assert blas_threads() == 2
+    assert threading.active_count() == 1
+
+
 def test_members_are_as_silent_as_the_caller() -> None:
     module = nn.LSTM(2, 6, rng=0)
     with a_team_of(3), warnings.catch_warnings():
