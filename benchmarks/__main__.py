@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from reference import terminal
+from scratch import terminal
 
 from .growth_command import growth
 from .ladder_command import ladder

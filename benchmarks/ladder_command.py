@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from reference.terminal import progress
+from scratch.terminal import progress
 
 from .ladder import rungs
 from .options import Device, Dtype, Json, Plot, Quick, Seed, Threads, checked, gpu_of, write

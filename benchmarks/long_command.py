@@ -5,7 +5,7 @@ from __future__ import annotations
 from os.path import relpath
 from typing import Any
 
-from reference.terminal import progress
+from scratch.terminal import progress
 
 from . import long as sequences
 from .memory import Memory

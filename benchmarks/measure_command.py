@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from reference.terminal import progress
+from scratch.terminal import progress
 
 from .contestants import contestants
 from .options import Device, Dtype, Json, List, Patterns, Plot, Quick, Seed, Threads, checked, chosen, gpu_of, write

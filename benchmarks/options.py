@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from reference.terminal import writable
+from scratch.terminal import writable
 
 from .contestants import CPU_DTYPES, DTYPES
 from .problems import QUICK, Problem, matching, sizes

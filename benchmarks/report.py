@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reference.terminal import table
+from scratch.terminal import table
 
 from .growth import THEORY, Curve, MemoryCurve
 from .ladder import GAINS

@@ -4,7 +4,8 @@ import sys
 
 import typer
 
-from . import terminal
+from scratch import terminal
+
 from .bad_input_command import bad_input
 from .check_command import check
 from .side_by_side_command import side_by_side

@@ -4,9 +4,10 @@ import sys
 
 from rich.console import Console
 
+from scratch.terminal import progress
+
 from .bad_calls import TABLE
 from .bad_input import disagreements, run_table, show
-from .terminal import progress
 
 
 def bad_input() -> int:

@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from scratch.terminal import progress, table, writable
+
 from .candidates import DTYPES, ERRORS, Candidate, Implementation, Scratch, candidate, in_words
 from .check import PYTORCH, Found
 from .check import check as run_check
@@ -24,7 +26,6 @@ from .failures import Failure, Told, failures
 from .problems import CELLS, Configuration
 from .space import examples, grid
 from .summary import agreements, as_json, in_ulps, lines, on_gpu, ratio
-from .terminal import progress, table, writable
 
 Choice = bool | None
 

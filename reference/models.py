@@ -6,16 +6,34 @@ import torch
 
 
 class CharacterModel(torch.nn.Module):
-    """`scratch.text.CharacterModel` in PyTorch: one-hot (B, T, V) → recurrence → Linear → logits (B, T, V)."""
+    """`scratch.text.CharacterModel` in PyTorch: characters (B, T) → recurrence → Linear → logits (B, T, V)."""
 
     def __init__(
-        self, cell: str, vocabulary_size: int, hidden_size: int, num_layers: int = 1, dtype: torch.dtype | None = None
+        self,
+        cell: str,
+        vocabulary_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        embedding_size: int = 0,
+        dropout: float = 0.0,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rnn = getattr(torch.nn, cell)(vocabulary_size, hidden_size, num_layers, batch_first=True, dtype=dtype)
+        self.vocabulary_size = vocabulary_size
+        width = embedding_size or vocabulary_size
+        self.embed = torch.nn.Embedding(vocabulary_size, width, dtype=dtype) if embedding_size else None
+        between = dropout if num_layers > 1 else 0.0
+        self.rnn = getattr(torch.nn, cell)(
+            width, hidden_size, num_layers, batch_first=True, dropout=between, dtype=dtype
+        )
+        self.dropout = torch.nn.Dropout(dropout)
         self.fc = torch.nn.Linear(hidden_size, vocabulary_size, dtype=dtype)
 
     def forward(self, input: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
-        """input: (B, T, V). Returns logits (B, T, V) and the final state."""
-        output, state = self.rnn(input, state)
-        return self.fc(output), state
+        """input: indices (B, T). Returns logits (B, T, V) and the final state."""
+        if self.embed is None:
+            embedded = torch.nn.functional.one_hot(input, self.vocabulary_size).to(self.fc.weight.dtype)
+        else:
+            embedded = self.embed(input)
+        output, state = self.rnn(embedded, state)
+        return self.fc(self.dropout(output)), state

@@ -117,7 +117,7 @@ def train(example: Example, advance: Callable[[], None] = lambda: None) -> Resul
     """Train the example in both libraries. `advance` is called after each epoch."""
     vocabulary = text.Vocabulary(example.vocabulary) if example.vocabulary else text.Vocabulary.of(example.text)
     indices = vocabulary.encode(example.text)
-    x, target = vocabulary.one_hot(indices[None, :-1], np.float64), indices[None, 1:]
+    x, target = indices[None, :-1], indices[None, 1:]  # 1, T
 
     sizes = (example.cell, len(vocabulary), example.hidden_size, example.num_layers)
     ours = text.CharacterModel(*sizes, dtype=np.float64, rng=example.seed)
@@ -140,7 +140,7 @@ def train(example: Example, advance: Callable[[], None] = lambda: None) -> Resul
 
     def says(model: text.Predict) -> str:
         if example.generates:
-            return text.generate(model, vocabulary, expected[0], len(expected), np.float64)
+            return text.generate(model, vocabulary, expected[0], len(expected) - 1, temperature=0)
         return vocabulary.decode(model(x, None)[0].argmax(-1))
 
     def in_torch(x: Array, state: Any) -> tuple[Array, Any]:
@@ -151,7 +151,7 @@ def train(example: Example, advance: Callable[[], None] = lambda: None) -> Resul
     with no_grad():
         _, state = ours(x)
         h_n = state[0] if isinstance(state, tuple) else state
-        return Result(example, x.shape, h_n.shape, rows, expected, says(ours), says(in_torch))
+        return Result(example, (*x.shape, len(vocabulary)), h_n.shape, rows, expected, says(ours), says(in_torch))
 
 
 def run_in_scratch(model: text.CharacterModel, x: Array, target: Array) -> dict[str, Array]:
@@ -183,7 +183,7 @@ def compare_step(
     Where that is above 1e-9, the step itself may magnify rounding. Then it is taken again in `scratch` with every
     parameter and every state on the way moved by one rounding, up or down, to see how much that explains.
     """
-    sizes = (example.cell, x.shape[-1], example.hidden_size, example.num_layers)
+    sizes = (example.cell, ours.fc.out_features, example.hidden_size, example.num_layers)
     theirs = models.CharacterModel(*sizes, dtype=torch.float64)
     weights.to_torch(ours, theirs)
     worst = max(compare(our_step, run_in_torch(theirs, x, target)), key=lambda difference: difference.error)

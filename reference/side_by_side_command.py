@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from scratch.terminal import progress, table
 from scratch.text import read_text
 
 from .equivalence import TOLERANCE
@@ -18,7 +19,6 @@ from .problems import CELLS
 from .side_by_side import EXAMPLES, LOSS_TOLERANCE, Example, Result, train
 from .space import grid
 from .survey import Survey, disagreements, survey
-from .terminal import progress, table
 
 SHOWN = 200
 """How many characters of a generated text are printed."""

@@ -1,12 +1,25 @@
-"""Text as numbers: reading a file, and a vocabulary that gives each character an index."""
+"""Text as numbers: reading files, a vocabulary, and a text cut into parallel streams that are read segment by segment.
 
+Truncated backpropagation through time reads a text in segments of T characters and carries the state, not the gradient,
+from each to the next (Williams and Peng 1990). Several places of the text are read at once: B streams, one below the
+other. With n characters to a stream, column b of segment k is
+
+(1)  x[b, t] = text[b·n + k·T + t],     y[b, t] = text[b·n + k·T + t + 1]        t = 0 … T − 1
+"""
+
+import hashlib
 import os
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ..nn import checks
 from ..types import Array
+
+NO_SOURCES = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+"""The folders of the standard library that hold tests, and packages that do not belong to it."""
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -27,6 +40,46 @@ def read_text(path: str | os.PathLike[str]) -> str:
     return text
 
 
+def read_texts(paths: Iterable[str | os.PathLike[str]]) -> str:
+    """The texts of several files, one after the other. Raises as `read_text` does."""
+    return "".join(map(read_text, paths))
+
+
+def standard_library() -> str:
+    """The sources of the Python standard library on this machine, without tests, in the order of their paths.
+
+    A text of some ten million characters that everybody has. Files that are empty or not UTF-8 are left out.
+    """
+    root = Path(sysconfig.get_path("stdlib"))
+    paths = (path for path in root.rglob("*.py") if NO_SOURCES.isdisjoint(path.relative_to(root).parts))
+    texts = []
+    for path in sorted(paths):
+        try:
+            texts.append(read_text(path))
+        except ValueError:
+            continue
+    return "".join(texts)
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a text in UTF-8, by which it is recognised."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split(text: str, fraction: float) -> tuple[str, str]:
+    """A text's beginning, for training, and its end, about `fraction` of it, for validation. Neither is ever empty.
+
+    Each has at least two characters: one to read and one to predict. Raises ValueError for fewer than four in all, and
+    for a fraction outside (0, 1).
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"expected a fraction for validation above 0 and below 1, got {fraction:g}")
+    if len(text) < 4:
+        raise ValueError(f"expected at least 4 characters, 2 to train and 2 to validate, got {len(text)}")
+    held_out = min(max(2, round(fraction * len(text))), len(text) - 2)
+    return text[:-held_out], text[-held_out:]
+
+
 class Vocabulary:
     """The characters that a model knows, each with its index.
 
@@ -37,7 +90,9 @@ class Vocabulary:
         if not characters or len(set(characters)) < len(characters):
             raise ValueError(f"expected at least one character, each once, got {characters!r}")
         self.characters = characters
-        self._index = {character: index for index, character in enumerate(characters)}
+        points = code_points(characters)
+        self._order = np.argsort(points)
+        self._sorted = points[self._order]
 
     @classmethod
     def of(cls, text: str) -> "Vocabulary":
@@ -49,15 +104,56 @@ class Vocabulary:
 
     def encode(self, text: str) -> Array:
         """The index of each character: (T,) int64. Raises ValueError for a character that is not known."""
-        unknown = set(text) - self._index.keys()
-        if unknown:
-            raise ValueError(f"expected only known characters, got {''.join(sorted(unknown))!r}")
-        return np.array([self._index[character] for character in text], dtype=np.int64)
+        points = code_points(text)
+        places = np.minimum(np.searchsorted(self._sorted, points), len(self) - 1)
+        if not np.array_equal(self._sorted[places], points):
+            unknown = sorted(set(text) - set(self.characters))
+            raise ValueError(f"expected only known characters, got {''.join(unknown)!r}")
+        indices: Array = self._order[places].astype(np.int64)
+        return indices
 
     def decode(self, indices: Array) -> str:
         """The text of indices of any shape, read in order. Raises IndexError for an index that is not known."""
         return "".join(self.characters[index] for index in checks.indices("indices", indices, len(self)).ravel())
 
-    def one_hot(self, indices: Array, dtype: npt.DTypeLike = np.float32) -> Array:
-        """Indices (…) as vectors (…, V) that are 1 at the index and 0 elsewhere. Raises IndexError as `decode` does."""
-        return np.eye(len(self), dtype=dtype)[checks.indices("indices", indices, len(self))]
+
+def code_points(text: str) -> Array:
+    """The Unicode code point of each character: (T,) uint32. Lone surrogates, which no file has, are let through."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+class Streams:
+    """A text as B parallel streams of n characters each, read in segments of T: equation (1).
+
+    indices: (N,) characters of a vocabulary. batch_size: B. length: T. A short text has fewer streams, so that each is
+    T long, and at last one that is as long as there are characters to predict. The last segment of a stream is shorter
+    where T does not divide n, and fewer than B characters at the end of the text are not read.
+
+    Raises TypeError or ValueError for sizes below 1, ValueError for fewer than two characters.
+    """
+
+    def __init__(self, indices: Array, batch_size: int, length: int) -> None:
+        batch_size = checks.integer("batch_size", batch_size, least=1)
+        length = checks.integer("length", length, least=1)
+        predicted = len(indices) - 1
+        if predicted < 1:
+            raise ValueError(f"expected at least 2 characters, got {len(indices)}")
+        self.length = min(length, predicted)
+        self.batch_size = min(batch_size, predicted // self.length)
+        n = predicted // self.batch_size
+        # One character more than a stream has, so that the last one also has a character to predict.
+        self._text = np.lib.stride_tricks.sliding_window_view(indices, n + 1)[::n][: self.batch_size]
+        self.segments = -(-n // self.length)
+        """How many segments a stream has."""
+        self.characters = n * self.batch_size
+        """How many characters are read in a pass over the text."""
+
+    def segment(self, index: int) -> tuple[Array, Array]:
+        """What is read and what is to be predicted: x and y of segment k = index, (B, T), new arrays.
+
+        Raises IndexError outside 0 … segments − 1.
+        """
+        if not 0 <= index < self.segments:
+            raise IndexError(f"expected a segment of at least 0 and below {self.segments}, got {index}")
+        part = self._text[:, index * self.length : (index + 1) * self.length + 1]
+        return part[:, :-1].copy(), part[:, 1:].copy()  # (1)

@@ -6,14 +6,34 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import nn
+from ..nn import checks
 from ..types import Array, Seed
 
 
-class CharacterModel(nn.Module):
-    """one-hot characters (B, T, V) → recurrence → Linear → logits (B, T, V), batch first.
+class OneHot(nn.Module):
+    """Indices (…) to vectors (…, V) that are 1 at the index and 0 elsewhere: an embedding with nothing to learn.
 
-    cell: 'RNN' or 'LSTM', the name of a class in `scratch.nn`. vocabulary_size: V. hidden_size: H. rng draws the
-    parameters; the dtype is that of the input, too. The parameters are named rnn.… and fc.…
+    Raises TypeError for no array, RuntimeError for another dtype, IndexError for indices outside [0, V).
+    """
+
+    def __init__(self, vocabulary_size: int, dtype: npt.DTypeLike = np.float32) -> None:
+        self.table = np.eye(checks.size("vocabulary_size", vocabulary_size), dtype=checks.dtype(dtype))
+
+    def forward(self, input: Array) -> Array:
+        """input: indices of any shape. Returns a new array."""
+        return self.table[checks.indices("input", input, len(self.table))]
+
+    def backward(self, d_output: Array) -> None:
+        """Nothing: indices have no gradient, and there is no parameter."""
+
+
+class CharacterModel(nn.Module):
+    """characters (B, T) → one-hot or embedding → recurrence → dropout → Linear → logits (B, T, V), batch first.
+
+    cell: 'RNN' or 'LSTM', the name of a class in `scratch.nn`. vocabulary_size: V. hidden_size: H. embedding_size: the
+    width of the vectors that characters become; 0 for one-hot vectors of width V. dropout: between the layers, and
+    before the linear layer (Zaremba, Sutskever and Vinyals 2014). rng draws the parameters and the dropout. The
+    parameters are named embed.weight (with an embedding), rnn.… and fc.…
 
     Raises what the recurrence raises for its sizes.
     """
@@ -24,21 +44,32 @@ class CharacterModel(nn.Module):
         vocabulary_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        embedding_size: int = 0,
+        dropout: float = 0.0,
         dtype: npt.DTypeLike = np.float32,
         rng: Seed = None,
     ) -> None:
-        generator = np.random.default_rng(rng)
-        self.rnn = getattr(nn, cell)(
-            vocabulary_size, hidden_size, num_layers, batch_first=True, dtype=dtype, rng=generator
+        self.rng = np.random.default_rng(rng)
+        width = embedding_size or vocabulary_size
+        self.embed: nn.Embedding | OneHot = (
+            nn.Embedding(vocabulary_size, width, dtype=dtype, rng=self.rng)
+            if embedding_size
+            else OneHot(vocabulary_size, dtype)
         )
-        self.fc = nn.Linear(hidden_size, vocabulary_size, dtype=dtype, rng=generator)
+        between = dropout if num_layers > 1 else 0.0
+        self.rnn = getattr(nn, cell)(
+            width, hidden_size, num_layers, batch_first=True, dropout=between, dtype=dtype, rng=self.rng
+        )
+        self.dropout = nn.Dropout(dropout, rng=self.rng)
+        self.fc = nn.Linear(hidden_size, vocabulary_size, dtype=dtype, rng=self.rng)
 
     def forward(self, input: Array, state: Any = None) -> tuple[Array, Any]:
-        """input: (B, T, V); state: as the recurrence takes it. Returns logits (B, T, V) and the final state."""
-        output, state = self.rnn(input, state)
-        return self.fc(output), state
+        """input: indices (B, T); state: as the recurrence takes it. Returns logits (B, T, V) and the final state."""
+        output, state = self.rnn(self.embed(input), state)
+        return self.fc(self.dropout(output)), state
 
-    def backward(self, d_logits: Array, d_state: Any = None) -> tuple[Array, Any]:
-        """d_logits: (B, T, V). Adds to every parameter's grad; returns the gradients of input and initial state."""
-        d_input, d_initial = self.rnn.backward(self.fc.backward(d_logits), d_state)
-        return d_input, d_initial
+    def backward(self, d_logits: Array, d_state: Any = None) -> Any:
+        """d_logits: (B, T, V). Adds to every parameter's grad; returns the gradient of the initial state."""
+        d_embedded, d_initial = self.rnn.backward(self.dropout.backward(self.fc.backward(d_logits)), d_state)
+        self.embed.backward(d_embedded)
+        return d_initial

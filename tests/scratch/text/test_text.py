@@ -17,10 +17,6 @@ def test_vocabulary_round_trip(text: str) -> None:
     indices = vocabulary.encode(text)
     assert vocabulary.decode(indices) == text
     assert list(vocabulary.characters) == sorted(set(text))
-    one_hot = vocabulary.one_hot(indices, np.float64)
-    assert one_hot.shape == (len(text), len(vocabulary))
-    assert np.array_equal(one_hot.argmax(-1), indices)
-    assert np.array_equal(one_hot.sum(-1), np.ones(len(text)))
 
 
 def test_vocabulary_refuses_what_it_does_not_know() -> None:
@@ -56,13 +52,13 @@ def test_model_learns_a_text_and_generates_it(cell: str) -> None:
     indices = vocabulary.encode(text)[None]
     criterion, optimizer = nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=0.01)
     for _ in range(200):
-        logits, _ = model(vocabulary.one_hot(indices[:, :-1]))
+        logits, _ = model(indices[:, :-1])
         criterion(logits.swapaxes(1, 2), indices[:, 1:])
         optimizer.zero_grad()
         model.backward(criterion.backward().swapaxes(1, 2))
         optimizer.step()
-    assert generate(model, vocabulary, "a", len(text)) == text
-    assert generate(model, vocabulary, "abrac", len(text)) == text, "the whole prime is read"
+    assert generate(model, vocabulary, "a", len(text) - 1, temperature=0) == text
+    assert generate(model, vocabulary, "abrac", len(text) - 5, temperature=0) == text, "the whole prime is read"
     with pytest.raises(ValueError, match="prime"):
         generate(model, vocabulary, "", 3)
 

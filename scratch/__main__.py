@@ -1,0 +1,56 @@
+"""The door for people: `python -m scratch` and its commands."""
+
+import sys
+
+import typer
+
+from . import terminal
+from .text.sample_command import sample
+from .text.train_command import train
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  python -m scratch train
+  python -m scratch train book.txt --hidden-size 256 --num-layers 2 --minutes 10
+  python -m scratch train --resume model.safetensors --minutes 20
+  python -m scratch sample model.safetensors --prime "def " --temperature 0.7
+""",
+)
+def door(context: typer.Context) -> int:
+    """Recurrences at work, in NumPy alone."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+    return 0
+
+
+app.command(
+    epilog="""\b
+Examples:
+  python -m scratch train
+  python -m scratch train book.txt --out book.safetensors --hidden-size 256 --num-layers 2 --dropout 0.2 --epochs 20
+  python -m scratch train a.txt b.txt --cell rnn --optimizer sgd --learning-rate 1 --embedding-size 32
+  python -m scratch train --resume book.safetensors --epochs 30
+"""
+)(train)
+app.command(
+    epilog="""\b
+Examples:
+  python -m scratch sample model.safetensors
+  python -m scratch sample model.safetensors --prime "import " --temperature 0
+  python -m scratch sample model.safetensors --length 2000 --temperature 0.9 --top-p 0.95 --seed 7
+"""
+)(sample)
+
+
+def main() -> int:
+    """Run the command and give its exit status."""
+    return terminal.run(lambda: app(standalone_mode=False, prog_name="python -m scratch"), "scratch")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""Checkpoints: all of a training in one file that is either the old one or the new one, never half of each.
+
+The file is a safetensors file: arrays by name, and texts. Nothing in it can be executed.
+
+    model.NAME                  the parameters, by PyTorch's names
+    optimizer.NAME.WHAT         what the optimizer remembers of each, by PyTorch's names
+    state.h, state.c            the state of the recurrence between two segments (L, B, H)
+    history.losses              of every step (N)
+    history.validations         the step and the loss of each validation (M, 2)
+    metadata "recurrence"       JSON: everything else, from the settings to the state of the random numbers
+    metadata "sha256"           of all of the above, so that damage is noticed
+
+It is written beside its place, flushed to the disk and then renamed, which the file system does at once or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from .. import nn, optim
+from ..nn import checks
+from ..types import Array
+from .corpus import Vocabulary
+from .model import CharacterModel
+from .settings import Limits, Settings
+
+FORMAT = 1
+"""The version of the layout of the file."""
+
+
+class CheckpointError(ValueError):
+    """Raised for a file that is no checkpoint, or a damaged one."""
+
+
+class Checkpoint(NamedTuple):
+    """A training at rest."""
+
+    settings: Settings
+    vocabulary: str
+    sources: tuple[str, ...]
+    """The paths of the text; none for the standard library."""
+    digest: str
+    """Of the text."""
+    limits: Limits
+    step: int
+    seconds: float
+    rng: Mapping[str, Any]
+    """The state of the random numbers, as NumPy gives it."""
+    model: dict[str, Array]
+    optimizer: dict[str, dict[str, Array]]
+    """What the optimizer remembers, by the parameter's name."""
+    state: dict[str, Array]
+    """The parts of the state of the recurrence; none before the first step."""
+    losses: Array
+    validations: Array
+
+
+def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write a checkpoint in place of what is at `path`. Raises OSError; then what was there is there still."""
+    text, arrays = header(checkpoint), arrays_of(checkpoint)
+    replace(Path(path), content_of(arrays, {"recurrence": text, "sha256": checksum(text, arrays)}))
+
+
+def read(path: str | os.PathLike[str]) -> Checkpoint:
+    """The checkpoint at `path`. Raises OSError if it cannot be read, CheckpointError if it is none or is damaged."""
+    metadata, arrays = parsed(content_at(path))
+    text = metadata["recurrence"]
+    if metadata.get("sha256") != checksum(text, arrays):
+        raise CheckpointError("expected what was written, got something else: the file is damaged")
+    return of_parts(text, arrays)
+
+
+def built(checkpoint: Checkpoint) -> tuple[CharacterModel, optim.Optimizer]:
+    """The model and the optimizer of a checkpoint, in training mode. Raises CheckpointError if its parts do not fit."""
+    check_sizes(checkpoint)
+    model = checkpoint.settings.model(len(checkpoint.vocabulary))
+    optimizer = checkpoint.settings.optimizer_of(model)
+    try:
+        for name, parameter in model.named_parameters():
+            checks.floats(name, checkpoint.model[name], parameter.data.dtype)
+        model.load_state_dict(checkpoint.model)
+        places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
+        states = {places[name]: values for name, values in checkpoint.optimizer.items()}
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
+        model.rng.bit_generator.state = checkpoint.rng
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(f"expected arrays that fit the settings: {error}") from None
+    if checkpoint.state and tuple(checkpoint.state) != model.rnn.cell.state:
+        raise CheckpointError(
+            f"expected a state of {', '.join(model.rnn.cell.state)}, got {', '.join(checkpoint.state)}"
+        )
+    return model, optimizer
+
+
+def check_sizes(checkpoint: Checkpoint) -> None:
+    """Refuse settings whose sizes are not those of the arrays, before memory is taken for a model of these sizes.
+
+    Raises CheckpointError.
+    """
+    settings, V = checkpoint.settings, len(checkpoint.vocabulary)
+    H, E = settings.hidden_size, settings.embedding_size
+    G = int(getattr(nn, settings.cell)(1, 1).weight_hh_l0.shape[0])
+
+    def expected() -> Iterator[tuple[str, tuple[int, int]]]:
+        yield "fc.weight", (V, H)
+        if E:
+            yield "embed.weight", (V, E)
+        yield "rnn.weight_ih_l0", (G * H, E or V)
+        for layer in range(settings.num_layers):
+            yield f"rnn.weight_hh_l{layer}", (G * H, H)
+
+    for name, shape in expected():
+        found = checkpoint.model[name].shape if name in checkpoint.model else "none"
+        if found != shape:
+            raise CheckpointError(f"expected {name} of shape {shape}, as in the settings, got {found}")
+
+
+def header(checkpoint: Checkpoint) -> str:
+    """What is not an array, as JSON."""
+    values = {
+        "format": FORMAT,
+        "settings": checkpoint.settings.as_dict(),
+        "vocabulary": checkpoint.vocabulary,
+        "sources": list(checkpoint.sources),
+        "digest": checkpoint.digest,
+        "limits": checkpoint.limits._asdict(),
+        "step": checkpoint.step,
+        "seconds": checkpoint.seconds,
+        "rng": checkpoint.rng,
+    }
+    return json.dumps(values, allow_nan=False)
+
+
+def arrays_of(checkpoint: Checkpoint) -> dict[str, Array]:
+    """The arrays by their names in the file."""
+    arrays = {f"model.{name}": value for name, value in checkpoint.model.items()}
+    for name, values in checkpoint.optimizer.items():
+        arrays |= {f"optimizer.{name}.{what}": value for what, value in values.items()}
+    arrays |= {f"state.{name}": value for name, value in checkpoint.state.items()}
+    arrays |= {"history.losses": checkpoint.losses, "history.validations": checkpoint.validations}
+    return {name: np.ascontiguousarray(value).reshape(value.shape) for name, value in arrays.items()}
+
+
+def of_parts(text: str, arrays: Mapping[str, Array]) -> Checkpoint:
+    """The checkpoint of a header and arrays. Raises CheckpointError for what `header` and `arrays_of` do not give."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"got {constant}")
+
+    try:
+        values = json.loads(text, parse_constant=refuse)
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise ValueError(f"expected format {FORMAT}")
+        groups: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "state": {}, "history": {}}
+        for name, value in arrays.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = value
+        optimizer: dict[str, dict[str, Array]] = {}
+        for name, value in groups["optimizer"].items():
+            parameter, _, what = name.rpartition(".")
+            optimizer.setdefault(parameter, {})[what] = value
+        step, history = checks.integer("step", values["step"], least=0), groups["history"]
+        return Checkpoint(
+            settings=Settings.of(values["settings"]),
+            vocabulary=Vocabulary(string("vocabulary", values["vocabulary"])).characters,
+            sources=tuple(string("each source", source) for source in sequence("sources", values["sources"])),
+            digest=string("digest", values["digest"]),
+            limits=Limits.of(values["limits"]),
+            step=step,
+            seconds=checks.number("seconds", values["seconds"]),
+            rng=values["rng"],
+            model=groups["model"],
+            optimizer=optimizer,
+            state={name: groups["state"][name] for name in ("h", "c") if name in groups["state"]},
+            losses=checks.floats("losses", history["losses"], np.dtype(np.float64), (step,)),
+            validations=checks.floats(
+                "validations", history["validations"], np.dtype(np.float64), (len(history["validations"]), 2)
+            ),
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"expected the header and the arrays of a checkpoint: {error}") from None
+
+
+def string(name: str, value: Any) -> str:
+    """A text. Raises TypeError for anything else."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected {name} to be a text, got {type(value).__name__}")
+    return value
+
+
+def sequence(name: str, value: Any) -> list[Any]:
+    """A list. Raises TypeError for anything else."""
+    if not isinstance(value, list):
+        raise TypeError(f"expected {name} to be a list, got {type(value).__name__}")
+    return value
+
+
+def checksum(text: str, arrays: Mapping[str, Array]) -> str:
+    """The SHA-256 of the header and of the arrays, with names, shapes and dtypes."""
+    found = hashlib.sha256(json.dumps([text, [(n, a.dtype.str, a.shape) for n, a in sorted(arrays.items())]]).encode())
+    for _, array in sorted(arrays.items()):
+        found.update(array.data if array.size else b"")
+    return found.hexdigest()
+
+
+def content_of(arrays: dict[str, Array], metadata: dict[str, str]) -> bytes:
+    """A safetensors file's content."""
+    from safetensors.numpy import save
+
+    return save(arrays, metadata)
+
+
+def content_at(path: str | os.PathLike[str]) -> bytes:
+    """What a file holds. Raises OSError if it cannot be read, CheckpointError for what is no file."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"expected a file, got {'a folder' if path.is_dir() else 'a device'}")
+    return path.read_bytes()
+
+
+def parsed(content: bytes) -> tuple[dict[str, str], dict[str, Array]]:
+    """The metadata and the arrays of a safetensors file, whoever wrote it; there is a "recurrence" in the metadata.
+
+    Raises CheckpointError for anything else.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(content)
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        string("recurrence", metadata["recurrence"])
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        raise CheckpointError(f"expected a safetensors file of this project, got another ({error})") from None
+    return metadata, arrays
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file in place of what is at `path`, at once or not at all. Raises OSError."""
+    descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask())
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(partial)
+        raise
+    with suppress(OSError, AttributeError):  # not every system can flush a folder
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def forget_partial(path: str | os.PathLike[str]) -> None:
+    """Remove what writers of `path` left half-done when they were killed. Only while nobody else writes there."""
+    path = Path(path)
+    for partial in path.parent.iterdir():
+        if partial.name.startswith(f".{path.name}.") and partial.suffix == ".partial":
+            with suppress(OSError):
+                partial.unlink()
+
+
+def umask() -> int:
+    """The permissions that new files of this process lack."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,85 @@
+"""What is to be seen while a model is trained: a live display on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+from math import exp, log
+from time import perf_counter
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from .training import Training
+
+PAUSE = 0.1
+"""Seconds between two updates of the live display."""
+
+
+def duration(seconds: float) -> str:
+    """As minutes:seconds, or hours:minutes:seconds."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def measures(loss: float) -> str:
+    """A loss in nats, and what else people call it."""
+    perplexity = exp(loss) if loss < 100 else float("inf")
+    return f"{loss:.3f} nats per character, perplexity {perplexity:.2f}, {loss / log(2):.3f} bits per character"
+
+
+def rate(training: Training) -> str:
+    """Characters in a second."""
+    return f"{training.characters / training.seconds:,.0f} characters/s" if training.seconds else ""
+
+
+class Display:
+    """Shows a training on standard error while it is entered."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self.sample = ""
+        self.shown = 0.0
+        self.began = 0.0
+        """At which fraction of the way the training was when it was first shown."""
+
+    def __enter__(self) -> Display:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+
+    def stepped(self, training: Training) -> None:
+        """After each step."""
+        if self.live.is_started and perf_counter() - self.shown > PAUSE:
+            bar = ProgressBar(total=1, completed=training.done)
+            parts: list[RenderableType] = [Text(self.line(training)), bar]
+            if self.sample:
+                parts.append(Panel(Text(self.sample), title="sample", title_align="left"))
+            self.live.update(Group(*parts), refresh=True)
+            self.shown = perf_counter()
+
+    def validated(self, training: Training, sample: str) -> None:
+        """After each validation, with a text that the model has just written."""
+        self.sample = sample
+        if not self.live.is_started:
+            self.console.print(self.line(training), highlight=False, soft_wrap=True)
+
+    def line(self, training: Training) -> str:
+        """Where the training stands."""
+        recent = training.losses[-100:]
+        parts = [f"step {training.step:,}", f"epoch {training.epochs:.2f}"]
+        parts += [f"loss {sum(recent) / len(recent):.3f}"] if recent else []
+        parts += [f"validation {training.validations[-1][1]:.3f}"] if training.validations else []
+        parts += [rate(training)] if training.seconds else []
+        if training.done > 0:
+            parts.append(f"{duration(training.seconds * (1 - training.done) / training.done)} left")
+        return " · ".join(parts)

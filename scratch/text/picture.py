@@ -1,0 +1,56 @@
+"""The picture of a training: its losses over its steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from math import log
+from typing import Any
+
+import numpy as np
+
+TRAINING, VALIDATION = "#0072B2", "#D55E00"  # told apart by colour-blind eyes, too
+
+
+def loss_curve(
+    path: str | os.PathLike[str], losses: Sequence[float], validations: Sequence[tuple[int, float]], title: str
+) -> None:
+    """Write the picture; the suffix of its name says in which format.
+
+    losses: of every step, in nats per character. validations: after how many steps, and the loss then. Raises OSError,
+    and ValueError for a suffix that is no format.
+    """
+    from matplotlib.figure import Figure  # takes a while to load
+
+    figure = Figure(figsize=(8, 4.8), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    steps = np.arange(1, len(losses) + 1)
+    axes.plot(steps, losses, color=TRAINING, alpha=0.25, linewidth=0.8)
+    window = max(1, len(losses) // 100)
+    if losses:
+        sums = np.cumsum(np.concatenate([[0.0], losses]))
+        means = (sums[window:] - sums[:-window]) / window
+        label = f"training, mean of {window} steps" if window > 1 else "training"
+        axes.plot(steps[window - 1 :], means, color=TRAINING, linewidth=1.6, label=label)
+    if validations:
+        when, loss = zip(*validations, strict=True)
+        label = f"validation, {loss[-1]:.3f} at last, {min(loss):.3f} at best"
+        axes.plot(when, loss, color=VALIDATION, marker="o", markersize=3.5, linewidth=1.6, label=label)
+    axes.set(title=title, xlabel="step", ylabel="loss (nats per character)")
+    axes.grid(alpha=0.3)
+    axes.margins(x=0.01)
+    if losses or validations:
+        axes.legend(frameon=False)
+    bits = axes.secondary_yaxis("right", functions=(in_bits, in_nats))
+    bits.set_ylabel("bits per character")
+    figure.savefig(path)
+
+
+def in_bits(nats: Any) -> Any:
+    """From the natural to the binary logarithm."""
+    return nats / log(2)
+
+
+def in_nats(bits: Any) -> Any:
+    """And back."""
+    return bits * log(2)

@@ -1,0 +1,185 @@
+"""What a training is: every choice that decides what it computes, checked once, and the same for every library.
+
+And when it is done, which changes nothing of what is computed until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import nn, optim
+from ..nn import checks
+from ..nn.recurrent import Recurrent
+from .model import CharacterModel
+
+CELLS = tuple(
+    name for name in nn.__all__ if isinstance(found := getattr(nn, name), type) and issubclass(found, Recurrent)
+)
+"""The recurrences, by the names of their classes in `scratch.nn`."""
+
+DTYPES = ("float32", "float64")
+"""What can be computed in, as NumPy calls it."""
+
+MOMENTUM = ("SGD", "RMSprop")
+"""The optimizers that have a momentum."""
+
+OPTIMIZERS = {"SGD": 0.5, "Adagrad": 0.01, "RMSprop": 0.002, "Adam": 0.002, "AdamW": 0.002}
+"""The optimizers, by the names of their classes in `scratch.optim`, and the learning rate for whoever names none."""
+
+
+Check = Callable[[str, Any], Any]
+"""Takes a name and a value; returns the value in its type, or raises TypeError or ValueError."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A character model, its optimizer, and how it is trained.
+
+    Two trainings of the same settings on the same text compute the same numbers, bit by bit.
+
+    Raises TypeError for a wrong type, ValueError for a wrong value.
+    """
+
+    cell: str = "LSTM"
+    hidden_size: int = 128
+    num_layers: int = 1
+    embedding_size: int = 0
+    """The width of the vectors that characters become; 0: one-hot."""
+    dropout: float = 0.0
+    dtype: str = "float32"
+    optimizer: str = "Adam"
+    learning_rate: float = 0.002
+    learning_rate_decay: float = 1.0
+    """The learning rate is multiplied by this after every pass over the text."""
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip: float = 5.0
+    """The largest norm of all gradients together (Pascanu, Mikolov and Bengio 2013); infinity: any."""
+    batch_size: int = 32
+    """B, how many streams are read side by side."""
+    length: int = 64
+    """T, after how many characters the gradient is cut."""
+    held_out: float = 0.1
+    """The part of the text that is for validation."""
+    validate_every: int = 500
+    """After how many steps the validation loss is computed; it is at the end, too."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            check: Check = RANGES.get(name, at_least_one)
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+        if self.momentum and self.optimizer not in MOMENTUM:
+            raise ValueError(f"expected no momentum for {self.optimizer} (only {' and '.join(MOMENTUM)} have one)")
+
+    @classmethod
+    def of(cls, values: Any) -> Settings:
+        """The settings that `as_dict` gave. Raises TypeError or ValueError for anything else."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or values.keys() != names:
+            raise ValueError("expected settings with exactly the names that settings have")
+        known: dict[str, Any] = values | ({"clip": np.inf} if values["clip"] is None else {})
+        return cls(**known)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings by name, for JSON: an infinite clip is None."""
+        return asdict(self) | {"clip": None if self.clip == np.inf else self.clip}
+
+    @property
+    def optimizer_options(self) -> dict[str, float]:
+        """The options of the optimizer by PyTorch's names, which are `scratch`'s."""
+        options = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        return options | ({"momentum": self.momentum} if self.optimizer in MOMENTUM else {})
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """The learning rate in a pass over the text; the first is 0."""
+        return float(self.learning_rate * self.learning_rate_decay**epoch)
+
+    def model(self, vocabulary_size: int) -> CharacterModel:
+        """A new model, drawn with the seed."""
+        return CharacterModel(
+            self.cell,
+            vocabulary_size,
+            self.hidden_size,
+            self.num_layers,
+            self.embedding_size,
+            self.dropout,
+            np.dtype(self.dtype),
+            np.random.default_rng(self.seed),
+        )
+
+    def optimizer_of(self, model: nn.Module) -> optim.Optimizer:
+        """A new optimizer for a model."""
+        made: optim.Optimizer = getattr(optim, self.optimizer)(model.parameters(), **self.optimizer_options)
+        return made
+
+
+class Limits(NamedTuple):
+    """When a training is done: after so many steps, passes over the text or minutes in all, whichever comes first."""
+
+    steps: int | None = None
+    epochs: float | None = None
+    minutes: float | None = None
+
+    @classmethod
+    def of(cls, values: Any) -> Limits:
+        """The limits in a mapping. Raises TypeError or ValueError for anything else, and if there is none at all."""
+        if not isinstance(values, dict) or values.keys() != set(cls._fields):
+            raise ValueError(f"expected limits of exactly {', '.join(cls._fields)}")
+        steps, epochs, minutes = (values[name] for name in cls._fields)
+        if steps is epochs is minutes is None:
+            raise ValueError("expected a limit, got none")
+        return cls(
+            None if steps is None else checks.integer("steps", steps, least=1),
+            None if epochs is None else positive("epochs", epochs),
+            None if minutes is None else positive("minutes", minutes),
+        )
+
+    def done(self, steps: int, epochs: float, minutes: float) -> float:
+        """Which fraction of the way is behind; 1 when it is done."""
+        now = zip(self, (steps, epochs, minutes), strict=True)
+        return min(1.0, max(reached / limit for limit, reached in now if limit is not None))
+
+
+def at_least_one(name: str, value: Any) -> int:
+    """A whole number of at least 1. Raises TypeError or ValueError."""
+    return checks.integer(name, value, least=1)
+
+
+def one_of(name: str, value: Any, choices: Any) -> str:
+    """One of several names. Raises TypeError for no text, ValueError for another."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected {name} to be a text, got {type(value).__name__}")
+    if value not in choices:
+        raise ValueError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def positive(name: str, value: Any) -> float:
+    """A number above 0, or infinity. Raises TypeError or ValueError."""
+    if value == float("inf"):
+        return float("inf")
+    if not checks.number(name, value) > 0:
+        raise ValueError(f"expected {name} above 0, got {value}")
+    return float(value)
+
+
+RANGES: dict[str, Check] = {
+    "cell": lambda name, value: one_of(name, value, CELLS),
+    "dtype": lambda name, value: one_of(name, value, DTYPES),
+    "optimizer": lambda name, value: one_of(name, value, OPTIMIZERS),
+    "embedding_size": lambda name, value: checks.integer(name, value, least=0),
+    "seed": lambda name, value: checks.integer(name, value, least=0),
+    "dropout": lambda name, value: checks.number(name, value, below=1),
+    "learning_rate": checks.number,
+    "learning_rate_decay": lambda name, value: checks.fraction(name, value, outside=ValueError),
+    "momentum": lambda name, value: checks.number(name, value, below=1),
+    "weight_decay": checks.number,
+    "clip": positive,
+    "held_out": lambda name, value: positive(name, checks.number(name, value, below=1)),
+}
+"""How each is checked; those that are not here are whole numbers of at least 1."""

@@ -1,0 +1,262 @@
+"""The command `python -m scratch train`: a character model learns a text, and survives whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..terminal import writable
+from .checkpoint import CheckpointError, forget_partial, read
+from .corpus import read_texts, standard_library
+from .display import Display, duration, measures, rate
+from .picture import loss_curve
+from .running import run
+from .sampling import generate
+from .settings import CELLS, DTYPES, OPTIMIZERS, Limits, Settings
+from .training import Diverged, Training
+
+DEFAULTS = Settings()
+MINUTES = 5.0
+"""How long a training takes if no limit is given."""
+
+
+def shown(what: str, value: Any) -> str:
+    """A line of help with the default."""
+    return f"{what} [default: {value}]"
+
+
+def one_of(choices: Iterable[str]) -> dict[str, Any]:
+    """For an option that takes one of several names, in small letters or large."""
+    names = {name.lower(): name for name in choices}
+
+    def chosen(value: str) -> str:
+        if value.lower() not in names:
+            raise typer.BadParameter(f"expected one of {', '.join(names)}, got {value!r}")
+        return names[value.lower()]
+
+    return {"parser": chosen, "metavar": "|".join(names)}
+
+
+def option(what: str, name: str, **more: Any) -> Any:
+    """An option that has its default in `Settings`: None stands for not given."""
+    return typer.Option(help=shown(what, getattr(DEFAULTS, name)), show_default=False, **more)
+
+
+def train(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="UTF-8 texts. Without any: the sources of Python's standard library."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The checkpoint that is written [default: model.safetensors, or that resumed].")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on from this checkpoint, bit by bit as if uninterrupted.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint that is there already.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps in all.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Stop after so many passes over the text in all.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help=f"Stop after so many minutes in all [default, without a limit: {MINUTES:g}].")
+    ] = None,
+    cell: Annotated[str | None, option("The recurrence.", "cell", **one_of(CELLS))] = None,
+    hidden_size: Annotated[int | None, option("H, its hidden size.", "hidden_size", min=1, max=65536)] = None,
+    num_layers: Annotated[int | None, option("L, its layers.", "num_layers", min=1, max=1024)] = None,
+    embedding_size: Annotated[
+        int | None, option("The width of the vectors that characters become; 0: one-hot.", "embedding_size", min=0)
+    ] = None,
+    dropout: Annotated[float | None, option("Between the layers and after the last.", "dropout")] = None,
+    dtype: Annotated[str | None, option("What is computed in.", "dtype", **one_of(DTYPES))] = None,
+    optimizer: Annotated[str | None, option("The optimizer.", "optimizer", **one_of(OPTIMIZERS))] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="The learning rate [default: " + ", ".join(f"{n} {lr}" for n, lr in OPTIMIZERS.items()) + "]."
+        ),
+    ] = None,
+    learning_rate_decay: Annotated[
+        float | None, option("Multiplies the learning rate after every pass over the text.", "learning_rate_decay")
+    ] = None,
+    momentum: Annotated[float | None, option("Of SGD and RMSprop.", "momentum")] = None,
+    weight_decay: Annotated[float | None, option("Of any optimizer.", "weight_decay")] = None,
+    clip: Annotated[float | None, option("The largest norm of all gradients together; inf: any.", "clip")] = None,
+    batch_size: Annotated[int | None, option("B, how many places are read side by side.", "batch_size", min=1)] = None,
+    length: Annotated[int | None, option("T, after how many characters the gradient is cut.", "length", min=1)] = None,
+    held_out: Annotated[float | None, option("The part of the text, its end, for validation.", "held_out")] = None,
+    validate_every: Annotated[int | None, option("Steps between two validations.", "validate_every", min=1)] = None,
+    seed: Annotated[int | None, option("Draws weights and dropout.", "seed", min=0)] = None,
+    save_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between two checkpoints; 0: after every step.")
+    ] = 10.0,
+    plot: Annotated[Path | None, typer.Option(help="The loss curve [default: beside the checkpoint, .png].")] = None,
+) -> int:
+    """Train a character model on text, by truncated backpropagation through time, in NumPy.
+
+    Everything that is needed to go on is kept in one file, the checkpoint, from the start on. Ctrl-C finishes the step,
+    saves and says how to resume; after a kill, too, --resume goes on where the checkpoint is, and ends with the same
+    weights, bit by bit, as without the interruption (on the same machine with as many threads).
+
+    Exit status: 0; 1 if the loss is no number any more; 2 if the command or a file is wrong; 130 after Ctrl-C.
+    """
+    chosen = {
+        "cell": cell,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "embedding_size": embedding_size,
+        "dropout": dropout,
+        "dtype": dtype,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "learning_rate_decay": learning_rate_decay,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "clip": clip,
+        "batch_size": batch_size,
+        "length": length,
+        "held_out": held_out,
+        "validate_every": validate_every,
+        "seed": seed,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if resume is not None and given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise typer.BadParameter(f"a resumed training keeps its settings: {options} cannot be given with --resume")
+    limits = limits_of(steps, epochs, minutes)
+    path = out or resume or Path("model.safetensors")
+    if path != resume and path.exists() and not overwrite:
+        raise typer.BadParameter(
+            f"{path} is there already: --resume {path} goes on with it, --overwrite replaces it, --out writes another"
+        )
+    curve = plot or path.with_suffix(".png")
+    writable("--out", path)
+    writable("--plot", curve)
+    training = resumed(resume, files or [], limits) if resume is not None else begun(files or [], given, limits)
+    forget_partial(path)
+
+    show_beginning(training, resume is not None)
+    again = f"{program()} train --resume {shlex.quote(str(path))}"
+    try:
+        with Display() as display:
+            came = run(
+                training,
+                path,
+                save_every,
+                display.stepped,
+                lambda training: display.validated(training, sample_of(training)),
+            )
+    except Diverged as error:
+        print(f"scratch: {error}; the last good checkpoint is {path}", file=sys.stderr)
+        return 1
+    if came is not None:
+        print(f"interrupted and saved after step {training.step:,}. To go on:\n  {again}")
+        return 128 + came
+    draw(curve, training)
+    how_far = f"{training.step:,} steps, {training.epochs:.2f} epochs"
+    print(f"trained {how_far} in {duration(training.seconds)}, {rate(training)}")
+    print(f"validation: {measures(training.validations[-1][1])}")
+    print(f"written: {path}, {curve}")
+    print(f"a sample:     {program()} sample {shlex.quote(str(path))}")
+    print(f"to train on:  {again} --minutes {(training.seconds / 60 + MINUTES):.0f}")
+    return 0
+
+
+def program() -> str:
+    """How this program was called."""
+    return "python -m scratch"
+
+
+def limits_of(steps: int | None, epochs: float | None, minutes: float | None) -> Limits | None:
+    """The limits that were given, or None. Raises typer.BadParameter."""
+    if steps is epochs is minutes is None:
+        return None
+    try:
+        return Limits.of({"steps": steps, "epochs": epochs, "minutes": minutes})
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def text_of(files: Sequence[Path | str]) -> str:
+    """The text to learn. Raises typer.BadParameter for a file that cannot be learned."""
+    try:
+        return read_texts(files) if files else standard_library()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None) -> Training:
+    """A new training. Raises typer.BadParameter for settings or a text that are no good."""
+    learning_rate = OPTIMIZERS[given.get("optimizer", DEFAULTS.optimizer)]
+    try:
+        settings = Settings(**{"learning_rate": learning_rate, **given})
+        training = Training(settings, text_of(files), [file.resolve() for file in files])
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    training.limits = limits or Limits(minutes=MINUTES)
+    return training
+
+
+def resumed(checkpoint: Path, files: Sequence[Path], limits: Limits | None) -> Training:
+    """A training that goes on. Raises typer.BadParameter for a file that is no checkpoint, and for another text."""
+    try:
+        found = read(checkpoint)
+        training = Training.resumed(found, text_of(files or found.sources))
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {checkpoint}: {error.strerror}") from None
+    except CheckpointError as error:
+        raise typer.BadParameter(f"{checkpoint}: {error}") from None
+    except ValueError as error:
+        where = ", ".join(map(str, files or found.sources)) or "the standard library"
+        raise typer.BadParameter(f"{error}: {where}; name the files of the text after the options") from None
+    training.limits = limits or training.limits
+    return training
+
+
+def sample_of(training: Training) -> str:
+    """A text that the model writes now, drawn without touching the random numbers of the training."""
+    characters = training.vocabulary.characters
+    prime = "\n" if "\n" in characters else characters[0]
+    training.model.eval()
+    try:
+        return generate(training.model, training.vocabulary, prime, 200, 0.8, rng=training.step).strip()
+    finally:
+        training.model.train()
+
+
+def show_beginning(training: Training, again: bool) -> None:
+    """What is trained, on standard error."""
+    settings, streams = training.settings, training.streams
+    count = sum(parameter.data.size for parameter in training.model.parameters())
+    verb = f"going on after step {training.step:,} with" if again else "training"
+    held_out = training.validation_streams.characters
+    print(
+        f"{verb} {description(settings)}, {count:,} parameters, on {streams.characters:,} characters "
+        f"({len(training.vocabulary)} different), {held_out:,} held out",
+        file=sys.stderr,
+    )
+    if streams.batch_size < settings.batch_size or streams.length < settings.length:
+        print(
+            f"the text is short: {streams.batch_size} streams of {streams.length} characters to a step "
+            f"instead of {settings.batch_size} of {settings.length}",
+            file=sys.stderr,
+        )
+
+
+def description(settings: Settings) -> str:
+    """The model in a few words."""
+    return f"{settings.cell} {settings.num_layers} × {settings.hidden_size}"
+
+
+def draw(path: Path, training: Training) -> None:
+    """Write the loss curve. Raises typer.BadParameter for a suffix that is no picture's."""
+    title = f"{description(training.settings)}, {training.settings.optimizer} {training.settings.learning_rate:g}"
+    try:
+        loss_curve(path, training.losses, training.validations, title)
+    except ValueError as error:
+        raise typer.BadParameter(f"cannot draw {path}: {error}") from None

@@ -1,0 +1,184 @@
+"""Training a character model: truncated backpropagation through time, one segment of the text to a step.
+
+A step reads a segment of B × T characters and predicts the next of each. The state goes on from segment to segment, and
+starts from zeros with each pass over the text; the gradient is cut between segments, so a character's influence is
+learned over at most T steps, though the state carries it farther.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from .. import nn
+from ..nn.module import no_grad
+from ..nn.utils import clip_grad_norm_
+from ..types import Array
+from .checkpoint import Checkpoint, CheckpointError, built
+from .corpus import Streams, Vocabulary, digest, split
+from .settings import Limits, Settings
+
+
+class Diverged(ArithmeticError):
+    """Raised when a loss, a gradient or a weight is no longer a finite number, before anything is changed by it."""
+
+
+class Training:
+    """A character model on its way through a text.
+
+    settings: what is trained, and how. text: what is learned; its end is held out for validation. sources: where the
+    text is from, as a note for whoever resumes. Raises what `split` raises for a text that is too short.
+    """
+
+    def __init__(self, settings: Settings, text: str, sources: Sequence[str | os.PathLike[str]] = ()) -> None:
+        self._begin(settings, text, sources, Vocabulary.of(text))
+        self.model = settings.model(len(self.vocabulary))
+        self.optimizer = settings.optimizer_of(self.model)
+
+    def _begin(
+        self, settings: Settings, text: str, sources: Sequence[str | os.PathLike[str]], vocabulary: Vocabulary
+    ) -> None:
+        self.settings, self.vocabulary, self.digest = settings, vocabulary, digest(text)
+        self.sources = tuple(os.fspath(source) for source in sources)
+        smallest = np.min_scalar_type(len(vocabulary))
+        self.streams, self.validation_streams = (
+            Streams(vocabulary.encode(part).astype(smallest), settings.batch_size, settings.length)
+            for part in split(text, settings.held_out)
+        )
+        self.step = 0
+        """How many steps have been made."""
+        self.seconds = 0.0
+        """How long they took; counted by whoever makes them."""
+        self.limits = Limits(epochs=1.0)
+        """When whoever makes them will stop."""
+        self.state: Any = None
+        """Of the recurrence, after the last segment."""
+        self.losses: list[float] = []
+        """Of every step, in nats per character."""
+        self.validations: list[tuple[int, float]] = []
+        """After how many steps, and the loss then."""
+
+    @classmethod
+    def resumed(cls, checkpoint: Checkpoint, text: str) -> Training:
+        """The training as it was when the checkpoint was made: it goes on bit by bit as if it had not stopped.
+
+        Raises ValueError if the text is another than the one that the training began with, CheckpointError if the parts
+        of the checkpoint do not fit together.
+        """
+        if digest(text) != checkpoint.digest:
+            raise ValueError("expected the text that the training began with, got another")
+        self = cls.__new__(cls)
+        self._begin(checkpoint.settings, text, checkpoint.sources, Vocabulary(checkpoint.vocabulary))
+        self.model, self.optimizer = built(checkpoint)
+        self.step, self.seconds, self.limits = checkpoint.step, checkpoint.seconds, checkpoint.limits
+        shape = (self.settings.num_layers, self.streams.batch_size, self.settings.hidden_size)
+        for name, part in checkpoint.state.items():
+            if part.shape != shape or part.dtype != self.settings.dtype:
+                raise CheckpointError(f"expected state.{name} of shape {shape} and dtype {self.settings.dtype}")
+        parts = tuple(checkpoint.state.values())
+        self.state = None if not parts else parts if len(parts) > 1 else parts[0]
+        self.losses = checkpoint.losses.tolist()
+        self.validations = [(int(step), float(loss)) for step, loss in checkpoint.validations]
+        return self
+
+    @property
+    def epoch(self) -> int:
+        """The pass over the text that the next step belongs to; the first is 0."""
+        return self.step // self.streams.segments
+
+    @property
+    def epochs(self) -> float:
+        """How many passes over the text have been made."""
+        return self.step / self.streams.segments
+
+    @property
+    def done(self) -> float:
+        """Which fraction of the way to its limits is behind; 1 when it is done."""
+        return self.limits.done(self.step, self.epochs, self.seconds / 60)
+
+    @property
+    def characters(self) -> int:
+        """How many characters have been read."""
+        passes, segments = divmod(self.step, self.streams.segments)
+        return passes * self.streams.characters + segments * self.streams.batch_size * self.streams.length
+
+    def advance(self) -> float:
+        """One step: read a segment, compute the gradients, clip them, update. Returns the loss, nats per character.
+
+        Raises Diverged if loss or gradients are not finite; then weights and optimizer are as they were.
+        """
+        segment = self.step % self.streams.segments
+        if segment == 0:
+            self.state = None
+        x, y = self.streams.segment(segment)  # B, T
+        criterion = nn.CrossEntropyLoss()
+        logits, state = self.model(x, self.state)  # B, T, V
+        loss = float(criterion(logits.reshape(y.size, -1), y.reshape(-1)))
+        self._check("loss", loss)
+        self.model.zero_grad()
+        self.model.backward(criterion.backward().reshape(logits.shape))
+        self._check("norm of the gradients", float(clip_grad_norm_(self.model.parameters(), self.settings.clip)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate_at(self.epoch)
+        self.optimizer.step()
+        self.state = state
+        self.losses.append(loss)
+        self.step += 1
+        return loss
+
+    def validate(self) -> float:
+        """The loss on the text that is held out, in nats per character, which is noted. Raises Diverged if not finite.
+
+        It is read in parallel streams, too, each from a state of zeros, and without dropout.
+        """
+        if self.validations and self.validations[-1][0] == self.step:
+            return self.validations[-1][1]
+        criterion, state, total, count = nn.CrossEntropyLoss(reduction="sum"), None, 0.0, 0
+        self.model.eval()
+        with no_grad():
+            for index in range(self.validation_streams.segments):
+                x, y = self.validation_streams.segment(index)  # B, T
+                logits, state = self.model(x, state)  # B, T, V
+                total += float(criterion(logits.reshape(y.size, -1), y.reshape(-1)))
+                count += y.size
+        self.model.train()
+        self._check("validation loss", total / count)
+        self.validations.append((self.step, total / count))
+        return total / count
+
+    def checkpoint(self) -> Checkpoint:
+        """All that is needed to go on, as a copy. Raises Diverged if a weight is not finite."""
+        weights = self.model.state_dict()
+        for name, value in weights.items():
+            self._check(f"largest element of {name}", float(np.abs(value).max()))
+        names = [name for name, _ in self.model.named_parameters()]
+        states: dict[int, dict[str, Array]] = self.optimizer.state_dict()["state"]
+        parts = self.state if isinstance(self.state, tuple) else (self.state,)
+        return Checkpoint(
+            settings=self.settings,
+            vocabulary=self.vocabulary.characters,
+            sources=self.sources,
+            digest=self.digest,
+            limits=self.limits,
+            step=self.step,
+            seconds=self.seconds,
+            rng=self.model.rng.bit_generator.state,
+            model=weights,
+            optimizer={names[index]: values for index, values in states.items()},
+            state={} if self.state is None else dict(zip(self.model.rnn.cell.state, parts, strict=True)),
+            losses=np.array(self.losses, np.float64),
+            validations=np.array(self.validations, np.float64).reshape(-1, 2),
+        )
+
+    def _check(self, what: str, value: float) -> None:
+        if not isfinite(value):
+            now = self.settings.learning_rate_at(self.epoch)
+            clip = "a clip" if self.settings.clip == np.inf else "a smaller clip"
+            raise Diverged(
+                f"the {what} is {value} at step {self.step + 1}: "
+                f"try a smaller learning rate (it is {now:g}) or {clip} (it is {self.settings.clip:g})"
+            )
