@@ -18,6 +18,8 @@ from .report import ladder as as_table
 from .results import environment, of_row
 from .timing import QUICK, Effort, Row, measure
 
+EFFORT = Effort(fewest=7, most=40, seconds=15.0)
+
 PROBLEMS = [
     Problem("ladder", "LSTM", T=100, B=1, I=256, H=256),
     Problem("ladder", "LSTM", T=50, B=32, I=65, H=128),
@@ -45,7 +47,7 @@ def ladder(
     options = checked(threads, device, dtype, json, plot, seed)
     if dtype in ("float16", "bfloat16"):
         raise typer.BadParameter(f"expected --dtype float32 or float64, in which the rungs compute, got {dtype}")
-    effort = QUICK if quick else Effort()
+    effort = QUICK if quick else EFFORT
     problems = PROBLEMS[:2] if quick else PROBLEMS
     rows: list[list[Row]] = []
     with Workers(options.threads) as workers:

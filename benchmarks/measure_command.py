@@ -14,7 +14,7 @@ from .options import Device, Dtype, Json, List, Patterns, Plot, Quick, Seed, Thr
 from .process import Workers
 from .report import console, measurements, show_environment, show_rest, summary
 from .results import environment, of_row
-from .timing import QUICK, Effort, Row
+from .timing import QUICK, WHOLE, Row
 from .timing import measure as measure_problem
 
 
@@ -33,9 +33,10 @@ def measure(
     """Measure a training step in scratch (NumPy) beside PyTorch on the CPU and, with --device cuda, on a GPU.
 
     Each library computes in a process of its own, with as many processors as threads, and they take turns; while one
-    computes, the threads of the other sleep. Times are medians over the turns; speeds are ratios pair by pair with a
-    95 % interval of their median. Beside every time stand the operations in a second and the share of the floor: the
-    time of the step's matrix products alone, in the same library.
+    computes, the threads of the other sleep. A whole run makes several passes, each with new processes. Times are
+    medians over all turns; speeds are ratios pair by pair with a 95 % interval over the passes (--quick makes one pass,
+    and its intervals tell of that one alone). Beside every time stand the operations in a second and the share of the
+    floor: the time of the step's matrix products alone, in the same library.
 
     A run of all sizes writes benchmarks/results/<machine>.json. Exit status: 0, 1 if something failed, 2 if the command
     is wrong.
@@ -52,26 +53,28 @@ def measure(
             print(f"{problem.name}    {problem.step_flops / 1e9:.3g} GFLOP a step")
         return 0
 
-    effort = QUICK if quick else Effort()
-    rows: list[list[Row]] = []
+    effort = QUICK if quick else WHOLE
     with Workers(options.threads) as workers:
         gpu = gpu_of(options, workers)
         taking_part = contestants(device, dtype, gpu is not None)
-        found = environment(workers, taking_part, seed)
+        found = environment(workers, taking_part, seed) | {"passes": effort.passes}
         out = console()
         show_environment(out, found)
+        weights = [effort.expected(one, len(taking_part)) for one in problems]
+        rows: list[list[Row]] = [[] for _ in problems]
         with progress("{task.percentage:.0f} %", idle=True) as bar:
-            task = bar.add_task("measuring", total=sum(effort.expected(one, len(taking_part)) for one in problems))
+            task = bar.add_task("measuring", total=effort.passes * sum(weights))
             done = 0.0
-            for problem in problems:
-                bar.update(task, description=problem.name, refresh=True)
-                weight = effort.expected(problem, len(taking_part))
+            for _ in range(effort.passes):
+                workers.renew()
+                for place, (problem, weight) in enumerate(zip(problems, weights, strict=True)):
+                    bar.update(task, description=problem.name, refresh=True)
 
-                def advance(fraction: float, weight: float = weight, done: float = done) -> None:
-                    bar.update(task, completed=done + fraction * weight, refresh=True)
+                    def advance(fraction: float, weight: float = weight, done: float = done) -> None:
+                        bar.update(task, completed=done + fraction * weight, refresh=True)
 
-                rows.append(measure_problem(problem, taking_part, workers, effort, seed, advance))
-                done += weight
+                    rows[place] = measure_problem(problem, taking_part, workers, effort, seed, advance, rows[place])
+                    done += weight
         rest = workers.rest()
     out.print(measurements(rows))
     for line in summary(rows):

@@ -134,6 +134,11 @@ class Workers:
             self.workers[key] = Worker(contestant.library, self.threads)
         return self.workers[key]
 
+    def renew(self) -> None:
+        """End the processes; the next questions start others."""
+        for worker in self.workers.values():
+            worker.close()
+
     def rest(self) -> dict[str, float]:
         """How long the workers have waited for their turns, and the processor time that they used meanwhile."""
         workers = list(self.workers.values())
@@ -145,5 +150,4 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self.workers.values():
-            worker.close()
+        self.renew()

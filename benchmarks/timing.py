@@ -1,7 +1,8 @@
 """Turns: the contestants run one after the other, A B A B …, and are compared pair by pair.
 
 Each turn of a contestant times enough training steps to fill some milliseconds, then the products alone. Whatever
-slows the machine for a while slows both of a pair, and drops out of their ratio.
+slows the machine for a while slows both of a pair, and drops out of their ratio. A run makes several passes over all
+problems, each with new processes: what a process has for its lifetime, such as the places of its memory, is drawn anew.
 """
 
 from __future__ import annotations
@@ -13,31 +14,33 @@ from typing import Any, NamedTuple
 from .contestants import Contestant
 from .problems import Problem
 from .process import Failed, Worker, Workers
-from .statistics import Spread, difference, quartiles, ratios
+from .statistics import Spread, across, difference, quartiles, ratios
 from .unavailable import Unavailable
 
 PARTS = ("forward", "backward", "step")
 
 
 class Effort(NamedTuple):
-    """How long to measure a problem."""
+    """How long to measure a problem in a pass."""
 
-    fewest: int = 7
+    fewest: int = 3
     """Rounds, in which each contestant has a turn."""
-    most: int = 40
-    seconds: float = 15.0
+    most: int = 12
+    seconds: float = 3.0
     """No further round begins after so long, but for the fewest."""
     least: float = 0.02
     """Seconds that a turn takes at least; a short step is repeated."""
     floor: bool = True
     """Whether the products alone are measured as well."""
+    passes: int = 1
 
     def expected(self, problem: Problem, contestants: int) -> float:
-        """About how many seconds a problem takes, at 50 billion operations in a second; for a display of progress."""
+        """About how many seconds a pass takes for a problem, at 50 billion operations in a second; to show progress."""
         of_step = problem.step_flops / 50e9 * contestants * (2 if self.floor else 1)
         return max(self.seconds, (self.fewest + 4) * of_step) + 1
 
 
+WHOLE = Effort(passes=5)
 QUICK = Effort(fewest=5, most=15, seconds=2.0, least=0.01)
 
 
@@ -51,6 +54,8 @@ class Row:
         self.failed = ""
         """What went wrong."""
         self.turns: list[dict[str, float]] = []
+        self.passes: list[int] = []
+        """With which turn each pass begins."""
         self.layouts: dict[str, str] = {}
         """In which layout each of the products alone is the faster."""
         self.calls = 0
@@ -82,11 +87,18 @@ class Row:
         """The time of the products alone by the time of the part, turn by turn. None if that was not measured."""
         if f"floor {part}" not in self.turns[0]:
             return None
-        return ratios(self.seconds(f"floor {part}"), self.seconds(part))
+        return self.by_pairs(self.seconds(f"floor {part}"), self.seconds(part))
 
     def speed(self, part: str, other: Row) -> Spread:
         """The other's time by this one's, pair by pair: how many times faster this one is."""
-        return ratios(other.seconds(part), self.seconds(part))
+        return self.by_pairs(other.seconds(part), self.seconds(part))
+
+    def by_pairs(self, numerators: list[float], denominators: list[float]) -> Spread:
+        """The ratios of turns: over the passes, or within the only one."""
+        if len(self.passes) < 2:
+            return ratios(numerators, denominators)
+        pairs = [a / b for a, b in zip(numerators, denominators, strict=True)]
+        return across([pairs[start:end] for start, end in zip(self.passes, [*self.passes[1:], None], strict=True)])
 
 
 class Entrant:
@@ -146,12 +158,16 @@ def measure(
     effort: Effort,
     seed: int = 0,
     advance: Callable[[float], object] = lambda fraction: None,
+    rows: list[Row] | None = None,
 ) -> list[Row]:
-    """A row for each contestant. `advance` is told which fraction of the work is done, again and again up to 1.
+    """A row for each contestant, or a further pass for the `rows` there are.
 
-    A problem is skipped that the first contestant cannot compute: there is nothing to stand beside.
+    `advance` is told which fraction of the work is done, again and again up to 1. A problem is skipped that the first
+    contestant cannot compute: there is nothing to stand beside.
     """
-    rows = [Row(problem, contestant) for contestant in contestants]
+    rows = rows or [Row(problem, contestant) for contestant in contestants]
+    for row in rows:
+        row.passes.append(len(row.turns))
     entrants = [Entrant(row, workers.of(row.contestant), seed, effort) for row in rows]
     compare_results(entrants)
     start, done, rounds = perf_counter(), 0.0, 0

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -12,15 +14,47 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 
+class Told(Progress):
+    """A progress display that, where there is no terminal to draw on, says a line now and then."""
+
+    EVERY = 10.0
+    """Seconds from one line to the next."""
+
+    said = float("inf")
+
+    def start(self) -> None:
+        """As in the base."""
+        super().start()
+        self.said = monotonic()
+
+    def update(self, *args: Any, **changes: Any) -> None:
+        """As in the base."""
+        super().update(*args, **changes)
+        self.say()
+
+    def advance(self, *args: Any, **changes: Any) -> None:
+        """As in the base."""
+        super().advance(*args, **changes)
+        self.say()
+
+    def say(self) -> None:
+        """The line, if it is time for one."""
+        if not self.console.is_terminal and monotonic() - self.said >= self.EVERY:
+            self.said = monotonic()
+            for task in self.tasks:
+                if not task.finished:
+                    print(f"{task.percentage:3.0f} %  {task.description}", file=sys.stderr, flush=True)
+
+
 def progress(done: str | None = None, idle: bool = False) -> Progress:
-    """A progress display on standard error that vanishes at the end.
+    """A progress display on standard error that vanishes at the end; without a terminal, a line every ten seconds.
 
     done: is shown in place of "3/10". idle: show nothing but when told to refresh, and take no processor in between.
     """
     count = MofNCompleteColumn() if done is None else TextColumn(done)
     columns = (BarColumn(), count, TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
     console = Console(stderr=True)
-    return Progress(TextColumn("{task.description}"), *columns, console=console, transient=True, auto_refresh=not idle)
+    return Told(TextColumn("{task.description}"), *columns, console=console, transient=True, auto_refresh=not idle)
 
 
 def table(name: str, *columns: str) -> Table:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.statistics import difference, power_law, quartiles, rank, ratios, slope
+from benchmarks.statistics import across, difference, power_law, quartiles, rank, ratios, slope
 
 times = st.floats(1e-6, 10)
 
@@ -27,6 +27,16 @@ def test_medians_lie_within_their_spread(seconds: list[float]) -> None:
         assert spread.median == pytest.approx(np.median(seconds))
         assert min(seconds) <= spread.low * (1 + 1e-12) and spread.high <= max(seconds) * (1 + 1e-12)
         assert spread.low <= spread.median * (1 + 1e-12) and spread.median <= spread.high * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("passes", range(2, 11))
+def test_the_interval_over_passes_holds_the_truth_as_often_as_it_says(passes: int) -> None:
+    """What differs from pass to pass is far more than what differs within one, and that is what the interval tells."""
+    rng, runs = np.random.default_rng(passes), 2000
+    ratio = 1.5 * np.exp(0.1 * rng.standard_normal((runs, passes, 1)) + 0.001 * rng.standard_normal((runs, passes, 7)))
+    found = [across(run.tolist()) for run in ratio]
+    assert 0.935 < np.mean([one.low <= 1.5 <= one.high for one in found]) < 0.965
+    assert all(one.low <= one.median <= one.high for one in found)
 
 
 @pytest.mark.parametrize("count", range(1, 60))
