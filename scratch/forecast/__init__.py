@@ -1,21 +1,31 @@
-"""Forecasting a time series.
+"""Forecasting a time series: an LSTM that reads a window of values and forecasts the next ones.
 
-    baselines, errors                what a forecast is measured against and by
+    comparison                       training and baselines on one series, the test
+    training, baselines, errors      how the weights are found, what they are measured against and by
+    model                            LSTM and linear layer
     windows                          parts in time, standardisation, examples
     series                           CSV
 """
 
 from .baselines import autocorrelation, find_season, last_value, seasonal_naive
+from .comparison import Comparison, compare
 from .errors import mae, rmse
+from .model import Forecaster
 from .series import Series, read_series, sunspots
+from .training import History, Recipe, train
 from .windows import Parts, Standard, Windows, split, windows_of
 
 __all__ = [
+    "Comparison",
+    "Forecaster",
+    "History",
     "Parts",
+    "Recipe",
     "Series",
     "Standard",
     "Windows",
     "autocorrelation",
+    "compare",
     "find_season",
     "last_value",
     "mae",
@@ -24,5 +34,6 @@ __all__ = [
     "seasonal_naive",
     "split",
     "sunspots",
+    "train",
     "windows_of",
 ]
