@@ -5,6 +5,8 @@
     model                            LSTM and linear layer
     windows                          parts in time, standardisation, examples
     series                           CSV
+
+command and picture are the command `python -m scratch forecast`, which needs the extra packages `apps`.
 """
 
 from .baselines import autocorrelation, find_season, last_value, seasonal_naive

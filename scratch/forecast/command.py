@@ -1,0 +1,227 @@
+"""The command `python -m scratch forecast`: an LSTM forecasts a time series, beside forecasts that need no model."""
+
+from math import isfinite
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ..terminal import progress, table, writable
+from .comparison import LAST_VALUE, MEASURES, SEASONAL, Comparison, compare
+from .series import SUNSPOTS_SOURCE, Series, read_series, sunspots, times_after
+from .training import Recipe
+
+FORMATS = (".pdf", ".png", ".svg")
+"""What a plot may be written as."""
+
+SHOWN = 6
+"""How many steps ahead have a column of their own."""
+
+
+def forecast(
+    csv: Annotated[
+        Path | None, typer.Argument(metavar="CSV", help="A file with a column of numbers [default: sunspots].")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="The name of that column; needed if there are several with numbers.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="The column with the times, or 'row' for none [default: the first].")
+    ] = None,
+    horizon: Annotated[int, typer.Option(min=1, max=10**6, help="How many values ahead are forecast.")] = 5,
+    window: Annotated[int, typer.Option(min=1, max=10**6, help="How many values are read.")] = 24,
+    season: Annotated[
+        int | None, typer.Option(min=1, help="Of the seasonal naive forecast [default: found on the training part].")
+    ] = None,
+    validation: Annotated[float, typer.Option(help="The share that says when training ends.")] = 0.15,
+    test: Annotated[float, typer.Option(help="The share at the end that is held out.")] = 0.15,
+    hidden_size: Annotated[int, typer.Option(min=1, max=65536, help="The LSTM's hidden size.")] = 32,
+    num_layers: Annotated[int, typer.Option(min=1, max=1024, help="Its layers.")] = 1,
+    epochs: Annotated[int, typer.Option(min=1, help="At most so many.")] = Recipe.epochs,
+    patience: Annotated[
+        int, typer.Option(min=1, help="So many epochs without a gain on the validation part end the training.")
+    ] = Recipe.patience,
+    batch_size: Annotated[int, typer.Option(min=1, help="How many windows make a training step.")] = Recipe.batch_size,
+    learning_rate: Annotated[float, typer.Option(help="Adam's.")] = Recipe.learning_rate,
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="How often the LSTM is trained anew.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the initial weights and the order of the windows.")] = 0,
+    plot: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("forecast.png"),
+) -> None:
+    """Forecast a time series with an LSTM, and measure it against forecasts that need no model.
+
+    The series is divided in time: the LSTM learns from the first part, the second says when to stop, and the last is
+    forecast once, at the end. Beside it stand the last value, and the value one season before. Then the values after
+    the end of the series are forecast.
+
+    Without a file it is the yearly mean sunspot numbers 1700 to 2008, version 1 (SIDC), from NOAA's National
+    Geophysical Data Center.
+    """
+    if not (isfinite(learning_rate) and learning_rate > 0):
+        raise typer.BadParameter(f"expected a finite --learning-rate above 0, got {learning_rate}")
+    if plot.suffix.lower() not in FORMATS:
+        raise typer.BadParameter(f"expected a --plot that ends in {', '.join(FORMATS)}, got {plot}")
+    if csv is None and not (column is None and time is None):
+        raise typer.BadParameter("--column and --time need a CSV file")
+    writable("--plot", plot)
+    recipe = Recipe(epochs, patience, batch_size, learning_rate)
+    try:
+        series = sunspots() if csv is None else read_series(csv, column, time)
+        bar = progress("{task.completed} of at most {task.total} epochs")
+        bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
+        with bar:
+            task = bar.add_task("training", total=runs * epochs)
+            found = compare(
+                series,
+                window=window,
+                horizon=horizon,
+                hidden_size=hidden_size,
+                num_layers=num_layers,
+                validation=validation,
+                test=test,
+                season=season,
+                runs=runs,
+                seed=seed,
+                recipe=recipe,
+                progress=lambda run, epoch: bar.update(task, completed=run * epochs + epoch),
+            )
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {csv}: {error.strerror}") from None
+    except (ValueError, FloatingPointError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+    from .picture import picture  # late: it takes half a second, and bad input should not wait for it
+
+    out = Console()
+    show_series(out, series, None if csv else SUNSPOTS_SOURCE)
+    show_parts(out, found)
+    show_errors(out, found)
+    show_steps(out, found)
+    show_verdict(out, found)
+    show_future(out, found)
+    try:
+        picture(found).savefig(plot, dpi=150, format=plot.suffix[1:].lower())
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write --plot {plot}: {error.strerror}") from None
+    say(out, f"\npicture: {plot}")
+
+
+def say(out: Console, text: str, style: str = "") -> None:
+    """Print a paragraph as it is."""
+    out.print(Text(text, style=style))
+
+
+def clean(text: str) -> str:
+    """Text from a file, fit to be printed: control characters are written out."""
+    return text if text.isprintable() else repr(text)
+
+
+def show_series(out: Console, series: Series, source: str | None) -> None:
+    """What is forecast."""
+    whole = clean(series.between(range(len(series))))
+    say(out, f"{clean(series.name)}: {len(series):,} values, {clean(series.time)} {whole}", "bold")
+    if source:
+        say(out, f"source: {source}")
+
+
+def show_parts(out: Console, found: Comparison) -> None:
+    """How the series is divided, and how it is looked at."""
+    horizon, series = found.horizon, found.series
+    parts = table("part", clean(series.time), "values", "windows")
+    for name, part in found.parts._asdict().items():
+        windows = len(part) - horizon + 1 - (found.window if part.start == 0 else 0)
+        parts.add_row(name, Text(clean(series.between(part))), f"{len(part):,}", f"{windows:,}")
+    out.print(parts)
+    ahead = count(horizon, "value")
+    say(
+        out,
+        f"A window: {count(found.window, 'value')} that are read, and in its part the {ahead} after them to forecast.",
+    )
+    epochs = ", ".join(f"{history.best_epoch} of {len(history.validation)}" for history in found.histories)
+    if len(epochs) <= 100:
+        say(out, f"Epochs, the best on the validation part of all: {epochs}.")
+
+
+def forecasts(found: Comparison) -> dict[str, np.ndarray]:
+    """Every forecast by the name that the tables give it: (…, B, K)."""
+    runs = len(found.lstm)
+    rows = {f"LSTM, {count(runs, 'run')}": found.lstm}
+    if runs > 1:
+        rows["LSTM, the runs averaged"] = found.lstm.mean(axis=0)
+    names = {LAST_VALUE: LAST_VALUE, SEASONAL: f"{SEASONAL}, season {found.season}"}
+    return rows | {names[name]: predicted for name, predicted in found.baselines.items()}
+
+
+def show_errors(out: Console, found: Comparison) -> None:
+    """The errors over all test windows; of several runs the mean, the least and the largest."""
+    windows = count(len(found.truth), "window")
+    say(out, f"\nerrors on the test part, {windows}, in the unit of {clean(found.series.name)}", "bold")
+    errors = table("forecast", *MEASURES)
+    for name, predicted in forecasts(found).items():
+        each = [np.atleast_1d(measure(predicted, found.truth, (-2, -1))) for measure in MEASURES.values()]
+        errors.add_row(name, *(spread(found, values) for values in each))
+    out.print(errors)
+    if found.season is None:
+        say(out, "No season was found in the training part, so that there is no seasonal naive forecast.")
+
+
+def spread(found: Comparison, values: np.ndarray) -> str:
+    """The mean of some errors and, if there are several, their range."""
+    mean = found.written(float(values.mean()))
+    return mean if len(values) == 1 else f"{mean} ({found.written(values.min())}–{found.written(values.max())})"
+
+
+def show_steps(out: Console, found: Comparison) -> None:
+    """The errors by step ahead."""
+    if found.horizon == 1:
+        return
+    steps = np.unique(np.linspace(1, found.horizon, SHOWN).round().astype(int))
+    say(out, "\nRMSE by step ahead" + (", of several runs the mean" if len(found.lstm) > 1 else ""), "bold")
+    by_step = table("forecast", *map(str, steps))
+    for name, predicted in forecasts(found).items():
+        errors = MEASURES["RMSE"](predicted, found.truth, -2).reshape(-1, found.horizon).mean(axis=0)  # K
+        by_step.add_row(name, *(found.written(errors[step - 1]) for step in steps))
+    out.print(by_step)
+
+
+def show_verdict(out: Console, found: Comparison) -> None:
+    """Who is better, and how far that can be trusted."""
+    out.print()
+    for measure in MEASURES:
+        say(out, found.verdict(measure), "bold")
+    lost = found.lost_steps("RMSE")
+    if 0 < len(lost) < found.horizon:
+        say(out, f"By RMSE, some baseline is better at {count(len(lost), 'step')} ahead: {', '.join(map(str, lost))}.")
+    if len(found.lstm) > 1:
+        say(
+            out,
+            "The runs differ in their initial weights and in the order of their windows. Their range says how far "
+            "chance moves the training; it does not say how another test part would have come out.",
+        )
+
+
+def show_future(out: Console, found: Comparison) -> None:
+    """The values after the end of the series."""
+    series, parts = found.series, found.parts
+    runs = len(found.future)
+    say(out, f"\nafter the end: forecast of {clean(series.name)}", "bold")
+    read = range(len(series) - found.window, len(series))
+    say(
+        out,
+        f"The LSTM is the one that was tested: trained on {clean(series.between(parts.training))}, its epoch chosen "
+        f"on {clean(series.between(parts.validation))}, not trained again since. Here it reads "
+        f"{clean(series.between(read))}.",
+    )
+    columns = ["the runs averaged", "lowest run", "highest run"] if runs > 1 else ["LSTM"]
+    future = table(clean(series.time), *columns)
+    for when, predicted in zip(times_after(series.times, found.horizon), found.future.T, strict=True):
+        values = [predicted.mean(), predicted.min(), predicted.max()] if runs > 1 else [predicted[0]]
+        future.add_row(when, *(found.written(value) for value in values))
+    out.print(future)
+
+
+def count(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
