@@ -5,6 +5,7 @@ import sys
 import typer
 
 from . import terminal
+from .forecast.command import forecast
 from .text.sample_command import sample
 from .text.train_command import train
 
@@ -19,6 +20,7 @@ Examples:
   python -m scratch train book.txt --hidden-size 256 --num-layers 2 --minutes 10
   python -m scratch train --resume model.safetensors --minutes 20
   python -m scratch sample model.safetensors --prime "def " --temperature 0.7
+  python -m scratch forecast
 """,
 )
 def door(context: typer.Context) -> int:
@@ -45,6 +47,14 @@ Examples:
   python -m scratch sample model.safetensors --length 2000 --temperature 0.9 --top-p 0.95 --seed 7
 """
 )(sample)
+app.command(
+    epilog="""\b
+Examples:
+  python -m scratch forecast
+  python -m scratch forecast --horizon 1 --plot sunspots.svg
+  python -m scratch forecast weather.csv --column temperature --horizon 7 --window 60 --season 365
+"""
+)(forecast)
 
 
 def main() -> int:
