@@ -249,7 +249,8 @@ class Machine:
                     carried = self.tap("carry", tuple(np.array(part) for part in d_state))
                     d_h, *d_rest = (np.ascontiguousarray(part[:, s.on]) for part in carried)
                     d_h = d_h + d_half[s.place, s.on].T
-                    d_x, d_prev, d_weights = bptt.backward(cell, weights, s.x, None, (d_h, *d_rest), s.tape)
+                    d_x = np.empty_like(s.x, order="C")
+                    d_prev, d_weights = bptt.backward(cell, weights, s.x, None, (d_h, *d_rest), s.tape, d_x)
                     d_input[s.read, s.on] += d_x
                     terms.append(self.tap("term", d_weights))
                     for part, new in zip(d_state, self.tap("d_prev", d_prev), strict=True):

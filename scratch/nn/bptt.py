@@ -112,15 +112,15 @@ def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape, 
 
 
 def backward(
-    cell: Cell, weights: Weights, x: Array, d_output: Array | None, d_final: State, tape: Tape
-) -> tuple[Array, State, Weights]:
+    cell: Cell, weights: Weights, x: Array, d_output: Array | None, d_final: State, tape: Tape, d_x: Array | None
+) -> tuple[State, Weights]:
     """The gradients of what `forward` computed, from the tape that it filled.
 
-    d_output: (N, P or H), or None for zero. d_final: like the final state; it is overwritten. Returns d_x: (N, I),
-    the gradient of the initial state and the gradients of the weights, in new arrays. The tape can be used again.
+    d_output: (N, P or H), or None for zero. d_final: like the final state; it is overwritten. Fills d_x: (N, I), unless
+    it is None. Returns the gradient of the initial state and the gradients of the weights, in new arrays. The tape can
+    be used again.
     """
     W_ih, W_hh, _, _, W_hr = weights
-    d_x = np.empty_like(x, order="C")
     d_initial = tuple(np.empty_like(part) for part in d_final)
     d_weights = weights.map(lambda weight: np.empty_like(weight, order="C"))
 
@@ -157,8 +157,9 @@ def backward(
 
             more = columns is not share.sections[-1][0]  # than what the sections after it made
             here = slice(columns.stop - columns.start)
-            some = member.share(here.stop)
-            np.matmul(tape.a_columns[:, some].T, W_ih, out=d_x[columns][some])  # (T1)  N, I
+            if d_x is not None:
+                some = member.share(here.stop)
+                np.matmul(tape.a_columns[:, some].T, W_ih, out=d_x[columns][some])  # (T1)  N, I
             d_a_columns, h_prev = tape.a_columns[rows, here], tape.h_prev_columns[:, here]
             sum_of_outer_products(d_a_columns, x[columns], d_weights.W_ih[rows], more)  # (T1)
             sum_of_outer_products(d_a_columns, h_prev.T, d_weights.W_hh[rows], more)  # (T1)
@@ -173,4 +174,4 @@ def backward(
         resize(d_state, 0, d_entering, d_leaving)
 
     together(len(tape.shares), work)
-    return d_x, d_initial, d_weights
+    return d_initial, d_weights

@@ -64,22 +64,34 @@ def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape |
 
 
 def backward(
-    cell: Cell, weights: Weights, x: Array, d_output: Array | None, d_final: State, tape: Tape | Checkpoints
-) -> tuple[Array, State, Weights]:
+    cell: Cell,
+    weights: Weights,
+    x: Array,
+    d_output: Array | None,
+    d_final: State,
+    tape: Tape | Checkpoints,
+    d_x: Array | None,
+) -> tuple[State, Weights]:
     """`bptt.backward`, from a tape or from checkpoints."""
     if isinstance(tape, Tape):
-        return bptt.backward(cell, weights, x, d_output, d_final, tape)
-    d_x, d_state, d_weights = np.empty(x.shape, x.dtype), d_final, None
+        return bptt.backward(cell, weights, x, d_output, d_final, tape, d_x)
+    d_state, d_weights = d_final, None
     for (rows, batch_sizes), state in zip(reversed(tape.segments), reversed(tape.states), strict=True):
         segment = tape.tape_for(cell, weights, batch_sizes)
         again = np.empty((rows.stop - rows.start, weights.W_hh.shape[1]), x.dtype)
         bptt.forward(cell, weights, x[rows], state, segment, again)
-        d_x[rows], d_state, term = bptt.backward(
-            cell, weights, x[rows], None if d_output is None else d_output[rows], d_state, segment
+        d_state, term = bptt.backward(
+            cell,
+            weights,
+            x[rows],
+            None if d_output is None else d_output[rows],
+            d_state,
+            segment,
+            None if d_x is None else d_x[rows],
         )
         d_weights = term if d_weights is None else sum_of(d_weights, term)
     assert d_weights is not None  # there is no sequence without a step
-    return d_x, d_state, d_weights
+    return d_state, d_weights
 
 
 def sum_of(one: Weights, other: Weights) -> Weights:

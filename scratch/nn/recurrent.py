@@ -224,18 +224,24 @@ class Recurrent(Recurrence[StateT]):
         return layout.sequence(output), self._state(final, layout)
 
     @without_warnings
-    def backward(self, d_output: Array | PackedSequence | None = None, d_state: Any = None) -> tuple[Any, StateT]:
+    def backward(
+        self, d_output: Array | PackedSequence | None = None, d_state: Any = None, *, input_gradient: bool = True
+    ) -> tuple[Any, StateT]:
         """The gradients of the last forward pass; adds to every parameter's `grad`.
 
         d_output: the gradient of the loss with respect to output, like output. d_state: with respect to the final
         state, like the final state: d_h_n for an RNN, (d_h_n, d_c_n) for an LSTM. Each may be None: zeros.
+        input_gradient: False spares the product that makes the gradient with respect to the input; None comes in its
+        place. So it is in PyTorch with an input that requires no gradient.
 
         Returns the gradients with respect to the input and to the initial state, in the same forms. The tape stays:
         a second call gives the same answer and adds to `grad` again.
 
         Raises RuntimeError before any forward pass, after one inside `no_grad()`, when a parameter has been assigned,
-        loaded or updated since, and for a gradient of another shape or dtype; TypeError for one of another kind.
+        loaded or updated since, and for a gradient of another shape or dtype; TypeError for one of another kind, and if
+        input_gradient is no bool.
         """
+        checks.flag("input_gradient", input_gradient)
         layout, inputs, dropouts, versions = checks.kept(self._pass)
         self._check_unchanged(versions)
         if d_output is not None:
@@ -246,22 +252,24 @@ class Recurrent(Recurrence[StateT]):
         d_initial: list[State] = [()] * len(d_final)
         gradients = {}
         for layer in reversed(range(self.num_layers)):
-            d_inputs: list[Array] = []  # of each direction
+            d_input: Array | None = None
             for k, half in self._directions_of(layer):
-                d_x, d_initial[k], gradients[self._names[k]] = recomputation.backward(
+                d_x = np.empty_like(inputs[layer], order="C") if layer > 0 or input_gradient else None
+                d_initial[k], gradients[self._names[k]] = recomputation.backward(
                     self.cell,
                     self._weights(self._names[k]),
                     inputs[layer],
                     None if d_rows is None else d_rows[:, half],
                     d_final[k],
                     self._tapes[k],
+                    d_x,
                 )
-                d_inputs.append(d_x)
-            d_input = d_inputs[0] + d_inputs[1] if self.bidirectional else d_inputs[0]
-            d_rows = dropouts[layer - 1].backward(d_input) if layer > 0 and dropouts else d_input
+                if d_x is not None:
+                    d_input = d_x if d_input is None else d_input + d_x
+            d_rows = d_input if d_input is None or not dropouts or layer == 0 else dropouts[layer - 1].backward(d_input)
         for names, d_weights in gradients.items():
             self._add_gradients(names, d_weights)
-        return layout.sequence(d_input), self._state(d_initial, layout)
+        return None if d_rows is None else layout.sequence(d_rows), self._state(d_initial, layout)
 
     @property
     def dropout_masks(self) -> list[Any]:
@@ -386,7 +394,8 @@ class RecurrentCell(Recurrence[StateT]):
         self._check_unchanged(versions)
         d_final = self._state_columns("d_state", "d_{}", d_state, len(x), batched)
 
-        d_x, d_initial, d_weights = bptt.backward(self.cell, self._weights(self._names), x, None, d_final, tape)
+        d_x = np.empty_like(x)
+        d_initial, d_weights = bptt.backward(self.cell, self._weights(self._names), x, None, d_final, tape, d_x)
         self._add_gradients(self._names, d_weights)
         self._passes.pop()
         return d_x if batched else d_x[0], self._state(d_initial, batched)

@@ -23,9 +23,6 @@ class OneHot(nn.Module):
         """input: indices of any shape. Returns a new array."""
         return self.table[checks.indices("input", input, len(self.table))]
 
-    def backward(self, d_output: Array) -> None:
-        """Nothing: indices have no gradient, and there is no parameter."""
-
 
 class CharacterModel(nn.Module):
     """characters (B, T) → one-hot or embedding → recurrence → dropout → Linear → logits (B, T, V), batch first.
@@ -70,6 +67,9 @@ class CharacterModel(nn.Module):
 
     def backward(self, d_logits: Array, d_state: Any = None) -> Any:
         """d_logits: (B, T, V). Adds to every parameter's grad; returns the gradient of the initial state."""
-        d_embedded, d_initial = self.rnn.backward(self.dropout.backward(self.fc.backward(d_logits)), d_state)
+        d_output = self.dropout.backward(self.fc.backward(d_logits))
+        if isinstance(self.embed, OneHot):  # nothing to learn
+            return self.rnn.backward(d_output, d_state, input_gradient=False)[1]
+        d_embedded, d_initial = self.rnn.backward(d_output, d_state)
         self.embed.backward(d_embedded)
         return d_initial

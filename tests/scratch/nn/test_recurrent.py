@@ -3,6 +3,7 @@
 import gc
 import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from reference.conditioning import assert_matches_pytorch, sensitivity
 from reference.equivalence import assert_close, relative_error
 from reference.problems import CELLS, Configuration, Problem, draw
-from reference.runs import run_module, run_scratch, run_torch
+from reference.runs import initial_state, make_scratch, pack, run_module, run_scratch, run_torch, upstream
 from scratch import nn, no_grad
 from scratch.nn.utils.rnn import pack_sequence, unpack_sequence
 from scratch.types import Array
@@ -273,6 +274,26 @@ def test_dropout_drops_between_layers_only_and_only_in_training(recurrence: type
     module.eval()
     assert np.array_equal(module(x)[0], module(x)[0])
     assert module.dropout_masks == []
+
+
+@given(configurations(), st.sampled_from([None, 1, 3]))
+def test_the_input_gradient_can_be_spared(configuration: Configuration, every: int | None) -> None:
+    """Everything else stays the same, bit by bit."""
+    problem = draw(configuration)
+    module = make_scratch(problem)
+    module.checkpoint_every = every
+    module(pack(problem.input, configuration), initial_state(problem))
+
+    def gradients(**options: bool) -> list[Any]:
+        module.zero_grad()
+        d_input, d_initial = module.backward(*upstream(problem), **options)
+        return [d_input, *parts(d_initial), *(parameter.grad for parameter in module.parameters())]
+
+    expected, found = gradients(), gradients(input_gradient=False)
+    assert expected[0] is not None and found[0] is None
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(expected[1:], found[1:], strict=True))
+    with pytest.raises(TypeError, match="input_gradient"):
+        module.backward(input_gradient=0)
 
 
 @pytest.mark.parametrize("recurrence", RECURRENCES)
