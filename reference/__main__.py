@@ -7,6 +7,9 @@ import typer
 from scratch import terminal
 
 from .bad_input_command import bad_input
+from .carry import commands
+from .carry.losses_command import losses
+from .carry.train_command import train
 from .check_command import check
 from .side_by_side_command import side_by_side
 
@@ -19,6 +22,10 @@ Examples:
   python -m reference --text README.md --cell rnn --hidden 32 --epochs 50
   python -m reference check
   python -m reference bad-input
+  python -m reference export model.safetensors model.pt
+  python -m reference train model.pt --minutes 10
+  python -m reference import model.pt back.safetensors
+  python -m reference losses model.safetensors --dtype float64
 """,
 )(side_by_side)
 app.command(
@@ -38,6 +45,36 @@ Example:
   python -m reference bad-input
 """,
 )(bad_input)
+app.command(
+    epilog="""\b
+Examples:
+  python -m reference export model.safetensors model.pt
+  python -m reference export model.safetensors arrays.safetensors
+"""
+)(commands.export)
+app.command(
+    "import",
+    epilog="""\b
+Examples:
+  python -m reference import model.pt back.safetensors
+  python -m scratch train --resume back.safetensors
+""",
+)(commands.import_)
+app.command(
+    epilog="""\b
+Examples:
+  python -m reference train model.safetensors --minutes 10
+  python -m reference train model.pt book.txt --epochs 20 --out longer.pt
+  torchrun --nproc-per-node 2 -m reference train model.pt --steps 5000
+"""
+)(train)
+app.command(
+    epilog="""\b
+Examples:
+  python -m reference losses model.safetensors
+  python -m reference losses model.safetensors --steps 500 --dtype float64
+"""
+)(losses)
 
 
 def main() -> int:

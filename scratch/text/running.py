@@ -9,8 +9,11 @@ from time import perf_counter
 from types import FrameType, TracebackType
 from typing import Any
 
-from .checkpoint import write
+from .checkpoint import Checkpoint, write
 from .training import Training
+
+AGAIN = 1.0
+"""Seconds after which a signal counts as a second one: launchers pass on what the terminal has sent to all."""
 
 
 class Interrupts:
@@ -18,13 +21,15 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.came: signal.Signals | None = None
+        self.when = 0.0
         self.before: dict[signal.Signals, Any] = {}
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """What the system calls."""
-        if self.came is not None:
+        if self.came is None:
+            self.came, self.when = signal.Signals(number), perf_counter()
+        elif perf_counter() - self.when > AGAIN:
             raise KeyboardInterrupt
-        self.came = signal.Signals(number)
 
     def __enter__(self) -> Interrupts:
         self.before = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -43,12 +48,13 @@ def run(
     save_every: float = 10.0,
     stepped: Callable[[Training], object] = lambda training: None,
     validated: Callable[[Training], object] = lambda training: None,
+    write: Callable[[str | os.PathLike[str], Checkpoint], object] = write,
 ) -> signal.Signals | None:
     """Train until the limits are reached, with a checkpoint at `path` at the start, now and then, and at the end.
 
     save_every: seconds from one checkpoint to the next; 0 writes one after every step. `stepped` and `validated` are
-    called after each step and each validation. Returns the signal that interrupted it, if one did; then the checkpoint
-    is of the last whole step.
+    called after each step and each validation, `write` for each checkpoint. Returns the signal that interrupted it, if
+    one did; then the checkpoint is of the last whole step.
 
     Raises OSError if a checkpoint cannot be written, Diverged if the training does; the last good checkpoint stays.
     """

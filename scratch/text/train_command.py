@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..terminal import writable
-from .checkpoint import CheckpointError, forget_partial, read
+from .checkpoint import Checkpoint, CheckpointError, forget_partial, read
 from .corpus import read_texts, standard_library
 from .display import Display, duration, measures, rate
 from .picture import loss_curve
@@ -202,11 +203,20 @@ def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None) -
     return training
 
 
-def resumed(checkpoint: Path, files: Sequence[Path], limits: Limits | None) -> Training:
-    """A training that goes on. Raises typer.BadParameter for a file that is no checkpoint, and for another text."""
+def resumed(
+    checkpoint: Path,
+    files: Sequence[Path],
+    limits: Limits | None,
+    read: Callable[[Path], Checkpoint] = read,
+    resume: Callable[[Checkpoint, str], Training] = Training.resumed,
+) -> Training:
+    """A training that goes on. Raises typer.BadParameter for a file that is no checkpoint, and for another text.
+
+    read, resume: how, if not from and to `scratch`.
+    """
     try:
         found = read(checkpoint)
-        training = Training.resumed(found, text_of(files or found.sources))
+        training = resume(found, text_of(files or found.sources))
     except OSError as error:
         raise typer.BadParameter(f"cannot read {checkpoint}: {error.strerror}") from None
     except CheckpointError as error:
@@ -224,7 +234,7 @@ def sample_of(training: Training) -> str:
     prime = "\n" if "\n" in characters else characters[0]
     training.model.eval()
     try:
-        return generate(training.model, training.vocabulary, prime, 200, 0.8, rng=training.step).strip()
+        return generate(training.predict, training.vocabulary, prime, 200, 0.8, rng=training.step).strip()
     finally:
         training.model.train()
 
@@ -232,7 +242,7 @@ def sample_of(training: Training) -> str:
 def show_beginning(training: Training, again: bool) -> None:
     """What is trained, on standard error."""
     settings, streams = training.settings, training.streams
-    count = sum(parameter.data.size for parameter in training.model.parameters())
+    count = sum(prod(parameter.data.shape) for parameter in training.model.parameters())
     verb = f"going on after step {training.step:,} with" if again else "training"
     held_out = training.validation_streams.characters
     print(

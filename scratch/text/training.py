@@ -130,6 +130,11 @@ class Training:
         self.step += 1
         return loss
 
+    def predict(self, x: Array, state: Any) -> tuple[Array, Any]:
+        """What the model says now: see `Predict`."""
+        logits, state = self.model(x, state)
+        return logits, state
+
     def validate(self) -> float:
         """The loss on the text that is held out, in nats per character, which is noted. Raises Diverged if not finite.
 

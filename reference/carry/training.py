@@ -1,0 +1,185 @@
+"""Training a character model in PyTorch, step by step as `scratch.text.Training` does it.
+
+The same segments, the same state carried from each to the next, the same clipping and the same learning rate in every
+pass: from one checkpoint both libraries compute the same losses, but for rounding. Dropout alone is drawn by PyTorch,
+from the seed and the number of the step, so that a training that was interrupted draws the same again.
+
+Several processes can share the training (see `ranks`). Of the B streams each reads B / N; DistributedDataParallel
+averages the gradients of the N means, which gives the gradient of the mean over all B.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from scratch import text
+from scratch.text import Checkpoint
+from scratch.text.corpus import read_texts, standard_library
+from scratch.types import Array
+
+from . import files
+from .ranks import Ranks
+
+ALONE = Ranks()
+
+
+class Training(text.Training):
+    """A training as in `scratch`, of which `model` and `optimizer` are PyTorch's. It is made by `resumed` or `load`."""
+
+    @classmethod
+    def resumed(cls, checkpoint: Checkpoint, text: str, ranks: Ranks = ALONE) -> Training:
+        """The training of a checkpoint, where `ranks` says. text: what is learned, as when the training began.
+
+        Raises what it raises in `scratch`, and ValueError if the streams cannot be divided among the processes.
+        """
+        self = super().resumed(checkpoint, text)
+        B = self.streams.batch_size
+        if B % ranks.count:
+            raise ValueError(f"expected a number of processes that divides the {B} streams, got {ranks.count}")
+        self.begun, self.ranks = checkpoint, ranks
+        self.model, self.optimizer = files.in_torch(checkpoint, ranks.device)
+        self.shared = DistributedDataParallel(self.model) if ranks.count > 1 else self.model
+        parts = [torch.from_numpy(value)[:, ranks.part(B)].to(ranks.device) for value in checkpoint.state.values()]
+        self.state = as_state([part.contiguous() for part in parts])
+        return self
+
+    def predict(self, x: Array, state: Any) -> tuple[Array, Any]:
+        """What the model says now: as `scratch.text.Predict`."""
+        with torch.no_grad():
+            logits, state = self.model(self._tensor(x), state)
+        return logits.cpu().numpy(), state
+
+    def advance(self) -> float:
+        """One step, as in `scratch`. Returns the loss, the mean over all processes."""
+        segment = self.step % self.streams.segments
+        if segment == 0:
+            self.state = None
+        part = self.ranks.part(self.streams.batch_size)
+        x, y = (self._tensor(part_of[part]) for part_of in self.streams.segment(segment))  # B/N, T
+        if self.settings.dropout:
+            torch.manual_seed(self._seed())
+        logits, state = self.shared(x, self.state)  # B/N, T, V
+        criterion = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
+        loss = float(self.ranks.total(criterion.detach()) / self.ranks.count)
+        self._check("loss", loss)
+        self.optimizer.zero_grad()
+        criterion.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self._check("norm of the gradients", float(norm))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate_at(self.epoch)
+        self.optimizer.step()
+        self.state = as_state([each.detach() for each in parts_of(state)])
+        self.losses.append(loss)
+        self.step += 1
+        return loss
+
+    def validate(self) -> float:
+        """The loss on the text that is held out, as in `scratch`; each process reads its part of the streams."""
+        if self.validations and self.validations[-1][0] == self.step:
+            return self.validations[-1][1]
+        streams, total, state = self.validation_streams, torch.zeros((), device=self.ranks.device), None
+        part = self.ranks.part(streams.batch_size)
+        self.model.eval()
+        with torch.no_grad():
+            for index in range(streams.segments if part.start < part.stop else 0):
+                x, y = (self._tensor(part_of[part]) for part_of in streams.segment(index))
+                logits, state = self.model(x, state)
+                losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum")
+                total = total + losses.double()
+        self.model.train()
+        loss = float(self.ranks.total(total.double()) / streams.characters)
+        self._check("validation loss", loss)
+        self.validations.append((self.step, loss))
+        return loss
+
+    def checkpoint(self) -> Checkpoint:
+        """All that is needed to go on, in either library, as a copy. Raises Diverged if a weight is not finite."""
+        state = [self.ranks.together(part, dim=1).cpu().numpy().copy() for part in parts_of(self.state)]
+        found = files.of_torch(self.begun, self.model, self.optimizer)
+        for name, value in found.model.items():
+            self._check(f"largest element of {name}", float(np.abs(value).max()))
+        return found._replace(
+            limits=self.limits,
+            step=self.step,
+            seconds=self.seconds,
+            state=dict(zip(("h", "c"), state, strict=False)),
+            losses=np.array(self.losses, np.float64),
+            validations=np.array(self.validations, np.float64).reshape(-1, 2),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the training to a .pt or .safetensors file, in place of what is there. Raises as `files.write` does."""
+        files.write(path, self.checkpoint())
+
+    def _tensor(self, indices: Array) -> torch.Tensor:
+        return torch.from_numpy(indices.astype(np.int64)).to(self.ranks.device)
+
+    def _seed(self) -> int:
+        """Of the next step's dropout, in this process."""
+        sequence = np.random.SeedSequence([self.settings.seed, self.step, self.ranks.rank])
+        return int(sequence.generate_state(1, np.uint64)[0])
+
+
+class Leading(Training):
+    """The training on rank 0 of several: what it does, it tells the others to do, too."""
+
+    def advance(self) -> float:
+        """One step, of all processes."""
+        self.ranks.told(ADVANCE)
+        return super().advance()
+
+    def validate(self) -> float:
+        """The loss on the text that is held out."""
+        self.ranks.told(VALIDATE)
+        return super().validate()
+
+    def checkpoint(self) -> Checkpoint:
+        """All that is needed to go on."""
+        self.ranks.told(CHECKPOINT)
+        return super().checkpoint()
+
+    def stop(self) -> None:
+        """The others may go."""
+        self.ranks.told(STOP)
+
+
+STOP, ADVANCE, VALIDATE, CHECKPOINT = range(4)
+"""What rank 0 tells the others."""
+
+
+def follow(training: Training) -> None:
+    """On every rank but 0: do what rank 0 does, until it stops."""
+    orders = {ADVANCE: training.advance, VALIDATE: training.validate, CHECKPOINT: training.checkpoint}
+    while order := training.ranks.told():
+        with suppress(text.Diverged):  # as on rank 0, which then says what comes next
+            orders[order]()
+
+
+def load(path: str | os.PathLike[str], text: str | None = None, ranks: Ranks = ALONE) -> Training:
+    """The training in a .pt or .safetensors file, to go on with in PyTorch.
+
+    text: what is learned; without it, the files that it was read from when the training began.
+
+    Raises OSError and ValueError for a file that cannot be read or is another, and for another text.
+    """
+    checkpoint = files.read(path)
+    if text is None:
+        text = read_texts(checkpoint.sources) if checkpoint.sources else standard_library()
+    return Training.resumed(checkpoint, text, ranks)
+
+
+def parts_of(state: Any) -> tuple[torch.Tensor, ...]:
+    """The tensors of a recurrence's state: none of None."""
+    return () if state is None else state if isinstance(state, tuple) else (state,)
+
+
+def as_state(parts: list[torch.Tensor]) -> Any:
+    """The state of a recurrence from its tensors."""
+    return None if not parts else tuple(parts) if len(parts) > 1 else parts[0]
