@@ -178,7 +178,7 @@ def of_parts(text: Any, arrays: dict[str, Array]) -> Checkpoint:
     """The checkpoint of a header and arrays, its steps counted by the losses. Raises CheckpointError."""
     try:
         header = json.loads(text)
-        losses = len(arrays["history.losses"])
+        losses = arrays["history.losses"].size
         if header["step"] > losses:
             raise ValueError(f"a loss for each of {header['step']} steps, got {losses}")
         text = json.dumps(header | {"step": losses})

@@ -40,7 +40,11 @@ def in_torch(settings: Settings, model: torch.nn.Module, states: States) -> torc
     fresh = optimizer.state_dict()
     places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
     for name, values in states.items():
-        fresh["state"][places[name]] = {what: torch.from_numpy(np.array(value)) for what, value in values.items()}
+        state = {what: torch.from_numpy(np.array(value)) for what, value in values.items()}
+        if settings.optimizer == "RMSprop" and settings.momentum:
+            # A momentum that somebody has just switched on: PyTorch expects the buffer, `scratch` begins with zeros.
+            state.setdefault("momentum_buffer", torch.zeros_like(state["square_avg"]))
+        fresh["state"][places[name]] = state
     optimizer.load_state_dict(fresh)
     return optimizer
 
@@ -73,7 +77,7 @@ def as_array(name: str, tensor: Any) -> Array:
     if isinstance(tensor, (bool, int, float)):
         return np.asarray(tensor)
     if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_quantized:
-        raise TypeError(f"expected {name} to be a tensor, got {type(tensor).__name__}")
+        raise TypeError(f"expected {name} to be a tensor of numbers, each stored, got {type(tensor).__name__}")
     array: Array = tensor.detach().cpu().numpy()
     return array
 
@@ -91,20 +95,29 @@ def settings_with(settings: Settings, groups: Any, parameters: int) -> Settings:
     made = getattr(torch.optim, settings.optimizer)([torch.nn.Parameter(torch.zeros(()))], **settings.optimizer_options)
     expected, changes = made.param_groups[0], {}
     for name, value in group.items():
-        value = plain(value)
         if name in MANNER:
             continue
+        value = plain(name, value)
         if name not in expected:
             raise ValueError(f"expected the options of {settings.optimizer}, got {name!r}")
         if name in SETTING:
             changes[SETTING[name]] = checks.number(name, value)
-        elif value != plain(expected[name]):
+        elif value != plain(name, expected[name]):
             raise ValueError(f"expected {name} {expected[name]}, the only one that a checkpoint can have, got {value}")
     return replace(settings, **changes)
 
 
-def plain(option: Any) -> Any:
-    """An option as numbers: PyTorch also takes tensors of one, and lists for tuples."""
-    if isinstance(option, torch.Tensor) and option.numel() == 1:
-        return option.item()
-    return tuple(option) if isinstance(option, list) else option
+def plain(name: str, option: Any) -> Any:
+    """An option as numbers: PyTorch also takes tensors of one, and lists for tuples. Raises TypeError for larger."""
+    if isinstance(option, (list, tuple)):
+        return tuple(number(name, each) for each in option)
+    return number(name, option)
+
+
+def number(name: str, value: Any) -> Any:
+    """A tensor of one number as that number, anything else as it is. Raises TypeError for tensors of several."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.numel() != 1 or value.device.type != "cpu":
+        raise TypeError(f"expected {name} to be a number, got a tensor of shape {tuple(value.shape)}")
+    return value.item()

@@ -7,7 +7,6 @@ hears of interrupts. The others follow.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,8 +55,7 @@ class Ranks:
 def joined(device: str) -> Iterator[Ranks]:
     """This process among those that `torchrun` has started, or alone. device: 'cpu' or 'cuda', one GPU to a process.
 
-    Followers do not hear Ctrl-C, which a terminal sends to all: rank 0 tells them. Raises RuntimeError if there is no
-    such device, or if the processes do not find each other.
+    Raises RuntimeError if there is no such device, or if the processes do not find each other.
     """
     local = int(os.environ.get("LOCAL_RANK", 0)) if distributed.is_torchelastic_launched() else 0
     if device == "cuda":
@@ -70,10 +68,6 @@ def joined(device: str) -> Iterator[Ranks]:
         return
     distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
-        ranks = Ranks(distributed.get_rank(), distributed.get_world_size(), place)
-        if ranks.rank:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        yield ranks
+        yield Ranks(distributed.get_rank(), distributed.get_world_size(), place)
     finally:
         distributed.destroy_process_group()

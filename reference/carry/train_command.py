@@ -80,10 +80,8 @@ def train_as(
     with refusing(path):
         files.suffix(file)
         files.suffix(path)
-    if not ranks.rank:
-        if path != file and path.exists() and not overwrite:
-            raise typer.BadParameter(f"{path} is there already: --overwrite replaces it, --out writes another")
-        writable("--out", path)
+    if path != file and path.exists() and not overwrite:
+        raise typer.BadParameter(f"{path} is there already: --overwrite replaces it, --out writes another")
     kind = Leading if ranks.count > 1 and not ranks.rank else Training
     training = resumed(
         file,
@@ -97,6 +95,7 @@ def train_as(
         follow(training)
         return 0
     try:
+        writable("--out", path)
         return lead(training, path, save_every)
     finally:
         if isinstance(training, Leading):
@@ -107,7 +106,8 @@ def lead(training: Training, path: Path, save_every: float) -> int:
     """Train, show it and save it."""
     forget_partial(path)
     show_beginning(training, again=True)
-    again = f"python -m reference train {shlex.quote(str(path))}"
+    program = "python" if training.ranks.count == 1 else f"torchrun --nproc-per-node {training.ranks.count}"
+    again = f"{program} -m reference train {shlex.quote(str(path))}"
     try:
         with Display() as display:
             came = run(

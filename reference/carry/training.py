@@ -11,6 +11,7 @@ averages the gradients of the N means, which gives the gradient of the mean over
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
 from typing import Any
 
@@ -155,7 +156,12 @@ STOP, ADVANCE, VALIDATE, CHECKPOINT = range(4)
 
 
 def follow(training: Training) -> None:
-    """On every rank but 0: do what rank 0 does, until it stops."""
+    """On every rank but 0: do what rank 0 does, until it stops.
+
+    It alone hears Ctrl-C, which a terminal sends to all, and what `torchrun` sends to all to end them.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     orders = {ADVANCE: training.advance, VALIDATE: training.validate, CHECKPOINT: training.checkpoint}
     while order := training.ranks.told():
         with suppress(text.Diverged):  # as on rank 0, which then says what comes next
