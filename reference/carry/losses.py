@@ -44,7 +44,7 @@ class Row(NamedTuple):
 def follow(checkpoint: Checkpoint, text: str, steps: int) -> Iterator[Row]:
     """The next steps in both libraries, without dropout, of which each would draw its own.
 
-    Raises what `Training.resumed` and `advance` raise.
+    Raises what `Training.resumed` raises, at once; with the steps, Diverged.
     """
     checkpoint = files.with_dropout(checkpoint, 0.0)
     rng = np.random.default_rng(checkpoint.step)
@@ -55,9 +55,12 @@ def follow(checkpoint: Checkpoint, text: str, steps: int) -> Iterator[Row]:
     ours = scratch.Training.resumed(checkpoint, text)
     theirs = Training.resumed(checkpoint, text)
     nearby = scratch.Training.resumed(checkpoint._replace(model=moved), text)
-    for _ in range(steps):
+
+    def step() -> Row:
         losses = ours.advance(), theirs.advance(), nearby.advance()
-        yield Row(ours.step, *losses)
+        return Row(ours.step, *losses)
+
+    return (step() for _ in range(steps))
 
 
 def allowed(rows: list[Row], dtype: str) -> float:

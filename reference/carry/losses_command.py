@@ -52,16 +52,18 @@ def losses(
         found = files.in_dtype(found, dtype)
     text, rows = text_of(texts or found.sources), []
     try:
+        following = follow(found, text, steps)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; name the files of the text after the options") from None
+    try:
         with progress() as bar:
             task = bar.add_task("training in both libraries", total=steps)
-            for row in follow(found, text, steps):
+            for row in following:
                 rows.append(row)
                 bar.advance(task)
     except Diverged as error:
         print(f"reference: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; name the files of the text after the options") from None
     limit = allowed(rows, found.settings.dtype)
     out = Console()
     out.print(Text(f"\n{described(found)}, and {steps:,} more", style="bold"), soft_wrap=True)

@@ -36,7 +36,9 @@ def in_torch(settings: Settings, model: torch.nn.Module, states: States) -> torc
 
     Its learning rate is the settings': that of the first pass over the text.
     """
-    optimizer = getattr(torch.optim, settings.optimizer)(model.parameters(), **settings.optimizer_options)
+    optimizer: torch.optim.Optimizer = getattr(torch.optim, settings.optimizer)(
+        model.parameters(), **settings.optimizer_options
+    )
     fresh = optimizer.state_dict()
     places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
     for name, values in states.items():
@@ -93,7 +95,8 @@ def settings_with(settings: Settings, groups: Any, parameters: int) -> Settings:
     if group.get("params") != list(range(parameters)):
         raise ValueError(f"expected the optimizer to have the model's {parameters} parameters in their order")
     made = getattr(torch.optim, settings.optimizer)([torch.nn.Parameter(torch.zeros(()))], **settings.optimizer_options)
-    expected, changes = made.param_groups[0], {}
+    expected: dict[str, Any] = made.param_groups[0]
+    changes: dict[str, Any] = {}
     for name, value in group.items():
         if name in MANNER:
             continue

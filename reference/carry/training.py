@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -31,10 +31,20 @@ ALONE = Ranks()
 
 
 class Training(text.Training):
-    """A training as in `scratch`, of which `model` and `optimizer` are PyTorch's. It is made by `resumed` or `load`."""
+    """A training as in `scratch`, but in PyTorch. It is made by `resumed` or `load`."""
+
+    begun: Checkpoint
+    """What it goes on from."""
+    ranks: Ranks
+    model: Any
+    """`reference.models.CharacterModel`."""
+    optimizer: Any
+    """PyTorch's."""
+    shared: Any
+    """The model, or what averages its gradients over the processes."""
 
     @classmethod
-    def resumed(cls, checkpoint: Checkpoint, text: str, ranks: Ranks = ALONE) -> Training:
+    def resumed(cls, checkpoint: Checkpoint, text: str, ranks: Ranks = ALONE) -> Self:
         """The training of a checkpoint, where `ranks` says. text: what is learned, as when the training began.
 
         Raises what it raises in `scratch`, and ValueError if the streams cannot be divided among the processes.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class Training:
         """After how many steps, and the loss then."""
 
     @classmethod
-    def resumed(cls, checkpoint: Checkpoint, text: str) -> Training:
+    def resumed(cls, checkpoint: Checkpoint, text: str) -> Self:
         """The training as it was when the checkpoint was made: it goes on bit by bit as if it had not stopped.
 
         Raises ValueError if the text is another than the one that the training began with, CheckpointError if the parts

@@ -14,9 +14,6 @@ TEXT = "".join(np.random.default_rng(1).choice(list("abc de,\nü🙂"), 300))
 
 SETTINGS = Settings(hidden_size=6, batch_size=4, length=7, validate_every=8, dtype="float64", clip=0.5)
 
-THOROUGH = hypothesis_settings().max_examples > 100
-STEPS = 500 if THOROUGH else 20
-
 CASES = [
     {"cell": cell, "optimizer": optimizer, **more}
     for cell, more in [
@@ -36,6 +33,11 @@ def trained(steps: int, **options: object) -> Training:
     for _ in range(steps):
         training.advance()
     return training
+
+
+def many() -> int:
+    """How many steps show that losses stay together."""
+    return 500 if hypothesis_settings().max_examples > 100 else 20
 
 
 def identical(first: Checkpoint, second: Checkpoint) -> bool:

@@ -19,7 +19,7 @@ from scratch import text
 from scratch.text import Checkpoint, CheckpointError, Settings
 from scratch.text.settings import CELLS, DTYPES, OPTIMIZERS, Limits
 
-from .carried import CASES, SETTINGS, STEPS, TEXT, Command, identical, trained
+from .carried import CASES, SETTINGS, TEXT, Command, identical, many, trained
 
 PROMISED = 1e-9
 """How far losses may come apart in float64."""
@@ -65,7 +65,7 @@ def test_losses_agree_after_going_to_pytorch_and_after_coming_back(options: dict
     """Across the ends of several passes over the text, at which the state starts from zeros."""
     ours = trained(5, **options)
     theirs = carry.Training.resumed(ours.checkpoint(), TEXT)
-    for _ in range(STEPS):
+    for _ in range(many()):
         ours.advance()
         theirs.advance()
         if ours.step % 8 == 0:
@@ -73,7 +73,7 @@ def test_losses_agree_after_going_to_pytorch_and_after_coming_back(options: dict
     assert ours.step > 2 * ours.streams.segments
     assert differences(ours.losses, theirs.losses) <= PROMISED
     back = text.Training.resumed(theirs.checkpoint(), TEXT)
-    for _ in range(STEPS):
+    for _ in range(many()):
         back.advance()
         theirs.advance()
     assert differences(back.losses, theirs.losses) <= PROMISED
