@@ -157,10 +157,11 @@ class Optimizer:
                         raise ValueError("expected parameters that can be written to, got read-only data")
                     updates.append((parameter, grad, options))
 
-        for parameter, grad, options in updates:
-            state = self.state.setdefault(parameter, State(parameter))
-            self.update(parameter.data, -grad if options["maximize"] else grad, state, options)
-            parameter.version += 1
+        with np.errstate(all="ignore"):  # as in forward and backward
+            for parameter, grad, options in updates:
+                state = self.state.setdefault(parameter, State(parameter))
+                self.update(parameter.data, -grad if options["maximize"] else grad, state, options)
+                parameter.version += 1
         return loss
 
     def state_dict(self) -> dict[str, Any]:
