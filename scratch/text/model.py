@@ -17,11 +17,14 @@ class OneHot(nn.Module):
     """
 
     def __init__(self, vocabulary_size: int, dtype: npt.DTypeLike = np.float32) -> None:
-        self.table = np.eye(checks.size("vocabulary_size", vocabulary_size), dtype=checks.dtype(dtype))
+        self.size, self.dtype = checks.size("vocabulary_size", vocabulary_size), checks.dtype(dtype)
 
     def forward(self, input: Array) -> Array:
         """input: indices of any shape. Returns a new array."""
-        return self.table[checks.indices("input", input, len(self.table))]
+        k = checks.indices("input", input, self.size)
+        output = np.zeros((*k.shape, self.size), self.dtype)
+        np.put_along_axis(output, k[..., np.newaxis].astype(np.intp), 1, axis=-1)
+        return output
 
 
 class CharacterModel(nn.Module):
