@@ -43,13 +43,12 @@ def sample(
         raise typer.BadParameter(f"{checkpoint}: {error}") from None
     vocabulary = Vocabulary(found.vocabulary)
     prime = prime if prime is not None else "\n" if "\n" in found.vocabulary else found.vocabulary[0]
-    following = continuation(model.eval(), vocabulary, prime, temperature, top_k, top_p, seed)
     try:
-        first = list(islice(following, min(1, length)))
+        following = continuation(model.eval(), vocabulary, prime, temperature, top_k, top_p, seed)
+        print(prime, *islice(following, min(1, length)), sep="", end="", flush=True)
+        for character in islice(following, max(0, length - 1)):
+            print(character, end="", flush=True)
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    print(prime, *first, sep="", end="", flush=True)
-    for character in islice(following, max(0, length - 1)):
-        print(character, end="", flush=True)
     print()
     return 0

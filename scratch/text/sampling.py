@@ -34,13 +34,12 @@ def probabilities(logits: Array, temperature: float = 1.0, top_k: int | None = N
     logits: (V,). temperature: at least 0. top_k: at least 1; None for no such cut. top_p: above 0, at most 1. Among
     equally likely characters the first is kept.
 
-    Raises TypeError for another type, ValueError for another range.
+    Raises TypeError for another type, ValueError for another range, and if the largest logit is no finite number.
     """
-    temperature, top_p = checks.number("temperature", temperature), checks.number("top_p", top_p)
-    if not 0 < top_p <= 1:
-        raise ValueError(f"expected top_p above 0 and at most 1, got {top_p:g}")
-    kept = None if top_k is None else checks.integer("top_k", top_k, least=1)
+    temperature, kept, top_p = checked(temperature, top_k, top_p)
     x = np.asarray(logits, np.float64)
+    if not np.isfinite(x.max()):
+        raise ValueError(f"expected logits of which the largest is a finite number, got {x.max()}")
     p: Array = np.zeros(len(x))
     if temperature == 0:
         p[x.argmax()] = 1
@@ -59,6 +58,14 @@ def probabilities(logits: Array, temperature: float = 1.0, top_k: int | None = N
     return p
 
 
+def checked(temperature: float, top_k: int | None, top_p: float) -> tuple[float, int | None, float]:
+    """The choices that `probabilities` takes. Raises TypeError or ValueError."""
+    temperature, top_p = checks.number("temperature", temperature), checks.number("top_p", top_p)
+    if not 0 < top_p <= 1:
+        raise ValueError(f"expected top_p above 0 and at most 1, got {top_p:g}")
+    return temperature, None if top_k is None else checks.integer("top_k", top_k, least=1), top_p
+
+
 def continuation(
     model: Predict,
     vocabulary: Vocabulary,
@@ -73,18 +80,23 @@ def continuation(
     model: a `CharacterModel`, or any function of its form. Every character goes through the model once; the state is
     carried on from one to the next. rng draws the characters.
 
-    Raises ValueError if `prime` is empty or has unknown characters, and as `probabilities` does.
+    Raises ValueError at once if `prime` is empty or has unknown characters, and as `probabilities` does.
     """
     if not prime:
         raise ValueError("expected prime to have at least one character, got an empty text")
-    generator = np.random.default_rng(rng)
-    unread, state = vocabulary.encode(prime)[np.newaxis], None
-    while True:
-        with no_grad():
-            logits, state = model(unread, state)  # 1, T, V
-        p = probabilities(logits[0, -1], temperature, top_k, top_p)
-        unread = np.array([[generator.choice(len(p), p=p) if temperature else p.argmax()]])
-        yield vocabulary.decode(unread)
+    generator, known = np.random.default_rng(rng), vocabulary.encode(prime)[np.newaxis]
+    temperature, top_k, top_p = checked(temperature, top_k, top_p)
+
+    def characters() -> Iterator[str]:
+        unread, state = known, None
+        while True:
+            with no_grad():
+                logits, state = model(unread, state)  # 1, T, V
+            p = probabilities(logits[0, -1], temperature, top_k, top_p)
+            unread = np.array([[generator.choice(len(p), p=p) if temperature else p.argmax()]])
+            yield vocabulary.decode(unread)
+
+    return characters()
 
 
 def generate(
