@@ -80,6 +80,6 @@ class Display:
         parts += [f"loss {sum(recent) / len(recent):.3f}"] if recent else []
         parts += [f"validation {training.validations[-1][1]:.3f}"] if training.validations else []
         parts += [rate(training)] if training.seconds else []
-        if training.done > 0:
+        if training.done > 1e-6:  # of the first steps of a very long way nothing can be told
             parts.append(f"{duration(training.seconds * (1 - training.done) / training.done)} left")
         return " · ".join(parts)

@@ -160,12 +160,15 @@ def one_of(name: str, value: Any, choices: Any) -> str:
 
 
 def positive(name: str, value: Any) -> float:
-    """A number above 0, or infinity. Raises TypeError or ValueError."""
-    if value == float("inf"):
-        return float("inf")
+    """A finite number above 0. Raises TypeError or ValueError."""
     if not checks.number(name, value) > 0:
         raise ValueError(f"expected {name} above 0, got {value}")
     return float(value)
+
+
+def positive_or_infinite(name: str, value: Any) -> float:
+    """A number above 0, or infinity. Raises TypeError or ValueError."""
+    return np.inf if isinstance(value, float) and value == np.inf else positive(name, value)
 
 
 RANGES: dict[str, Check] = {
@@ -179,7 +182,7 @@ RANGES: dict[str, Check] = {
     "learning_rate_decay": lambda name, value: checks.fraction(name, value, outside=ValueError),
     "momentum": lambda name, value: checks.number(name, value, below=1),
     "weight_decay": checks.number,
-    "clip": positive,
+    "clip": positive_or_infinite,
     "held_out": lambda name, value: positive(name, checks.number(name, value, below=1)),
 }
 """How each is checked; those that are not here are whole numbers of at least 1."""
