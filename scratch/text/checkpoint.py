@@ -19,8 +19,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from errno import EINVAL
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -35,6 +36,9 @@ from .settings import Limits, Settings
 
 FORMAT = 1
 """The version of the layout of the file."""
+
+LARGEST_HEADER = 1 << 24
+"""In bytes. All of Unicode as a vocabulary fits; reading a header takes some 25 times its size in memory."""
 
 
 class CheckpointError(ValueError):
@@ -89,15 +93,17 @@ def built(checkpoint: Checkpoint) -> tuple[CharacterModel, optim.Optimizer]:
             checks.floats(name, checkpoint.model[name], parameter.data.dtype)
         model.load_state_dict(checkpoint.model)
         places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
+        check_optimizer(checkpoint, places, optimizer.required_state)
         states = {places[name]: values for name, values in checkpoint.optimizer.items()}
         optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
         model.rng.bit_generator.state = checkpoint.rng
+        if model.rng.bit_generator.state != checkpoint.rng:
+            raise ValueError("got random numbers in a state that they cannot have")
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise CheckpointError(f"expected arrays that fit the settings: {error}") from None
-    if checkpoint.state and tuple(checkpoint.state) != model.rnn.cell.state:
-        raise CheckpointError(
-            f"expected a state of {', '.join(model.rnn.cell.state)}, got {', '.join(checkpoint.state)}"
-        )
+        raise CheckpointError(f"expected arrays that fit the settings: {briefly(error)}") from None
+    expected = model.rnn.cell.state
+    if tuple(checkpoint.state) != (expected if checkpoint.step else ()):
+        raise CheckpointError(f"expected a state of {', '.join(expected)}, got {', '.join(checkpoint.state) or 'none'}")
     return model, optimizer
 
 
@@ -108,7 +114,7 @@ def check_sizes(checkpoint: Checkpoint) -> None:
     """
     settings, V = checkpoint.settings, len(checkpoint.vocabulary)
     H, E = settings.hidden_size, settings.embedding_size
-    G = int(getattr(nn, settings.cell)(1, 1).weight_hh_l0.shape[0])
+    G = int(getattr(nn, settings.cell)(1, 1).weight_hh_l0.shape[0])  # the gates
 
     def expected() -> Iterator[tuple[str, tuple[int, int]]]:
         yield "fc.weight", (V, H)
@@ -122,6 +128,22 @@ def check_sizes(checkpoint: Checkpoint) -> None:
         found = checkpoint.model[name].shape if name in checkpoint.model else "none"
         if found != shape:
             raise CheckpointError(f"expected {name} of shape {shape}, as in the settings, got {found}")
+
+
+def check_optimizer(checkpoint: Checkpoint, parameters: Iterable[str], required: Iterable[str]) -> None:
+    """Refuse an optimizer that remembers anything but what its steps leave behind.
+
+    parameters: their names. required: what the optimizer remembers of each. Raises ValueError or RuntimeError.
+    """
+    expected = {*required} | ({"momentum_buffer"} if checkpoint.settings.momentum else set())
+    if checkpoint.optimizer.keys() != (set(parameters) if expected and checkpoint.step else set()):
+        raise ValueError(f"got an optimizer that remembers something of {', '.join(checkpoint.optimizer) or 'nothing'}")
+    for name, values in checkpoint.optimizer.items():
+        if values.keys() != expected:
+            raise ValueError(f"got an optimizer that remembers {', '.join(values)} of {name}")
+        for what, value in values.items():
+            dtype = np.dtype(np.float64) if what == "step" else checkpoint.model[name].dtype
+            checks.floats(f"{what} of {name}", value, dtype)
 
 
 def header(checkpoint: Checkpoint) -> str:
@@ -158,17 +180,20 @@ def of_parts(text: str, arrays: Mapping[str, Array]) -> Checkpoint:
 
     try:
         values = json.loads(text, parse_constant=refuse)
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") is True or values.get("format") != FORMAT:
             raise ValueError(f"expected format {FORMAT}")
         groups: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "state": {}, "history": {}}
         for name, value in arrays.items():
             group, _, rest = name.partition(".")
-            groups[group][rest] = value
+            groups[group][rest] = finite(name, value)
         optimizer: dict[str, dict[str, Array]] = {}
         for name, value in groups["optimizer"].items():
             parameter, _, what = name.rpartition(".")
             optimizer.setdefault(parameter, {})[what] = value
         step, history = checks.integer("step", values["step"], least=0), groups["history"]
+        unknown = (groups["state"].keys() - {"h", "c"}) | (history.keys() - {"losses", "validations"})
+        if unknown:
+            raise ValueError(f"got an unknown {unknown.pop()!r}")
         return Checkpoint(
             settings=Settings.of(values["settings"]),
             vocabulary=Vocabulary(string("vocabulary", values["vocabulary"])).characters,
@@ -182,12 +207,34 @@ def of_parts(text: str, arrays: Mapping[str, Array]) -> Checkpoint:
             optimizer=optimizer,
             state={name: groups["state"][name] for name in ("h", "c") if name in groups["state"]},
             losses=checks.floats("losses", history["losses"], np.dtype(np.float64), (step,)),
-            validations=checks.floats(
-                "validations", history["validations"], np.dtype(np.float64), (len(history["validations"]), 2)
-            ),
+            validations=rising(history["validations"], step),
         )
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"expected the header and the arrays of a checkpoint: {error}") from None
+        raise CheckpointError(f"expected the header and the arrays of a checkpoint: {briefly(error)}") from None
+
+
+def rising(validations: Array, most: int) -> Array:
+    """Steps and losses (M, 2): the steps are whole numbers, each above the one before, at most `most`.
+
+    Raises TypeError, ValueError or RuntimeError.
+    """
+    checks.floats("validations", validations, np.dtype(np.float64), (len(validations), 2))
+    steps = validations[:, 0]
+    if not np.all((steps == np.floor(steps)) & (np.diff(steps, prepend=-1) > 0) & (steps <= most)):
+        raise ValueError("expected validations after whole numbers of steps, one after the other")
+    return validations
+
+
+def finite(name: str, value: Array) -> Array:
+    """An array of finite numbers. Raises ValueError for any other."""
+    if not np.isfinite(value).all():
+        raise ValueError(f"expected finite numbers in {name}")
+    return value
+
+
+def briefly(error: Exception) -> str:
+    """What an error says, which may quote from any file: a line or two of printable characters."""
+    return "".join(character if character.isprintable() else "?" for character in str(error)[:300])
 
 
 def string(name: str, value: Any) -> str:
@@ -235,17 +282,25 @@ def parsed(content: bytes) -> tuple[dict[str, str], dict[str, Array]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    if int.from_bytes(content[:8], "little") > LARGEST_HEADER:
+        raise CheckpointError(f"expected a header of at most {LARGEST_HEADER} bytes: this is no checkpoint")
     try:
         arrays = load(content)
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         string("recurrence", metadata["recurrence"])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        raise CheckpointError(f"expected a safetensors file of this project, got another ({error})") from None
+        raise CheckpointError(f"expected a safetensors file of this project, got another ({briefly(error)})") from None
     return metadata, arrays
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file in place of what is at `path`, at once or not at all. Raises OSError."""
+    """Write a file in place of what is at `path`, at once or not at all; through a link, where it leads.
+
+    Raises OSError, also if something that is no file is in its place.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(EINVAL, "it is no file", os.fspath(path))
     descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -268,9 +323,10 @@ def replace(path: Path, content: bytes) -> None:
 
 def forget_partial(path: str | os.PathLike[str]) -> None:
     """Remove what writers of `path` left half-done when they were killed. Only while nobody else writes there."""
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     for partial in path.parent.iterdir():
-        if partial.name.startswith(f".{path.name}.") and partial.suffix == ".partial":
+        name = partial.name.removeprefix(f".{path.name}.").removesuffix(".partial")
+        if partial.name == f".{path.name}.{name}.partial" and "." not in name:  # else it is another's: PATH.old, say
             with suppress(OSError):
                 partial.unlink()
 

@@ -18,13 +18,16 @@ from .. import nn
 from ..nn.module import no_grad
 from ..nn.utils import clip_grad_norm_
 from ..types import Array
-from .checkpoint import Checkpoint, CheckpointError, built
+from .checkpoint import Checkpoint, CheckpointError, arrays_of, built
 from .corpus import Streams, Vocabulary, digest, split
 from .settings import Limits, Settings
 
 
 class Diverged(ArithmeticError):
-    """Raised when a loss, a gradient or a weight is no longer a finite number, before anything is changed by it."""
+    """Raised when a loss, a gradient, a weight or what the optimizer remembers is no longer a finite number.
+
+    It comes before anything is changed by it, above all no checkpoint is made of it.
+    """
 
 
 class Training:
@@ -72,7 +75,10 @@ class Training:
         if digest(text) != checkpoint.digest:
             raise ValueError("expected the text that the training began with, got another")
         self = cls.__new__(cls)
-        self._begin(checkpoint.settings, text, checkpoint.sources, Vocabulary(checkpoint.vocabulary))
+        try:
+            self._begin(checkpoint.settings, text, checkpoint.sources, Vocabulary(checkpoint.vocabulary))
+        except ValueError as error:
+            raise CheckpointError(f"expected settings and a vocabulary that fit the text: {error}") from None
         self.model, self.optimizer = built(checkpoint)
         self.step, self.seconds, self.limits = checkpoint.step, checkpoint.seconds, checkpoint.limits
         shape = (self.settings.num_layers, self.streams.batch_size, self.settings.hidden_size)
@@ -156,14 +162,11 @@ class Training:
         return total / count
 
     def checkpoint(self) -> Checkpoint:
-        """All that is needed to go on, as a copy. Raises Diverged if a weight is not finite."""
-        weights = self.model.state_dict()
-        for name, value in weights.items():
-            self._check(f"largest element of {name}", float(np.abs(value).max()))
+        """All that is needed to go on, as a copy. Raises Diverged if any of its numbers is not finite."""
         names = [name for name, _ in self.model.named_parameters()]
         states: dict[int, dict[str, Array]] = self.optimizer.state_dict()["state"]
         parts = self.state if isinstance(self.state, tuple) else (self.state,)
-        return Checkpoint(
+        checkpoint = Checkpoint(
             settings=self.settings,
             vocabulary=self.vocabulary.characters,
             sources=self.sources,
@@ -172,12 +175,15 @@ class Training:
             step=self.step,
             seconds=self.seconds,
             rng=self.model.rng.bit_generator.state,
-            model=weights,
+            model=self.model.state_dict(),
             optimizer={names[index]: values for index, values in states.items()},
             state={} if self.state is None else dict(zip(self.model.rnn.cell.state, parts, strict=True)),
             losses=np.array(self.losses, np.float64),
             validations=np.array(self.validations, np.float64).reshape(-1, 2),
         )
+        for name, value in arrays_of(checkpoint).items():
+            self._check(f"largest element of {name}", float(np.abs(value).max(initial=0)))
+        return checkpoint
 
     def _check(self, what: str, value: float) -> None:
         if not isfinite(value):
