@@ -1,5 +1,6 @@
 """What the commands share: progress, tables and the words in which they end."""
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,6 +70,7 @@ def writable(option: str, path: Path | None) -> None:
     """Refuse a file that cannot be written, before any work is done. Raises typer.BadParameter."""
     if path is None:
         return
+    path = Path(os.path.realpath(path))  # where links lead
     if path.is_dir() or not path.parent.is_dir():
         problem = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise typer.BadParameter(f"cannot write {option} {path}: {problem}")
