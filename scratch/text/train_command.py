@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,9 @@ from .settings import CELLS, DTYPES, OPTIMIZERS, Limits, Settings
 from .training import Diverged, Training
 
 DEFAULTS = Settings()
+FORMATS = (".pdf", ".png", ".svg")
+"""The suffixes of a picture."""
+
 MINUTES = 5.0
 """How long a training takes if no limit is given."""
 
@@ -129,14 +133,21 @@ def train(
         raise typer.BadParameter(f"a resumed training keeps its settings: {options} cannot be given with --resume")
     limits = limits_of(steps, epochs, minutes)
     path = out or resume or Path("model.safetensors")
+    refuse_special("--out", path)
     if path != resume and path.exists() and not overwrite:
         raise typer.BadParameter(
             f"{path} is there already: --resume {path} goes on with it, --overwrite replaces it, --out writes another"
         )
     curve = plot or path.with_suffix(".png")
+    refuse_special("--plot", curve)
+    if curve.suffix.lower() not in FORMATS:
+        raise typer.BadParameter(f"expected a --plot that ends in {', '.join(FORMATS)}, got {curve}")
     writable("--out", path)
     writable("--plot", curve)
-    training = resumed(resume, files or [], limits) if resume is not None else begun(files or [], given, limits)
+    training = begun(files or [], given, limits) if resume is None else resumed(resume, files or [], limits)
+    written = {os.path.realpath(path), os.path.realpath(curve)}
+    if len(written) < 2 or not written.isdisjoint(map(os.path.realpath, training.sources)):
+        raise typer.BadParameter(f"expected three different files: {path}, its picture {curve}, and a text")
     forget_partial(path)
 
     show_beginning(training, resume is not None)
@@ -171,6 +182,12 @@ def program() -> str:
     return "python -m scratch"
 
 
+def refuse_special(option: str, path: Path) -> None:
+    """Refuse what is there and is no file, such as a device. Raises typer.BadParameter."""
+    if path.exists() and not path.is_file():
+        raise typer.BadParameter(f"cannot write {option} {path}: it is no file")
+
+
 def limits_of(steps: int | None, epochs: float | None, minutes: float | None) -> Limits | None:
     """The limits that were given, or None. Raises typer.BadParameter."""
     if steps is epochs is minutes is None:
@@ -191,12 +208,17 @@ def text_of(files: Sequence[Path | str]) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
+def names_of(files: Iterable[Path]) -> tuple[str, ...]:
+    """The files by names that hold in every folder."""
+    return tuple(map(os.path.abspath, files))
+
+
 def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None) -> Training:
     """A new training. Raises typer.BadParameter for settings or a text that are no good."""
     learning_rate = OPTIMIZERS[given.get("optimizer", DEFAULTS.optimizer)]
     try:
         settings = Settings(**{"learning_rate": learning_rate, **given})
-        training = Training(settings, text_of(files), [file.resolve() for file in files])
+        training = Training(settings, text_of(files), names_of(files))
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     training.limits = limits or Limits(minutes=MINUTES)
@@ -216,6 +238,9 @@ def resumed(
     """
     try:
         found = read(checkpoint)
+        for source in () if files else found.sources:
+            if not Path(source).is_file():
+                raise typer.BadParameter(f"there is no file {source!r}: name the files of the text after the options")
         training = resume(found, text_of(files or found.sources))
     except OSError as error:
         raise typer.BadParameter(f"cannot read {checkpoint}: {error.strerror}") from None
@@ -225,6 +250,7 @@ def resumed(
         where = ", ".join(map(str, files or found.sources)) or "the standard library"
         raise typer.BadParameter(f"{error}: {where}; name the files of the text after the options") from None
     training.limits = limits or training.limits
+    training.sources = names_of(files) or training.sources
     return training
 
 
@@ -235,6 +261,8 @@ def sample_of(training: Training) -> str:
     training.model.eval()
     try:
         return generate(training.predict, training.vocabulary, prime, 200, 0.8, rng=training.step).strip()
+    except ValueError:  # logits beyond all numbers: the next step will say so
+        return ""
     finally:
         training.model.train()
 
@@ -264,9 +292,6 @@ def description(settings: Settings) -> str:
 
 
 def draw(path: Path, training: Training) -> None:
-    """Write the loss curve. Raises typer.BadParameter for a suffix that is no picture's."""
+    """Write the loss curve. Raises OSError."""
     title = f"{description(training.settings)}, {training.settings.optimizer} {training.settings.learning_rate:g}"
-    try:
-        loss_curve(path, training.losses, training.validations, title)
-    except ValueError as error:
-        raise typer.BadParameter(f"cannot draw {path}: {error}") from None
+    loss_curve(path, training.losses, training.validations, title)
