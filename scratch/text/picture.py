@@ -11,6 +11,9 @@ import numpy as np
 
 TRAINING, VALIDATION = "#0072B2", "#D55E00"  # told apart by colour-blind eyes, too
 
+MOST = 1e6
+"""Where a loss is drawn that is larger, as before a training diverges: axes of any length are beyond Matplotlib."""
+
 
 def loss_curve(
     path: str | os.PathLike[str], losses: Sequence[float], validations: Sequence[tuple[int, float]], title: str
@@ -24,6 +27,7 @@ def loss_curve(
 
     figure = Figure(figsize=(8, 4.8), dpi=120, layout="constrained")
     axes = figure.add_subplot()
+    losses = np.minimum(losses, MOST).tolist()
     steps = np.arange(1, len(losses) + 1)
     axes.plot(steps, losses, color=TRAINING, alpha=0.25, linewidth=0.8)
     window = max(1, len(losses) // 100)
@@ -33,7 +37,7 @@ def loss_curve(
         label = f"training, mean of {window} steps" if window > 1 else "training"
         axes.plot(steps[window - 1 :], means, color=TRAINING, linewidth=1.6, label=label)
     if validations:
-        when, loss = zip(*validations, strict=True)
+        when, loss = zip(*((step, min(loss, MOST)) for step, loss in validations), strict=True)
         label = f"validation, {loss[-1]:.3f} at last, {min(loss):.3f} at best"
         axes.plot(when, loss, color=VALIDATION, marker="o", markersize=3.5, linewidth=1.6, label=label)
     axes.set(title=title, xlabel="step", ylabel="loss (nats per character)")

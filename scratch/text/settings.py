@@ -161,6 +161,8 @@ def one_of(name: str, value: Any, choices: Any) -> str:
 
 def positive(name: str, value: Any) -> float:
     """A finite number above 0. Raises TypeError or ValueError."""
+    if value == np.inf:
+        raise ValueError(f"expected {name} to be a finite number, got {value}")
     if not checks.number(name, value) > 0:
         raise ValueError(f"expected {name} above 0, got {value}")
     return float(value)
