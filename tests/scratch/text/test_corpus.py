@@ -1,0 +1,161 @@
+"""Text as numbers: files, vocabularies, and streams beside a slow plain reading of equation (1)."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratch.text import Streams, Vocabulary, read_text
+from scratch.text.corpus import digest, read_texts, split, standard_library
+
+SIZES = st.integers(1, 12) | st.integers(1, 10**30)
+
+
+def plain(N: int, B: int, T: int) -> list[list[tuple[list[int], list[int]]]]:
+    """The segments of B streams over the places 0 … N − 1, each for every stream (what is read, what is predicted)."""
+    n = (N - 1) // B
+    segments = []
+    for first in range(0, n, T):
+        rows = [[b * n + t for t in range(first, min(first + T, n))] for b in range(B)]
+        segments.append([(row, [place + 1 for place in row]) for row in rows])
+    return segments
+
+
+@given(st.integers(2, 150), SIZES, SIZES)
+def test_streams_are_equation_1(N: int, batch_size: int, length: int) -> None:
+    streams = Streams(np.arange(N), batch_size, length)
+    B, T = streams.batch_size, streams.length
+    expected = plain(N, B, T)
+    assert streams.segments == len(expected)
+    for index, rows in enumerate(expected):
+        x, y = streams.segment(index)
+        assert [(a.tolist(), b.tolist()) for a, b in zip(x, y, strict=True)] == rows
+
+
+@given(st.integers(2, 150), SIZES, SIZES)
+def test_a_pass_predicts_every_character_once_in_the_order_of_each_stream(N: int, batch_size: int, length: int) -> None:
+    streams = Streams(np.arange(N), batch_size, length)
+    x, y = (np.concatenate(parts, axis=1) for parts in zip(*map(streams.segment, range(streams.segments)), strict=True))
+    assert np.array_equal(y, x + 1)
+    assert np.array_equal(y.ravel(), np.arange(1, y.size + 1)), "in order, without a gap or a repetition"
+    assert y.size == streams.characters
+    assert N - 1 - y.size < streams.batch_size, "fewer characters than there are streams are left unread"
+
+
+@given(st.integers(2, 150), SIZES, SIZES)
+def test_a_short_text_has_fewer_streams_and_at_last_shorter_ones(N: int, batch_size: int, length: int) -> None:
+    streams = Streams(np.arange(N), batch_size, length)
+    assert (streams.length < length) == (length > N - 1)
+    assert (streams.batch_size < batch_size) == ((N - 1) // streams.length < batch_size)
+    assert streams.characters // streams.batch_size >= streams.length
+    for outside in (-1, streams.segments):
+        with pytest.raises(IndexError, match="segment"):
+            streams.segment(outside)
+
+
+def test_a_segment_is_a_copy() -> None:
+    streams = Streams(np.arange(20), 2, 5)
+    for array in streams.segment(0):
+        array[...] = -1
+    assert [array.tolist() for array in streams.segment(0)] == [
+        [[0, 1, 2, 3, 4], [9, 10, 11, 12, 13]],
+        [[1, 2, 3, 4, 5], [10, 11, 12, 13, 14]],
+    ]
+
+
+@pytest.mark.parametrize(("N", "B", "T", "error"), [(1, 1, 1, ValueError), (0, 1, 1, ValueError), (9, 0, 1, ValueError),
+                                                    (9, 1, 0, ValueError), (9, 1.5, 1, TypeError)])  # fmt: skip
+def test_streams_refuse_what_cannot_be_read(N: int, B: int, T: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"at least|int"):
+        Streams(np.arange(N), B, T)
+
+
+@given(st.text(min_size=4, max_size=60), st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_both_parts_of_a_split_can_be_predicted(text: str, fraction: float) -> None:
+    training, validation = split(text, fraction)
+    assert training + validation == text
+    assert min(len(training), len(validation)) >= 2
+    assert len(validation) in (2, len(text) - 2) or abs(len(validation) - fraction * len(text)) <= 0.5
+
+
+@given(st.text(max_size=3), st.sampled_from([0.0, 1.0, -0.1, 2.0, float("nan")]))
+def test_a_split_of_nothing_is_refused(text: str, fraction: float) -> None:
+    with pytest.raises(ValueError, match="characters"):
+        split(text, 0.5)
+    with pytest.raises(ValueError, match="fraction"):
+        split(text + "text", fraction)
+
+
+@given(st.text(min_size=1))
+def test_vocabulary_round_trip(text: str) -> None:
+    vocabulary = Vocabulary.of(text)
+    indices = vocabulary.encode(text)
+    assert vocabulary.decode(indices) == text
+    assert list(vocabulary.characters) == sorted(set(text))
+    assert [vocabulary.characters[index] for index in indices] == list(text)
+
+
+@given(st.sets(st.characters(), min_size=1).map(list).flatmap(st.permutations), st.data())
+def test_a_vocabulary_in_any_order_numbers_its_characters(characters: list[str], data: st.DataObject) -> None:
+    vocabulary = Vocabulary("".join(characters))
+    text = data.draw(st.text(st.sampled_from(characters)))
+    assert vocabulary.encode(text).tolist() == [characters.index(character) for character in text]
+    assert vocabulary.encode("".join(characters)).tolist() == list(range(len(vocabulary)))
+    assert vocabulary.decode(np.arange(len(vocabulary)).reshape(1, -1)) == "".join(characters)
+
+
+@given(st.text(min_size=1), st.characters())
+def test_vocabulary_refuses_what_it_does_not_know(text: str, other: str) -> None:
+    vocabulary = Vocabulary.of(text)
+    if other not in text:
+        with pytest.raises(ValueError, match="known"):
+            vocabulary.encode(text + other)
+    for index in (-1, len(vocabulary)):
+        with pytest.raises(IndexError, match="indices"):
+            vocabulary.decode(np.array([0, index]))
+    for characters in ("", text + text[0]):
+        with pytest.raises(ValueError, match="once"):
+            Vocabulary(characters)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=2), max_size=3))
+def test_texts_are_read_as_they_are(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    paths = [tmp_path_factory.getbasetemp() / f"text{index}" for index in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_bytes(text.encode())
+        assert read_text(path) == text
+    assert read_texts(paths) == "".join(texts)
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "0"), (b"x", "1"), (b"ab\xff", "UTF-8"), ("ü".encode(), "1")])
+def test_text_that_cannot_be_learned_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_text(path)
+    for missing in (tmp_path / "missing", tmp_path):
+        with pytest.raises(OSError, match=os.fspath(missing)):
+            read_text(missing)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+def test_texts_are_told_apart_by_their_digests(one: str, other: str) -> None:
+    assert (digest(one) == digest(other)) == (one == other)
+    assert len(digest(one)) == 64
+
+
+def test_the_standard_library_is_the_same_text_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b.py", "a/c.py", "a/__init__.py", "test/x.py", "a/tests/x.py", "site-packages/x.py", "a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"# {name}\n")
+    (tmp_path / "latin.py").write_bytes(b"# \xff\n")
+    (tmp_path / "empty.py").touch()
+    with monkeypatch.context() as patched:
+        patched.setattr("sysconfig.get_path", lambda _: os.fspath(tmp_path))
+        assert standard_library() == "# a/__init__.py\n# a/c.py\n# b.py\n"
+    text = standard_library()
+    assert len(text) > 10**6 and "def namedtuple" in text
+    assert digest(text) == digest(standard_library())

@@ -1,0 +1,200 @@
+"""Generated text: probabilities beside slow plain definitions, and draws that follow them."""
+
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from math import exp, fsum
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratch import nn, optim
+from scratch.text import CharacterModel, Vocabulary, continuation, generate, probabilities
+from scratch.types import Array
+
+LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=12).map(np.array)
+TEMPERATURES = st.floats(0.1, 10)
+
+
+def softmax(logits: Array, temperature: float) -> list[float]:
+    powers = [exp((x - max(logits)) / temperature) for x in logits]
+    return [power / fsum(powers) for power in powers]
+
+
+def kept(p: list[float], indices: Iterator[int] | list[int]) -> list[float]:
+    """Only these, divided by their sum."""
+    chosen = set(indices)
+    return [value / fsum(p[i] for i in chosen) if index in chosen else 0.0 for index, value in enumerate(p)]
+
+
+def from_likely_to_unlikely(p: list[float]) -> list[int]:
+    return sorted(range(len(p)), key=lambda index: (-p[index], index))
+
+
+@given(LOGITS, TEMPERATURES)
+def test_probabilities_are_a_softmax(logits: Array, temperature: float) -> None:
+    p = probabilities(logits, temperature)
+    assert p.sum() == pytest.approx(1, abs=1e-15 * len(p))
+    assert p == pytest.approx(softmax(logits, temperature), abs=1e-14)
+
+
+@given(LOGITS, TEMPERATURES, st.integers(1, 15))
+def test_top_k_keeps_the_k_most_likely(logits: Array, temperature: float, k: int) -> None:
+    p = list(probabilities(logits, temperature))
+    assert probabilities(logits, temperature, top_k=k) == pytest.approx(kept(p, from_likely_to_unlikely(p)[:k]))
+
+
+@given(LOGITS, TEMPERATURES, st.floats(0.01, 1), st.none() | st.integers(1, 15))
+def test_top_p_keeps_the_fewest_that_have_so_much_in_all(
+    logits: Array, temperature: float, top_p: float, top_k: int | None
+) -> None:
+    p = list(probabilities(logits, temperature, top_k))
+    order = from_likely_to_unlikely(p)
+    sums = [fsum(p[index] for index in order[:count]) for count in range(len(p) + 1)]
+    found = probabilities(logits, temperature, top_k, top_p)
+    count = np.count_nonzero(found)
+    # Where the sum is top_p but for rounding, either number of characters will do.
+    assert sums[count] >= top_p - 1e-12 and sums[count - 1] < top_p + 1e-12
+    assert found == pytest.approx(kept(p, order[:count]))
+    assert found.sum() == pytest.approx(1, abs=1e-14)
+
+
+@given(LOGITS, st.none() | st.integers(1, 15), st.floats(0, 1, exclude_min=True))
+def test_temperature_0_is_the_most_likely_and_the_limit_of_small_ones(
+    logits: Array, top_k: int | None, top_p: float
+) -> None:
+    greedy = probabilities(logits, 0, top_k, top_p)
+    assert greedy.tolist() == [float(index == logits.argmax()) for index in range(len(logits))]
+    ordered = np.sort(logits)
+    if len(logits) == 1 or ordered[-1] - ordered[-2] > 1e-3:
+        for temperature in (1e-6, 1e-300, 5e-324):
+            assert np.array_equal(probabilities(logits, temperature, top_k, top_p), greedy)
+
+
+@given(LOGITS)
+def test_a_high_temperature_makes_all_alike(logits: Array) -> None:
+    assert probabilities(logits, 1e300) == pytest.approx(np.full(len(logits), 1 / len(logits)))
+
+
+@given(LOGITS, st.floats(-1e6, 1e6), TEMPERATURES)
+def test_a_common_addend_changes_nothing(logits: Array, addend: float, temperature: float) -> None:
+    assert probabilities(logits + addend, temperature) == pytest.approx(probabilities(logits, temperature), abs=1e-8)
+
+
+def test_logits_of_any_size_have_probabilities() -> None:
+    assert probabilities(np.array([1e308, -1e308, -np.inf])).tolist() == [1, 0, 0]
+    assert probabilities(np.array([-1e308, -1e308], np.float64)).tolist() == [0.5, 0.5]
+    for logits in ([np.inf, 0], [np.nan, 0], [-np.inf, -np.inf]):
+        with pytest.raises(ValueError, match="finite"):
+            probabilities(np.array(logits))
+
+
+WRONG: list[tuple[dict[str, Any], type[Exception]]] = [
+    ({"temperature": -0.1}, ValueError),
+    ({"temperature": np.nan}, ValueError),
+    ({"temperature": np.inf}, ValueError),
+    ({"temperature": "1"}, TypeError),
+    ({"top_k": 0}, ValueError),
+    ({"top_k": 1.0}, TypeError),
+    ({"top_p": 0.0}, ValueError),
+    ({"top_p": 1.1}, ValueError),
+    ({"top_p": np.nan}, ValueError),
+    ({"top_p": None}, TypeError),
+]
+
+
+@pytest.mark.parametrize(("choices", "error"), WRONG)
+def test_choices_out_of_range_are_refused_at_once(choices: dict[str, Any], error: type[Exception]) -> None:
+    name = next(iter(choices))
+    with pytest.raises(error, match=name):
+        probabilities(np.zeros(3), **choices)
+    with pytest.raises(error, match=name):
+        generate(fixed([0.0, 0.0]), Vocabulary("ab"), "a", 0, **choices)
+    with pytest.raises(error, match=name):
+        continuation(fixed([0.0, 0.0]), Vocabulary("ab"), "a", **choices)
+    with pytest.raises(ValueError, match="prime"):
+        continuation(fixed([0.0, 0.0]), Vocabulary("ab"), "")
+    with pytest.raises(ValueError, match="known"):
+        continuation(fixed([0.0, 0.0]), Vocabulary("ab"), "c")
+
+
+def fixed(logits: list[float]) -> Any:
+    """A model that always says the same."""
+    return lambda x, state: (np.broadcast_to(logits, (*x.shape, len(logits))), state)
+
+
+CUTS: list[dict[str, Any]] = [{}, {"temperature": 0.5}, {"top_k": 3}, {"top_p": 0.8}, {"top_k": 4, "top_p": 0.7}]
+
+
+@pytest.mark.parametrize("choices", CUTS)
+def test_draws_follow_the_probabilities(choices: dict[str, Any]) -> None:
+    """χ², the sum of (found − expected)² / expected, of k kinds: mean k − 1, and above k + 4 √(2 k) hardly ever."""
+    logits, count = [0.0, 1.0, 2.0, -1.0, 0.5, 1.5], 4000
+    expected = count * probabilities(np.array(logits), **choices)
+    drawn = "".join(islice(continuation(fixed(logits), Vocabulary("abcdef"), "a", **choices, rng=0), count))
+    found = np.array([drawn.count(character) for character in "abcdef"])
+    possible = expected > 0
+    assert not found[~possible].any()
+    k = np.count_nonzero(possible)
+    assert np.sum((found - expected)[possible] ** 2 / expected[possible]) < k + 4 * np.sqrt(2 * k)
+    pairs = sum(one == other for one, other in pairwise(drawn))
+    assert pairs == pytest.approx(np.sum(expected**2) / count, abs=4 * np.sqrt(count)), "one does not depend on another"
+
+
+def model_of(seed: int, dropout: float = 0.0, cell: str = "LSTM") -> CharacterModel:
+    return CharacterModel(cell, 4, 5, num_layers=2, dropout=dropout, rng=seed)
+
+
+@given(st.integers(0, 99), st.text("abcd", min_size=1, max_size=5), st.integers(0, 20), st.sampled_from(CUTS))
+def test_the_same_seed_writes_the_same_text(seed: int, prime: str, length: int, choices: dict[str, Any]) -> None:
+    model, vocabulary = model_of(seed), Vocabulary("abcd")
+    text = generate(model, vocabulary, prime, length, **choices, rng=seed)
+    assert text == generate(model, vocabulary, prime, length, **choices, rng=np.random.default_rng(seed))
+    assert text.startswith(prime) and len(text) == len(prime) + length
+    longer = generate(model, vocabulary, prime, length + 3, **choices, rng=seed)
+    assert longer.startswith(text)
+
+
+def test_other_seeds_write_other_texts() -> None:
+    assert len({generate(model_of(0), Vocabulary("abcd"), "a", 30, rng=seed) for seed in range(20)}) == 20
+
+
+@given(st.integers(0, 99), st.text("abcd", min_size=1, max_size=5))
+def test_a_text_goes_on_as_if_all_of_it_had_been_the_prime(seed: int, prime: str) -> None:
+    """The state is carried: reading what was written says the same as having written it."""
+    model, vocabulary = model_of(seed), Vocabulary("abcd")
+    text = generate(model, vocabulary, prime, 12, temperature=0)
+    assert generate(model, vocabulary, text[: len(prime) + 5], 7, temperature=0) == text
+
+
+@pytest.mark.parametrize("cell", ["RNN", "LSTM"])
+def test_generating_leaves_the_model_as_it_was(cell: str) -> None:
+    model = model_of(1, dropout=0.5, cell=cell).eval()
+    weights, numbers = model.state_dict(), model.rng.bit_generator.state
+    texts = {generate(model, Vocabulary("abcd"), "ab", 20, rng=3) for _ in range(3)}
+    assert len(texts) == 1, "nothing is dropped"
+    assert model.rng.bit_generator.state == numbers
+    np.testing.assert_equal(model.state_dict(), weights)
+    with pytest.raises(RuntimeError, match="forward"):
+        model.rnn.backward(np.zeros((1, 1, 5), np.float32))
+    with pytest.raises(RuntimeError, match="forward"):
+        model.fc.backward(np.zeros((1, 1, 4), np.float32))
+
+
+@pytest.mark.parametrize("cell", ["RNN", "LSTM"])
+def test_model_learns_a_text_and_generates_it(cell: str) -> None:
+    text = "abracadabra."
+    vocabulary = Vocabulary.of(text)
+    model = CharacterModel(cell, len(vocabulary), 24, num_layers=2, rng=0)
+    indices = vocabulary.encode(text)[None]
+    criterion, optimizer = nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(200):
+        logits, _ = model(indices[:, :-1])
+        criterion(logits.swapaxes(1, 2), indices[:, 1:])
+        optimizer.zero_grad()
+        model.backward(criterion.backward().swapaxes(1, 2))
+        optimizer.step()
+    assert generate(model, vocabulary, "a", len(text) - 1, temperature=0) == text
+    assert generate(model, vocabulary, "abrac", len(text) - 5, temperature=0) == text, "the whole prime is read"

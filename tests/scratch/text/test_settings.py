@@ -1,0 +1,107 @@
+"""Settings and limits: through JSON and back, and nothing wrong is taken."""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratch import optim
+from scratch.text import Settings
+from scratch.text.settings import CELLS, OPTIMIZERS, Limits
+
+from .trainings import all_settings
+
+NUMBERS = st.floats(0, 1e300, exclude_min=True)
+LIMITS = st.builds(Limits, st.none() | st.integers(1), st.none() | NUMBERS, st.none() | NUMBERS).filter(any)
+
+
+@given(all_settings())
+def test_settings_survive_json(settings: Settings) -> None:
+    assert Settings.of(json.loads(json.dumps(settings.as_dict(), allow_nan=False))) == settings
+
+
+@given(LIMITS)
+def test_limits_survive_json(limits: Limits) -> None:
+    assert Limits.of(json.loads(json.dumps(limits._asdict(), allow_nan=False))) == limits
+
+
+WRONG: dict[str, list[Any]] = {
+    "cell": ["lstm", "Module", "RNNCell", 1],
+    "dtype": ["float16", "complex128", np.float32],
+    "optimizer": ["adam", "Optimizer", None],
+    **{key: [0, -1, 1.0, True, "1"] for key in ["hidden_size", "num_layers", "batch_size", "length", "validate_every"]},
+    **{key: [-1, 1.0, None] for key in ["embedding_size", "seed"]},
+    **{key: [-1.0, np.nan, np.inf, "1", None, True] for key in ["learning_rate", "weight_decay"]},
+    **{key: [-0.1, 1.0, np.nan] for key in ["dropout", "momentum"]},
+    "learning_rate_decay": [-0.1, 1.1, np.nan, np.inf],
+    "clip": [0.0, -1.0, np.nan, -np.inf, "inf"],
+    "held_out": [0.0, 1.0, -1, np.nan],
+}
+
+
+def test_every_setting_is_checked() -> None:
+    assert WRONG.keys() == {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_setting_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=name):
+        Settings(**{"optimizer": "SGD"} | {name: value})
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "Adagrad"])
+def test_momentum_is_refused_where_there_is_none(optimizer: str) -> None:
+    with pytest.raises(ValueError, match="momentum"):
+        Settings(optimizer=optimizer, momentum=0.5)
+
+
+@pytest.mark.parametrize("values", [None, [], {}, Settings().as_dict() | {"x": 1}, {"cell": "LSTM"}])
+def test_settings_have_exactly_their_names(values: Any) -> None:
+    with pytest.raises(ValueError, match="names"):
+        Settings.of(values)
+
+
+@pytest.mark.parametrize("name", Limits._fields)
+@pytest.mark.parametrize("value", [0, -1, np.nan, np.inf, -np.inf, "1", True, False])
+def test_a_wrong_limit_is_refused(name: str, value: Any) -> None:
+    none: dict[str, Any] = dict.fromkeys(Limits._fields)
+    with pytest.raises((TypeError, ValueError), match=name):
+        Limits.of(none | {name: value})
+    for values in (none, {}, None, none | {"hours": 1}):
+        with pytest.raises(ValueError, match="limit"):
+            Limits.of(values)
+
+
+@given(LIMITS, st.integers(0, 10**6), NUMBERS, NUMBERS)
+def test_the_first_limit_that_is_reached_ends_a_training(
+    limits: Limits, steps: int, epochs: float, minutes: float
+) -> None:
+    now = (steps, epochs, minutes)
+    reached = [value >= limit for value, limit in zip(now, limits, strict=True) if limit is not None]
+    done = limits.done(*now)
+    assert 0 <= done <= 1
+    assert (done == 1) == any(reached) or done > 1 - 1e-15  # or all but rounding
+
+
+@given(all_settings())
+def test_the_optimizer_and_the_model_are_as_the_settings_say(settings: Settings) -> None:
+    model = settings.model(4)
+    optimizer = settings.optimizer_of(model)
+    assert type(optimizer) is getattr(optim, settings.optimizer)
+    assert optimizer.defaults.items() >= settings.optimizer_options.items()
+    assert model.rnn.hidden_size == settings.hidden_size
+    assert model.rnn.num_layers == settings.num_layers
+    assert {str(parameter.data.dtype) for parameter in model.parameters()} == {settings.dtype}
+    again = settings.model(4)
+    np.testing.assert_equal(model.state_dict(), again.state_dict())
+    assert settings.learning_rate_at(0) == settings.learning_rate
+    assert settings.learning_rate_at(2) == settings.learning_rate * settings.learning_rate_decay**2
+
+
+def test_choices_are_those_of_the_library() -> None:
+    assert {"RNN", "LSTM"} <= set(CELLS)
+    assert OPTIMIZERS.keys() == set(optim.__all__) - {"Optimizer"}
