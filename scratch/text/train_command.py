@@ -184,7 +184,11 @@ def program() -> str:
 
 def refuse_special(option: str, path: Path) -> None:
     """Refuse what is there and is no file, such as a device. Raises typer.BadParameter."""
-    if path.exists() and not path.is_file():
+    try:
+        special = path.exists() and not path.is_file()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {option} {path}: {error.strerror}") from None
+    if special:
         raise typer.BadParameter(f"cannot write {option} {path}: it is no file")
 
 

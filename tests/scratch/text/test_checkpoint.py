@@ -32,6 +32,7 @@ def contents(folder: Path) -> list[bytes]:
     return damage.originals(folder)
 
 
+@profile(max_examples=profile.default.max_examples // 2)
 @given(all_settings(), TEXTS, st.integers(0, 3), st.booleans())
 def test_what_is_written_is_read_bit_by_bit(
     folder: Path, settings: Settings, text: str, steps: int, validates: bool

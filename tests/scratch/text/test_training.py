@@ -44,6 +44,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     assert_same_bits(training.checkpoint(), whole.checkpoint())
 
 
+@profile(max_examples=profile.default.max_examples // 4)
 @given(all_settings(validate_every=3, batch_size=2, length=3), st.integers(1, 9), st.integers(1, 9))
 def test_a_training_that_is_run_twice_ends_like_one_that_is_run_once(
     path: Path, settings: Settings, first: int, more: int

@@ -1,0 +1,332 @@
+"""The commands train and sample: what they write, how they end, and what they refuse without a trace."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+
+import numpy as np
+import pytest
+from hypothesis import settings as profile
+
+from scratch import __main__ as door
+from scratch.text import Checkpoint, Settings, built, read, write
+
+from .trainings import advanced, assert_same_bits
+
+TEXT = "the quick brown fox jumps over the lazy dog\n" * 20
+SMALL = ("--hidden-size", "4", "--batch-size", "2", "--length", "5", "--dropout", "0.2", "--num-layers", "2")
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs a command in a folder with a text and a checkpoint: exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    Path("text").write_bytes(TEXT.encode())
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["scratch", *arguments])
+        status = door.main()
+        return status, *capsys.readouterr()
+
+    return command
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file with its permissions and its content."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path): (path.stat().st_mode, path.read_bytes()) for path in files}
+
+
+def test_a_training_is_written_drawn_resumed_and_sampled(run: Run) -> None:
+    status, out, error = run("train", "text", "--steps", "4", *SMALL, "--validate-every", "2")
+    assert status == 0
+    assert "written: model.safetensors, model.png" in out and "validation" in out
+    assert error.count("validation") == 2
+    assert Path("model.png").read_bytes().startswith(b"\x89PNG")
+    assert read("model.safetensors").step == 4
+    status, out, _ = run("train", "--resume", "model.safetensors", "--steps", "9", "--plot", "curve.svg")
+    assert status == 0 and "sample model.safetensors" in out
+    assert Path("curve.svg").read_bytes().startswith(b"<?xml")
+    assert read("model.safetensors").step == 9
+    status, _, _ = run("train", "text", "--steps", "9", *SMALL, "--validate-every", "2", "--out", "whole")
+    whole, parts = read("whole"), read("model.safetensors")
+    assert_same_bits(whole, parts._replace(limits=whole.limits))
+    for _ in range(2):
+        sampled = run("sample", "model.safetensors", "--prime", "the ", "--length", "9", "--top-k", "3")
+        assert sampled[0] == 0 and sampled[2] == ""
+        assert len(sampled[1]) == 4 + 9 + 1 and sampled[1].startswith("the ")
+        assert sampled == run("sample", "model.safetensors", "--prime", "the ", "--length", "9", "--top-k", "3")
+
+
+@pytest.mark.parametrize(("text", "cell"), [("abab", "rnn"), ("aaaa", "LSTM"), ("aé🙂\x1b[31m[bold]\r\n\t\0", "lstm")])
+def test_tiny_texts_are_learned(run: Run, text: str, cell: str) -> None:
+    Path("tiny").write_bytes(text.encode())
+    assert run("train", "tiny", "--steps", "2", "--cell", cell, "--hidden-size", "3")[0] == 0
+    status, out, error = run("sample", "model.safetensors", "--length", "5", "--temperature", "0")
+    assert (status, error) == (0, "")
+    assert len(out) == 1 + 5 + 1
+
+
+@pytest.fixture
+def trained(run: Run, tmp_path: Path) -> None:
+    """What bad input is given beside."""
+    write("model", advanced(Settings(hidden_size=2), TEXT, 1).checkpoint()._replace(sources=(str(tmp_path / "text"),)))
+    Path("damaged").write_bytes(Path("model").read_bytes()[:-1] + b"?")
+    moved = read("model")._replace(sources=("/missing\x1b[31m", "/dev/zero"))
+    write("moved", moved)
+    Path("folder").mkdir()
+    Path("binary").write_bytes(bytes(range(256)))
+    Path("empty").touch()
+    Path("short").write_text("abc")
+    Path("other").write_text(TEXT + "!")
+    Path("picture.png").write_text("a picture")
+    Path("link").symlink_to("nowhere")
+    Path("loop").symlink_to("loop")
+    os.mkfifo("fifo")
+
+
+BAD_TRAININGS = {
+    "missing file": "missing",
+    "folder": "folder",
+    "binary file": "binary",
+    "empty file": "empty",
+    "too short": "short",
+    "one of several is missing": "text missing",
+    "no such option": "text --size 3",
+    "option without a value": "text --steps",
+    "cell": "text --cell gpt",
+    "cell that is one step": "text --cell rnncell",
+    "optimizer": "text --optimizer lion",
+    "dtype": "text --dtype float16",
+    "momentum with Adam": "text --momentum 0.9",
+    "momentum with Adagrad": "text --optimizer adagrad --momentum 0.9",
+    **{
+        f"{name} {value}": f"text --{name} {value}"
+        for name, values in {
+            "steps": "0 -1 1.5 x",
+            "epochs": "0 -1 nan inf x",
+            "minutes": "0 -1 nan inf 1e999",
+            "hidden-size": "0 -1 1.5 1000000000000",
+            "num-layers": "0 -1 1000000000000",
+            "embedding-size": "-1 x",
+            "dropout": "-0.1 1 nan inf",
+            "learning-rate": "-1 nan inf 1e999",
+            "learning-rate-decay": "-1 1.1 nan",
+            "momentum": "-1 1 nan",
+            "weight-decay": "-1 nan inf",
+            "clip": "0 -1 nan -inf",
+            "batch-size": "0 -1",
+            "length": "0 -1",
+            "held-out": "0 1 -1 nan inf",
+            "validate-every": "0 -1",
+            "seed": "-1 1.5",
+            "save-every": "-1 nan",
+        }.items()
+        for value in values.split()
+    },
+    "too large for any memory": "text --embedding-size 1000000000000000",
+    "settings with --resume": "--resume model --hidden-size 3",
+    "another text": "other --resume model --steps 3",
+    "text that has moved": "--resume moved --steps 3",
+    "missing checkpoint": "--resume missing",
+    "damaged checkpoint": "--resume damaged",
+    "text as a checkpoint": "--resume text",
+    "folder as a checkpoint": "--resume folder",
+    "this folder as a checkpoint": "--resume .",
+    "pipe as a checkpoint": "--resume fifo",
+    "endless link as a checkpoint": "--resume loop",
+    "--out is there": "text --out model",
+    "--out is there, resumed": "--resume model --out picture.png",
+    "--out is a folder": "text --out folder --overwrite",
+    "--out is this folder": "text --out . --overwrite",
+    "--out is a pipe": "text --out fifo --overwrite",
+    "--out is a device": "text --out /dev/null --overwrite",
+    "--out is an endless link": "text --out loop --overwrite",
+    "--out in a missing folder": "text --out missing/model",
+    "--out in a file": "text --out text/model",
+    "--out with too long a name": f"text --out {'x' * 300}",
+    "--out is the text": "text --out text --overwrite",
+    "--out is the picture": "text --out new.png",
+    "--plot is the text": "text --plot text --overwrite",
+    "--plot is the checkpoint": "text --out new.svg --plot new.svg",
+    "--plot without a suffix": "text --plot curve",
+    "--plot with an unknown suffix": "text --plot curve.xyz",
+    "--plot in a missing folder": "text --plot missing/curve.png",
+    "--plot is a device": "text --plot /dev/null",
+    "bad text and a link as --out": "missing --out link",
+}
+
+BAD_SAMPLES = {
+    "no checkpoint": "",
+    "missing": "missing",
+    "folder": "folder",
+    "pipe": "fifo",
+    "text": "text",
+    "empty": "empty",
+    "damaged": "damaged",
+    "unknown characters": "model --prime ÄÖÜ",
+    "empty prime": "model --prime=",
+    "superfluous": "model model",
+    **{
+        f"{name} {value}{more}": f"model --{name} {value}{more}"
+        for name, values in {
+            "temperature": "-1 nan inf x",
+            "top-k": "0 -1 1.5",
+            "top-p": "0 -1 1.1 nan inf",
+            "length": "-1 x",
+            "seed": "-1 x",
+        }.items()
+        for value in values.split()
+        for more in ("", " --length 0" * (name != "length"))
+    },
+}
+
+BAD = {f"train: {what}": f"train {arguments}" for what, arguments in BAD_TRAININGS.items()}
+BAD |= {f"sample: {what}": f"sample {arguments}" for what, arguments in BAD_SAMPLES.items()}
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("arguments", BAD.values(), ids=BAD.keys())
+def test_bad_input_is_refused_in_one_line_and_leaves_no_trace(run: Run, tmp_path: Path, arguments: str) -> None:
+    before = snapshot(tmp_path)
+    status, out, error = run(*arguments.split())
+    assert (status, out, error.count("\n")) == (2, "", 1), error
+    assert error.startswith("scratch: ") and error.strip().isprintable()
+    assert snapshot(tmp_path) == before
+    assert Path("link").is_symlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can write")
+def test_a_folder_that_cannot_be_written_is_refused(run: Run) -> None:
+    status, out, error = run("train", "text", "--out", "/proc/model.safetensors")
+    assert (status, out, error.count("\n")) == (2, "", 1), error
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_text_that_has_moved_is_found_again(run: Run) -> None:
+    assert run("train", "--resume", "moved", "text", "--steps", "2")[0] == 0
+    assert run("train", "--resume", "moved", "--steps", "3")[0] == 0
+    assert read("moved").step == 3
+
+
+def test_a_checkpoint_is_written_where_a_link_leads(run: Run) -> None:
+    Path("link.safetensors").symlink_to("target")
+    assert run("train", "text", *SMALL, "--out", "link.safetensors", "--steps", "1")[0] == 0
+    assert Path("link.safetensors").is_symlink() and read("target").step == 1
+
+
+def test_a_training_that_diverges_says_so(run: Run) -> None:
+    status, out, error = run("train", "text", "--steps", "50", "--learning-rate", "1e37", *SMALL, "--save-every", "0")
+    assert (status, out) == (1, "")
+    assert "smaller learning rate" in error.splitlines()[-1] and "Warning" not in error
+    built(read("model.safetensors"))
+    assert run("sample", "model.safetensors", "--length", "3")[0] == 0
+
+
+@pytest.mark.parametrize("options", [("--minutes", "1e308"), ("--epochs", "1e300")])
+def test_a_limit_may_lie_far_away(run: Run, options: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scratch.text.running.perf_counter", lambda: raised.append(0) or 1e-5 * len(raised))
+    monkeypatch.setattr("scratch.text.display.Display.validated", shown := Shown())
+    raised: list[int] = []
+    assert run("train", "text", *SMALL, "--validate-every", "1", *options)[0] == 130
+    assert "left" not in shown.line
+
+
+class Shown:
+    """Stands for the display after a validation; ends the training as Ctrl-C does."""
+
+    line = ""
+
+    def __get__(self, display: object, owner: object) -> Callable[..., None]:
+        def validated(training: object, sample: str) -> None:
+            self.line = display.line(training)  # type: ignore[attr-defined]
+            signal.raise_signal(signal.SIGINT)
+
+        return validated
+
+
+@pytest.mark.parametrize("command", [(), ("train",), ("sample",)])
+def test_help_has_examples(run: Run, command: tuple[str, ...]) -> None:
+    status, out, error = run(*command, "--help")
+    assert (status, error) == (0, "")
+    assert re.search(rf"\n *Examples:\n +python -m scratch {' '.join(command)}", out)
+
+
+# Processes of their own, which are interrupted and killed.
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(door.__file__).parents[1])}
+    command = [sys.executable, "-m", "scratch", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = monotonic() + 60
+    while not condition() and process.poll() is None:
+        assert monotonic() < end
+        sleep(0.002)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_saves_and_says_how_to_go_on(run: Run, tmp_path: Path, number: int, status: int) -> None:
+    path = tmp_path / "a model"
+    process = started(tmp_path, "train", "text", *SMALL, "--out", path.name, "--minutes", "9")
+    wait_for(path.exists, process)
+    sleep(0.05)
+    process.send_signal(number)
+    out, error = process.communicate()
+    assert process.returncode == status, error
+    assert "Traceback" not in error
+    assert "python -m scratch train --resume 'a model'" in out
+    checkpoint = read(path)
+    assert f"after step {checkpoint.step:,}" in out and checkpoint.step > 0
+    assert run("sample", path.name, "--length", "3")[0] == 0
+    assert run("train", "--resume", path.name, "--steps", str(checkpoint.step + 1))[0] == 0
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a model", "a model.png", "text"]
+
+
+def killed_and_resumed(folder: Path, steps: int, kills: int, seed: int) -> tuple[Checkpoint, list[int]]:
+    """Train so many steps in processes that are killed so many times, at random moments, also while they start.
+
+    Returns the last checkpoint, and after which step each process was killed.
+    """
+    rng, path, reached = np.random.default_rng(seed), folder / "killed.safetensors", list[int]()
+    limits = ("--steps", str(steps), "--save-every", "0")
+    first = ("train", "text", *SMALL, "--out", path.name, *limits)
+    again = ("train", "--resume", path.name, *limits)
+    for kill in range(kills):
+        before = path.stat().st_ino if path.exists() else 0
+        process = started(folder, *(again if path.exists() else first))
+        if kill and rng.random() < 0.3:
+            sleep(rng.uniform(0, 0.8))  # while it starts, most often
+        else:
+            wait_for(lambda before=before: path.exists() and path.stat().st_ino != before, process)
+            sleep(rng.exponential(0.03))
+        process.kill()
+        _, error = process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 0), error  # 0: it was too quick to be killed
+        reached.append(read(path).step)
+    process = started(folder, *again[:-1], "1000")
+    _, error = process.communicate()
+    assert process.returncode == 0, error
+    assert not list(folder.glob("*.partial")) and not list(folder.glob(".*"))
+    return read(path), reached
+
+
+@pytest.mark.parametrize("kills", [200 if profile.default.max_examples >= 2000 else 3])
+def test_a_training_that_is_killed_ends_with_the_same_bits(run: Run, tmp_path: Path, kills: int) -> None:
+    steps = 100 * kills
+    found, reached = killed_and_resumed(tmp_path, steps, kills, seed=0)
+    assert reached == sorted(reached)
+    assert run("train", "text", *SMALL, "--steps", str(steps), "--save-every", "1000", "--out", "whole")[0] == 0
+    assert_same_bits(found, read("whole"))
