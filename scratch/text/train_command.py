@@ -55,7 +55,7 @@ def option(what: str, name: str, **more: Any) -> Any:
 def train(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="UTF-8 texts. Without any: the sources of Python's standard library."),
+        typer.Argument(metavar="FILE", help="UTF-8 texts. Without any: the sources of Python's standard library."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The checkpoint that is written [default: model.safetensors, or that resumed].")

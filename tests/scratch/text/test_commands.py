@@ -39,9 +39,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file with its permissions and its content."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path): (path.stat().st_mode, path.read_bytes()) for path in files}
+    """Everything in a folder, with its permissions and its content."""
+    paths = sorted(folder.rglob("*"))
+    return {str(path): (path.lstat().st_mode, path.read_bytes() if path.is_file() else b"") for path in paths}
 
 
 def test_a_training_is_written_drawn_resumed_and_sampled(run: Run) -> None:
@@ -74,22 +74,25 @@ def test_tiny_texts_are_learned(run: Run, text: str, cell: str) -> None:
     assert len(out) == 1 + 5 + 1
 
 
-@pytest.fixture
-def trained(run: Run, tmp_path: Path) -> None:
-    """What bad input is given beside."""
-    write("model", advanced(Settings(hidden_size=2), TEXT, 1).checkpoint()._replace(sources=(str(tmp_path / "text"),)))
-    Path("damaged").write_bytes(Path("model").read_bytes()[:-1] + b"?")
-    moved = read("model")._replace(sources=("/missing\x1b[31m", "/dev/zero"))
-    write("moved", moved)
-    Path("folder").mkdir()
-    Path("binary").write_bytes(bytes(range(256)))
-    Path("empty").touch()
-    Path("short").write_text("abc")
-    Path("other").write_text(TEXT + "!")
-    Path("picture.png").write_text("a picture")
-    Path("link").symlink_to("nowhere")
-    Path("loop").symlink_to("loop")
-    os.mkfifo("fifo")
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what bad input is given beside. It never changes."""
+    folder = tmp_path_factory.mktemp("crowded")
+    (folder / "text").write_bytes(TEXT.encode())
+    checkpoint = advanced(Settings(hidden_size=2), TEXT, 1).checkpoint()
+    write(folder / "model", checkpoint._replace(sources=(str(folder / "text"),)))
+    write(folder / "moved", checkpoint._replace(sources=("/missing\x1b[31m", "/dev/zero")))
+    (folder / "damaged").write_bytes((folder / "model").read_bytes()[:-1] + b"?")
+    (folder / "folder").mkdir()
+    (folder / "binary").write_bytes(bytes(range(256)))
+    (folder / "empty").touch()
+    (folder / "short").write_text("abc")
+    (folder / "other").write_text(TEXT + "!")
+    (folder / "picture.png").write_text("a picture")
+    (folder / "link").symlink_to("nowhere")
+    (folder / "loop").symlink_to("loop")
+    os.mkfifo(folder / "fifo")
+    return folder
 
 
 BAD_TRAININGS = {
@@ -192,14 +195,16 @@ BAD = {f"train: {what}": f"train {arguments}" for what, arguments in BAD_TRAININ
 BAD |= {f"sample: {what}": f"sample {arguments}" for what, arguments in BAD_SAMPLES.items()}
 
 
-@pytest.mark.usefixtures("trained")
 @pytest.mark.parametrize("arguments", BAD.values(), ids=BAD.keys())
-def test_bad_input_is_refused_in_one_line_and_leaves_no_trace(run: Run, tmp_path: Path, arguments: str) -> None:
-    before = snapshot(tmp_path)
+def test_bad_input_is_refused_in_one_line_and_leaves_no_trace(
+    run: Run, crowded: Path, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    monkeypatch.chdir(crowded)
+    before = snapshot(crowded)
     status, out, error = run(*arguments.split())
     assert (status, out, error.count("\n")) == (2, "", 1), error
     assert error.startswith("scratch: ") and error.strip().isprintable()
-    assert snapshot(tmp_path) == before
+    assert snapshot(crowded) == before
     assert Path("link").is_symlink()
 
 
@@ -209,8 +214,8 @@ def test_a_folder_that_cannot_be_written_is_refused(run: Run) -> None:
     assert (status, out, error.count("\n")) == (2, "", 1), error
 
 
-@pytest.mark.usefixtures("trained")
-def test_a_text_that_has_moved_is_found_again(run: Run) -> None:
+def test_a_text_that_has_moved_is_found_again(run: Run, crowded: Path) -> None:
+    Path("moved").write_bytes((crowded / "moved").read_bytes())
     assert run("train", "--resume", "moved", "text", "--steps", "2")[0] == 0
     assert run("train", "--resume", "moved", "--steps", "3")[0] == 0
     assert read("moved").step == 3
