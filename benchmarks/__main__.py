@@ -12,6 +12,7 @@ from .long_command import long
 from .measure_command import measure
 from .memory_command import memory
 from .show_command import show
+from .text_command import text
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.callback(
@@ -27,6 +28,7 @@ Examples:
   python -m benchmarks growth --plot growth.png
   python -m benchmarks memory --problems characters
   python -m benchmarks long --plot long.png
+  python -m benchmarks text
 """,
 )(measure)
 app.command(
@@ -65,6 +67,13 @@ Examples:
   python -m benchmarks show benchmarks/results/amd-epyc-2-threads.json
 """
 )(show)
+app.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks text
+  python -m benchmarks text book.txt --quick --threads 1
+"""
+)(text)
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from scratch import nn
+from scratch.text import Training
 from scratch.types import Array
 
 from .clock import CpuClock
@@ -76,6 +77,10 @@ class Runner:
             return rng.standard_normal((rows, columns), draw_dtype).astype(self.dtype, copy=False)
 
         return Floor(self.problem, make, np.matmul)
+
+
+training = Training.resumed
+"""A character model that goes on from a checkpoint with its text."""
 
 
 def environment() -> dict[str, Any]:

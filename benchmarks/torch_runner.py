@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_info
 
+from reference.carry import Training
 from reference.devices import NO_DEVICE, Mode, device_name
 from scratch.types import Array
 
@@ -140,6 +141,10 @@ class RecordedFloor:
             products()
         replay: Callable[[], None] = graph.replay
         return replay
+
+
+training = Training.resumed
+"""A character model that goes on from a checkpoint with its text."""
 
 
 def environment() -> dict[str, Any]:

@@ -6,6 +6,8 @@
     {"do": "calibrate", "key": …, "least": seconds}                          warm up, and find out how often to call
     {"do": "time", "key": …}                                                 the seconds of each part, and of the floor
     {"do": "memory", "key": …}                                               by how much memory grows in two steps
+    {"do": "learn", "path": …, "steps": …, "seconds": …}                     train a character model; its first losses
+    {"do": "train"}                                                          train it on: the seconds of a step
     {"do": "forget"}                                                         drop what was prepared
 
 The answer is {"answer": …, "at rest": …}, or {"unavailable": reason}, or {"error": reason}. It comes only when all
@@ -25,7 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from .clock import settle, time_parts
+from scratch.text.checkpoint import read
+from scratch.text.corpus import read_texts
+
+from .clock import CpuClock, settle, time_parts
 from .contestants import Contestant
 from .peak import growth_of_memory
 from .problems import Problem
@@ -105,6 +110,9 @@ class Work:
     def __init__(self, library: str, threads: int) -> None:
         self.library, self.threads = import_module(f".{LIBRARIES[library]}", __package__), threads
         self.prepared: dict[str, Prepared] = {}
+        self.training: Any = None
+        self.steps = 1
+        """Of training, in a turn."""
 
     def environment(self) -> dict[str, Any]:
         """What computes here."""
@@ -131,6 +139,21 @@ class Work:
     def time(self, key: str) -> dict[str, float]:
         """One turn."""
         return self.prepared[key].time()
+
+    def learn(self, path: str, steps: int, seconds: float) -> dict[str, Any]:
+        """Go on from a checkpoint for some steps, and find out how many take about so many seconds."""
+        found = read(path)
+        self.training = self.library.training(found, read_texts(found.sources))
+        losses = [self.training.advance() for _ in range(steps)]
+        self.steps = max(1, round(seconds / self.train()))
+        segments = self.training.streams.segments
+        read_alone = time_parts(CpuClock(), [lambda: self.training.streams.segment(0)], min(100, segments))
+        return {"losses": losses, "reading": read_alone[0]}
+
+    def train(self) -> float:
+        """The seconds of a step of training, over a turn of several."""
+        (seconds,) = time_parts(CpuClock(), [self.training.advance], self.steps)
+        return seconds
 
     def memory(self, key: str) -> dict[str, Any]:
         """By how much memory grows."""
