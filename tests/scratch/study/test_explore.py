@@ -499,7 +499,7 @@ def test_layers_and_units_can_be_chosen(opened: Any) -> None:
     assert "<script>alert" in window.text_content("#model-0")
 
 
-def test_it_is_as_dark_as_one_likes_and_fits_a_narrow_window(opened: Any, models: list[Shown]) -> None:
+def test_it_is_as_dark_as_one_likes(opened: Any, models: list[Shown]) -> None:
     window = opened(TEXT, models)
     background = "getComputedStyle(document.body).backgroundColor"
     light = window.evaluate(background)
@@ -507,9 +507,16 @@ def test_it_is_as_dark_as_one_likes_and_fits_a_narrow_window(opened: Any, models
     dark = window.evaluate(background)
     window.keyboard.press("d")
     assert light == window.evaluate(background) != dark
+
+
+def test_a_long_text_fits_a_narrow_window(opened: Any, models: list[Shown]) -> None:
+    window = opened((TEXT * 10)[:LONGEST], models)
     for width in (1280, 700, 360):
         window.set_viewport_size({"width": width, "height": 700})
-        assert window.evaluate("document.documentElement.scrollWidth") == width
+        for _ in range(2):
+            assert window.evaluate("document.documentElement.scrollWidth") == width
+            window.keyboard.press("b")
+        window.keyboard.press("f")
 
 
 def test_the_shortest_text_has_a_page(opened: Any) -> None:
