@@ -43,11 +43,10 @@ def explore(
     """
     if not 2 <= len(text) <= LONGEST:
         raise typer.BadParameter(f"expected a --text of 2 to {LONGEST} characters, got {len(text)}")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise typer.BadParameter("expected a --text of Unicode characters, got bytes that are none") from None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("expected a --text of Unicode characters, got bytes that are none") from None
     if len(checkpoint or ()) > 2:
         raise typer.BadParameter(f"expected at most 2 checkpoints, got {len(checkpoint or ())}")
     writable("--out", out)
