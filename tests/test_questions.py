@@ -1,0 +1,40 @@
+"""The pages of questions: their tables of contents. (Their examples are doctests, and run with the tests.)"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "scratch" / "QUESTIONS.md", ROOT / "reference" / "QUESTIONS.md"]
+
+
+def anchor(title: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def prose(page: Path) -> str:
+    """The page without its code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def contents(text: str) -> list[str]:
+    """A link to each heading below the title."""
+    headings = re.findall(r"^##(#?) (.*)$", text, flags=re.MULTILINE)
+    return [f"{'  ' if deeper else ''}- [{title}](#{anchor(title)})" for deeper, title in headings]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_every_question_is_in_the_contents(page: Path) -> None:
+    text = prose(page)
+    assert contents(text)
+    assert re.findall(r"^ *- \[.*\]\(#.*\)$", text, flags=re.MULTILINE) == contents(text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_links_to_files_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose(page))
+    assert targets
+    for target in targets:
+        assert (page.parent / target).is_file(), target
