@@ -1,0 +1,128 @@
+"""The numbered equations of the derivation pages, and what the code computes, step by step, to hold them against."""
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from scratch.types import Array
+
+Check = Callable[[], Iterable[tuple[Any, Any]]]
+"""Yields pairs: what the equation says, written out in NumPy, and what the code computed."""
+
+NUMBER = re.compile(r"\\text\{\((\d+\.\d+|[TR]?\d)\)\}")
+
+
+def bare(latex: str) -> str:
+    """LaTeX without what only arranges it, and without the sentence's punctuation."""
+    latex = re.sub(
+        r"\\(begin|end)\{aligned\}|\\q?quad|\\text\{(of |from ).*?\}|\\\\$|(?<!\\)\\[,; ]|&",
+        "",
+        latex,
+        flags=re.MULTILINE,
+    )
+    return re.sub(r"\s", "", latex).rstrip(".,")
+
+
+class Page:
+    """A page whose numbered equations are tested one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tested: dict[str, tuple[str, Check]] = {}
+
+    def equation(self, number: str, latex: str) -> Callable[[Check], Check]:
+        """The decorator of the test of this equation, which stands on the page as here."""
+
+        def add(check: Check) -> Check:
+            assert number not in self.tested
+            self.tested[number] = bare(latex), check
+            return check
+
+        return add
+
+    def check(self, number: str) -> None:
+        """Compare what the equation says with what the code computed."""
+        compared = 0
+        for page, code, *tolerance in self.tested[number][1]():
+            assert_close(page, code, *tolerance)
+            compared += 1
+        assert compared > 0
+
+    def numbered(self) -> dict[str, str]:
+        """The equations that are displayed on the page, by number. Each has to have one."""
+        found = {}
+        for block in re.findall(r"```math\n(.*?)```", self.path.read_text(), flags=re.DOTALL):
+            *equations, rest = NUMBER.split(re.sub(r"\\text\{(forward|reverse|how|what)\b[^{}:]*\}", "", block))
+            assert not bare(rest), f"{self.path.name}: no number behind {rest}"
+            for latex, number in zip(equations[::2], equations[1::2], strict=True):
+                assert number not in found or bare(latex) == found[number], f"{self.path.name}: another ({number})"
+                found[number] = bare(latex)
+        return found
+
+
+def assert_close(page: Any, code: Any, tolerance: float = 1e-13) -> None:
+    """By default, sums of at most some dozens of products of numbers near 1, each of which is rounded by 1.1e-16."""
+    page, code = np.asarray(page), np.asarray(code)
+    assert page.shape == code.shape
+    assert np.linalg.norm(code) > 0
+    assert np.linalg.norm(page - code) <= tolerance * np.linalg.norm(code), (page, code)
+
+
+def run(module: Any, x: Any, state: Any, d_output: Any, d_state: Any) -> SimpleNamespace:
+    """A forward and a backward pass, with what the cell was given and gave at each step.
+
+    `of[k]` are the steps of layer and direction k, in the order in which they are taken forward; what belongs to a step
+    is as in the core, columns (features, B), and pre-activations (G·H, B).
+    """
+    cell, forward, backward = module.cell, [], []
+
+    def step(a: Array, state_prev: Any, made: Any, kept: Any) -> None:
+        now = SimpleNamespace(a=a.reshape(-1, a.shape[-1]).copy(), prev=copies(state_prev))
+        cell.step(a, state_prev, made, kept)
+        now.gates, now.made, now.kept = a.copy(), copies(made), copies(kept)
+        forward.append(now)
+
+    def step_backward(d_made: Any, slopes: Array, d_a: Array) -> Any:
+        now = {"d_made": copies(d_made), "slopes": slopes.copy()}
+        result = cell.step_backward(d_made, slopes, d_a)
+        backward.append(now | {"d_a": d_a.reshape(-1, d_a.shape[-1]).copy(), "d_prev": copies(result[1])})
+        return result
+
+    module.cell = cell._replace(step=step, step_backward=step_backward)
+    output, final = module(x, state)
+    d_x, d_initial = module.backward(d_output, d_state)
+    module.cell = cell
+
+    layers, directions = module.num_layers, 1 + module.bidirectional
+    T = len(forward) // (layers * directions)
+    of = [forward[k * T : (k + 1) * T] for k in range(layers * directions)]
+    undone = iter(backward)
+    for layer in reversed(range(layers)):
+        for direction in range(directions):
+            for now in reversed(of[layer * directions + direction]):
+                now.__dict__.update(next(undone))
+    return SimpleNamespace(
+        **{name: parameter.data for name, parameter in module.named_parameters()},
+        **{f"d_{name}": parameter.grad for name, parameter in module.named_parameters()},
+        x=x, state=state, d_output=d_output, d_state=d_state,
+        output=output, final=final, d_x=d_x, d_initial=d_initial, of=of,
+    )  # fmt: skip
+
+
+def copies(parts: Any) -> tuple[Array, ...]:
+    """Copies of the parts of a state."""
+    return tuple(part.copy() for part in parts)
+
+
+def complex_step(function: Callable[[Array], Any], at: Array) -> Array:
+    """The derivative of a sum of numbers with respect to each entry of `at`, exact up to rounding."""
+    result = np.empty(at.shape)
+    for index in np.ndindex(at.shape):
+        moved = at.astype(complex)
+        moved[index] += 1e-100j
+        result[index] = np.sum(function(moved)).imag / 1e-100
+    return result
