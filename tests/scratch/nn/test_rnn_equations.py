@@ -491,7 +491,7 @@ def clipping():
 
 @PAGE.equation("12.1", r"\text{forward: } 2GNH(I + H), \text{backward: } 4GNH(I + H)")
 def operations():
-    """Every entry of a matrix is multiplied and added once for each column, forward; backward, each gives two products."""
+    """Forward, an entry of a matrix is multiplied and added once for each column; backward, in two products."""
     for module in nn.RNN(I, H), nn.LSTM(I, H):
         G, N = len(module.cell.gates), T * B
         entries = module.weight_ih_l0.data.size + module.weight_hh_l0.data.size
@@ -522,9 +522,12 @@ def tangent():
 )
 def transpose():
     for r in both():
+        before, after = [], []
         for step in r.of[0]:
             a_dot, h_dot, _ = tangents(r, step)
-            yield (step.d_a * a_dot).sum(), (step.d_made[0] * h_dot).sum()
+            before.append((step.d_a * a_dot).sum())
+            after.append((step.d_made[0] * h_dot).sum())
+        yield after, before
 
 
 @pytest.mark.parametrize("number", PAGE.tested)
