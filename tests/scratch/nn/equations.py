@@ -1,5 +1,6 @@
-"""The numbered equations of the derivation pages, and what the code computes, step by step, to hold them against."""
+"""The numbered equations of pages and docstrings, and what the code computes, step by step, to hold them against."""
 
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 
 from scratch.types import Array
 
-Check = Callable[[], Iterable[tuple[Any, Any]]]
-"""Yields pairs: what the equation says, written out in NumPy, and what the code computed."""
+Check = Callable[[], Iterable[tuple[Any, ...]]]
+"""Yields pairs: what the equation says, written out in NumPy, and what the code computed; perhaps with a tolerance."""
 
 NUMBER = re.compile(r"\\text\{\((\d+\.\d+|[TR]?\d)\)\}")
 
@@ -46,11 +47,7 @@ class Page:
 
     def check(self, number: str) -> None:
         """Compare what the equation says with what the code computed."""
-        compared = 0
-        for page, code, *tolerance in self.tested[number][1]():
-            assert_close(page, code, *tolerance)
-            compared += 1
-        assert compared > 0
+        assert_all_close(self.tested[number][1]())
 
     def numbered(self) -> dict[str, str]:
         """The equations that are displayed on the page, by number. Each has to have one."""
@@ -63,6 +60,50 @@ class Page:
                 found[number] = bare(latex)
         return found
 
+    def tables(self) -> dict[str, list[list[str]]]:
+        """The cells of each table's rows, without its head, by the head's first cell."""
+        found = {}
+        for table in re.findall(r"(?:^\|.*\|$\n)+", self.path.read_text(), flags=re.M):
+            head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+            found[head[0]] = rows
+        return found
+
+
+class Docstring:
+    """A docstring whose equations, those with a number before or behind, are tested one by one."""
+
+    def __init__(self, text: str | None) -> None:
+        self.text = inspect.cleandoc(text or "")
+        self.tested: dict[str, Check] = {}
+
+    def equation(self, text: str) -> Callable[[Check], Check]:
+        """The decorator of the test of this equation."""
+
+        def add(check: Check) -> Check:
+            assert text not in self.tested
+            self.tested[text] = check
+            return check
+
+        return add
+
+    def check(self, text: str) -> None:
+        """Compare what the equation says with what the code computed."""
+        assert_all_close(self.tested[text]())
+
+    def numbered(self) -> set[str]:
+        """The equations of the docstring, without what is said behind them."""
+        before = re.findall(r"^\(\d\) +(\S.*?)(?:,?  .*)?$", self.text, flags=re.M)
+        behind = re.findall(r"^(?:Differentiated:)? {2,}(\S.*?) {2,}\(\d\).*$", self.text, flags=re.M)
+        return {*before, *behind}
+
+
+def assert_all_close(pairs: Iterable[tuple[Any, ...]]) -> None:
+    """There is at least one pair, and the two sides of each agree."""
+    pairs = list(pairs)
+    assert pairs
+    for page, code, *tolerance in pairs:
+        assert_close(page, code, *tolerance)
+
 
 def assert_close(page: Any, code: Any, tolerance: float = 1e-13) -> None:
     """By default, sums of at most some dozens of products of numbers near 1, each of which is rounded by 1.1e-16."""
@@ -70,6 +111,14 @@ def assert_close(page: Any, code: Any, tolerance: float = 1e-13) -> None:
     assert page.shape == code.shape
     assert np.linalg.norm(code) > 0
     assert np.linalg.norm(page - code) <= tolerance * np.linalg.norm(code), (page, code)
+
+
+def assert_printed(printed: Iterable[str], *values: float) -> None:
+    """The texts are these numbers, rounded to as many digits as they show."""
+    for text, value in zip(printed, values, strict=True):
+        mantissa, _, exponent = text.partition("e")
+        unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+        assert abs(float(text) - value) <= 0.5001 * unit, (text, value)
 
 
 def run(module: Any, x: Any, state: Any, d_output: Any, d_state: Any) -> SimpleNamespace:

@@ -10,7 +10,7 @@ import pytest
 from scratch import nn
 from scratch.nn import activations
 from scratch.nn.utils.rnn import pack_sequence
-from tests.scratch.nn.equations import Page, complex_step, run
+from tests.scratch.nn.equations import Page, assert_printed, complex_step, run
 
 PAGE = Page(Path(nn.__file__).parent / "lstm.md")
 T, B, I, H, P = 5, 3, 4, 6, 2  # noqa: E741
@@ -502,3 +502,30 @@ def test_equation_gives_the_numbers_of_the_code(number: str) -> None:
 
 def test_every_equation_of_the_page_is_tested() -> None:
     assert PAGE.numbered() == {number: latex for number, (latex, _) in PAGE.tested.items()}
+
+
+def test_table_of_forget_gates() -> None:
+    """Each printed digit."""
+    rows = PAGE.tables()["$a_f$"]
+    assert len(rows) == 4
+    for a, *printed in rows:
+        gate = np.array([float(a)])
+        activations.sigmoid(gate)
+        assert_printed(printed, *(gate.item() ** n for n in (1, 10, 50, 100)))
+
+
+def test_table_of_saturated_gates() -> None:
+    """σ in float32, either way. The second way is a multiple of 2⁻²⁵, and which one depends on the machine's tanh."""
+    rows = PAGE.tables()["$a$"]
+    assert len(rows) == 5
+    for a, exact, first, error_of_first, second, error_of_second in rows:
+        a = float(a.strip("$"))
+        gate, true = np.array([a], np.float32), 1 / (1 + np.exp(-a))
+        activations.sigmoid(gate)
+        assert_printed([exact, first], true, gate.item())
+        assert abs(gate.item() / true - 1) <= 2e-7
+        assert float(error_of_first) <= 2e-7
+        of_tanh = float(np.float32(0.5) * np.tanh(np.float32(a / 2)) + np.float32(0.5))
+        assert abs(float(second) - of_tanh) <= 2**-25 + 5e-5 * true  # five digits are printed
+        error = float(error_of_second.replace(" %", "e-2"))
+        assert abs(error - abs(of_tanh / true - 1)) <= 2**-25 / true + 0.5 * error

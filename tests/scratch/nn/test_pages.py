@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from scratch import nn
+from scratch import nn, study
+from tests.scratch.nn.equations import Page
 
-FOLDER = Path(nn.__file__).parent
+FOLDER, STUDY = Path(nn.__file__).parent, Path(study.__file__).parent
 
 
 def lines_of(text: str) -> set[str]:
@@ -21,3 +22,13 @@ def test_quoted_code_is_the_code(page: Path) -> None:
     quoted = set().union(*map(lines_of, re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)))
     assert quoted
     assert quoted - code == set()
+
+
+@pytest.mark.parametrize("page", [FOLDER / "rnn.md", FOLDER / "lstm.md", STUDY / "rtrl.md"], ids=lambda page: page.name)
+def test_equations_that_are_referred_to_exist(page: Path) -> None:
+    """On the page itself, or on rnn.md, on which the others build."""
+    prose = re.sub(r"```math\n.*?```", "", page.read_text(), flags=re.DOTALL)
+    referred = set(re.findall(r"\((\d+\.\d+|[TR]\d)\)", prose))
+    assert referred
+    there = {"T2", "T3"} | Page(page).numbered().keys() | Page(FOLDER / "rnn.md").numbered().keys()
+    assert referred - there == set()

@@ -10,7 +10,7 @@ import pytest
 from scratch import nn
 from scratch.nn.utils import clip_grad_norm_
 from scratch.nn.utils.rnn import PackedSequence, pack_sequence
-from tests.scratch.nn.equations import Page, complex_step, run
+from tests.scratch.nn.equations import Page, assert_printed, complex_step, run
 
 PAGE = Page(Path(nn.__file__).parent / "rnn.md")
 T, B, I, H = 5, 3, 4, 6  # noqa: E741
@@ -537,3 +537,15 @@ def test_equation_gives_the_numbers_of_the_code(number: str) -> None:
 
 def test_every_equation_of_the_page_is_tested() -> None:
     assert PAGE.numbered() == {number: latex for number, (latex, _) in PAGE.tested.items()}
+
+
+def test_table_of_saturation() -> None:
+    """Each printed digit, from the module."""
+    module = nn.RNN(1, 1, bias=False, dtype=np.float64)
+    module.weight_hh_l0.data = np.array([[2.0]])
+    rows = PAGE.tables()["$t$"]
+    assert len(rows) == 7
+    for t, *printed in rows:
+        output, _ = module(np.zeros((int(t), 1)), np.array([[0.01]]))
+        _, d_h_0 = module.backward(None, np.ones((1, 1)))
+        assert_printed(printed, output[-1, 0], 2 * (1 - output[-1, 0] ** 2), d_h_0.item())
