@@ -1,5 +1,7 @@
 """Every numbered equation of rtrl.md, in NumPy as it stands there, gives the numbers of the code."""
 
+import re
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -310,3 +312,9 @@ def test_equation_gives_the_numbers_of_the_code(number: str) -> None:
 
 def test_every_equation_of_the_page_is_tested() -> None:
     assert PAGE.numbered() == {number: latex for number, (latex, _) in PAGE.tested.items()}
+
+
+def test_the_numbers_of_the_code_are_numbers_of_the_page() -> None:
+    numbers = set(re.findall(r"\(([TR]\d)\)", sys.modules[rtrl.__module__].__doc__ or ""))
+    assert numbers
+    assert numbers <= PAGE.tested.keys()
