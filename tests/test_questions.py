@@ -33,8 +33,10 @@ def test_every_question_is_in_the_contents(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
-def test_links_to_files_lead_to_files(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose(page))
-    assert targets
-    for target in targets:
-        assert (page.parent / target).is_file(), target
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#([^)]*))?\)", prose(page))
+    assert links
+    for target, place in links:
+        file = page.parent / target
+        assert file.is_file(), target
+        assert not place or place in map(anchor, re.findall(r"^#+ (.*)$", prose(file), flags=re.MULTILINE)), place
