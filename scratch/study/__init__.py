@@ -1,6 +1,35 @@
-"""Studies of recurrence: how its gradients arise."""
+"""Studies of recurrence: how its gradients arise, how they change, and how both can be looked at."""
 
+from .curvature import (
+    Curvature,
+    cross_entropy,
+    curvature_along,
+    gauss_newton,
+    largest_eigenvalue,
+    linear_in_output,
+    squared_error,
+)
 from .explore import LayerTrace, Trace, page, trace
 from .rtrl import Gradients, rtrl
+from .second_order import HessianProduct, Loss, Outputs, hvp, jvp
 
-__all__ = ["Gradients", "LayerTrace", "Trace", "page", "rtrl", "trace"]
+__all__ = [
+    "Curvature",
+    "Gradients",
+    "HessianProduct",
+    "LayerTrace",
+    "Loss",
+    "Outputs",
+    "Trace",
+    "cross_entropy",
+    "curvature_along",
+    "gauss_newton",
+    "hvp",
+    "jvp",
+    "largest_eigenvalue",
+    "linear_in_output",
+    "page",
+    "rtrl",
+    "squared_error",
+    "trace",
+]

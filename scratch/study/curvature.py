@@ -1,0 +1,167 @@
+"""The curvature of a loss: what second order (second_order.py) is good for.
+
+Along a direction v of the parameters the loss is, to second order, L + r vᵀ∇L + ½ r² vᵀHv. The Hessian has two parts,
+
+(1)  H = G + S,   G = Jᵀ H_L J        J the Jacobian of output and state, H_L the Hessian of the loss of these
+(2)               S = Σ d_y ∂²y       the curvature of the recurrence itself, weighted by the gradient of each output y
+
+G is the Gauss–Newton matrix (Schraudolph 2002). If the loss is convex in output and state, no eigenvalue of G is
+negative, whatever H has. G v needs no second derivative of a cell: it is a Jacobian-vector product, the loss's own
+second derivative, and ordinary backpropagation.
+
+The derivation is in second_order.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..nn import Linear, checks
+from ..nn.module import without_warnings
+from ..nn.recurrent import Recurrent
+from ..nn.utils.rnn import PackedSequence
+from ..types import Array, Seed
+from .rtrl import Gradients
+from .second_order import Loss, hvp
+
+
+def linear_in_output(d_output: Any = None, d_state: Any = None) -> Loss:
+    """The loss with this gradient everywhere: ⟨d_output, output⟩ + ⟨d_state, state⟩. It has no curvature of its own."""
+    return lambda output, state, output_dot, state_dot: (d_output, d_state, None, None)
+
+
+def squared_error(target: Any) -> Loss:
+    """½ ‖output − target‖². target: like the output."""
+
+    def loss(output: Any, state: Any, output_dot: Any, state_dot: Any) -> tuple[Any, None, Any, None]:
+        if isinstance(output, PackedSequence):
+            return output._replace(data=output.data - target.data), None, output_dot, None
+        return output - target, None, output_dot, None
+
+    return loss
+
+
+def cross_entropy(linear: Linear, target: Array) -> Loss:
+    """The mean cross-entropy of the logits that a linear layer makes of every output.
+
+    target: the classes, integers; one for each output, (T, B) and so on, or for a packed output (N), one for each row
+    of its data. The linear layer is read, and held fixed: the Hessian is not with respect to its parameters.
+
+    With logits y = output Wᵀ + b and p = softmax(y),
+
+        d_y = (p − [class]) / N,   d_y_dot = (p ⊙ y_dot − p (pᵀ y_dot)) / N
+
+    The loss raises RuntimeError for a target of another shape, IndexError for a class that there is none of.
+    """
+
+    @without_warnings
+    def loss(output: Any, state: Any, output_dot: Any, state_dot: Any) -> tuple[Any, None, Any, None]:
+        packed = isinstance(output, PackedSequence)
+        x, x_dot = (output.data, output_dot.data) if packed else (output, output_dot)
+        W = linear.weight.data
+        classes = checks.indices("target", target, len(W))
+        if classes.shape != x.shape[:-1]:
+            raise RuntimeError(
+                f"expected target of shape {x.shape[:-1]}, one class for each output, got {target.shape}"
+            )
+        y, y_dot = x @ W.T, x_dot @ W.T  # …, C
+        if linear.bias is not None:
+            y += linear.bias.data
+        p = np.exp(y - y.real.max(axis=-1, keepdims=True))
+        p /= p.sum(axis=-1, keepdims=True)
+        d_y = (p - (classes[..., None] == np.arange(len(W)))) / classes.size
+        d_y_dot = p * (y_dot - (p * y_dot).sum(axis=-1, keepdims=True)) / classes.size
+        d_x, d_x_dot = d_y.astype(x.dtype) @ W, d_y_dot.astype(x.dtype) @ W
+        if packed:
+            return output._replace(data=d_x), None, output_dot._replace(data=d_x_dot), None
+        return d_x, None, d_x_dot, None
+
+    return loss
+
+
+def gauss_newton(
+    module: Recurrent[Any],
+    loss: Loss,
+    input: Any,
+    hx: Any = None,
+    input_dot: Any = None,
+    hx_dot: Any = None,
+    parameters_dot: Mapping[str, Array] | None = None,
+    dropout_masks: Sequence[Any] = (),
+) -> Gradients:
+    """The Gauss–Newton matrix of a loss times a direction, in the fields d_input, d_initial and d_parameters.
+
+    Arguments, and what is raised when: see `hvp`. Source: Schraudolph (2002), Fast curvature matrix-vector products for
+    second-order gradient descent, Neural Computation 14.
+    """
+
+    def change_of_gradient(*outputs: Any) -> tuple[Any, Any, None, None]:
+        _, _, d_output_dot, d_state_dot = loss(*outputs)
+        return d_output_dot, d_state_dot, None, None  # H_L J v, sent back as if it were a gradient
+
+    return hvp(module, change_of_gradient, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks).gradients
+
+
+class Curvature(NamedTuple):
+    """How a loss bends along a direction v of the parameters: vᵀHv / vᵀv, and of this the Gauss–Newton part."""
+
+    hessian: Any
+    gauss_newton: Any
+
+
+@without_warnings
+def curvature_along(
+    module: Recurrent[Any],
+    loss: Loss,
+    direction: Mapping[str, Array],
+    input: Any,
+    hx: Any = None,
+    dropout_masks: Sequence[Any] = (),
+) -> Curvature:
+    """The curvature of the loss along a direction of the parameters. direction: as parameters_dot; not zero.
+
+    The other arguments, and what is raised when: see `hvp`.
+    """
+    full = hvp(module, loss, input, hx, None, None, direction, dropout_masks).d_parameters_dot
+    part = gauss_newton(module, loss, input, hx, None, None, direction, dropout_masks).d_parameters
+    size = inner(direction, direction)
+    return Curvature(inner(direction, full) / size, inner(direction, part) / size)
+
+
+@without_warnings
+def largest_eigenvalue(
+    module: Recurrent[Any],
+    loss: Loss,
+    input: Any,
+    hx: Any = None,
+    dropout_masks: Sequence[Any] = (),
+    iterations: int = 100,
+    rng: Seed = None,
+) -> tuple[Any, dict[str, Array]]:
+    """The eigenvalue of the Hessian with respect to the parameters that is largest in magnitude, and its eigenvector.
+
+    By power iteration from a random vector: v ← Hv / ‖Hv‖. The error of the eigenvalue shrinks each time by the square
+    of the ratio of the second largest magnitude to the largest. Of two that are nearly equal and opposite it gives
+    something between. The sharpness that is often plotted over training is this number.
+
+    iterations: how many products, at least 1. rng: for the first vector. Returns the eigenvalue, vᵀHv for the last v,
+    and that v, of length 1, by name. The other arguments, and what else is raised when: see `hvp`. Raises ValueError
+    for less than one iteration.
+    """
+    checks.integer("iterations", iterations, least=1)
+    rng = np.random.default_rng(rng)
+    v = {name: rng.standard_normal(p.shape).astype(module.dtype) for name, p in module.named_parameters()}
+    product = v
+    for _ in range(iterations):
+        size = np.sqrt(inner(product, product))
+        if size == 0:  # v lies in the kernel
+            break
+        v = {name: value / size for name, value in product.items()}
+        product = hvp(module, loss, input, hx, None, None, v, dropout_masks).d_parameters_dot
+    return inner(v, product), v
+
+
+def inner(one: Mapping[str, Array], other: Mapping[str, Array]) -> Any:
+    """The sum of the products of all entries that both have."""
+    return sum((one[name] * other[name]).sum() for name in one if name in other)

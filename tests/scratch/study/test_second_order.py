@@ -1,0 +1,423 @@
+"""Second order by hand against complex steps through the backward pass, PyTorch's torch.func, and its own symmetry."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+from reference.conditioning import MARGIN
+from reference.equivalence import TOLERANCE, assert_close, relative_error
+from reference.problems import Configuration, Problem, draw
+from reference.runs import (
+    Run,
+    disturbed,
+    initial_state,
+    make_scratch,
+    make_torch,
+    pack,
+    run_scratch,
+    split,
+    unpack,
+    upstream,
+)
+from scratch import nn, study
+from scratch.nn.utils.rnn import PackedSequence
+from scratch.study import (
+    Loss,
+    cross_entropy,
+    curvature_along,
+    gauss_newton,
+    hvp,
+    jvp,
+    largest_eigenvalue,
+    linear_in_output,
+    squared_error,
+)
+from scratch.study.second_derivatives import SECOND_DERIVATIVES, SecondDerivatives
+from scratch.types import Array
+from tests.scratch.nn import test_new_cell
+from tests.scratch.nn.test_pages import lines_of
+from tests.strategies import configurations
+
+STEP = np.longdouble(2) ** -332
+"""Of the complex steps: so small that its square is nothing, and a power of two."""
+
+EVERY_OPTION = [
+    Configuration("RNN tanh", num_layers=2, bidirectional=True, lengths=(3, 5, 1), layout="packed"),
+    Configuration("RNN relu", num_layers=3, dropout=0.4, batch_first=True, initial_state=False, seed=1),
+    Configuration("LSTM", num_layers=2, bidirectional=True, proj_size=2, bias=False, seed=2),
+    Configuration("LSTM", lengths=(6,), layout="unbatched", upstream=("output", "c_n"), seed=3),
+    Configuration("LSTM", num_layers=2, dropout=0.3, proj_size=1, lengths=(2, 4, 4), layout="packed", seed=4),
+]
+of_every_option = pytest.mark.parametrize("configuration", EVERY_OPTION, ids=str)
+some_examples = settings(max_examples=max(1, settings.default.max_examples // 4))  # the other side takes long
+
+
+def each(function: Callable[..., Array], *values: Any) -> Any:
+    """The function of arrays, tuples of them, or packed ones; None where the first is None."""
+    first = values[0]
+    if first is None:
+        return None
+    if isinstance(first, PackedSequence):
+        return first._replace(data=function(*(value.data for value in values)))
+    if isinstance(first, tuple):
+        return tuple(each(function, *parts) for parts in zip(*values, strict=True))
+    return function(*values)
+
+
+def bent(problem: Problem) -> Loss:
+    """Σ u ⊙ (y + ½y² + ⅓y³) over everything that the problem has an upstream gradient u for."""
+    u = upstream(problem)
+
+    def loss(output: Any, state: Any, output_dot: Any, state_dot: Any) -> tuple[Any, ...]:
+        d = [each(lambda u, y: u * (1 + y + y * y), *pair) for pair in zip(u, (output, state), strict=True)]
+        dots = zip(u, (output, state), (output_dot, state_dot), strict=True)
+        return *d, *(each(lambda u, y, y_dot: u * (1 + 2 * y) * y_dot, *three) for three in dots)
+
+    return loss
+
+
+def random_direction(problem: Problem, seed: int = 0) -> Problem:
+    """A change of each number of the problem; its upstream gradients are not used."""
+    rng = np.random.default_rng([problem.configuration.seed, seed])
+    return problem.map(lambda value: rng.standard_normal(value.shape).astype(value.dtype))
+
+
+def arguments(problem: Problem, dot: Problem, masks: list[Array]) -> tuple[Any, ...]:
+    c = problem.configuration
+    given = [(pack(one.input, c), initial_state(one)) for one in (problem, dot)]
+    return *given[0], *given[1], dot.parameters, [pack(mask, c) for mask in masks]
+
+
+def second_order(problem: Problem, dot: Problem, masks: list[Array], module: Any = None) -> Run:
+    """Everything that jvp and hvp compute, by name; the changes end in _dot."""
+    c = problem.configuration
+    module = module or make_scratch(problem)
+    given = arguments(problem, dot, masks)
+    _, _, output_dot, state_dot = jvp(module, *given)
+    gradients, *rest = hvp(module, bent(problem), *given)
+    return named(c, *gradients) | {
+        f"{name}_dot": value for name, value in named(c, output_dot, state_dot, *rest).items()
+    }
+
+
+def named(c: Configuration, output: Any, state: Any, d_input: Any, d_initial: Any, d_parameters: Any) -> Run:
+    run = {"output": unpack(output)} | split(state, c, "{}_n") | {"d_input": unpack(d_input)}
+    run |= split(d_initial, c, "d_{}_0") if c.initial_state else {}
+    return run | {f"d_{name}": value for name, value in d_parameters.items()}
+
+
+def complex_step(problem: Problem, dot: Problem, masks: list[Array]) -> Run:
+    """The same by the module's forward and backward of p + i ε v: Re is what they compute, Im / ε how it changes."""
+    c, plain = problem.configuration, problem.astype(np.result_type(problem.input.dtype, np.complex64))
+    moved = replace(
+        plain,
+        input=plain.input + 1j * STEP * dot.input,
+        initial={name: value + 1j * STEP * dot.initial[name] for name, value in plain.initial.items()},
+        parameters={name: value + 1j * STEP * dot.parameters[name] for name, value in plain.parameters.items()},
+    )
+    module = make_scratch(moved, masks)
+    output, state = module(pack(moved.input, c), initial_state(moved))
+    d_output, d_state, *_ = bent(plain)(output, state, output, state)
+    d_input, d_initial = module.backward(d_output, d_state)
+    gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
+    run = named(c, output, state, d_input, d_initial, gradients)
+    values = {name: value.real for name, value in run.items()}
+    return values | {f"{name}_dot": value.imag / STEP for name, value in run.items()}
+
+
+def torch_func(problem: Problem, dot: Problem) -> Run:
+    """The same by torch.func: forward over reverse. It cannot pack, so each sequence of a packed batch runs alone."""
+    c = problem.configuration
+    module = make_torch(c, **c.arguments(), dtype=torch.float64)
+    leaves, dots = ({name: torch.from_numpy(v) for name, v in one.leaves.items()} for one in (problem, dot))
+
+    def run(leaves: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        x, parameters = leaves["input"], {name: leaves[name] for name in problem.parameters}
+        states = tuple(leaves[f"{part}_0"] for part in c.parts) if c.initial_state else ()
+
+        def one(x: torch.Tensor, states: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+            state = () if not states else (states,) if len(states) > 1 else states
+            output, final = torch.func.functional_call(module, parameters, (x, *state))
+            return [output, *(final if isinstance(final, tuple) else (final,))]
+
+        if c.layout != "packed":
+            return dict(zip(("output", *(f"{part}_n" for part in c.parts)), one(x, states), strict=True))
+        runs = [one(x[:T, b], tuple(part[:, b] for part in states)) for b, T in enumerate(c.lengths)]
+        outputs, *finals = zip(*runs, strict=True)
+        computed = {f"{part}_n": torch.stack(final, 1) for part, final in zip(c.parts, finals, strict=True)}
+        return {"output": torch.nn.utils.rnn.pad_sequence(outputs)} | computed
+
+    def loss(leaves: dict[str, torch.Tensor]) -> torch.Tensor:
+        y = run(leaves)
+        terms = ((u, y[name]) for name, u in ((name, torch.from_numpy(u)) for name, u in problem.upstream.items()))
+        return sum(((u * (y + y**2 / 2 + y**3 / 3)).sum() for u, y in terms), 0 * leaves["input"].sum())
+
+    values, changes = torch.func.jvp(run, (leaves,), (dots,))
+    gradients, products = torch.func.jvp(torch.func.grad(loss), (leaves,), (dots,))
+    named = values | {f"d_{name}": value for name, value in gradients.items()}
+    named |= {f"{name}_dot": value for name, value in changes.items()}
+    named |= {f"d_{name}_dot": value for name, value in products.items()}
+    return {name: value.detach().numpy() for name, value in named.items()}
+
+
+def explained(problem: Problem, dot: Problem) -> tuple[Run, dict[str, float]]:
+    """The truth in longdouble, and by how much a float64 run may be off: 1e-12, or 16 times what one rounding changes.
+
+    A saturated tanh (1 − h² with h next to 1), or a sum of one large term and its opposite, magnifies rounding, whoever
+    computes: so says the same run with each number and state disturbed by at most one rounding (as conditioning.py).
+    """
+    rng = np.random.default_rng(problem.configuration.seed)
+
+    def disturb(value: Array) -> Array:
+        return value * (1 + np.finfo(np.float64).eps / 2 * rng.uniform(-1, 1, value.shape))
+
+    exact, dot = problem.astype(np.longdouble), dot.astype(np.longdouble)
+    truth = second_order(exact, dot, [])
+    allowed = dict.fromkeys(truth, TOLERANCE)
+    for _ in range(4):
+        nearby = exact.map(disturb)
+        module = make_scratch(nearby)
+        module.cell = disturbed(module.cell, disturb)
+        for name, value in second_order(nearby, dot.map(disturb), [], module).items():
+            allowed[name] = max(allowed[name], MARGIN * relative_error(value, truth[name]))
+    return truth, allowed
+
+
+@given(configurations())
+def test_agrees_with_complex_steps_through_the_backward_pass(configuration: Configuration) -> None:
+    """In longdouble, where 1e-12 is 2e7 roundings: no cancellation in these small problems comes near that."""
+    problem = draw(configuration).astype(np.longdouble)
+    dot, (_, masks) = random_direction(problem), run_scratch(problem)
+    assert_close(second_order(problem, dot, masks), complex_step(problem, dot, masks))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch.func uses it
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@some_examples
+@given(configurations(dropout=False))
+def test_agrees_with_torch_func(configuration: Configuration) -> None:
+    """In float64, each against the truth in longdouble: the promised 1e-12, or what rounding explains."""
+    problem = draw(configuration)
+    dot = random_direction(problem)
+    truth, allowed = explained(problem, dot)
+    for run in (second_order(problem, dot, []), torch_func(problem, dot)):
+        assert_close({name: value.astype(np.longdouble) for name, value in run.items()}, truth, allowed)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+@of_every_option
+def test_agrees_in_every_dtype(configuration: Configuration, dtype: str, tolerance: float) -> None:
+    problem = draw(configuration).astype(dtype)
+    dot, (_, masks) = random_direction(problem), run_scratch(problem)
+    run = second_order(problem, dot, masks)
+    assert {value.dtype.name for value in run.values()} == {dtype}
+    truth = complex_step(problem.astype(np.longdouble), dot.astype(np.longdouble), masks)
+    assert_close({name: value.astype(np.longdouble) for name, value in run.items()}, truth, tolerance)
+
+
+@given(configurations())
+def test_the_hessian_is_symmetric(configuration: Configuration) -> None:
+    """uᵀHv = vᵀHu, up to roundings of the products; also where the direction is one of input, state and parameters."""
+    problem = draw(configuration).astype(np.longdouble)
+    _, masks = run_scratch(problem)
+    u, v = random_direction(problem, 1), random_direction(problem, 2)
+    Hu, Hv = (second_order(problem, one, masks) for one in (u, v))
+    uHv, vHu = (
+        np.concatenate([(value * product[f"d_{name}_dot"]).ravel() for name, value in one.leaves.items()])
+        for one, product in ((u, Hv), (v, Hu))
+    )
+    assert abs(uHv.sum() - vHu.sum()) <= 1e-12 * np.abs(np.concatenate([uHv, vHu])).sum()
+
+
+@of_every_option
+def test_what_is_left_out_does_not_change(configuration: Configuration) -> None:
+    """The product with a direction is the sum of those with its parts, each given alone."""
+    problem = draw(configuration).astype(np.longdouble)
+    dot, (_, masks) = random_direction(problem), run_scratch(problem)
+    input, hx, input_dot, hx_dot, parameters_dot, masks = arguments(problem, dot, masks)
+    parts = [{"input_dot": input_dot}, {"hx_dot": hx_dot}]
+    parts += [{"parameters_dot": {name: value}} for name, value in parameters_dot.items()]
+    together: list[Run] = []
+    for part in [{"input_dot": input_dot, "hx_dot": hx_dot, "parameters_dot": parameters_dot}, *parts]:
+        c, module = configuration, make_scratch(problem)
+        _, _, output_dot, state_dot = jvp(module, input, hx, **part, dropout_masks=masks)
+        _, *rest = hvp(module, bent(problem), input, hx, **part, dropout_masks=masks)
+        together.append(named(c, output_dot, state_dot, *rest))
+    assert_close({name: sum(run[name] for run in together[1:]) for name in together[0]}, together[0])
+
+
+@of_every_option
+def test_the_module_and_its_arguments_stay_as_they_are(configuration: Configuration) -> None:
+    problem, c = draw(configuration), configuration
+    dot, (truth, masks) = random_direction(problem), run_scratch(problem)
+    module = make_scratch(problem, masks)
+    module(pack(problem.input, c), initial_state(problem))
+    for value in (*problem.leaves.values(), *dot.leaves.values()):
+        value.flags.writeable = False
+    output, state, *_ = jvp(module, *arguments(problem, dot, masks))
+    second_order(problem, dot, masks, module)
+    assert all(parameter.grad is None for parameter in module.parameters())
+    d_input, d_initial = module.backward(*upstream(problem))
+    gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
+    assert_close(named(c, output, state, d_input, d_initial, gradients), truth)
+
+
+def leaky_linearize_tangent(a: Array, a_dot: Array, before: Any, before_dot: Any, *_: Any) -> Array:
+    """Of slopes (u − h_prev) z (1 − z), z (1 − u²) and 1 − z; a holds z and u."""
+    (z, u), (h_prev,), (h_prev_dot,) = a, before, before_dot
+    z_dot, u_dot = z * (1 - z) * a_dot[0], (1 - u * u) * a_dot[1]
+    first = (u_dot - h_prev_dot) * z * (1 - z) + (u - h_prev) * (1 - 2 * z) * z_dot
+    return np.stack([first, z_dot * (1 - u * u) - 2 * z * u * u_dot, -z_dot])
+
+
+def leaky_step_backward_tangent(d_state: Any, d_state_dot: Any, slopes: Array, slopes_dot: Array) -> Any:
+    (d_h,), (d_h_dot,) = d_state, d_state_dot
+    *d_a_dot, d_h_direct_dot = d_h_dot * slopes + d_h * slopes_dot
+    return np.stack(d_a_dot), d_h_direct_dot, ()
+
+
+def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in which h_prev also acts directly, once its second derivatives are entered."""
+    options = {"bias": True, "batch_first": False, "bidirectional": True, "dropout": 0.0}
+    rng = np.random.default_rng(0)
+    module = test_new_cell.Leaky(3, 4, 2, dtype=np.float64, rng=0, **options)
+    x, v, target = (rng.standard_normal((5, 2, n)) for n in (3, 3, 8))
+    d = {name: rng.standard_normal(p.shape) for name, p in module.named_parameters()}
+    with pytest.raises(NotImplementedError, match="expected a cell in SECOND_DERIVATIVES"):
+        hvp(module, squared_error(target), x)
+    monkeypatch.setitem(
+        SECOND_DERIVATIVES,
+        test_new_cell.linearize,
+        SecondDerivatives(leaky_linearize_tangent, leaky_step_backward_tangent),
+    )
+    found = hvp(module, squared_error(target), x, None, v, None, d)
+    moved = test_new_cell.Leaky(3, 4, 2, dtype=np.complex128, rng=0, **options)
+    step = float(STEP)
+    moved.load_state_dict({name: p.data + 1j * step * d[name] for name, p in module.named_parameters()})
+    output, _ = moved(x + 1j * step * v)
+    d_x, d_h_0 = moved.backward(output - target)
+    ours = {"input": found.d_input_dot, "initial": found.d_initial_dot} | found.d_parameters_dot
+    theirs = {"input": d_x, "initial": d_h_0} | {name: p.grad for name, p in moved.named_parameters()}
+    assert_close(ours, {name: value.imag / step for name, value in theirs.items()})
+
+
+LSTM = Configuration("LSTM", input_size=2, hidden_size=3, num_layers=2, seed=5)
+PACKED = replace(LSTM, layout="packed", lengths=(2, 4, 1))
+
+
+@pytest.mark.parametrize("configuration", [LSTM, PACKED], ids=["batched", "packed"])
+def test_ready_losses_are_differentiated_twice(configuration: Configuration) -> None:
+    """Their gradient is that of the library's own losses, and its change that of a complex step."""
+    problem = draw(configuration)
+    packed, rng = configuration.layout == "packed", np.random.default_rng(0)
+    output, state, output_dot, state_dot = jvp(
+        make_scratch(problem), *arguments(problem, random_direction(problem), [])
+    )
+    y = output.data if packed else output
+    linear = nn.Linear(3, 4, dtype=np.float64, rng=0)
+    classes, target = rng.integers(0, 4, y.shape[:-1]), rng.standard_normal(y.shape)
+    criterion, step = nn.CrossEntropyLoss(), float(STEP)
+    criterion(linear(y).reshape(-1, 4), classes.ravel())
+    gradient = linear.backward(criterion.backward().reshape(*y.shape[:-1], 4))
+    wanted = {"cross entropy": gradient, "squared error": y - target}
+    losses = {
+        "cross entropy": cross_entropy(linear, classes),
+        "squared error": squared_error(output._replace(data=target) if packed else target),
+    }
+    for name, loss in losses.items():
+        d_output, d_state, d_output_dot, d_state_dot = loss(output, state, output_dot, state_dot)
+        moved = each(lambda y, y_dot: y + 1j * step * y_dot, output, output_dot)
+        d_moved, *_ = loss(moved, state, output_dot, state_dot)
+        assert d_state is None and d_state_dot is None
+        ours, change, theirs = (value.data if packed else value for value in (d_output, d_output_dot, d_moved))
+        assert_close({name: ours, "dot": change}, {name: wanted[name], "dot": theirs.imag / step})
+
+
+def dense(product: Callable[[dict[str, Array]], dict[str, Array]], module: Any) -> Array:
+    """The matrix of a product with the parameters, column by column."""
+    shapes = {name: p.shape for name, p in module.named_parameters()}
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+
+    def by_name(v: Array) -> dict[str, Array]:
+        return {n: part.reshape(s) for (n, s), part in zip(shapes.items(), np.split(v, ends[:-1]), strict=True)}
+
+    columns = (product(by_name(v)) for v in np.eye(ends[-1]))
+    return np.stack([np.concatenate([value.ravel() for value in column.values()]) for column in columns], axis=1)
+
+
+def test_the_largest_eigenvalue_and_the_parts_of_the_curvature() -> None:
+    """Against the matrices themselves. At a perfect fit the Hessian is the Gauss–Newton matrix."""
+    module, rng = nn.LSTM(2, 3, dtype=np.float64, rng=0), np.random.default_rng(1)
+    x, target = rng.standard_normal((4, 2, 2)), rng.standard_normal((4, 2, 3))
+    fit, loss = squared_error(module(x)[0]), squared_error(target)
+    H, perfect = (
+        dense(lambda v, s=s: hvp(module, s, x, parameters_dot=v).d_parameters_dot, module) for s in (loss, fit)
+    )
+    G = dense(lambda v: gauss_newton(module, loss, x, parameters_dot=v).d_parameters, module)
+    J = dense(lambda v: {"output": jvp(module, x, parameters_dot=v).output_dot}, module)
+    assert_close({"H": H, "G": G, "at a fit": perfect}, {"H": H.T, "G": J.T @ J, "at a fit": G})
+    assert np.linalg.norm(H - G) > 1e-3 * np.linalg.norm(G)
+
+    value, vector = largest_eigenvalue(module, loss, x, iterations=300, rng=0)
+    v = np.concatenate([part.ravel() for part in vector.values()])
+    eigenvalues = np.linalg.eigvalsh(H)
+    assert abs(value - eigenvalues[np.abs(eigenvalues).argmax()]) <= 1e-10 * abs(value)
+    assert np.linalg.norm(H @ v - value * v) <= 1e-6 * abs(value)
+
+    along = curvature_along(module, loss, {name: 3 * part for name, part in vector.items()}, x)
+    assert_close({"both": np.array(along)}, {"both": np.array([v @ H @ v, v @ G @ v])})
+    flat = linear_in_output(d_output=np.zeros_like(target))
+    assert largest_eigenvalue(module, flat, x)[0] == 0
+
+
+x = np.ones((5, 2, 3))
+BAD: list[tuple[type[Exception], dict[str, Any]]] = [
+    (TypeError, {"input": x.tolist()}),
+    (ValueError, {"input": x.astype(np.float32)}),
+    (RuntimeError, {"hx": (np.ones((2, 2, 4)), np.ones((2, 1, 4)))}),
+    (RuntimeError, {"input_dot": x[:, :, :2]}),
+    (RuntimeError, {"input_dot": x.astype(np.float32)}),
+    (TypeError, {"hx_dot": np.ones((2, 2, 4))}),
+    (RuntimeError, {"hx_dot": (np.ones((2, 2, 4)), np.ones((2, 1, 4)))}),
+    (RuntimeError, {"parameters_dot": {"weight_ih_l2": np.ones((16, 4))}}),
+    (RuntimeError, {"parameters_dot": {"weight_ih_l1": np.ones((16, 3))}}),
+    (RuntimeError, {"parameters_dot": {"bias_ih_l1": np.ones(16, np.float32)}}),
+    (RuntimeError, {"dropout_masks": [np.ones((5, 2, 4))] * 2}),
+    (RuntimeError, {"loss": linear_in_output(np.ones((5, 2, 5)))}),
+    (RuntimeError, {"loss": linear_in_output(None, (np.ones((2, 4)), None))}),
+    (RuntimeError, {"loss": lambda *_: (None, None, np.ones((5, 2, 5)), None)}),
+    (RuntimeError, {"loss": lambda *_: (None, None, None, (None, np.ones((2, 2, 5))))}),
+    (RuntimeError, {"loss": cross_entropy(nn.Linear(4, 3, dtype=np.float64), np.ones((5, 3), int))}),
+    (IndexError, {"loss": cross_entropy(nn.Linear(4, 3, dtype=np.float64), np.full((5, 2), 3))}),
+]
+
+
+@pytest.mark.parametrize(("error", "wrong"), BAD)
+def test_bad_input_is_refused(error: type[Exception], wrong: dict[str, Any]) -> None:
+    lstm = nn.LSTM(3, 4, num_layers=2, dtype=np.float64)
+    with pytest.raises(error, match="expected"):
+        hvp(lstm, **{"loss": linear_in_output(), "input": x} | wrong)
+    if "loss" not in wrong:
+        with pytest.raises(error, match="expected"):
+            jvp(lstm, **{"input": x} | wrong)
+
+
+def test_no_iterations_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected iterations of at least 1, got 0"):
+        largest_eigenvalue(nn.RNN(3, 4, dtype=np.float64), linear_in_output(), x, iterations=0)
+
+
+def test_quoted_code_is_the_code() -> None:
+    folder = Path(study.__file__).parent
+    files = ("second_derivatives.py", "second_order.py", "curvature.py")
+    code = set().union(*(lines_of((folder / name).read_text()) for name in files))
+    quoted = re.findall(r"```python\n(.*?)```", (folder / "second_order.md").read_text(), flags=re.DOTALL)
+    assert quoted
+    assert set().union(*map(lines_of, quoted)) - code == set()
