@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn import Linear, checks
+from ..nn.layout import Order
 from ..nn.module import without_warnings
 from ..nn.recurrent import Recurrent
 from ..nn.utils.rnn import PackedSequence
@@ -32,12 +33,25 @@ def linear_in_output(d_output: Any = None, d_state: Any = None) -> Loss:
 
 
 def squared_error(target: Any) -> Loss:
-    """½ ‖output − target‖². target: like the output."""
+    """½ ‖output − target‖². target: like the output.
 
+        d_y = y − target,   d_y_dot = y_dot
+
+    The loss raises TypeError for a target of another kind, RuntimeError for another shape or another order of packing.
+    """
+
+    @without_warnings
     def loss(output: Any, state: Any, output_dot: Any, state_dot: Any) -> tuple[Any, None, Any, None]:
-        if isinstance(output, PackedSequence):
-            return output._replace(data=output.data - target.data), None, output_dot, None
-        return output - target, None, output_dot, None
+        packed = isinstance(output, PackedSequence)
+        if isinstance(target, PackedSequence) != packed:
+            raise TypeError(f"expected target to be a {type(output).__name__}, got {type(target).__name__}")
+        y, t = (output.data, target.data) if packed else (output, checks.array("target", target))
+        if t.shape != y.shape:
+            raise RuntimeError(f"expected target of shape {y.shape}, as the output is, got {t.shape}")
+        if packed and not Order.of(target).agrees_with(Order.of(output)):
+            raise RuntimeError("expected target packed in the order of the output, got other batch_sizes or indices")
+        d_y = y - t
+        return output._replace(data=d_y) if packed else d_y, None, output_dot, None
 
     return loss
 
@@ -72,7 +86,7 @@ def cross_entropy(linear: Linear, target: Array) -> Loss:
         p /= p.sum(axis=-1, keepdims=True)
         d_y = (p - (classes[..., None] == np.arange(len(W)))) / classes.size
         d_y_dot = p * (y_dot - (p * y_dot).sum(axis=-1, keepdims=True)) / classes.size
-        d_x, d_x_dot = d_y.astype(x.dtype) @ W, d_y_dot.astype(x.dtype) @ W
+        d_x, d_x_dot = d_y @ W, d_y_dot @ W
         if packed:
             return output._replace(data=d_x), None, output_dot._replace(data=d_x_dot), None
         return d_x, None, d_x_dot, None

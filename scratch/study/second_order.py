@@ -130,7 +130,7 @@ def hvp(
     """
     second = second_derivatives_of(module.cell)
     forward_pass = ForwardPass(module, second, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks)
-    return forward_pass.backward(loss)
+    return forward_pass.backward(second, loss)
 
 
 class Step(NamedTuple):
@@ -191,9 +191,8 @@ def forward(
         state_dot = cell.step_tangent(a_dot, state_prev_dot, slopes)  # (T2)
         (m, *rest), (m_dot, *rest_dot) = state, state_dot
         if second is not None:
-            slopes_dot = second.linearize_tangent(
-                a, a_dot, state_prev, state_prev_dot, state, state_dot, kept
-            )  # (H1)  n, H, B
+            states = state_prev, state_prev_dot, state, state_dot
+            slopes_dot = second.linearize_tangent(a, a_dot, *states, kept)  # (H1)  n, H, B
             left.append(Step(rows, h_prev, h_prev_dot, m, m_dot, slopes, slopes_dot))
         h, h_dot = m, m_dot
         if W_hr is not None and W_hr_dot is not None:
@@ -244,9 +243,8 @@ def backward(
             d_h_dot = W_hr.T @ d_h_dot + W_hr_dot.T @ d_h  # (T3)  now d_m_dot: H, B
             d_h = W_hr.T @ d_h  # (T3)  now d_m
         d_state, d_state_dot = (d_h, *d_rest), (d_h_dot, *d_rest_dot)
-        d_a_dot, d_h_direct_dot, d_rest_prev_dot = second.step_backward_tangent(
-            d_state, d_state_dot, slopes, slopes_dot
-        )  # (H2)  G, H, B
+        tangents = second.step_backward_tangent(d_state, d_state_dot, slopes, slopes_dot)  # (H2)
+        d_a_dot, d_h_direct_dot, d_rest_prev_dot = tangents  # G, H, B and so on
         d_a = np.empty_like(d_a_dot)
         d_h_direct, d_rest_prev = cell.step_backward(tuple(part.copy() for part in d_state), slopes, d_a)  # (T2)
         d_a, d_a_dot = d_a.reshape(len(W_hh), -1), d_a_dot.reshape(len(W_hh), -1)  # G·H, B
@@ -271,7 +269,7 @@ def backward(
 
 
 class ForwardPass:
-    """All layers forward with tangents, and, if there are second derivatives, what is needed to go back."""
+    """All layers forward with tangents, and, with second derivatives, what the way back needs."""
 
     def __init__(
         self,
@@ -289,7 +287,7 @@ class ForwardPass:
             layout.check_sequence("input_dot", input_dot, module.input_size, module.dtype)
         initial = module._state_columns("hx", "{}_0", hx, layout)
         initial_dot = module._state_columns("hx_dot", "{}_0_dot", hx_dot, layout)
-        self.module, self.second, self.layout, self.weights = module, second, layout, weights
+        self.module, self.layout, self.weights = module, layout, weights
         self.weights_dot = directions_of(module, weights, parameters_dot or {})
         self.masks = [layout.rows(mask, copy=False) for mask in dropout_masks]
         self.inputs: list[tuple[Array, Array]] = []  # of each layer, with their tangents
@@ -327,10 +325,9 @@ class ForwardPass:
             layout.sequence(x), module._state(final, layout), layout.sequence(x_dot), module._state(final_dot, layout)
         )
 
-    def backward(self, loss: Loss) -> HessianProduct:
-        """All layers backward with tangents."""
-        module, layout, second = self.module, self.layout, self.second
-        assert second is not None  # or the forward pass has left nothing
+    def backward(self, second: SecondDerivatives, loss: Loss) -> HessianProduct:
+        """All layers backward with tangents, after a forward pass with the same second derivatives."""
+        module, layout = self.module, self.layout
         d_output, d_state, d_output_dot, d_state_dot = loss(*self.outputs)
         d_rows, d_rows_dot = (self.rows(*pair) for pair in (("d_output", d_output), ("d_output_dot", d_output_dot)))
         d_final = module._state_columns("d_state", "d_{}_n", d_state, layout)

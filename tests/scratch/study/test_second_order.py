@@ -394,6 +394,9 @@ BAD: list[tuple[type[Exception], dict[str, Any]]] = [
     (RuntimeError, {"loss": linear_in_output(None, (np.ones((2, 4)), None))}),
     (RuntimeError, {"loss": lambda *_: (None, None, np.ones((5, 2, 5)), None)}),
     (RuntimeError, {"loss": lambda *_: (None, None, None, (None, np.ones((2, 2, 5))))}),
+    (RuntimeError, {"loss": squared_error(np.ones((5, 1, 4)))}),
+    (TypeError, {"loss": squared_error(1.0)}),
+    (TypeError, {"loss": squared_error(nn.utils.rnn.pack_sequence([np.ones((5, 4))] * 2))}),
     (RuntimeError, {"loss": cross_entropy(nn.Linear(4, 3, dtype=np.float64), np.ones((5, 3), int))}),
     (IndexError, {"loss": cross_entropy(nn.Linear(4, 3, dtype=np.float64), np.full((5, 2), 3))}),
 ]
@@ -407,6 +410,15 @@ def test_bad_input_is_refused(error: type[Exception], wrong: dict[str, Any]) -> 
     if "loss" not in wrong:
         with pytest.raises(error, match="expected"):
             jvp(lstm, **{"input": x} | wrong)
+
+
+def test_a_target_packed_in_another_order_is_refused() -> None:
+    packed, other = (
+        nn.utils.rnn.pack_sequence([np.ones((T, 3)) for T in lengths], enforce_sorted=False)
+        for lengths in ((2, 3), (3, 2))
+    )
+    with pytest.raises(RuntimeError, match="expected target packed in the order of the output"):
+        hvp(nn.RNN(3, 3, dtype=np.float64), squared_error(other), packed)
 
 
 def test_no_iterations_are_refused() -> None:
