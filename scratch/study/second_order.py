@@ -246,7 +246,7 @@ def backward(
         tangents = second.step_backward_tangent(d_state, d_state_dot, slopes, slopes_dot)  # (H2)
         d_a_dot, d_h_direct_dot, d_rest_prev_dot = tangents  # G, H, B and so on
         d_a = np.empty_like(d_a_dot)
-        d_h_direct, d_rest_prev = cell.step_backward(tuple(part.copy() for part in d_state), slopes, d_a)  # (T2)
+        d_h_direct, d_rest_prev = cell.step_backward(d_state, slopes, d_a)  # (T2)  last: it overwrites what it reads
         d_a, d_a_dot = d_a.reshape(len(W_hh), -1), d_a_dot.reshape(len(W_hh), -1)  # G·H, B
         d_x[rows] = d_a.T @ W_ih  # (T1)  B, I
         d_x_dot[rows] = d_a_dot.T @ W_ih + d_a.T @ W_ih_dot  # (T1)
