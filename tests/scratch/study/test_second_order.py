@@ -340,6 +340,14 @@ def test_ready_losses_are_differentiated_twice(configuration: Configuration) -> 
         assert_close({name: ours, "dot": change}, {name: wanted[name], "dot": theirs.imag / step})
 
 
+def test_cross_entropy_takes_logits_whose_exponential_overflows() -> None:
+    linear, y = nn.Linear(3, 4, dtype=np.float64, rng=0), np.random.default_rng(0).standard_normal((5, 2, 3))
+    linear.weight.data = 1e4 * linear.weight.data
+    d_output, _, d_output_dot, _ = cross_entropy(linear, np.zeros((5, 2), int))(y, None, y, None)
+    assert np.isfinite(d_output).all() and np.isfinite(d_output_dot).all()
+    assert np.abs(d_output).max() > 0
+
+
 def dense(product: Callable[[dict[str, Array]], dict[str, Array]], module: Any) -> Array:
     """The matrix of a product with the parameters, column by column."""
     shapes = {name: p.shape for name, p in module.named_parameters()}
