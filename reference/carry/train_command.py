@@ -60,7 +60,7 @@ def train(
                 return train_as(ranks, file, texts or [], (steps, epochs, minutes), out, overwrite, save_every)
             except typer.TyperException:
                 if ranks.rank:
-                    return 2  # rank 0 says why
+                    return 0  # rank 0 says why and fails; were it not the last, it would be ended before
                 raise
     except RuntimeError as error:
         raise typer.BadParameter(" ".join(str(error).split())) from None
@@ -132,6 +132,7 @@ def lead(training: Training, path: Path, save_every: float) -> int:
     back = path
     if path.suffix == ".pt":
         back = path.with_suffix(".safetensors")
-        print(f"back to scratch:  python -m reference import {shlex.quote(str(path))} {shlex.quote(str(back))}")
+        there = " --overwrite" if back.exists() else ""
+        print(f"back to scratch:  python -m reference import {shlex.quote(str(path))} {shlex.quote(str(back))}{there}")
     print(f"in scratch:       python -m scratch train --resume {shlex.quote(str(back))}")
     return 0

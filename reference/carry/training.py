@@ -20,7 +20,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from scratch import text
-from scratch.text import Checkpoint
+from scratch.text import Checkpoint, CheckpointError
 from scratch.text.corpus import read_texts, standard_library
 from scratch.types import Array
 
@@ -47,12 +47,12 @@ class Training(text.Training):
     def resumed(cls, checkpoint: Checkpoint, text: str, ranks: Ranks = ALONE) -> Self:
         """The training of a checkpoint, where `ranks` says. text: what is learned, as when the training began.
 
-        Raises what it raises in `scratch`, and ValueError if the streams cannot be divided among the processes.
+        Raises what it raises in `scratch`, and CheckpointError if the streams cannot be divided among the processes.
         """
         self = super().resumed(checkpoint, text)
         B = self.streams.batch_size
         if B % ranks.count:
-            raise ValueError(f"expected a number of processes that divides the {B} streams, got {ranks.count}")
+            raise CheckpointError(f"expected a number of processes that divides the {B} streams, got {ranks.count}")
         self.begun, self.ranks = checkpoint, ranks
         self.model, self.optimizer = files.in_torch(checkpoint, ranks.device)
         self.shared = DistributedDataParallel(self.model) if ranks.count > 1 else self.model

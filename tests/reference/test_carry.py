@@ -306,7 +306,7 @@ def test_another_text_is_refused() -> None:
 
 
 def test_streams_must_divide_among_the_processes() -> None:
-    with pytest.raises(ValueError, match="divides the 4 streams, got 3"):
+    with pytest.raises(CheckpointError, match="divides the 4 streams, got 3"):
         carry.Training.resumed(trained(1).checkpoint(), TEXT, carry.Ranks(0, 3))
 
 
