@@ -153,9 +153,10 @@ def from_pt(content: bytes) -> Checkpoint:
         names = [name for name, _ in settings.model(len(checkpoint.vocabulary)).named_parameters()]
         states = optimizers.from_torch(names, tree("state", trees["optimizer"]["state"]))
         groups = trees["optimizer"]["param_groups"]
-        checkpoint = checkpoint._replace(
-            optimizer=states, settings=optimizers.settings_with(settings, groups, len(names))
-        )
+        changed = optimizers.settings_with(settings, groups, len(names))
+        if bool(changed.momentum) != bool(settings.momentum) and (states or checkpoint.step):
+            states = optimizers.with_momentum(states, checkpoint.model, changed.momentum)
+        checkpoint = checkpoint._replace(optimizer=states, settings=changed)
     except CheckpointError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:

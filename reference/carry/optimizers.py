@@ -43,9 +43,6 @@ def in_torch(settings: Settings, model: torch.nn.Module, states: States) -> torc
     places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
     for name, values in states.items():
         state = {what: torch.from_numpy(np.array(value)) for what, value in values.items()}
-        if settings.optimizer == "RMSprop" and settings.momentum:
-            # A momentum that somebody has just switched on: PyTorch expects the buffer, `scratch` begins with zeros.
-            state.setdefault("momentum_buffer", torch.zeros_like(state["square_avg"]))
         fresh["state"][places[name]] = state
     optimizer.load_state_dict(fresh)
     return optimizer
@@ -72,6 +69,21 @@ def from_torch(names: list[str], states: Mapping[Any, Any]) -> States:
         if kept:
             found[names[index]] = kept
     return found
+
+
+def with_momentum(states: States, weights: Mapping[str, Array], momentum: float) -> States:
+    """What an optimizer remembers that has a momentum, or none, when this was switched on or off.
+
+    Without a buffer both libraries begin as with one of zeros; but RMSprop in PyTorch has to have it, and so has a
+    checkpoint. weights: of the model.
+    """
+    if not momentum:
+        return {
+            name: rest
+            for name, values in states.items()
+            if (rest := {what: value for what, value in values.items() if what != "momentum_buffer"})
+        }
+    return {name: {"momentum_buffer": np.zeros_like(weights[name])} | states.get(name, {}) for name in weights}
 
 
 def as_array(name: str, tensor: Any) -> Array:

@@ -14,7 +14,7 @@ from scratch.text import Diverged
 from scratch.text.checkpoint import forget_partial
 from scratch.text.display import Display, duration, measures, rate
 from scratch.text.running import run
-from scratch.text.train_command import limits_of, one_of, resumed, sample_of, show_beginning
+from scratch.text.train_command import limits_of, one_of, refuse_special, resumed, sample_of, show_beginning
 
 from . import files
 from .commands import refusing
@@ -80,6 +80,7 @@ def train_as(
     with refusing(path):
         files.suffix(file)
         files.suffix(path)
+    refuse_special("--out", path)
     if path != file and path.exists() and not overwrite:
         raise typer.BadParameter(f"{path} is there already: --overwrite replaces it, --out writes another")
     kind = Leading if ranks.count > 1 and not ranks.rank else Training

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from scratch import text
 from scratch.text import Checkpoint, CheckpointError
+from scratch.text.checkpoint import arrays_of
 from scratch.text.corpus import read_texts, standard_library
 from scratch.types import Array
 
@@ -111,19 +112,20 @@ class Training(text.Training):
         return loss
 
     def checkpoint(self) -> Checkpoint:
-        """All that is needed to go on, in either library, as a copy. Raises Diverged if a weight is not finite."""
+        """All that is needed to go on, in either library, as a copy. Raises Diverged if anything is not finite."""
         state = [self.ranks.together(part, dim=1).cpu().numpy().copy() for part in parts_of(self.state)]
-        found = files.of_torch(self.begun, self.model, self.optimizer)
-        for name, value in found.model.items():
-            self._check(f"largest element of {name}", float(np.abs(value).max()))
-        return found._replace(
+        found = files.of_torch(self.begun, self.model, self.optimizer)._replace(
             limits=self.limits,
             step=self.step,
             seconds=self.seconds,
+            sources=self.sources,
             state=dict(zip(("h", "c"), state, strict=False)),
             losses=np.array(self.losses, np.float64),
             validations=np.array(self.validations, np.float64).reshape(-1, 2),
         )
+        for name, value in arrays_of(found).items():
+            self._check(f"largest element of {name}", float(np.abs(value).max(initial=0)))
+        return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the training to a .pt or .safetensors file, in place of what is there. Raises as `files.write` does."""

@@ -136,7 +136,8 @@ def check_optimizer(checkpoint: Checkpoint, parameters: Iterable[str], required:
     parameters: their names. required: what the optimizer remembers of each. Raises ValueError or RuntimeError.
     """
     expected = {*required} | ({"momentum_buffer"} if checkpoint.settings.momentum else set())
-    if checkpoint.optimizer.keys() != (set(parameters) if expected and checkpoint.step else set()):
+    updated = checkpoint.step or checkpoint.optimizer  # weights may also be updated away from the text
+    if checkpoint.optimizer.keys() != (set(parameters) if expected and updated else set()):
         raise ValueError(f"got an optimizer that remembers something of {', '.join(checkpoint.optimizer) or 'nothing'}")
     for name, values in checkpoint.optimizer.items():
         if values.keys() != expected:

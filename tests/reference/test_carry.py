@@ -134,7 +134,7 @@ def plain(path: Path, steps: int) -> list[float]:
     optimizer = getattr(torch.optim, settings["optimizer"])(model.parameters())
     optimizer.load_state_dict(saved["optimizer"])
     state = tuple(saved["state"].values())
-    state = state if len(state) > 1 else state[0]
+    state = (state if len(state) > 1 else state[0]) if state else None
     streams = text.Streams(text.Vocabulary(vocabulary).encode(TEXT[:-30]), settings["batch_size"], settings["length"])
     losses = []
     for step in range(header["step"], header["step"] + steps):
@@ -154,18 +154,21 @@ def plain(path: Path, steps: int) -> list[float]:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_plain_pytorch_goes_on(tmp_path: Path, command: Command, cell: str, optimizer: str) -> None:
-    ours, path = trained(3, cell=cell, optimizer=optimizer), tmp_path / "model.pt"
+@pytest.mark.parametrize("begun", [0, 3])
+def test_plain_pytorch_goes_on(tmp_path: Path, command: Command, cell: str, optimizer: str, begun: int) -> None:
+    ours, path = trained(begun, cell=cell, optimizer=optimizer), tmp_path / "model.pt"
     carry.export(path, ours.checkpoint())
     found = plain(path, 5)
     assert differences(found, [ours.advance() for _ in range(5)]) <= PROMISED
     back = carry.read(path)
     for name, value in ours.checkpoint().model.items():
         np.testing.assert_allclose(back.model[name], value, rtol=0, atol=1e-9)
-    assert back.step == len(back.losses) == 3, "without losses it goes on where it was in the text"
+    assert back.step == len(back.losses) == begun, "without losses it goes on where it was in the text"
     status, out, error = command("import", path, tmp_path / "back.safetensors")
     assert (status, out.count("\n")) == (0, 1)
-    assert ("8 updates, and there are 3 losses" in error) == (optimizer != "SGD"), "which alone does not count"
+    assert (f"{begun + 5} updates, and there are {begun} losses" in error) == (optimizer != "SGD"), (
+        "which alone does not count"
+    )
     assert identical(text.read(tmp_path / "back.safetensors"), back)
     text.Training.resumed(back, TEXT).advance()
 
@@ -180,14 +183,18 @@ def changed(checkpoint: Checkpoint, path: Path, change: Any) -> Checkpoint:
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "RMSprop"])
-def test_changed_options_are_taken_over(tmp_path: Path, optimizer: str) -> None:
-    checkpoint = trained(3, optimizer=optimizer).checkpoint()
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_changed_options_are_taken_over(tmp_path: Path, optimizer: str, momentum: float, steps: int) -> None:
+    """Also a momentum that is switched on or off."""
+    checkpoint = trained(steps, optimizer=optimizer, momentum=momentum).checkpoint()
+    other = 0.0 if momentum else 0.5
 
     def change(saved: Any) -> None:
-        saved["optimizer"]["param_groups"][0] |= {"lr": torch.tensor(0.25), "weight_decay": 1, "momentum": 0.5}
+        saved["optimizer"]["param_groups"][0] |= {"lr": torch.tensor(0.25), "weight_decay": 1, "momentum": other}
 
     found = changed(checkpoint, tmp_path / "model.pt", change)
-    assert found.settings == replace(checkpoint.settings, learning_rate=0.25, weight_decay=1.0, momentum=0.5)
+    assert found.settings == replace(checkpoint.settings, learning_rate=0.25, weight_decay=1.0, momentum=other)
     ours, theirs = text.Training.resumed(found, TEXT), carry.Training.resumed(found, TEXT)
     for _ in range(5):
         assert abs(ours.advance() - theirs.advance()) <= PROMISED
