@@ -29,7 +29,7 @@ def losses(
         Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of scratch, or what `export` has written.")
     ],
     texts: Annotated[
-        list[Path] | None, typer.Argument(metavar="[TEXT]...", help="The text, if it is no longer where it was.")
+        list[Path] | None, typer.Argument(metavar="TEXT", help="The text, if it is no longer where it was.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="How many steps.")] = 100,
     dtype: Annotated[

@@ -29,7 +29,7 @@ def train(
         Path, typer.Argument(metavar="FILE", help="A checkpoint of scratch, or what `export` or `train` has written.")
     ],
     texts: Annotated[
-        list[Path] | None, typer.Argument(metavar="[TEXT]...", help="The text, if it is no longer where it was.")
+        list[Path] | None, typer.Argument(metavar="TEXT", help="The text, if it is no longer where it was.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps in all.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Stop after so many passes over the text in all.")] = None,
@@ -53,6 +53,7 @@ def train(
     checkpoint of scratch; `import` makes one of FILE.pt. Ctrl-C finishes the step and saves.
 
     Exit status: 0; 1 if the loss is no number any more; 2 if the command or a file is wrong; 130 after Ctrl-C.
+    torchrun makes 1 of all but 0.
     """
     try:
         with joined(device) as ranks:
