@@ -1,0 +1,263 @@
+"""Vanishing and exploding gradients: the Jacobians, the bound, and what the study makes of them."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference.equivalence import assert_close
+from scratch import nn
+from scratch.nn.recurrent import Recurrent
+from scratch.study import gradients
+from scratch.study.gradients import Model
+from scratch.study.gradients_command import gradients as command
+from scratch.types import Array
+from tests.scratch.study.commands import run
+
+
+class Case(NamedTuple):
+    """A module, a sequence and an initial state, h and c in a column."""
+
+    module: Recurrent[Any]
+    x: Array
+    s_0: Array
+    rng: np.random.Generator
+
+    def state(self, column: Array) -> Any:
+        """A column (S,) as the module takes it."""
+        parts = tuple(column.reshape(-1, 1, self.module.hidden_size))
+        return parts if len(parts) > 1 else parts[0]
+
+    def column(self, state: Any) -> Array:
+        """And back."""
+        return np.concatenate([part.ravel() for part in (state if isinstance(state, tuple) else (state,))])
+
+
+@st.composite
+def cases(draw: st.DrawFn, cells: tuple[str, ...] = ("tanh", "relu", "LSTM")) -> Case:
+    cell, matrix = draw(st.sampled_from(cells)), draw(st.sampled_from(gradients.MATRICES))
+    width, H, T = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 7))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    module = Model("", cell).build(draw(st.floats(0.1, 3)), width, H, rng, matrix)
+    return Case(module, rng.standard_normal((T, width)), rng.standard_normal(H * len(module.cell.state)), rng)
+
+
+@given(cases())
+def test_products_of_jacobians_are_the_backward_pass(case: Case) -> None:
+    """Of any upstream gradient, from any step to any before it. 1e-12: some thousand roundings of terms that cancel."""
+    module, x = case.module, case.x
+    t = case.rng.integers(1, len(x) + 1)
+    s = case.rng.integers(0, t)
+    u = case.rng.standard_normal(case.s_0.shape)
+    states = gradients.states(module, x, case.state(case.s_0))
+    J = gradients.jacobians(module, x, case.state(case.s_0))
+    _, last = module(x[s:t], case.state(states[s]))
+    _, d_first = module.backward(None, case.state(u))
+    _, by_steps = gradients.pulled_back(J[s:t], u), gradients.backward_gradients(module, x, u, case.state(case.s_0))
+    assert_close(
+        {"state": states[t], "d_state": gradients.pulled_back(J[s:t], u)[-1]},
+        {"state": case.column(last), "d_state": case.column(d_first)},
+    )
+    assert_close(
+        {"d": gradients.products(J)[-1].T @ u, "every d": gradients.pulled_back(J, u)},
+        {"d": by_steps[-1], "every d": by_steps},
+    )
+
+
+@given(cases())
+def test_jacobians_are_complex_step_derivatives(case: Case) -> None:
+    module, x, small = case.module, case.x, 1e-100
+    options = {} if isinstance(module, nn.LSTM) else {"nonlinearity": module.nonlinearity}
+    moving = type(module)(module.input_size, module.hidden_size, dtype=np.complex128, **options)
+    moving.load_state_dict(module.state_dict())
+    J = gradients.jacobians(module, x, case.state(case.s_0))
+    j = case.rng.integers(len(case.s_0))
+    moved = case.s_0 + 1j * small * np.eye(len(case.s_0))[j]
+    for T in (1, len(x)):
+        _, last = moving(x[:T].astype(np.complex128), case.state(moved))
+        assert_close({"column": gradients.products(J[:T])[-1][:, j]}, {"column": case.column(last).imag / small})
+
+
+@given(cases(cells=("tanh", "relu")))
+def test_bound_is_never_exceeded(case: Case) -> None:
+    """But by the roundings of a product, in which some S terms are added T times."""
+    J = gradients.jacobians(case.module, case.x, case.state(case.s_0))
+    W_hh = case.module.state_dict()["weight_hh_l0"]
+    norms = np.linalg.norm(gradients.products(J), 2, axis=(-2, -1))
+    assert (norms <= gradients.bound(W_hh, np.arange(1, len(J) + 1)) * (1 + 1e-13)).all()
+
+
+@given(st.floats(0.1, 3), st.integers(1, 6), st.integers(1, 20), st.sampled_from(["tanh", "relu"]))
+def test_bound_is_reached_where_the_paper_says(radius: float, H: int, T: int, cell: str) -> None:
+    """With nothing saturated or off and W_hh a multiple of a rotation: tanh at rest, relu units that stay on."""
+    module = Model("", cell).build(radius, 1, H, 0, "orthogonal")
+    weights = {name: np.zeros_like(value) for name, value in module.state_dict().items()}
+    weights["weight_hh_l0"] = radius * np.eye(H)[::-1]
+    module.load_state_dict(weights)
+    h_0 = np.full((1, H), 0.0 if cell == "tanh" else 1.0)
+    norms = np.linalg.norm(gradients.products(gradients.jacobians(module, np.zeros((T, 1)), h_0)), 2, axis=(-2, -1))
+    limit = gradients.bound(weights["weight_hh_l0"], np.arange(1, T + 1))
+    assert_close({"norms": norms / limit}, {"norms": np.ones(T)})
+
+
+@given(st.floats(0.01, 10), st.integers(1, 12), st.sampled_from(gradients.MATRICES), st.integers(0, 2**32 - 1))
+def test_matrices_have_the_spectral_radius(radius: float, size: int, matrix: str, seed: int) -> None:
+    W = gradients.with_radius(radius, size, np.random.default_rng(seed), matrix)
+    assert np.isclose(np.abs(np.linalg.eigvals(W)).max(), radius, rtol=1e-10)
+    stretch = np.linalg.norm(W, 2)
+    assert stretch >= radius * (1 - 1e-10)
+    if matrix == "orthogonal":
+        assert np.isclose(stretch, radius, rtol=1e-12)
+
+
+def test_every_block_of_an_lstm_has_the_radius_and_the_bias_is_the_forget_gates() -> None:
+    H = 4
+    as_drawn, set_to = (Model("", "LSTM", bias).build(0.7, 3, H, 5, "gaussian").state_dict() for bias in (None, -2.0))
+    blocks = as_drawn["weight_hh_l0"].reshape(4, H, H)
+    assert np.allclose(np.abs(np.linalg.eigvals(blocks)).max(axis=1), 0.7)
+    biases = [weights["bias_ih_l0"] + weights["bias_hh_l0"] for weights in (as_drawn, set_to)]
+    assert np.array_equal(biases[1][H : 2 * H], [-2.0] * H)
+    others = np.r_[:H, 2 * H : 4 * H]
+    assert np.array_equal(biases[0][others], biases[1][others])
+    assert all(np.array_equal(as_drawn[name], set_to[name]) for name in ("weight_ih_l0", "weight_hh_l0"))
+
+
+@given(cases(cells=("LSTM",)))
+def test_forget_path_is_the_product_of_the_forget_gates(case: Case) -> None:
+    module, H = case.module, case.module.hidden_size
+    h_prev = gradients.states(module, case.x, case.state(case.s_0))[:-1, :H]
+    W_ih, W_hh, b_ih, b_hh = (p.data[H : 2 * H] for p in module.parameters())
+    f = 1 / (1 + np.exp(-(case.x @ W_ih.T + h_prev @ W_hh.T + b_ih + b_hh)))
+    found = gradients.forget_path(gradients.jacobians(module, case.x, case.state(case.s_0)))
+    expected = np.array([f[len(f) - k :].prod(axis=0) for k in range(1, len(f) + 1)])
+    assert_close({"path": found}, {"path": expected})
+
+
+def test_bands_are_the_singular_values_as_far_as_they_are_known() -> None:
+    rng = np.random.default_rng(0)
+    U, V = (np.linalg.qr(rng.standard_normal((5, 5)))[0] for _ in range(2))
+    known, lost = ((U * values) @ V for values in ([9, 5, 3, 2, 1e-3], [9, 5, 3, 2, 1e-17]))
+    found = gradients.bands(np.array([known, lost, np.zeros((5, 5))]))
+    assert np.allclose(found, [[9, 3, 1e-3], [9, 3, np.nan], [0, 0, 0]], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.RNN(2, 3, num_layers=2, dtype=np.float64),
+        nn.RNN(2, 3, bidirectional=True, dtype=np.float64),
+        nn.LSTM(2, 3, proj_size=1, dtype=np.float64),
+    ],
+)
+def test_other_modules_are_refused(module: Recurrent[Any]) -> None:
+    with pytest.raises(ValueError, match="one layer"):
+        gradients.jacobians(module, np.zeros((4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("x", "hx"),
+    [
+        (np.zeros((4, 3)), None),
+        (np.zeros((0, 2)), None),
+        (np.zeros((4, 1, 2)), None),
+        (np.zeros((4, 2), np.float32), None),
+        (np.zeros((4, 2)), np.zeros((1, 2))),
+        (np.zeros((4, 2)), np.zeros((1, 1, 3))),
+    ],
+)
+def test_sequences_and_states_that_do_not_fit_are_refused(x: Array, hx: Any) -> None:
+    with pytest.raises(RuntimeError, match="expected"):
+        gradients.jacobians(nn.RNN(2, 3, dtype=np.float64), x, hx)
+
+
+SMALL: dict[str, Any] = {"radii": (0.5, 2.0), "hidden_size": 6, "input_size": 2, "steps": 20, "draws": 2}
+
+
+def test_study_finds_what_is_known() -> None:
+    found = gradients.study(**SMALL)
+    tanh, lstms = found.gradient[0, :, :, -1], found.gradient[3:8, 0, :, -1]
+    assert found.disagreement < 1e-12
+    assert (tanh[0] < 1e-3).all() and (tanh[0] < tanh[1]).all()  # a larger radius leaves more
+    assert (np.diff(np.log(lstms).mean(axis=-1)) > 0).all()  # so does a more open forget gate, until it is open
+    assert np.allclose(found.gradient[..., 0], 1)
+    assert (found.product[:2, ..., 0] <= found.bound[:2] * (1 + 1e-12)).all()
+    assert np.isnan(found.bound[2:]).all() and np.isnan(found.forget[:2]).all()
+    assert np.allclose(found.product[..., 0, 0], found.step[..., 0, 0])
+    assert np.allclose(found.rate() ** 20, found.product[..., -1, 0])
+
+
+def test_seed_draws_everything() -> None:
+    one, again, other = (gradients.study(seed=seed, **SMALL) for seed in (0, 0, 1))
+    assert np.array_equal(one.product, again.product, equal_nan=True)
+    assert not np.isclose(one.gradient[..., 1:], other.gradient[..., 1:], rtol=1e-9, atol=0).any()
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    with pytest.raises(FloatingPointError, match=r"RNN relu.*radius 50"):
+        gradients.study(radii=[50.0], hidden_size=8, steps=1000, draws=1)
+
+
+def test_clipping_limits_the_length_and_changes_nothing_before() -> None:
+    free, limited = gradients.clipping((np.inf, 0.5), trainings=2, updates=12)
+    assert np.array_equal(free.length(), free.norm)
+    assert np.array_equal(limited.length(), np.minimum(limited.norm, 0.5))
+    assert np.array_equal(free.norm[:, 0], limited.norm[:, 0])
+    for a, b in zip(free.norm, limited.norm, strict=True):
+        first = np.argmax(b > 0.5)  # until then the trainings are one
+        assert b[first] > 0.5 and np.array_equal(a[: first + 1], b[: first + 1])
+        assert not np.isclose(a[first + 1 :], b[first + 1 :]).any()
+
+
+def test_training_learns_to_latch() -> None:
+    losses, norms = gradients.train_latch(1.0, steps=5, updates=150, rng=0)
+    assert np.isfinite(norms).all()
+    assert losses[:10].mean() > 0.3 and losses[-10:].mean() < 0.03
+
+
+QUICK = ("--radius", "0.5", "--radius", "1.5", "--steps", "8", "--hidden-size", "4", "--draws", "1")
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("png", ()), ("svg", ("--orthogonal", "--trainings", "0"))])
+def test_command_prints_and_draws(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    suffix: str,
+    options: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plot = tmp_path / f"plot.{suffix}"
+    monkeypatch.setattr(gradients.clipping, "__kwdefaults__", gradients.clipping.__kwdefaults__ | {"updates": 60})
+    status, out, error = run(command, capsys, *QUICK, "--trainings", "1", "--plot", str(plot), *options)
+    assert (status, error.strip()) == (0, "")
+    assert plot.stat().st_size > 10_000
+    for expected in ("8 steps", "RNN relu", "b_f = −2", "exceeded in 0 of 32 products"):
+        assert expected in " ".join(out.split())
+    assert ("not clipped" in out) == (not options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--radius", "0"), "above 0"),
+        (("--radius", "nan"), "above 0"),
+        (("--radius", "x"), "valid number"),
+        (("--steps", "0"), "steps"),
+        (("--hidden-size", "1"), "hidden-size"),
+        (("--seed", "-1"), "seed"),
+        (("--plot", "x.gif"), ".png"),
+        (("--plot", "no/such/x.png"), "no folder"),
+        (("--radius", "60", "--steps", "1000"), "range of float64"),
+        (("superfluous",), "superfluous"),
+    ],
+)
+def test_command_refuses_bad_input(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    few = ("--hidden-size", "4", "--draws", "1", "--plot", str(tmp_path / "x.png"))
+    status, out, error = run(command, capsys, *few, *arguments)
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert message in error
+    assert not (tmp_path / "x.png").exists()
