@@ -1,0 +1,139 @@
+"""The command `python -m scratch study truncation`: what truncated backpropagation leaves out, in figures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ..terminal import progress, table, writable
+from ..types import Array
+from .truncation import CELLS, METHODS, Findings, study
+
+FORMATS = (".pdf", ".png", ".svg")
+"""What a plot may be written as."""
+
+CLOSE = 0.1
+"""The relative error that the verdict asks for."""
+
+
+def truncation(
+    text: Annotated[
+        Path | None, typer.Argument(help="A UTF-8 text [default: this library's pages about the RNN and the LSTM].")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=2, max=1024, help="T, the characters of a sequence.")] = 128,
+    hidden_size: Annotated[int, typer.Option(min=1, max=512, help="H.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, max=256, help="Over how many sequences a gradient is taken.")] = 8,
+    updates: Annotated[int, typer.Option(min=1, max=100_000, help="How long a model is trained.")] = 300,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="How often weights and sequences are drawn.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Draws everything.")] = 0,
+    plot: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("truncation.png"),
+) -> None:
+    """Measure how far the gradient of truncated backpropagation through time is from the whole gradient.
+
+    For an RNN and an LSTM that predict the next character, as drawn and after a short training, and for every
+    truncation length 1, 2, 4, … up to all steps.
+    """
+    if plot.suffix.lower() not in FORMATS:
+        raise typer.BadParameter(f"expected a --plot that ends in {', '.join(FORMATS)}, got {plot}")
+    writable("--plot", plot)
+    try:
+        read = None if text is None else text.read_text(encoding="utf-8")
+        bar = progress()
+        bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
+        with bar:
+            task = bar.add_task("models", total=2 * len(CELLS) * runs)
+            found = study(
+                read,
+                hidden_size=hidden_size,
+                steps=steps,
+                batch_size=batch_size,
+                updates=updates,
+                runs=runs,
+                seed=seed,
+                progress=lambda: bar.advance(task),
+            )
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {text}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"expected UTF-8 text in {text}, got {error.reason} at byte {error.start}") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+    from .truncation_picture import picture  # late: it takes half a second, and bad input should not wait for it
+
+    out = Console()
+    for trained in (0, 1):
+        show_errors(out, found, trained)
+    show_verdict(out, found)
+    try:
+        picture(found).savefig(plot, dpi=130, format=plot.suffix[1:].lower())
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write --plot {plot}: {error.strerror}") from None
+    say(out, f"\npicture: {plot}")
+
+
+NAMES = {"segments": "cut every k", "windows": "look back k"}
+
+
+def say(out: Console, text: str, style: str = "") -> None:
+    """Print a paragraph as it is."""
+    out.print(Text(text, style=style))
+
+
+def show_errors(out: Console, found: Findings, trained: int) -> None:
+    """The relative errors, as a mean of the runs."""
+    runs = found.loss.shape[2]
+    when = f"after {found.updates:,} updates" if trained else "weights as drawn"
+    mean = f", mean of {runs} runs" if runs > 1 else ""
+    say(out, f"{when}: relative error of the truncated gradient over {found.steps} steps{mean}", "bold")
+    lengths = found.lengths[:-1]
+    errors = table("k", *map(str, lengths))
+    for c, cell in enumerate(found.cells):
+        for m, method in enumerate(METHODS):
+            means = found.error[c, trained, m].mean(axis=0)[: len(lengths)]
+            errors.add_row(f"{cell}, {NAMES[method]}", *map(written, means))
+    out.print(errors)
+
+
+def written(error: float) -> str:
+    """An error in few characters."""
+    return f"{error:.2f}" if error >= 0.095 else f"{error:.0e}".replace("e-0", "e-")
+
+
+def show_verdict(out: Console, found: Findings) -> None:
+    """How long a truncation is long enough, and how large chance is beside it."""
+    worst = found.error.max(axis=3)  # C, 2, 2, K   of all runs
+    for c, cell in enumerate(found.cells):
+        cut, back = (shortest(found, worst[c, 1, m]) for m in range(len(METHODS)))
+        last = found.cosine[c, 1, 0].min(axis=0)
+        noise = found.noise[c, 1]
+        middle = len(found.lengths) // 2
+        say(
+            out,
+            f"{cell}, trained to {found.loss[c, 1].mean():.2f} nats per character: in all runs below {CLOSE:.0%} of "
+            f"error from k = {cut} where the gradient is cut every k steps, from k = {back} where each loss looks back "
+            f"k steps. Cut every {found.lengths[middle]} steps its cosine with the whole gradient is at least "
+            f"{last[middle]:.2f}. The choice of {found.batch_size} sequences moves the whole gradient by "
+            f"{spread(noise)} of its norm.",
+        )
+    say(
+        out,
+        "What chance moves is averaged away over many updates; what truncation leaves out is always left out. Once k "
+        "is longer than gradients last, the error of a cut gradient falls only like 1/k, as the number of cuts does; "
+        "the other falls as gradients vanish.",
+    )
+
+
+def shortest(found: Findings, worst: Array) -> int:
+    """The least k from which on the error stays close."""
+    far = np.flatnonzero(~(worst <= CLOSE))
+    return int(found.lengths[far[-1] + 1 if len(far) else 0])
+
+
+def spread(values: Array) -> str:
+    """Percentages, as a range if there are several."""
+    low, high = f"{values.min():.0%}", f"{values.max():.0%}"
+    return low if low == high else f"{low} to {high}"
