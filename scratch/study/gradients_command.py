@@ -51,7 +51,6 @@ def gradients(
     bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
     with bar:
         measuring = bar.add_task("measuring gradients", total=len(MODELS) * len(radii) * draws)
-        training = bar.add_task("training with and without clipping", total=2 * trainings, visible=trainings > 0)
         try:
             found = study(
                 radii=radii,
@@ -64,7 +63,10 @@ def gradients(
             )
         except FloatingPointError as error:
             raise typer.BadParameter(str(error)) from None
-        limits = clipping(trainings=trainings, seed=seed, progress=lambda: bar.advance(training)) if trainings else ()
+        limits: tuple[Training, ...] = ()
+        if trainings:
+            training = bar.add_task("training with and without clipping", total=2 * trainings)
+            limits = clipping(trainings=trainings, seed=seed, progress=lambda: bar.advance(training))
 
     from .gradients_picture import picture  # late: it takes half a second, and bad input should not wait for it
 
@@ -84,6 +86,11 @@ def say(out: Console, text: str, style: str = "") -> None:
     out.print(Text(text, style=style))
 
 
+def count(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def geometric_mean(values: Array) -> float:
     """Over everything; 0 if a value is."""
     with np.errstate(divide="ignore"):
@@ -93,7 +100,7 @@ def geometric_mean(values: Array) -> float:
 def show_gradients(out: Console, found: Findings) -> None:
     """What is left of a gradient after all steps."""
     _, R, N, T = found.forget.shape
-    say(out, f"what {T} steps back leave of a gradient of norm 1, geometric mean of {N}", "bold")
+    say(out, f"what {count(T, 'step')} back leave of a gradient of norm 1, geometric mean of {N}", "bold")
     left = table("spectral radius", *(f"{radius:g}" for radius in found.radii))
     for m, model in enumerate(found.models):
         left.add_row(model.name, *(f"{geometric_mean(found.gradient[m, r, :, T]):.0e}" for r in range(R)))
@@ -108,7 +115,11 @@ def show_gradients(out: Console, found: Findings) -> None:
 def show_bound(out: Console, found: Findings) -> None:
     """How far the bound is from what was measured."""
     T = found.bound.shape[-1]
-    say(out, f"\nthe growth of ‖∂h_T/∂h_t‖ per step, over {T} steps, and the most that the bound allows", "bold")
+    say(
+        out,
+        f"\nthe growth of ‖∂h_T/∂h_t‖ per step, over {count(T, 'step')}, and the most that the bound allows",
+        "bold",
+    )
     rates = table("spectral radius", *(f"{radius:g}" for radius in found.radii))
     rate = found.rate()
     bounded = [m for m, model in enumerate(found.models) if model.cell != "LSTM"]
@@ -120,13 +131,17 @@ def show_bound(out: Console, found: Findings) -> None:
         largest = np.log10(found.stretch)[..., None] * np.arange(1, T + 1)
         loose = largest - np.log10(found.product[..., 0])  # M, R, N, T
     exceeded = int((loose < -1e-9).sum())
-    count = int((~np.isnan(loose)).sum())
-    closest, widest = 10 ** float(np.nanmin(loose)), float(np.nanmax(loose[..., -1]))
+    products = int((~np.isnan(loose)).sum())
+    closest, widest = (
+        10 ** float(np.nanmin(loose)),
+        np.max(loose[..., -1], where=np.isfinite(loose[..., -1]), initial=0),
+    )
     say(
         out,
-        f"The bound ‖∂h_T/∂h_t‖ ≤ σ_max(W_hh)^(T−t) (Pascanu, Mikolov and Bengio 2013) was exceeded in {exceeded} of "
-        f"{count:,} products. It is loose: by a factor of {closest:.2f} where it is closest, over {T} steps by one of "
-        f"up to 10^{widest:.0f}. It assumes that no unit saturates or is off, and that every step stretches the very "
+        "The bound ‖∂h_T/∂h_t‖ ≤ σ_max(W_hh)^(T−t) (Pascanu, Mikolov and Bengio 2013) was exceeded in "
+        f"{exceeded} of {products:,} products. It is loose: by a factor of {closest:.2f} where it is closest, over "
+        f"{count(T, 'step')} by one of up to 10^{widest:.0f}. It assumes that no unit saturates or is off, and that "
+        "every step stretches the very "
         "direction that the steps before have stretched.",
     )
 

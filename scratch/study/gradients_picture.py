@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from ..types import Array
 from .gradients import Findings, Training
 
-FLOOR = 1e-60
-"""What is below, zeros included, is drawn here."""
+FLOOR, CEILING = 1e-60, 1e60
+"""What is below, zeros included, is drawn at the first, what is above at the second."""
 
 BLUE, ORANGE, GREY, BLACK = "#0072B2", "#D55E00", "#777777", "#000000"
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""
@@ -38,8 +38,8 @@ def picture(found: Findings, trainings: tuple[Training, ...] = ()) -> Figure:
 
 
 def geometric_mean(values: Array, axis: int) -> Array:
-    """Of values that may be 0, which are taken as FLOOR."""
-    return np.asarray(np.exp(np.log(np.maximum(values, FLOOR)).mean(axis=axis)))
+    """Of values within FLOOR and CEILING, and those beyond as if they were there."""
+    return np.asarray(np.exp(np.log(np.clip(values, FLOOR, CEILING)).mean(axis=axis)))
 
 
 def shades(count: int) -> list[Any]:
@@ -68,7 +68,7 @@ def decades(panel: Any, low: float, high: float) -> None:
 def over_distance(panel: Any, values: Array, colour: Any, label: str) -> None:
     """The geometric mean of some draws, and their range. values: (N, T + 1)."""
     k = np.arange(values.shape[-1])
-    drawn = np.maximum(values, FLOOR)
+    drawn = np.clip(values, FLOOR, CEILING)
     panel.fill_between(k, drawn.min(axis=0), drawn.max(axis=0), color=colour, alpha=0.2, linewidth=0)
     panel.plot(k, geometric_mean(values, 0), color=colour, linewidth=1.5, label=label)
 
@@ -82,7 +82,7 @@ def show_distances(row: Any, found: Findings, models: list[int]) -> None:
     """The norm of the gradient over the distance in time, for each radius, with the bound."""
     panels = row.subplots(1, len(models), sharey=True, squeeze=False)[0]
     lowest = max(1e-50, geometric_mean(found.gradient[models], 2).min())
-    highest = max(1e3, found.gradient[models].max())
+    highest = max(1e3, np.clip(found.gradient[models], FLOOR, CEILING).max())
     for panel, m in zip(panels, models, strict=True):
         for r, colour in enumerate(shades(len(found.radii))):
             over_distance(panel, found.gradient[m, r], colour, f"{found.radii[r]:g}")
@@ -163,7 +163,7 @@ def show_forget_biases(row: Any, found: Findings, models: list[int]) -> None:
     middle.legend(fontsize=8, loc="lower left", framealpha=0.9, edgecolor="none")
     finish(middle, f"product of k Jacobians, ρ = {found.radii[r]:g}", "distance k, steps", "singular value")
 
-    rate = geometric_mean(found.rate()[models], 2)  # biases, R
+    rate = np.maximum(geometric_mean(found.rate()[models], 2), 1e-3)  # biases, R
     reach = max(0.01, np.abs(np.log10(rate)).max())
     right.imshow(np.log10(rate), cmap="RdBu_r", vmin=-reach, vmax=reach, origin="lower", aspect="auto")
     for (y, x), value in np.ndenumerate(rate):

@@ -86,9 +86,9 @@ def say(out: Console, text: str, style: str = "") -> None:
 def show_errors(out: Console, found: Findings, trained: int) -> None:
     """The relative errors, as a mean of the runs."""
     runs = found.loss.shape[2]
-    when = f"after {found.updates:,} updates" if trained else "weights as drawn"
+    when = f"after {count(found.updates, 'update')}" if trained else "weights as drawn"
     mean = f", mean of {runs} runs" if runs > 1 else ""
-    say(out, f"{when}: relative error of the truncated gradient over {found.steps} steps{mean}", "bold")
+    say(out, f"{when}: relative error of the truncated gradient over {count(found.steps, 'step')}{mean}", "bold")
     lengths = found.lengths[:-1]
     errors = table("k", *map(str, lengths))
     for c, cell in enumerate(found.cells):
@@ -96,6 +96,11 @@ def show_errors(out: Console, found: Findings, trained: int) -> None:
             means = found.error[c, trained, m].mean(axis=0)[: len(lengths)]
             errors.add_row(f"{cell}, {NAMES[method]}", *map(written, means))
     out.print(errors)
+
+
+def count(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def written(error: float) -> str:
@@ -115,8 +120,8 @@ def show_verdict(out: Console, found: Findings) -> None:
             out,
             f"{cell}, trained to {found.loss[c, 1].mean():.2f} nats per character: in all runs below {CLOSE:.0%} of "
             f"error from k = {cut} where the gradient is cut every k steps, from k = {back} where each loss looks back "
-            f"k steps. Cut every {found.lengths[middle]} steps its cosine with the whole gradient is at least "
-            f"{last[middle]:.2f}. The choice of {found.batch_size} sequences moves the whole gradient by "
+            f"k steps. Cut every {count(found.lengths[middle], 'step')} its cosine with the whole gradient is at least "
+            f"{last[middle]:.2f}. The choice of {count(found.batch_size, 'sequence')} moves the whole gradient by "
             f"{spread(noise)} of its norm.",
         )
     say(

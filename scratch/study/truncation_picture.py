@@ -35,15 +35,8 @@ def picture(found: Findings) -> Figure:
         loss = ", ".join(f"{cell} {found.loss[c, trained].mean():.2f}" for c, cell in enumerate(found.cells))
         errors.set_title(f"{name}\nloss: {loss} nats per character", loc="left", fontsize=10)
         errors.set(yscale="log", ylim=(LEAST, 3))
-        errors.annotate(
-            "whole gradient:\nno error",
-            (found.steps, LEAST),
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=8,
-        )
+        where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "va": "bottom", "rotation": 90}
+        errors.annotate("the whole gradient: no error", (found.steps, LEAST), fontsize=8, **where)
         cosines.set_xlabel(f"truncation length k, steps (of T = {found.steps})")
     panels[0, 0].set_ylabel("relative error ‖$g_k$ − g‖ / ‖g‖")
     panels[1, 0].set_ylabel("cosine of $g_k$ and g")
