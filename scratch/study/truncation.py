@@ -58,9 +58,10 @@ def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any 
     module: any but a bidirectional one, with batch_first False; its `grad`s are left as they are, its tape is not.
     x: (T, B, I). d_output: (T, B, P or H), what ∂ℓ_t/∂h_t is. hx: the state before, zeros if left out. k ≥ T gives (1).
 
-    Raises TypeError or ValueError for k below 1, ValueError for another kind of module, and what the module raises.
+    Raises TypeError or ValueError for a k that is no number of steps, ValueError for another kind of module, TypeError
+    or RuntimeError for arrays that do not fit.
     """
-    check(module, k)
+    check(module, x, d_output, k)
     state = hx
 
     def pass_over() -> None:
@@ -79,7 +80,7 @@ def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any =
     The arguments, and what is raised, are as for `segments`. The windows of many steps run side by side, as a packed
     batch of sequences of at most k steps, each from the state that the whole sequence has there.
     """
-    check(module, k)
+    check(module, x, d_output, k)
     T, B = x.shape[:2]
     before = states(module, x, hx)  # of each part L, T, B, features
     many = max(1, COLUMNS // (min(k, T) * B))
@@ -135,11 +136,15 @@ def gradients_of(module: Recurrent[Any], pass_over: Callable[[], None]) -> Gradi
             parameter.grad = before[name]
 
 
-def check(module: Recurrent[Any], k: int) -> None:
-    """Refuse what cannot be cut in time. Raises TypeError or ValueError."""
+def check(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> None:
+    """Refuse what cannot be cut in time, and what does not fit. Raises TypeError, ValueError or RuntimeError."""
     checks.integer("k", k, least=1)
     if module.bidirectional or module.batch_first or (module.dropout > 0 and module.training):
         raise ValueError(f"expected one direction, batch_first False and no dropout, got {module!r}")
+    checks.floats("x", x, module.dtype)
+    if x.ndim != 3 or len(x) == 0 or x.shape[2] != module.input_size:
+        raise RuntimeError(f"expected x of shape (T, B, {module.input_size}) with at least 1 step, got {x.shape}")
+    checks.floats("d_output", d_output, module.dtype, (*x.shape[:2], module.proj_size or module.hidden_size))
 
 
 def distance(gradients: Gradients, whole: Gradients) -> tuple[float, float]:

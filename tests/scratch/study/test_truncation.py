@@ -155,6 +155,22 @@ def test_what_cannot_be_cut_is_refused(method: Any, error: type[Exception], opti
         method(rnn, np.zeros((4, 1, 2)), np.zeros((4, 1, 3)), k)
 
 
+@both
+@pytest.mark.parametrize(
+    ("x", "d_output"),
+    [
+        (np.zeros((4, 1, 3)), np.zeros((4, 1, 3))),
+        (np.zeros((4, 2)), np.zeros((4, 3))),
+        (np.zeros((0, 1, 2)), np.zeros((0, 1, 3))),
+        (np.zeros((4, 1, 2)), np.zeros((5, 1, 3))),
+        (np.zeros((4, 1, 2)), np.zeros((4, 1, 3), np.float32)),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(method: Any, x: Array, d_output: Array) -> None:
+    with pytest.raises(RuntimeError, match="expected"):
+        method(nn.RNN(2, 3, dtype=np.float64), x, d_output, 2)
+
+
 def test_distance_is_of_all_gradients_as_one_vector() -> None:
     g = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])}
     assert truncation.distance(g, g) == pytest.approx((0, 1))
