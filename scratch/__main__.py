@@ -6,6 +6,9 @@ import typer
 
 from . import terminal
 from .forecast.command import forecast
+from .study.explore_command import explore
+from .study.gradients_command import gradients
+from .study.truncation_command import truncation
 from .text.sample_command import sample
 from .text.train_command import train
 
@@ -21,6 +24,7 @@ Examples:
   python -m scratch train --resume model.safetensors --minutes 20
   python -m scratch sample model.safetensors --prime "def " --temperature 0.7
   python -m scratch forecast
+  python -m scratch study explore --text "hello world"
 """,
 )
 def door(context: typer.Context) -> int:
@@ -55,6 +59,47 @@ Examples:
   python -m scratch forecast weather.csv --column temperature --horizon 7 --window 60 --season 365
 """
 )(forecast)
+
+study = typer.Typer(rich_markup_mode=None)
+app.add_typer(study, name="study")
+
+
+@study.callback(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  python -m scratch study explore
+  python -m scratch study gradients
+  python -m scratch study truncation
+""",
+)
+def study_door(context: typer.Context) -> int:
+    """What the equations do, made visible."""
+    return door(context)
+
+
+study.command(
+    epilog="""\b
+Examples:
+  python -m scratch study explore
+  python -m scratch study explore --text "to be or not to be" --out hamlet.html
+  python -m scratch study explore --checkpoint model.safetensors --text "def f(x):"
+"""
+)(explore)
+study.command(
+    epilog="""\b
+Examples:
+  python -m scratch study gradients
+  python -m scratch study gradients --radius 0.9 --radius 1.1 --steps 200 --plot gradients.svg
+"""
+)(gradients)
+study.command(
+    epilog="""\b
+Examples:
+  python -m scratch study truncation
+  python -m scratch study truncation book.txt --steps 256 --hidden-size 64 --plot truncation.svg
+"""
+)(truncation)
 
 
 def main() -> int:
