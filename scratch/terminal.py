@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import monotonic
 from typing import Any
 
@@ -74,12 +75,9 @@ def writable(option: str, path: Path | None) -> None:
     if path.is_dir() or not path.parent.is_dir():
         problem = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise typer.BadParameter(f"cannot write {option} {path}: {problem}")
-    existed = path.exists()
-    try:
-        with path.open("ab"):
+    try:  # without a trace, even of a process that is killed here
+        with path.open("ab") if path.exists() else TemporaryFile(dir=path.parent):
             pass
-        if not existed:
-            path.unlink()
     except OSError as error:
         raise typer.BadParameter(f"cannot write {option} {path}: {error.strerror}") from None
 
