@@ -300,7 +300,7 @@ def replace(path: Path, content: bytes) -> None:
     Raises OSError, also if something that is no file is in its place.
     """
     path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         raise OSError(EINVAL, "it is no file", os.fspath(path))
     descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
     try:

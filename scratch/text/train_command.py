@@ -183,9 +183,9 @@ def program() -> str:
 
 
 def refuse_special(option: str, path: Path) -> None:
-    """Refuse what is there and is no file, such as a device. Raises typer.BadParameter."""
+    """Refuse what is there and is no file, such as a device or an endless link. Raises typer.BadParameter."""
     try:
-        special = path.exists() and not path.is_file()
+        special = os.path.islink(os.path.realpath(path)) or (path.exists() and not path.is_file())
     except OSError as error:
         raise typer.BadParameter(f"cannot write {option} {path}: {error.strerror}") from None
     if special:

@@ -286,7 +286,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 def test_an_interrupt_saves_and_says_how_to_go_on(run: Run, tmp_path: Path, number: int, status: int) -> None:
     path = tmp_path / "a model"
     process = started(tmp_path, "train", "text", *SMALL, "--out", path.name, "--minutes", "9")
-    wait_for(path.exists, process)
+    wait_for(lambda: path.exists() and path.stat().st_size > 0, process)
     sleep(0.05)
     process.send_signal(number)
     out, error = process.communicate()

@@ -1,6 +1,7 @@
 """Training: resumed bit by bit, equal to PyTorch's step by step, and stopped before it breaks anything."""
 
 import copy
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,6 +201,28 @@ def test_gradients_through_dropout_are_those_of_a_complex_step(settings: Setting
 
 
 # What goes wrong.
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_saves_the_step_it_is_in(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+    training = Training(Settings(hidden_size=2, batch_size=2, length=5), TEXT)
+
+    def interrupt(now: Training) -> None:
+        if now.step >= 3:
+            signal.raise_signal(number)
+
+    assert run(training, path, save_every=1e9, stepped=interrupt) == number
+    assert training.step == 3
+    assert_same_bits(read(path), training.checkpoint())
+    monkeypatch.setattr("scratch.text.running.AGAIN", -1.0)  # so that the next one comes late enough to be a second
+    with pytest.raises(KeyboardInterrupt):
+        run(training, path, save_every=1e9, stepped=lambda now: (interrupt(now), interrupt(now)))
+    assert training.step == 4
+    assert read(path).step == 3, "the second interrupt does not wait for anything, and breaks nothing"
+    assert signal.getsignal(number) == before
 
 
 @pytest.mark.parametrize("clip", [5.0, np.inf])
