@@ -282,3 +282,25 @@ def test_numbers_that_are_none_are_refused(folder: Path, what: str, value: float
     write(folder / "checkpoint", checkpoint)
     with pytest.raises(CheckpointError, match="finite"):
         read(folder / "checkpoint")
+
+
+@pytest.mark.parametrize("rows", [[[1, 2.0], [1, 2.0]], [[2, 2.0], [1, 2.0]], [[3, 2.0]], [[-1, 2.0]], [[0.5, 2.0]]])
+def test_validations_come_after_steps_that_were_made(folder: Path, rows: list[list[float]]) -> None:
+    checkpoint = advanced(SMALL, damage.TEXT, 2).checkpoint()
+    write(folder / "checkpoint", checkpoint._replace(validations=np.array(rows)))
+    with pytest.raises(CheckpointError, match="validations"):
+        read(folder / "checkpoint")
+
+
+@pytest.mark.parametrize("change", [{"has_uint32": 1.5}, {"uinteger": 1.5}, {"extra": 1}, {"bit_generator": "MT19937"}])
+def test_random_numbers_go_on_exactly_or_not_at_all(change: dict[str, Any]) -> None:
+    checkpoint = advanced(SMALL, damage.TEXT, 1).checkpoint()
+    with pytest.raises(CheckpointError):
+        built(checkpoint._replace(rng={**checkpoint.rng, **change}))
+
+
+def test_the_checksum_covers_names_shapes_dtypes_and_bytes() -> None:
+    array = np.arange(6, dtype=np.float32)
+    others = [("t", {"b": array}), ("t", {"a": array.reshape(2, 3)}), ("t", {"a": array.view(np.int32)})]
+    others += [("t", {"a": array + 1}), ("u", {"a": array}), ("t", {"a": array, "b": array[:0]})]
+    assert len({module.checksum(*each) for each in [("t", {"a": array}), *others]}) == 7

@@ -61,6 +61,11 @@ def test_top_p_keeps_the_fewest_that_have_so_much_in_all(
     assert found.sum() == pytest.approx(1, abs=1e-14)
 
 
+def test_top_p_that_is_reached_exactly_is_enough() -> None:
+    assert probabilities(np.zeros(4), top_p=0.25).tolist() == [1, 0, 0, 0]
+    assert probabilities(np.zeros(4), top_p=0.5).tolist() == [0.5, 0.5, 0, 0]
+
+
 @given(LOGITS, st.none() | st.integers(1, 15), st.floats(0, 1, exclude_min=True))
 def test_temperature_0_is_the_most_likely_and_the_limit_of_small_ones(
     logits: Array, top_k: int | None, top_p: float

@@ -92,9 +92,13 @@ def test_the_optimizer_and_the_model_are_as_the_settings_say(settings: Settings)
     model = settings.model(4)
     optimizer = settings.optimizer_of(model)
     assert type(optimizer) is getattr(optim, settings.optimizer)
-    assert optimizer.defaults.items() >= settings.optimizer_options.items()
+    for option, value in {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}.items():
+        assert optimizer.defaults[option] == value
+    assert optimizer.defaults.get("momentum", 0.0) == settings.momentum
     assert model.rnn.hidden_size == settings.hidden_size
     assert model.rnn.num_layers == settings.num_layers
+    assert model.dropout.p == settings.dropout
+    assert model.rnn.dropout == (settings.dropout if settings.num_layers > 1 else 0)
     assert {str(parameter.data.dtype) for parameter in model.parameters()} == {settings.dtype}
     again = settings.model(4)
     np.testing.assert_equal(model.state_dict(), again.state_dict())
