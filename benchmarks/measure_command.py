@@ -35,8 +35,8 @@ def measure(
     Each library computes in a process of its own, with as many processors as threads, and they take turns; while one
     computes, the threads of the other sleep. A whole run makes several passes, each with new processes. Times are
     medians over all turns; speeds are ratios pair by pair with a 95 % interval over the passes (--quick makes one pass,
-    and its intervals tell of that one alone). Beside every time stand the operations in a second and the share of the
-    floor: the time of the step's matrix products alone, in the same library.
+    and its intervals tell of that one alone). Beside every time stand the operations in a second and, from the first
+    pass, the share of the floor: the time of the step's matrix products alone, in the same library.
 
     A run of all sizes writes benchmarks/results/<machine>.json. Exit status: 0, 1 if something failed, 2 if the command
     is wrong.
@@ -60,20 +60,21 @@ def measure(
         found = environment(workers, taking_part, seed) | {"passes": effort.passes}
         out = console()
         show_environment(out, found)
-        weights = [effort.expected(one, len(taking_part)) for one in problems]
         rows: list[list[Row]] = [[] for _ in problems]
+        passes = effort.of_each_pass()
         with progress("{task.percentage:.0f} %", idle=True) as bar:
-            task = bar.add_task("measuring", total=effort.passes * sum(weights))
-            done = 0.0
-            for _ in range(effort.passes):
+            total = sum(one.expected(problem, len(taking_part)) for one in passes for problem in problems)
+            task, done = bar.add_task("measuring", total=total), 0.0
+            for one in passes:
                 workers.renew()
-                for place, (problem, weight) in enumerate(zip(problems, weights, strict=True)):
+                for place, problem in enumerate(problems):
                     bar.update(task, description=problem.name, refresh=True)
+                    weight = one.expected(problem, len(taking_part))
 
                     def advance(fraction: float, weight: float = weight, done: float = done) -> None:
                         bar.update(task, completed=done + fraction * weight, refresh=True)
 
-                    rows[place] = measure_problem(problem, taking_part, workers, effort, seed, advance, rows[place])
+                    rows[place] = measure_problem(problem, taking_part, workers, one, seed, advance, rows[place])
                     done += weight
         rest = workers.rest()
     out.print(measurements(rows))

@@ -34,6 +34,10 @@ class Effort(NamedTuple):
     """Whether the products alone are measured as well."""
     passes: int = 1
 
+    def of_each_pass(self) -> list[Effort]:
+        """The products alone are measured in the first pass: they take as long as all the rest."""
+        return [self, *[self._replace(floor=False)] * (self.passes - 1)]
+
     def expected(self, problem: Problem, contestants: int) -> float:
         """About how many seconds a pass takes for a problem, at 50 billion operations in a second; to show progress."""
         of_step = problem.step_flops / 50e9 * contestants * (2 if self.floor else 1)
@@ -85,19 +89,17 @@ class Row:
 
     def share_of_floor(self, part: str) -> Spread | None:
         """The time of the products alone by the time of the part, turn by turn. None if that was not measured."""
-        if f"floor {part}" not in self.turns[0]:
-            return None
-        return self.by_pairs(self.seconds(f"floor {part}"), self.seconds(part))
+        turns = [turn for turn in self.turns if f"floor {part}" in turn]
+        return ratios([turn[f"floor {part}"] for turn in turns], [turn[part] for turn in turns]) if turns else None
 
     def speed(self, part: str, other: Row) -> Spread:
-        """The other's time by this one's, pair by pair: how many times faster this one is."""
-        return self.by_pairs(other.seconds(part), self.seconds(part))
-
-    def by_pairs(self, numerators: list[float], denominators: list[float]) -> Spread:
-        """The ratios of turns: over the passes, or within the only one."""
+        """The other's time by this one's, pair by pair: how many times faster this one is. Over the passes, if there
+        are several.
+        """
+        theirs, ours = other.seconds(part), self.seconds(part)
         if len(self.passes) < 2:
-            return ratios(numerators, denominators)
-        pairs = [a / b for a, b in zip(numerators, denominators, strict=True)]
+            return ratios(theirs, ours)
+        pairs = [a / b for a, b in zip(theirs, ours, strict=True)]
         return across([pairs[start:end] for start, end in zip(self.passes, [*self.passes[1:], None], strict=True)])
 
 
@@ -144,7 +146,7 @@ class Entrant:
     def calibrate(self) -> None:
         """Warm up, and find out how often to call."""
         found = self.ask("calibrate", least=self.effort.least, floor=self.effort.floor)
-        self.row.layouts, self.row.calls = found["layouts"], found["calls"]
+        self.row.layouts, self.row.calls = found["layouts"] or self.row.layouts, found["calls"]
 
     def turn(self) -> None:
         """Measure once."""
