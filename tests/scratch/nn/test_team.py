@@ -19,6 +19,7 @@ from scratch import nn
 from scratch.nn import products, team
 from scratch.nn.products import Product, TransposedProduct, rows_of_a_block
 from scratch.nn.team import Member
+from scratch.nn.utils.rnn import pack_sequence
 from tests.scratch.nn.test_new_cell import test_a_new_cell_has_right_gradients as check_new_cell
 from tests.strategies import configurations
 
@@ -78,6 +79,23 @@ def test_only_what_is_large_has_a_team_and_it_has_the_threads_of_the_blas() -> N
         assert team.size_for(10**12, steps=100) == 1
     with mock.patch.object(team, "_blas", return_value=None):
         assert team.size_for(10**12, steps=100) == 1
+
+
+def test_a_layer_is_as_large_as_its_widest_step() -> None:
+    packed = pack_sequence([np.ones((length, 2), np.float32) for length in (5, 3, 1)])
+    with mock.patch.object(team, "size_for", return_value=1) as size_for:
+        nn.LSTM(2, 8, proj_size=4)(packed)
+    size_for.assert_called_once_with(4 * 8 * 4 * 3, steps=5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kernels", [*team.SMALL, "Haswell"])
+def test_small_products_are_for_one_core_with_avx_512(kernels: str, threads: int) -> None:
+    blas = mock.Mock(kernels=kernels, get_num_threads=lambda: threads)
+    with mock.patch.object(team, "_blas", return_value=blas):
+        assert team.has_small_products() == (threads == 1 and kernels != "Haswell")
+    with mock.patch.object(team, "_blas", return_value=None):
+        assert not team.has_small_products()
 
 
 def test_the_blas_has_one_thread_during_the_work_and_its_own_number_afterwards() -> None:
