@@ -24,7 +24,7 @@ def rows_of_a_block(rows: int, inner: int, columns: int) -> int:
     """Into blocks of how many rows a (rows, inner) matrix is best cut for so many columns: a divisor of rows."""
     if columns < 2 or not team.has_small_products():
         return rows
-    most = min(rows, BLOCK // max(1, inner * columns))
+    most = min(rows, BLOCK // (inner * columns))
     best = next((size for size in range(most, FEWEST_ROWS - 1, -1) if rows % size == 0), rows)
     return best
 

@@ -106,7 +106,7 @@ def sections_of(runs: Sequence[Run], total: int, reverse: bool) -> list[tuple[sl
             steps = slice(start, min(start + run.steps_of_a_chunk, run.length))
             before, done = done, done + size_of(steps) * run.width
             columns = slice(total - done, total - before) if reverse else slice(before, done)
-            if not sections or size_of(sections[-1][0]) >= enough > 0:
+            if not sections or size_of(sections[-1][0]) >= enough:
                 sections.append((columns, []))
             so_far, chunks = sections[-1]
             chunks.append((run, steps, columns))
