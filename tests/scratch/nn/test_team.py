@@ -107,7 +107,7 @@ def test_the_blas_has_one_thread_during_the_work_and_its_own_number_afterwards()
         member.meet()
         seen.append((member.number, blas_threads()))
 
-    with BLAS.limit(limits=2):
+    with BLAS.limit(limits=3), BLAS.limit(limits=2):  # fewer than it could have
         team.together(3, work)
         assert blas_threads() == 2
         assert sorted(seen) == [(0, 1), (0, 1), (1, 1), (1, 1), (2, 1)]
