@@ -75,6 +75,8 @@ def test_only_what_is_large_has_a_team_and_it_has_the_threads_of_the_blas() -> N
         assert team.size_for(2 * team.TO_MEET, steps=100) == 2
         assert team.size_for(2 * team.TO_MEET - 1, steps=100) == 1
         assert team.size_for(team.TO_START // 2 - 1, steps=2) == 1
+        assert team.size_for(team.TO_START, steps=1) == 2
+        assert team.size_for(team.TO_START - 1, steps=1) == 1
     with BLAS.limit(limits=1):
         assert team.size_for(10**12, steps=100) == 1
     with mock.patch.object(team, "_blas", return_value=None):
