@@ -12,7 +12,7 @@ EXAMPLES = [(code, printed) for (kind, code), (_, printed) in itertools.pairwise
 
 
 def test_examples_print_what_the_readme_shows() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
     for code, expected in EXAMPLES:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             try:
