@@ -6,6 +6,7 @@ hears of interrupts. The others follow.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,4 +71,5 @@ def joined(device: str) -> Iterator[Ranks]:
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size(), place)
     finally:
+        gc.collect()  # what averages gradients refers to itself, and holds on to the group
         distributed.destroy_process_group()
