@@ -38,6 +38,7 @@ from ..nn.module import no_grad
 from ..nn.recurrent import Recurrent
 from ..nn.utils import clip_grad_norm_
 from ..nn.utils.rnn import pack_padded_sequence
+from ..text.corpus import code_points
 from ..types import Array, Seed
 
 Gradients = dict[str, Array]
@@ -176,8 +177,7 @@ def encoded(text: str, kinds: int = 32) -> Array:
 
     Raises ValueError for fewer than two different characters.
     """
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    characters, at, counts = np.unique(points, return_inverse=True, return_counts=True)
+    characters, at, counts = np.unique(code_points(text), return_inverse=True, return_counts=True)
     if len(characters) < 2:
         raise ValueError(f"expected a text of at least 2 different characters, got {len(characters)}")
     rank = np.empty(len(characters), np.int64)
@@ -185,8 +185,10 @@ def encoded(text: str, kinds: int = 32) -> Array:
     return np.minimum(rank, kinds - 1)[at]
 
 
-class CharacterModel:
-    """One-hot characters → recurrence → Linear → the loss of the next character, all from a state of zeros.
+class Subject:
+    """What is measured: one-hot characters → recurrence → Linear → the loss of the next character, from zeros.
+
+    Time comes first, as `segments` and `windows` want it, and what the loss says of each h comes out by itself.
 
     cell: 'RNN' or 'LSTM'. kinds: V. rng draws the weights. In float64.
     """
@@ -194,7 +196,7 @@ class CharacterModel:
     def __init__(self, cell: str, kinds: int, hidden_size: int, rng: Seed) -> None:
         rng = np.random.default_rng(rng)
         self.one_hot = np.eye(kinds)
-        self.rnn: Recurrent[Any] = {"RNN": nn.RNN, "LSTM": nn.LSTM}[cell](kinds, hidden_size, dtype=np.float64, rng=rng)
+        self.rnn: Recurrent[Any] = getattr(nn, cell)(kinds, hidden_size, dtype=np.float64, rng=rng)
         self.linear = nn.Linear(hidden_size, kinds, dtype=np.float64, rng=rng)
 
     def loss(self, characters: Array) -> tuple[float, Array, Array]:
@@ -272,7 +274,7 @@ def study(
     for c, cell in enumerate(CELLS):
         for n in range(N):
             rng = np.random.default_rng([seed, n])
-            model = CharacterModel(cell, kinds, hidden_size, rng)
+            model = Subject(cell, kinds, hidden_size, rng)
             batches = [pieces(characters, steps, batch_size, rng) for _ in range(2)]
             for trained in (0, 1):
                 if trained:

@@ -44,8 +44,6 @@ class Display:
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.sample = ""
         self.shown = 0.0
-        self.began = 0.0
-        """At which fraction of the way the training was when it was first shown."""
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:

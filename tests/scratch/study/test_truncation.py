@@ -218,7 +218,7 @@ def test_seed_draws_everything() -> None:
 
 def test_model_learns_a_text_that_repeats() -> None:
     text = truncation.encoded("abcdd" * 100)
-    model = truncation.CharacterModel("LSTM", 4, 8, rng=0)
+    model = truncation.Subject("LSTM", 4, 8, rng=0)
     assert model.train(text, 10, 150, 4, np.random.default_rng(0)) < 0.4  # guessing: 1.3 nats
 
 
