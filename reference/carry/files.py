@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from scratch.files import write_whole
 from scratch.text import Checkpoint, CheckpointError, built
 from scratch.text import checkpoint as at_rest
 from scratch.types import Array
@@ -66,7 +67,7 @@ def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     Raises OSError; then what was there is there still. Raises CheckpointError for another suffix.
     """
     if suffix(path) == ".pt":
-        at_rest.replace(Path(path), to_pt(checkpoint))
+        write_whole(Path(path), to_pt(checkpoint))
     else:
         at_rest.write(path, checkpoint)
 
@@ -78,7 +79,7 @@ def export(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     else:
         there = of_torch(checkpoint, *in_torch(checkpoint))
         content = at_rest.content_of(at_rest.arrays_of(there), {"recurrence": at_rest.header(there)})
-    at_rest.replace(Path(path), content)
+    write_whole(Path(path), content)
 
 
 def suffix(path: str | os.PathLike[str]) -> str:

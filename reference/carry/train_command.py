@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scratch.terminal import writable
-from scratch.text import Diverged
-from scratch.text.checkpoint import forget_partial
-from scratch.text.display import Display, duration, measures, rate
-from scratch.text.running import run
-from scratch.text.train_command import limits_of, one_of, refuse_special, resumed, sample_of, show_beginning
+from scratch.text.train_command import (
+    limits_of,
+    more_minutes,
+    one_of,
+    refuse_special,
+    resumed,
+    run_shown,
+    show_beginning,
+)
 
 from . import files
 from .commands import refusing
@@ -106,31 +109,14 @@ def train_as(
 
 def lead(training: Training, path: Path, save_every: float) -> int:
     """Train, show it and save it."""
-    forget_partial(path)
     show_beginning(training, again=True)
     program = "python" if training.ranks.count == 1 else f"torchrun --nproc-per-node {training.ranks.count}"
     again = f"{program} -m reference train {shlex.quote(str(path))}"
-    try:
-        with Display() as display:
-            came = run(
-                training,
-                path,
-                save_every,
-                display.stepped,
-                lambda training: display.validated(training, sample_of(training)),
-                files.write,
-            )
-    except Diverged as error:
-        print(f"reference: {error}; the last good checkpoint is {path}", file=sys.stderr)
-        return 1
-    if came is not None:
-        print(f"interrupted and saved after step {training.step:,}. To go on:\n  {again}")
-        return 128 + came
-    how_far = f"{training.step:,} steps, {training.epochs:.2f} epochs"
-    print(f"trained {how_far} in {duration(training.seconds)}, {rate(training)}")
-    print(f"validation: {measures(training.validations[-1][1])}")
+    status = run_shown(training, path, save_every, again, "reference", files.write)
+    if status:
+        return status
     print(f"written: {path}")
-    print(f"to train on:      {again} --minutes {training.seconds / 60 + 5:.0f}")
+    print(f"to train on:      {again} --minutes {more_minutes(training):.0f}")
     back = path
     if path.suffix == ".pt":
         back = path.with_suffix(".safetensors")

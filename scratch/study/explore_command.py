@@ -9,9 +9,9 @@ import numpy as np
 import typer
 
 from .. import nn, optim
+from ..files import write_whole
 from ..terminal import progress, writable
 from ..text import CharacterModel, CheckpointError, Vocabulary, built, read
-from ..text.checkpoint import replace
 from .explore import Shown, page
 
 LONGEST = 100
@@ -56,7 +56,7 @@ def explore(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     try:
-        replace(out, content.encode())
+        write_whole(out, content.encode())
     except OSError as error:
         raise typer.BadParameter(f"cannot write --out {out}: {error.strerror}") from None
     for shown in models:

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..files import forget_partial
 from ..terminal import writable
-from .checkpoint import Checkpoint, CheckpointError, forget_partial, read
+from .checkpoint import Checkpoint, CheckpointError, read, write
 from .corpus import read_texts, standard_library
 from .display import Display, duration, measures, rate
 from .picture import loss_curve
@@ -148,10 +149,30 @@ def train(
     written = {os.path.realpath(path), os.path.realpath(curve)}
     if len(written) < 2 or not written.isdisjoint(map(os.path.realpath, training.sources)):
         raise typer.BadParameter(f"expected three different files: {path}, its picture {curve}, and a text")
-    forget_partial(path)
-
     show_beginning(training, resume is not None)
-    again = f"{program()} train --resume {shlex.quote(str(path))}"
+    again = f"python -m scratch train --resume {shlex.quote(str(path))}"
+    status = run_shown(training, path, save_every, again, "scratch")
+    if status == 0:
+        draw(curve, training)
+        print(f"written: {path}, {curve}")
+        print(f"a sample:     python -m scratch sample {shlex.quote(str(path))}")
+        print(f"to train on:  {again} --minutes {more_minutes(training):.0f}")
+    return status
+
+
+def run_shown(
+    training: Training,
+    path: Path,
+    save_every: float,
+    again: str,
+    program: str,
+    write: Callable[[str | os.PathLike[str], Checkpoint], object] = write,
+) -> int:
+    """Train to the end, and show how it goes and what came out. Returns the exit status.
+
+    again: the command that goes on after an interrupt. program: the name before what goes wrong. write: see `run`.
+    """
+    forget_partial(path)
     try:
         with Display() as display:
             came = run(
@@ -160,26 +181,23 @@ def train(
                 save_every,
                 display.stepped,
                 lambda training: display.validated(training, sample_of(training)),
+                write,
             )
     except Diverged as error:
-        print(f"scratch: {error}; the last good checkpoint is {path}", file=sys.stderr)
+        print(f"{program}: {error}; the last good checkpoint is {path}", file=sys.stderr)
         return 1
     if came is not None:
         print(f"interrupted and saved after step {training.step:,}. To go on:\n  {again}")
         return 128 + came
-    draw(curve, training)
     how_far = f"{training.step:,} steps, {training.epochs:.2f} epochs"
     print(f"trained {how_far} in {duration(training.seconds)}, {rate(training)}")
     print(f"validation: {measures(training.validations[-1][1])}")
-    print(f"written: {path}, {curve}")
-    print(f"a sample:     {program()} sample {shlex.quote(str(path))}")
-    print(f"to train on:  {again} --minutes {(training.seconds / 60 + MINUTES):.0f}")
     return 0
 
 
-def program() -> str:
-    """How this program was called."""
-    return "python -m scratch"
+def more_minutes(training: Training) -> float:
+    """Minutes in all that let a finished training go on for a while."""
+    return training.seconds / 60 + MINUTES
 
 
 def refuse_special(option: str, path: Path) -> None:

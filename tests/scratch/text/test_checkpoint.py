@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
+from scratch import files
 from scratch.text import CheckpointError, Settings, built, read, write
 from scratch.text import checkpoint as module
 
@@ -102,11 +103,11 @@ def test_a_write_that_fails_anywhere_leaves_the_old_file_alone(
     opened = os.fdopen
     with monkeypatch.context() as patched:
         if where == "open":
-            patched.setattr(module.tempfile, "mkstemp", fail)
+            patched.setattr(files.tempfile, "mkstemp", fail)
         elif where in ("write", "flush"):
-            patched.setattr(module.os, "fdopen", lambda *arguments: Failing(opened(*arguments)))
+            patched.setattr(files.os, "fdopen", lambda *arguments: Failing(opened(*arguments)))
         else:
-            patched.setattr(module.os, where, fail)
+            patched.setattr(files.os, where, fail)
         with pytest.raises(type(error)):
             write(path, training.checkpoint())
     assert path.read_bytes() == before
@@ -129,8 +130,8 @@ def test_a_writer_that_is_killed_leaves_the_old_file_and_one_to_forget(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(module.os, dies_before, die)
-        patched.setattr(module.os, "unlink", die)  # nothing is cleaned up
+        patched.setattr(files.os, dies_before, die)
+        patched.setattr(files.os, "unlink", die)  # nothing is cleaned up
         with pytest.raises(SystemExit):
             write(path, training.checkpoint())
     assert path.read_bytes() == before
@@ -138,7 +139,7 @@ def test_a_writer_that_is_killed_leaves_the_old_file_and_one_to_forget(
     for other in others:
         other.touch()
     assert len(list(tmp_path.iterdir())) == 6
-    module.forget_partial(path)
+    files.forget_partial(path)
     assert set(tmp_path.iterdir()) == {path, tmp_path / "checkpoint.old", *others}
 
 
