@@ -6,6 +6,8 @@ Forward, for each step t, with state = (h, …):
     state  = step(a, state_prev)                     (T2)   the cell's own equations
     h      = W_hr m,  m the h of (T2)                (T3)   only with a projection; h is then (P, B)
 
+Of some gates a cell may want the two halves of (T1), the input's and the state's, apart; each has its own d_a then.
+
 Backward, from the last step to the first. d_h has two sources: the output of this step, and the step after it.
 
     d_m        = W_hrᵀ d_h                           (T3)
@@ -75,6 +77,11 @@ def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape, 
     """
     W_ih, W_hh, b_ih, b_hh, W_hr = weights
     final = tuple(np.empty_like(part) for part in initial)
+    b = None
+    if b_ih is not None and b_hh is not None:
+        b = b_ih + b_hh
+        apart = slice(len(b) - cell.apart * tape.units, None)
+        b[apart] = b_ih[apart]
 
     def work(member: Member) -> None:
         share = tape.shares[member.number]
@@ -85,14 +92,17 @@ def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape, 
         for columns, chunks in share.sections:
             x_columns = x[columns].T
             a_columns = np.matmul(W_ih[rows], x_columns, out=tape.a_columns[rows, : x_columns.shape[1]])  # (T1)
-            if b_ih is not None and b_hh is not None:
-                a_columns += (b_ih[rows] + b_hh[rows])[:, None]  # (T1)
+            if b is not None:
+                a_columns += b[rows][:, None]  # (T1)
             member.meet()  # now all of W_ih x + b is there
             for chunk in chunks:
                 if chunk.is_first:  # of a run; every member writes all of it, and so need not wait for the others
                     state = resize(state, chunk.width, entering=initial, leaving=final)
                     for part, before in zip(state, chunk.whole_before, strict=True):
                         before[0] = part
+                if cell.apart:
+                    chunk.a_apart[...] = chunk.apart_columns  # (T1)  the input's half, in its own place
+                    chunk.apart_columns[...] = 0 if b_hh is None else share.apart_of(b_hh)  # for the state's half
                 multiply = recurrent_product.for_columns(chunk.width)
                 project = None if projection is None else projection.for_columns(chunk.width)
                 for h_prev, input_part, a_rows, a, state_prev, made, kept, m, h in chunk.forward():
@@ -149,7 +159,10 @@ def backward(
                     if d_h_direct is not None:
                         d_h_prev += d_h_direct
                     d_state = (d_h_prev, *d_rest_prev)
-                chunk.a_columns[...] = chunk.d_a_rows
+                chunk.recurrent_columns[...] = chunk.d_a_rows
+                if cell.apart:
+                    chunk.a_columns[...] = chunk.d_a_rows
+                    chunk.apart_columns[...] = chunk.d_a_apart
                 chunk.h_prev_columns[...] = chunk.before[0]
                 if W_hr is not None:
                     chunk.m_columns[...] = chunk.made[0]
@@ -161,12 +174,16 @@ def backward(
                 some = member.share(here.stop)
                 np.matmul(tape.a_columns[:, some].T, W_ih, out=d_x[columns][some])  # (T1)  N, I
             d_a_columns, h_prev = tape.a_columns[rows, here], tape.h_prev_columns[:, here]
+            d_recurrent_columns = tape.recurrent_columns[rows, here]  # the same, unless some gate is apart
             sum_of_outer_products(d_a_columns, x[columns], d_weights.W_ih[rows], more)  # (T1)
-            sum_of_outer_products(d_a_columns, h_prev.T, d_weights.W_hh[rows], more)  # (T1)
+            sum_of_outer_products(d_recurrent_columns, h_prev.T, d_weights.W_hh[rows], more)  # (T1)
             if d_weights.b_ih is not None and d_weights.b_hh is not None:
-                d_b = d_weights.b_ih[rows]
-                d_b[...] = sum_of_rows(d_a_columns.T) + (d_b if more else 0)  # (T1)
-                d_weights.b_hh[rows] = d_b
+                d_b_ih, d_b_hh = d_weights.b_ih[rows], d_weights.b_hh[rows]
+                d_b_ih[...] = sum_of_rows(d_a_columns.T) + (d_b_ih if more else 0)  # (T1)
+                if cell.apart:
+                    d_b_hh[...] = sum_of_rows(d_recurrent_columns.T) + (d_b_hh if more else 0)  # (T1)
+                else:
+                    d_b_hh[...] = d_b_ih
             if d_weights.W_hr is not None:
                 m = tape.m_columns[:, here]
                 sum_of_outer_products(share.d_h_columns[:, here], m.T, d_weights.W_hr[outputs], more)  # (T3)

@@ -3,18 +3,37 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from ..types import Array
 
 State = tuple[Array, ...]
 """The state between two steps: h and whatever else the cell carries. (P or H, B) and (H, B)."""
 
 
+class SecondDerivatives(NamedTuple):
+    """How the slopes of a step change along a direction, and with them the step backward (study/second_order.py).
+
+    A dot is the derivative along that direction. No argument is written to, and all results are new arrays.
+
+    `linearize_tangent(a, a_dot, state_prev, state_prev_dot, state, state_dot, kept)` takes what `step` left, `a_dot`,
+    and the changes of the states before and after it, and returns slopes_dot: (n, H, B).
+
+    `step_backward_tangent(d_state, d_state_dot, slopes, slopes_dot)` takes what `step_backward` takes, each beside its
+    tangent, and returns the tangents of what that makes: d_a_dot, then of h_prev without the path through W_hh (None
+    for zero) and of the other parts of the state before.
+    """
+
+    linearize_tangent: Callable[[Array, Array, State, State, State, State, State], Array]
+    step_backward_tangent: Callable[[State, State, Array, Array], tuple[Array, Array | None, State]]
+
+
 class Cell(NamedTuple):
     """What the loop over time needs to know of a cell: the elementwise mathematics of one step, in three parts.
 
-    `a`, `d_a` and `a_dot` are (G, H, B), a block for each gate; the parts of the state, `kept` and each of the n slopes
-    are (H, B). What acts elementwise needs no layer as a whole: H may be some of its hidden units, and B any shape of
-    what stands side by side.
+    `a`, `d_a` and `a_dot` are (G, H, B), a block for each gate, or (G + apart, H, B); the parts of the state, `kept`
+    and each of the n slopes are (H, B). What acts elementwise needs no layer as a whole: H may be some of its hidden
+    units, and B any shape of what stands side by side.
 
     `step(a, state_prev, state, kept)` overwrites `a` with whatever of it is needed later, and fills `state` and `kept`.
 
@@ -23,7 +42,7 @@ class Cell(NamedTuple):
 
     With the slopes the chain rule is a few products, in either direction. `step_backward(d_state, slopes, d_a)` fills
     `d_a`, may overwrite the other two, and returns the gradient of the state before: of h_prev, without the path
-    through W_hh (None for zero; a GRU, in which h_prev also acts directly, has one), and of the other parts.
+    through W_hh (None for zero, if h_prev does not also act directly), and of the other parts.
     `step_tangent(a_dot, state_prev_dot, slopes)` goes from causes to effects: it returns the change of the state when
     `a` and the state before change by `a_dot` and `state_prev_dot`, in new arrays. There the slopes may be of one
     column, (n, H, 1), and the changes many, (H, K). Time does not need it: real-time recurrent learning
@@ -44,6 +63,33 @@ class Cell(NamedTuple):
     linearize: Callable[[Array, State, State, State, Array], None]
     step_backward: Callable[[State, Array, Array], tuple[Array | None, State]]
     step_tangent: Callable[[Array, State, Array], State]
+    second: SecondDerivatives | None = None
+    """What `study.hvp` needs besides."""
+    apart: int = 0
+    """Of how many gates, the last ones, the cell gets W_ih x + b_ih and W_hh h_prev + b_hh apart instead of their sum.
+
+    `a` and `d_a` have so many blocks more, (G + apart, H, B): the gates' own blocks hold the state's halves then, and
+    those at the end the input's. Such a cell keeps `a`."""
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of (H, B) `a` has."""
+        return len(self.gates) + self.apart
+
+    def joined(self, from_input: Array, from_state: Array) -> Array:
+        """`a`, (G + apart, …), of its halves W_ih x + b_ih and W_hh h_prev + b_hh, (G, …) each."""
+        if not self.apart:
+            return from_input + from_state
+        summed = len(self.gates) - self.apart
+        sums = from_input[:summed] + from_state[:summed]
+        return np.concatenate([sums, from_state[summed:], from_input[summed:]])
+
+    def halves(self, d_a: Array) -> tuple[Array, Array]:
+        """`joined`, backward: the gradients of the input's half and of the state's, (G, …) each, of d_a."""
+        if not self.apart:
+            return d_a, d_a
+        gates = len(self.gates)
+        return np.concatenate([d_a[: gates - self.apart], d_a[gates:]]), d_a[:gates]
 
 
 class Weights(NamedTuple):

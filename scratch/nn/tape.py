@@ -34,7 +34,7 @@ class Tape:
 
     def __init__(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], reverse: bool = False) -> None:
         gate_rows, self.outputs = weights.W_hh.shape
-        self.gates = len(cell.gates)
+        self.gates, self.blocks, self.apart = len(cell.gates), cell.blocks, cell.apart
         self.units = gate_rows // self.gates
         self.dtype = weights.W_hh.dtype
         self.projected = weights.W_hr is not None
@@ -51,14 +51,15 @@ class Tape:
             return np.empty((rows, longest), self.dtype, order="F" if self.widest == 1 else "C")
 
         # Of one section after the other.
-        self.a_columns = all_columns(gate_rows)  # W_ih x + b on the way forward, d_a on the way back
+        self.a_columns = all_columns(gate_rows)  # W_ih x + b on the way forward, its gradient on the way back
+        self.recurrent_columns = all_columns(gate_rows) if cell.apart else self.a_columns  # the gradient of W_hh h_prev
         self.h_prev_columns = all_columns(self.outputs)
         self.m_columns = all_columns(self.units if self.projected else 0)
         self.d_h_columns = all_columns(self.outputs if self.projected else 0)
         self.slopes = cell.slopes
         self.largest_chunk = max(run.steps_of_a_chunk * run.width for run in runs)
         # In turns: while one member of a team goes on to the next chunk, another may still read the last d_a of this.
-        self.d_a = [np.empty(gate_rows * self.largest_chunk, self.dtype) for _ in range(2)]
+        self.d_a = [np.empty(self.blocks * self.units * self.largest_chunk, self.dtype) for _ in range(2)]
         self.shares: list[Share] = []
 
     def divide(self) -> int:
@@ -74,7 +75,7 @@ class Run:
     """What is kept of S steps of B columns each."""
 
     def __init__(self, tape: Tape, cell: Cell, B: int, S: int) -> None:
-        G, H, P = tape.gates, tape.units, tape.outputs
+        H, P = tape.units, tape.outputs
 
         def memory(*shape: int) -> Array:
             return np.empty(shape, tape.dtype)
@@ -82,7 +83,7 @@ class Run:
         self.width, self.length = B, S
         numbers = min(LARGEST_CHUNK, max(SMALLEST_CHUNK, S * H * B // 16))
         self.steps_of_a_chunk = min(S, max(1, numbers // max(1, H * B)))
-        self.a = memory(S, G, H, B) if cell.keeps_a else for_every_step(memory(G, H, B), S)
+        self.a = memory(S, cell.blocks, H, B) if cell.keeps_a else for_every_step(memory(cell.blocks, H, B), S)
         state = memory(S + 1, P, B), *(memory(S + 1, H, B) for _ in cell.state[1:])
         self.before: State = tuple(part[:-1] for part in state)
         self.after: State = tuple(part[1:] for part in state)
@@ -120,11 +121,11 @@ class Share:
     """
 
     def __init__(self, tape: Tape, member: Member) -> None:
-        self.gates = tape.gates
+        self.gates, self.apart = tape.gates, tape.apart
         self.is_all = member.size == 1
         self.units, self.outputs = member.share(tape.units), member.share(tape.outputs)
         self.gate_rows = member.share(len(tape.a_columns))
-        self.a_columns = self.of_gates(tape.a_columns)
+        self.a_columns, self.recurrent_columns = self.of_gates(tape.a_columns), self.of_gates(tape.recurrent_columns)
         self.h_prev_columns = tape.h_prev_columns[self.outputs]
         self.m_columns, self.d_h_columns = tape.m_columns[self.units], tape.d_h_columns[self.outputs]
         # The same memory for one chunk after the other.
@@ -139,6 +140,10 @@ class Share:
     def of_gates(self, matrix: Array) -> Array:
         """The rows of a (G·H, N) matrix that are of these units: (G, U, N), or if that is all, the matrix itself."""
         return matrix if self.is_all else matrix.reshape(self.gates, len(matrix) // self.gates, -1)[:, self.units]
+
+    def apart_of(self, b: Array) -> Array:
+        """The entries of a (G·H) vector that are of these units and of the gates that are apart: (apart, U, 1)."""
+        return b.reshape(self.gates, -1, 1)[self.gates - self.apart :, self.units]
 
     def of_state(self, state: State) -> State:
         """The rows of a state: of h these outputs, of the rest these units."""
@@ -160,11 +165,13 @@ class Chunk:
         self.whole_before: State = tuple(part[steps] for part in run.before)  # S, P or H, B
         self.whole_after: State = tuple(part[steps] for part in run.after)  # S, P or H, B
         self.whole_m = run.made[0][steps]  # S, H, B
-        self.whole_d_a = tape.d_a[turn][: S * G * H * B].reshape(S, G, H, B)
-        self.a, self.d_a = run.a[steps, :, units], self.whole_d_a[:, :, units]  # S, G, U, B
-        self.a_rows, self.d_a_rows = self.a, self.d_a  # in products; S, G·H, B if that is all
+        whole_d_a = tape.d_a[turn][: S * tape.blocks * H * B].reshape(S, tape.blocks, H, B)
+        self.whole_d_a = whole_d_a[:, :G]  # of the recurrent product
+        self.a, self.d_a = run.a[steps, :, units], whole_d_a[:, :, units]  # S, G + apart, U, B
+        self.a_apart, self.d_a_apart = self.a[:, G:], self.d_a[:, G:]  # the input's halves
+        self.a_rows, self.d_a_rows = self.a[:, :G], self.d_a[:, :G]  # in products; S, G·H, B if that is all
         if share.is_all:
-            self.a_rows, self.d_a_rows = run.a[steps].reshape(S, G * H, B), self.whole_d_a.reshape(S, G * H, B)
+            self.a_rows, self.d_a_rows = (rows.reshape(S, G * H, B) for rows in (self.a_rows, self.d_a_rows))
         self.before, self.after = (
             (state[0][:, outputs], *(part[:, units] for part in state[1:]))
             for state in (self.whole_before, self.whole_after)
@@ -174,10 +181,20 @@ class Chunk:
         self.slopes = share.slopes[: tape.slopes * S * size_of(units) * B].reshape(tape.slopes, S, size_of(units), B)
         self.d_h = share.d_h[: size_of(outputs) * B].reshape(size_of(outputs), B)  # the same of every step
         here = slice(columns.start - section, columns.stop - section)
-        self.a_columns, self.h_prev_columns, self.m_columns, self.d_h_columns, self.whole_d_h_columns = (
+        (
+            self.a_columns,
+            self.recurrent_columns,
+            self.apart_columns,  # of a_columns the gates that are apart: S, apart, U, B
+            self.h_prev_columns,
+            self.m_columns,
+            self.d_h_columns,
+            self.whole_d_h_columns,
+        ) = (
             self.steps_of(matrix[..., here])
             for matrix in (
                 share.a_columns,
+                share.recurrent_columns,
+                tape.a_columns.reshape(G, H, tape.a_columns.shape[1])[G - share.apart :, units],
                 share.h_prev_columns,
                 share.m_columns,
                 share.d_h_columns,

@@ -81,17 +81,19 @@ def jacobians(module: Recurrent[Any], x: Array, hx: Any = None) -> Array:
 
     # The slopes of all steps at once, each from the state before it: what is off by a rounding does not grow.
     state_prev = tuple(np.ascontiguousarray(before.T).reshape(parts, H, T))  # H, T each
-    a = W_ih @ x.T + W_hh @ state_prev[0]  # G·H, T
+    from_input, from_state = W_ih @ x.T, W_hh @ state_prev[0]  # G·H, T
     if b_ih is not None and b_hh is not None:
-        a += (b_ih + b_hh)[:, None]
-    a = a.reshape(G, H, T)
+        from_input += b_ih[:, None]
+        from_state += b_hh[:, None]
+    a = cell.joined(from_input.reshape(G, H, T), from_state.reshape(G, H, T))
     state, kept, slopes = tuple(empty(parts)), tuple(empty(cell.kept)), empty(cell.slopes)
     cell.step(a, state_prev, state, kept)
     cell.linearize(a, state_prev, state, kept, slopes)
 
     one_each = np.eye(parts * H, dtype=module.dtype)  # column j: number j of the state before changes, by 1
     state_prev_dot = tuple(one_each.reshape(parts, H, -1))  # H, S each
-    a_dot = (W_hh @ state_prev_dot[0]).reshape(G, H, -1)  # the same at every step
+    from_state_dot = (W_hh @ state_prev_dot[0]).reshape(G, H, -1)  # the same at every step
+    a_dot = cell.joined(np.zeros_like(from_state_dot), from_state_dot)
     steps = (cell.step_tangent(a_dot, state_prev_dot, slopes[:, :, [t]]) for t in range(T))
     return np.array([np.concatenate(state_dot) for state_dot in steps])  # (1)
 

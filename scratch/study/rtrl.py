@@ -14,7 +14,8 @@ The slopes are the derivatives of the cell's equations at this step, as its `lin
 
 ∂a/∂p is what p does to this step directly. It is zero unless p is an entry of this layer's W_ih, W_hh, b_ih or b_hh
 (for ∂h/∂p: of W_hr). Then it has one entry: row j of a weight matrix acts on a_j alone, each of its entries by as much
-as the factor that it is multiplied with, and that factor is 1 for a bias.
+as the factor that it is multiplied with, and that factor is 1 for a bias. (Where the cell wants the halves of a apart,
+those of W_ih and b_ih act on the one, those of W_hh and b_hh on the other.)
 
 The numbers are those of the forward equations (nn/bptt.py) that these differentiate; (R1) and (R2) are new. The
 derivation is in rtrl.md.
@@ -170,9 +171,12 @@ def walk(
     K = below + sum(p.size for p in tensors)
     at = iter(numbered(below, tensors))  # for each tensor, in its shape, the columns of its entries
     at_W_ih, at_W_hh, at_b_ih, at_b_hh, at_W_hr = (None if p is None else next(at) for p in weights)
-    # Row j of a adds up row j of every weight, each entry times its factor: G·H, I + P + 2 entries.
-    at_a = np.concatenate([c.reshape(len(W_hh), -1) for c in (at_W_ih, at_W_hh, at_b_ih, at_b_hh) if c is not None], 1)
-    ones = [] if b_ih is None else [np.ones((2, 1), dtype)]
+    # Row j of each half of a adds up row j of its weight and its bias, each entry times its factor.
+    at_input, at_state = (
+        np.concatenate([c.reshape(len(W_hh), -1) for c in both if c is not None], 1)
+        for both in ((at_W_ih, at_b_ih), (at_W_hh, at_b_hh))
+    )  # G·H, I + 1 and G·H, P + 1
+    ones = [] if b_ih is None else [np.ones((1, 1), dtype)]
 
     state_dot = tuple(np.zeros((len(part), K), dtype) for part in state)
     for part_dot, at_part in zip(state_dot, at, strict=True):
@@ -180,20 +184,22 @@ def walk(
     for t in reversed(range(len(x))) if reverse else range(len(x)):
         state_prev, state_prev_dot, x_t = state, state_dot, x[t][:, None]
         h_prev, h_prev_dot = state_prev[0], state_prev_dot[0]
-        a = W_ih @ x_t + W_hh @ h_prev  # (T1)  G·H, 1
+        from_input, from_state = W_ih @ x_t, W_hh @ h_prev  # (T1)  G·H, 1
         if b_ih is not None and b_hh is not None:
-            a += (b_ih + b_hh)[:, None]  # (T1)
-        a_dot = W_hh @ h_prev_dot  # (T1)  G·H, K
-        a_dot[:, :below] += W_ih @ x_dot[t]  # (T1)
-        factors = np.concatenate([x_t, h_prev, *ones])  # I + P + 2, 1
-        a_dot[each_row(a), at_a] += factors.T  # (T1)  ∂a/∂p
+            from_input += b_ih[:, None]  # (T1)
+            from_state += b_hh[:, None]  # (T1)
+        from_input_dot, from_state_dot = np.zeros((len(W_hh), K), dtype), W_hh @ h_prev_dot  # (T1)  G·H, K
+        from_input_dot[:, :below] = W_ih @ x_dot[t]  # (T1)
+        from_input_dot[each_row(from_input), at_input] += np.concatenate([x_t, *ones]).T  # (T1)  ∂a/∂p
+        from_state_dot[each_row(from_state), at_state] += np.concatenate([h_prev, *ones]).T  # (T1)  ∂a/∂p
         state = tuple(np.empty((H, 1), dtype) for _ in cell.state)
         kept = tuple(np.empty((H, 1), dtype) for _ in range(cell.kept))
         slopes = np.empty((cell.slopes, H, 1), dtype)
-        a = a.reshape(G, H, 1)
+        a = cell.joined(from_input.reshape(G, H, 1), from_state.reshape(G, H, 1))
+        a_dot = cell.joined(from_input_dot.reshape(G, H, K), from_state_dot.reshape(G, H, K))
         cell.step(a, state_prev, state, kept)  # (T2)
         cell.linearize(a, state_prev, state, kept, slopes)  # (T2)
-        state_dot = cell.step_tangent(a_dot.reshape(G, H, K), state_prev_dot, slopes)  # (T2)  H, K
+        state_dot = cell.step_tangent(a_dot, state_prev_dot, slopes)  # (T2)  H, K
         if W_hr is not None:
             (m, *rest), (m_dot, *rest_dot) = state, state_dot
             h = W_hr @ m  # (T3)  P, 1

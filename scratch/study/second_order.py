@@ -7,7 +7,7 @@ pass that makes the Jacobian-vector product:
     a_dot      = W_ih x_dot + W_hh h_prev_dot                (T1)
                + W_ih_dot x + W_hh_dot h_prev + b_ih_dot + b_hh_dot
     state_dot  = step_tangent(a_dot, state_prev_dot, slopes) (T2)   the cell's own equations, differentiated
-    slopes_dot = linearize_tangent(…)                        (H1)   and once more (second_derivatives.py)
+    slopes_dot = linearize_tangent(…)                        (H1)   and once more
     h_dot      = W_hr m_dot + W_hr_dot m                     (T3)   only with a projection
 
 The backward pass computes the gradient by equations like any other. The dot of all of them is the Hessian-vector
@@ -36,14 +36,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn.bptt import resize
-from ..nn.cell import Cell, State, Weights
+from ..nn.cell import Cell, SecondDerivatives, State, Weights
 from ..nn.checks import floats
 from ..nn.layout import Layout
 from ..nn.module import without_warnings
 from ..nn.recurrent import Recurrent
 from ..types import Array
 from .rtrl import Gradients, checked
-from .second_derivatives import SecondDerivatives, second_derivatives_of
 
 Loss = Callable[[Any, Any, Any, Any], tuple[Any, Any, Any, Any]]
 """A loss of output and final state, told by its derivatives alone.
@@ -125,10 +124,12 @@ def hvp(
     Source: Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6, section 3; for
     recurrences, and cells and stacks of any kind, see second_order.md.
 
-    Raises what `jvp` raises; NotImplementedError for a cell that is not in SECOND_DERIVATIVES; and what
+    Raises what `jvp` raises; NotImplementedError for a cell without second derivatives; and what
     `module.backward` raises if the loss returns such gradients.
     """
-    second = second_derivatives_of(module.cell)
+    second = module.cell.second
+    if second is None:
+        raise NotImplementedError(f"expected a cell with second derivatives, got one without, {module!r}")
     forward_pass = ForwardPass(module, second, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks)
     return forward_pass.backward(second, loss)
 
@@ -176,13 +177,16 @@ def forward(
         both = resize(both, B, entering, leaving)
         state_prev, state_prev_dot = both[:parts], both[parts:]
         h_prev, h_prev_dot = state_prev[0], state_prev_dot[0]
-        a = W_ih @ x_t + W_hh @ h_prev  # (T1)  G·H, B
-        a_dot = W_ih @ x_t_dot + W_hh @ h_prev_dot  # (T1)
-        a_dot += W_ih_dot @ x_t + W_hh_dot @ h_prev  # (T1)
+        from_input, from_state = W_ih @ x_t, W_hh @ h_prev  # (T1)  G·H, B
+        from_input_dot = W_ih @ x_t_dot + W_ih_dot @ x_t  # (T1)
+        from_state_dot = W_hh @ h_prev_dot + W_hh_dot @ h_prev  # (T1)
         if b_ih is not None and b_hh is not None and b_ih_dot is not None and b_hh_dot is not None:
-            a += (b_ih + b_hh)[:, None]  # (T1)
-            a_dot += (b_ih_dot + b_hh_dot)[:, None]  # (T1)
-        a, a_dot = a.reshape(G, H, B), a_dot.reshape(G, H, B)
+            from_input += b_ih[:, None]  # (T1)
+            from_state += b_hh[:, None]  # (T1)
+            from_input_dot += b_ih_dot[:, None]  # (T1)
+            from_state_dot += b_hh_dot[:, None]  # (T1)
+        a = cell.joined(from_input.reshape(G, H, B), from_state.reshape(G, H, B))
+        a_dot = cell.joined(from_input_dot.reshape(G, H, B), from_state_dot.reshape(G, H, B))
         state = tuple(np.empty((H, B), dtype) for _ in cell.state)
         kept = tuple(np.empty((H, B), dtype) for _ in range(cell.kept))
         slopes = np.empty((cell.slopes, H, B), dtype)
@@ -247,19 +251,23 @@ def backward(
         d_a_dot, d_h_direct_dot, d_rest_prev_dot = tangents  # G, H, B and so on
         d_a = np.empty_like(d_a_dot)
         d_h_direct, d_rest_prev = cell.step_backward(d_state, slopes, d_a)  # (T2)  last: it overwrites what it reads
-        d_a, d_a_dot = d_a.reshape(len(W_hh), -1), d_a_dot.reshape(len(W_hh), -1)  # G·H, B
-        d_x[rows] = d_a.T @ W_ih  # (T1)  B, I
-        d_x_dot[rows] = d_a_dot.T @ W_ih + d_a.T @ W_ih_dot  # (T1)
-        d_W_ih += d_a @ x_t.T  # (T1)  G·H, I
-        d_W_ih_dot += d_a_dot @ x_t.T + d_a @ x_t_dot.T  # (T1)
-        d_W_hh += d_a @ h_prev.T  # (T1)  G·H, P or H
-        d_W_hh_dot += d_a_dot @ h_prev.T + d_a @ h_prev_dot.T  # (T1)
-        for d_b, d_b_dot in ((d_b_ih, d_b_ih_dot), (d_b_hh, d_b_hh_dot)):
-            if d_b is not None and d_b_dot is not None:
-                d_b += d_a.sum(axis=1)  # (T1)  G·H
-                d_b_dot += d_a_dot.sum(axis=1)  # (T1)
-        d_h_prev = W_hh.T @ d_a  # (T1)  P or H, B
-        d_h_prev_dot = W_hh.T @ d_a_dot + W_hh_dot.T @ d_a  # (T1)
+        # The two halves of a, which have the same gradient unless the cell wants them apart: G·H, B each.
+        (d_a_x, d_a_h), (d_a_x_dot, d_a_h_dot) = (
+            (half.reshape(W_hh.shape[0], -1) for half in cell.halves(d)) for d in (d_a, d_a_dot)
+        )
+        d_x[rows] = d_a_x.T @ W_ih  # (T1)  B, I
+        d_x_dot[rows] = d_a_x_dot.T @ W_ih + d_a_x.T @ W_ih_dot  # (T1)
+        d_W_ih += d_a_x @ x_t.T  # (T1)  G·H, I
+        d_W_ih_dot += d_a_x_dot @ x_t.T + d_a_x @ x_t_dot.T  # (T1)
+        d_W_hh += d_a_h @ h_prev.T  # (T1)  G·H, P or H
+        d_W_hh_dot += d_a_h_dot @ h_prev.T + d_a_h @ h_prev_dot.T  # (T1)
+        if d_b_ih is not None and d_b_hh is not None and d_b_ih_dot is not None and d_b_hh_dot is not None:
+            d_b_ih += d_a_x.sum(axis=1)  # (T1)  G·H
+            d_b_hh += d_a_h.sum(axis=1)  # (T1)
+            d_b_ih_dot += d_a_x_dot.sum(axis=1)  # (T1)
+            d_b_hh_dot += d_a_h_dot.sum(axis=1)  # (T1)
+        d_h_prev = W_hh.T @ d_a_h  # (T1)  P or H, B
+        d_h_prev_dot = W_hh.T @ d_a_h_dot + W_hh_dot.T @ d_a_h  # (T1)
         if d_h_direct is not None and d_h_direct_dot is not None:
             d_h_prev += d_h_direct
             d_h_prev_dot += d_h_direct_dot

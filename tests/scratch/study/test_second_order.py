@@ -27,6 +27,7 @@ from reference.runs import (
     upstream,
 )
 from scratch import nn, study
+from scratch.nn.cell import SecondDerivatives
 from scratch.nn.utils.rnn import PackedSequence
 from scratch.study import (
     Loss,
@@ -39,7 +40,6 @@ from scratch.study import (
     linear_in_output,
     squared_error,
 )
-from scratch.study.second_derivatives import SECOND_DERIVATIVES, SecondDerivatives
 from scratch.types import Array
 from tests.scratch.nn import test_new_cell
 from tests.scratch.nn.test_pages import lines_of
@@ -290,13 +290,11 @@ def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) 
     module = test_new_cell.Leaky(3, 4, 2, dtype=np.float64, rng=0, **options)
     x, v, target = (rng.standard_normal((5, 2, n)) for n in (3, 3, 8))
     d = {name: rng.standard_normal(p.shape) for name, p in module.named_parameters()}
-    with pytest.raises(NotImplementedError, match="expected a cell in SECOND_DERIVATIVES"):
+    with pytest.raises(NotImplementedError, match="expected a cell with second derivatives"):
         hvp(module, squared_error(target), x)
-    monkeypatch.setitem(
-        SECOND_DERIVATIVES,
-        test_new_cell.linearize,
-        SecondDerivatives(leaky_linearize_tangent, leaky_step_backward_tangent),
-    )
+    second = SecondDerivatives(leaky_linearize_tangent, leaky_step_backward_tangent)
+    monkeypatch.setattr(test_new_cell, "CELL", test_new_cell.CELL._replace(second=second))
+    module = test_new_cell.Leaky(3, 4, 2, dtype=np.float64, rng=0, **options)
     found = hvp(module, squared_error(target), x, None, v, None, d)
     moved = test_new_cell.Leaky(3, 4, 2, dtype=np.complex128, rng=0, **options)
     step = float(STEP)
@@ -436,7 +434,7 @@ def test_no_iterations_are_refused() -> None:
 
 def test_quoted_code_is_the_code() -> None:
     folder = Path(study.__file__).parent
-    files = ("second_derivatives.py", "second_order.py", "curvature.py")
+    files = ("second_order.py", "curvature.py", "../nn/rnn.py", "../nn/lstm.py")
     code = set().union(*(lines_of((folder / name).read_text()) for name in files))
     quoted = re.findall(r"```python\n(.*?)```", (folder / "second_order.md").read_text(), flags=re.DOTALL)
     assert quoted
