@@ -1,4 +1,4 @@
-"""Weights in the layout of ONNX' operators `RNN` and `LSTM`. The package onnx is not needed.
+"""Weights in the layout of ONNX' recurrent operators. The package onnx is not needed.
 
 Source: the operators' specification, inputs W, R and B (https://onnx.ai/onnx/operators/onnx__LSTM.html and
 onnx__RNN.html, the same since version 7).
@@ -16,12 +16,12 @@ from scratch.types import Array
 
 from .layers import Orders, checked, read, write
 
-ORDERS: Orders = {nn.RNN: "h", nn.LSTM: "iofg"}
+ORDERS: Orders = {kind.module: kind.onnx for kind in nn.RECURRENCES.values()}
 """The order of the gates, by PyTorch's letters. ONNX' letters are i, o, f, c, and i for the only one of an RNN."""
 
 
 def to_onnx(source: Recurrent[Any]) -> list[list[Array]]:
-    """For each layer of a `scratch.nn.RNN` or `LSTM` the inputs W, R and, with bias, B of the ONNX node.
+    """For each layer of a `scratch.nn.LSTM` or the like the inputs W, R and, with bias, B of the ONNX node.
 
     W: (D, G·H, I), R: (D, G·H, H), B: (D, 2·G·H), bias_ih before bias_hh. I of a later layer is D·H. The arrays are
     copies, of the module's dtype.
