@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratch import nn
 from scratch.types import Array
 
-GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
+GATES = {"GRU": 3} | {kind.module.__name__: len(kind.cell.gates) for kind in nn.RECURRENCES.values()}
 """G, by the name of the class in both libraries."""
 
 

@@ -17,9 +17,7 @@ from scratch import nn
 from scratch.types import Array
 
 CELLS: dict[str, dict[str, Any]] = {
-    "RNN tanh": {"module": "RNN", "nonlinearity": "tanh"},
-    "RNN relu": {"module": "RNN", "nonlinearity": "relu"},
-    "LSTM": {"module": "LSTM"},
+    name: {"module": kind.module.__name__, **kind.options} for name, kind in nn.RECURRENCES.items()
 }
 """The recurrences, by the name of their class and what tells them apart besides."""
 
@@ -86,7 +84,7 @@ class Configuration:
 
     @property
     def module(self) -> str:
-        """'RNN' or 'LSTM', the name of the class in both libraries."""
+        """The name of the class in both libraries, 'LSTM' for one."""
         return str(CELLS[self.cell]["module"])
 
     @property

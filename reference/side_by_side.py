@@ -37,7 +37,7 @@ class Example:
 
     title: str
     cell: str
-    """'RNN' or 'LSTM'."""
+    """The name of the class in both libraries."""
     text: str
     """The input is the text without its last character, the target the text without its first."""
     hidden_size: int

@@ -46,7 +46,7 @@ def side_by_side(
     """Train character models in NumPy and in PyTorch from the same weights, and compare everything.
 
     First the losses and what the trained models say, side by side: of three classic examples, or of your own text.
-    Then the worst error of every output and every gradient over a grid of RNN and LSTM configurations, in float64.
+    Then the worst error of every output and every gradient over a grid of configurations, in float64.
 
     Exit status: 0 if everything agrees, 1 if not, 2 if the command is wrong. Tensors agree to 1e-12, losses to 1e-9.
     Training on a long text may magnify rounding until the runs part; then every single step has to agree to 1e-9.

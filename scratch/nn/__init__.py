@@ -2,7 +2,7 @@
 
 A floor plan, ground first; each row uses only the rows below it:
 
-    rnn, lstm                            the cells, and their classes
+    rnn, lstm                            the cells, and their classes; listed in RECURRENCES, below
     recurrent                            the stack: layers, directions, dropout between layers
     layout, linear, embedding, dropout, loss
     bptt                                 time: the loop forward and the loop backward
@@ -16,14 +16,24 @@ from .linear import Linear
 from .loss import CrossEntropyLoss, MSELoss
 from .lstm import LSTM, LSTMCell
 from .module import Module, Parameter
+from .recurrent import Kind
 from .rnn import RNN, RNNCell
+
+RECURRENCES: dict[str, Kind] = {
+    "RNN tanh": Kind(RNN, RNNCell, keras="h", onnx="h", options={"nonlinearity": "tanh"}),
+    "RNN relu": Kind(RNN, RNNCell, keras="h", onnx="h", options={"nonlinearity": "relu"}),
+    "LSTM": Kind(LSTM, LSTMCell, keras="ifgo", onnx="iofg"),
+}
+"""The recurrences, listed once for everything that is done with all of them: tests, trainings, studies, formats."""
 
 __all__ = [
     "LSTM",
+    "RECURRENCES",
     "RNN",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
+    "Kind",
     "LSTMCell",
     "Linear",
     "MSELoss",

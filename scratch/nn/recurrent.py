@@ -4,10 +4,12 @@ Layer k reads what layer k − 1 put out. With two directions each layer runs on
 puts out both results side by side, 2·P features. In training mode dropout acts on what goes from one layer to the next;
 the states are never dropped.
 
-At the end of the file the stack's smallest relative: one layer, one direction, one step, for `RNNCell` and `LSTMCell`.
+At the end of the file the stack's smallest relative: one layer, one direction, one step, for `LSTMCell` and the like.
 """
 
 import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -115,7 +117,7 @@ class Pass(NamedTuple):
 
 
 class Recurrent(Recurrence[StateT]):
-    """The stack that `RNN` and `LSTM` are made of.
+    """The stack that `LSTM` and the like are made of.
 
     Letters: T steps, B sequences, I input_size, H hidden_size, P proj_size if given, else H; L layers, D = 2 if
     bidirectional, else 1.
@@ -339,7 +341,7 @@ class CellPass(NamedTuple):
 
 
 class RecurrentCell(Recurrence[StateT]):
-    """One layer, one direction, one step: what `RNNCell` and `LSTMCell` are made of.
+    """One layer, one direction, one step: what `LSTMCell` and the like are made of.
 
     A cell can be called for many steps; each call lays its tape on a pile, and each backward takes the last one off.
     Calls that no backward will follow belong into `no_grad()`, or their tapes pile up (`clear_tape` drops them).
@@ -427,3 +429,24 @@ class RecurrentCell(Recurrence[StateT]):
     def extra_repr(self) -> str:
         """The arguments that differ from their defaults."""
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+
+
+class Kind(NamedTuple):
+    """A kind of recurrence, as the list in `nn/__init__.py` has it."""
+
+    module: type[Any]
+    """A `Recurrent`, and no more than that, since each has arguments of its own."""
+    single: type[Any]
+    """The class of its single steps, a `RecurrentCell`."""
+    keras: str
+    """The order of its gates in Keras, in PyTorch's letters."""
+    onnx: str
+    """The same in ONNX."""
+    options: Mapping[str, Any] = MappingProxyType({})
+    """What tells it from others of the same classes: arguments of both constructors."""
+
+    @property
+    def cell(self) -> Cell:
+        """Its equations."""
+        found: Cell = self.module(1, 1, **self.options).cell
+        return found

@@ -207,9 +207,20 @@ class Model(NamedTuple):
 
     name: str
     cell: str
-    """'tanh', 'relu' or 'LSTM'."""
+    """One of `nn.RECURRENCES`."""
     forget_bias: float | None = None
-    """b_f of an LSTM; None leaves it as it is drawn."""
+    """b_f, where there is a forget gate f; None leaves it as it is drawn."""
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """The names of the parts of its state."""
+        return nn.RECURRENCES[self.cell].cell.state
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether (4) holds: h = φ(a) with |φ′| ≤ 1, and nothing else."""
+        cell = nn.RECURRENCES[self.cell].cell
+        return len(cell.gates) == 1 and cell.state == ("h",)
 
     def build(self, radius: float, input_size: int, hidden_size: int, rng: Seed, matrix: str) -> Recurrent[Any]:
         """In float64, drawn as the library draws, but for W_hh: each of its blocks (H, H) has this spectral radius.
@@ -217,17 +228,15 @@ class Model(NamedTuple):
         The same seed gives two radii the same directions, and two forget biases the same weights.
         """
         rng = np.random.default_rng(rng)
-        module: Recurrent[Any] = (
-            nn.LSTM(input_size, hidden_size, dtype=np.float64, rng=rng)
-            if self.cell == "LSTM"
-            else nn.RNN(input_size, hidden_size, nonlinearity=self.cell, dtype=np.float64, rng=rng)
-        )
+        kind = nn.RECURRENCES[self.cell]
+        module: Recurrent[Any] = kind.module(input_size, hidden_size, dtype=np.float64, rng=rng, **kind.options)
         weights = module.state_dict()
         blocks = [with_radius(radius, hidden_size, rng, matrix) for _ in module.cell.gates]
         weights["weight_hh_l0"] = np.concatenate(blocks)
         if self.forget_bias is not None:
-            forget = slice(hidden_size, 2 * hidden_size)
-            weights["bias_ih_l0"][forget], weights["bias_hh_l0"][forget] = self.forget_bias, 0
+            forget = module.cell.gates.index("f")
+            for bias, value in (("bias_ih_l0", self.forget_bias), ("bias_hh_l0", 0)):
+                weights[bias].reshape(-1, hidden_size)[forget] = value
         module.load_state_dict(weights)
         return module
 
@@ -235,10 +244,13 @@ class Model(NamedTuple):
 FORGET_BIASES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0)
 
 MODELS = (
-    Model("RNN tanh", "tanh"),
-    Model("RNN relu", "relu"),
-    Model("LSTM", "LSTM"),
-    *(Model(f"LSTM, b_f = {bias:g}".replace("-", "−"), "LSTM", bias) for bias in FORGET_BIASES),
+    *(Model(name, name) for name in nn.RECURRENCES),
+    *(
+        Model(f"{name}, b_f = {bias:g}".replace("-", "−"), name, bias)
+        for name, kind in nn.RECURRENCES.items()
+        if "f" in kind.cell.gates
+        for bias in FORGET_BIASES
+    ),
 )
 
 RADII = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
@@ -252,9 +264,9 @@ class Findings(NamedTuple):
     gradient: Array  # M, R, N, T + 1   the norm of (3) at the distances 0 … T; L = uᵀ h_T with a random ‖u‖ = 1
     step: Array  # M, R, N, T, 3        the bands of the J_T, …, J_1
     product: Array  # M, R, N, T, 3     the bands of (2) at the distances 1 … T
-    stretch: Array  # M, R, N           σ_max(W_hh); NaN for an LSTM
-    bound: Array  # M, R, N, T          (4) at the distances 1 … T; NaN for an LSTM
-    forget: Array  # M, R, N, T         the largest of (5) at the distances 1 … T; NaN for an RNN
+    stretch: Array  # M, R, N           σ_max(W_hh); NaN where (4) does not hold
+    bound: Array  # M, R, N, T          (4) at the distances 1 … T; NaN where it does not hold
+    forget: Array  # M, R, N, T         the largest of (5) at the distances 1 … T; NaN where there is no c
     disagreement: float
     """The largest difference of the backward pass from (3), as a fraction of the gradient's norm."""
 
@@ -310,9 +322,9 @@ def study(
                 step[at], product[at] = bands(J[::-1]), bands(J_products)
                 off = np.linalg.norm(gradients - expected, axis=-1)
                 disagreement = max(disagreement, float((off / np.maximum(gradient[at], np.finfo(float).tiny)).max()))
-                if model.cell == "LSTM":
+                if "c" in model.state:
                     forget[at] = forget_path(J).max(axis=-1)
-                else:
+                if model.is_bounded:
                     W_hh = module.state_dict()["weight_hh_l0"]
                     stretch[at], limit[at] = np.linalg.norm(W_hh, 2), bound(W_hh, np.arange(1, T + 1))
                 progress()
@@ -364,7 +376,7 @@ def train_latch(
     Both are (updates,), from the first one on that is not finite NaN. steps: T.
     """
     rng = np.random.default_rng(rng)
-    rnn = Model("RNN tanh", "tanh").build(radius, 1, hidden_size, rng, "gaussian")
+    rnn = Model("RNN tanh", "RNN tanh").build(radius, 1, hidden_size, rng, "gaussian")
     linear = nn.Linear(hidden_size, 2, dtype=np.float64, rng=rng)
     parameters = [*rnn.parameters(), *linear.parameters()]
     optimizer, criterion = optim.SGD(parameters, lr=learning_rate), nn.CrossEntropyLoss()

@@ -37,7 +37,7 @@ def gradients(
 ) -> None:
     """Measure how gradients vanish and explode over time, and what clipping does about it.
 
-    For RNNs and LSTMs whose W_hh has a given spectral radius: the norm of the gradient at every step, the singular
+    For recurrences whose W_hh has a given spectral radius: the norm of the gradient at every step, the singular
     values of the Jacobians of one step and of many, and the bound of Pascanu, Mikolov and Bengio (2013).
     """
     radii = sorted(set(radius or RADII))
@@ -122,7 +122,7 @@ def show_bound(out: Console, found: Findings) -> None:
     )
     rates = table("spectral radius", *(f"{radius:g}" for radius in found.radii))
     rate = found.rate()
-    bounded = [m for m, model in enumerate(found.models) if model.cell != "LSTM"]
+    bounded = [m for m, model in enumerate(found.models) if model.is_bounded]
     for m in bounded:
         rates.add_row(found.models[m].name, *(f"{geometric_mean(values):.2f}" for values in rate[m]))
     rates.add_row("bound: σ_max(W_hh)", *(f"{geometric_mean(values):.2f}" for values in found.stretch[bounded[0]]))

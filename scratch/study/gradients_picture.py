@@ -86,14 +86,15 @@ def show_distances(row: Any, found: Findings, models: list[int]) -> None:
     for panel, m in zip(panels, models, strict=True):
         for r, colour in enumerate(shades(len(found.radii))):
             over_distance(panel, found.gradient[m, r], colour, f"{found.radii[r]:g}")
-            if found.models[m].cell != "LSTM":
+            if found.models[m].is_bounded:
                 limit = geometric_mean(found.bound[m, r], 0)
                 panel.plot(np.arange(1, len(limit) + 1), limit, color=colour, linewidth=1.2, linestyle=(0, (1, 1.5)))
         panel.axhline(1, color=BLACK, linewidth=0.7)
-        state = "(h, c)" if found.models[m].cell == "LSTM" else "h"
+        parts = found.models[m].state
+        state = f"({', '.join(parts)})" if len(parts) > 1 else parts[0]
         finish(panel, found.models[m].name, "distance k, steps back from the end", f"‖∂L/∂{state}‖ at the distance k")
         decades(panel, lowest / 1e2, highest * 1e4)
-    if any(found.models[m].cell != "LSTM" for m in models):
+    if any(found.models[m].is_bounded for m in models):
         panels[-1].plot([], [], color=BLACK, linewidth=1.2, linestyle=(0, (1, 1.5)), label="bound $σ_{max}(W_{hh})^k$")
     handles, labels = panels[-1].get_legend_handles_labels()
     row.legend(
@@ -122,7 +123,7 @@ def show_radii(row: Any, found: Findings, models: list[int]) -> None:
         rate = geometric_mean(found.rate()[m], 1)
         label = f"{T} steps: $(σ_{{max}}$ of their product$)^{{1/{T}}}$"
         panel.plot(radii, rate, color=BLACK, marker="s", markersize=3.5, linewidth=1.8, label=label)
-        if found.models[m].cell != "LSTM":
+        if found.models[m].is_bounded:
             stretch = found.stretch[m].mean(axis=-1)
             panel.plot(radii, stretch, color=GREY, linestyle=(0, (1, 1.5)), label="bound: $σ_{max}(W_{hh})$")
         panel.plot(radii, radii, color=GREY, linewidth=0.9, linestyle="--", label="ρ itself")
@@ -148,7 +149,7 @@ def show_forget_biases(row: Any, found: Findings, models: list[int]) -> None:
         for band, style in ((0, "-"), (1, (0, (4, 1.5)))):
             middle.plot(k, geometric_mean(found.product[m, r, :, :, band], 0), color=colour, linestyle=style)
     left.plot([], [], color=BLACK, linewidth=1.2, linestyle=(0, (1, 1.5)), label="path through\n$c$ alone")
-    for m in (m for m, model in enumerate(found.models) if model.cell == "tanh"):
+    for m in (m for m, model in enumerate(found.models) if model.cell == "RNN tanh"):
         for band, style in ((0, "-"), (1, (0, (4, 1.5)))):
             values = geometric_mean(found.product[m, r, :, :, band], 0)
             middle.plot(k, values, color=ORANGE, linestyle=style, linewidth=2)

@@ -39,12 +39,12 @@ from ..nn.recurrent import Recurrent
 from ..nn.utils import clip_grad_norm_
 from ..nn.utils.rnn import pack_padded_sequence
 from ..text.corpus import code_points
+from ..text.settings import CELLS
 from ..types import Array, Seed
 
 Gradients = dict[str, Array]
 """For each parameter by its name, in its shape."""
 
-CELLS = ("RNN", "LSTM")
 
 COLUMNS = 4096
 """About how many steps of windows are worked on at once: enough for large products, and little memory."""
@@ -190,7 +190,7 @@ class Subject:
 
     Time comes first, as `segments` and `windows` want it, and what the loss says of each h comes out by itself.
 
-    cell: 'RNN' or 'LSTM'. kinds: V. rng draws the weights. In float64.
+    cell: one of `CELLS`. kinds: V. rng draws the weights. In float64.
     """
 
     def __init__(self, cell: str, kinds: int, hidden_size: int, rng: Seed) -> None:

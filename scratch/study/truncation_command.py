@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from ..terminal import progress, table, writable
+from ..text.settings import CELLS
 from ..types import Array
-from .truncation import CELLS, METHODS, Findings, study
+from .truncation import METHODS, Findings, study
 
 FORMATS = (".pdf", ".png", ".svg")
 """What a plot may be written as."""

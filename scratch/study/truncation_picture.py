@@ -6,10 +6,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..text.settings import CELLS
 from ..types import Array
 from .truncation import METHODS, Findings
 
-COLOURS = {"RNN": "#D55E00", "LSTM": "#0072B2"}
+COLOURS = dict(zip(CELLS, ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"), strict=False))
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""
 
 LINES = {"segments": ("-", "o", "cut every k steps"), "windows": ((0, (4, 1.5)), "s", "each loss looks back k steps")}

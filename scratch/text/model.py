@@ -30,10 +30,10 @@ class OneHot(nn.Module):
 class CharacterModel(nn.Module):
     """characters (B, T) → one-hot or embedding → recurrence → dropout → Linear → logits (B, T, V), batch first.
 
-    cell: 'RNN' or 'LSTM', the name of a class in `scratch.nn`. vocabulary_size: V. hidden_size: H. embedding_size: the
-    width of the vectors that characters become; 0 for one-hot vectors of width V. dropout: between the layers, and
-    before the linear layer (Zaremba, Sutskever and Vinyals 2014). rng draws the parameters and the dropout. The
-    parameters are named embed.weight (with an embedding), rnn.… and fc.…
+    cell: the name of a recurrence's class in `scratch.nn`, 'LSTM' for one. vocabulary_size: V. hidden_size: H.
+    embedding_size: the width of the vectors that characters become; 0 for one-hot vectors of width V. dropout: between
+    the layers, and before the linear layer (Zaremba, Sutskever and Vinyals 2014). rng draws the parameters and the
+    dropout. The parameters are named embed.weight (with an embedding), rnn.… and fc.…
 
     Raises what the recurrence raises for its sizes.
     """

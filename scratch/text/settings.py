@@ -13,12 +13,9 @@ import numpy as np
 
 from .. import nn, optim
 from ..nn import checks
-from ..nn.recurrent import Recurrent
 from .model import CharacterModel
 
-CELLS = tuple(
-    name for name in nn.__all__ if isinstance(found := getattr(nn, name), type) and issubclass(found, Recurrent)
-)
+CELLS = tuple(dict.fromkeys(kind.module.__name__ for kind in nn.RECURRENCES.values()))
 """The recurrences, by the names of their classes in `scratch.nn`."""
 
 DTYPES = ("float32", "float64")

@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
 
 @st.composite
-def cases(draw: st.DrawFn, cells: tuple[str, ...] = ("tanh", "relu", "LSTM")) -> Case:
+def cases(draw: st.DrawFn, cells: tuple[str, ...] = tuple(nn.RECURRENCES)) -> Case:
     cell, matrix = draw(st.sampled_from(cells)), draw(st.sampled_from(gradients.MATRICES))
     width, H, T = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 7))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -88,7 +88,7 @@ def test_jacobians_are_complex_step_derivatives(case: Case) -> None:
         assert_same(case, J[:T], gradients.products(J[:T])[-1][:, j], case.column(last).imag / small)
 
 
-@given(cases(cells=("tanh", "relu")))
+@given(cases(cells=("RNN tanh", "RNN relu")))
 def test_bound_is_never_exceeded(case: Case) -> None:
     """But by the roundings of a product, in which some S terms are added T times."""
     J = gradients.jacobians(case.module, case.x, case.state(case.s_0))
@@ -97,14 +97,14 @@ def test_bound_is_never_exceeded(case: Case) -> None:
     assert (norms <= gradients.bound(W_hh, np.arange(1, len(J) + 1)) * (1 + 1e-13)).all()
 
 
-@given(st.floats(0.1, 3), st.integers(1, 6), st.integers(1, 20), st.sampled_from(["tanh", "relu"]))
+@given(st.floats(0.1, 3), st.integers(1, 6), st.integers(1, 20), st.sampled_from(["RNN tanh", "RNN relu"]))
 def test_bound_is_reached_where_the_paper_says(radius: float, H: int, T: int, cell: str) -> None:
     """With nothing saturated or off and W_hh a multiple of a rotation: tanh at rest, relu units that stay on."""
     module = Model("", cell).build(radius, 1, H, 0, "orthogonal")
     weights = {name: np.zeros_like(value) for name, value in module.state_dict().items()}
     weights["weight_hh_l0"] = radius * np.eye(H)[::-1]
     module.load_state_dict(weights)
-    h_0 = np.full((1, H), 0.0 if cell == "tanh" else 1.0)
+    h_0 = np.full((1, H), 0.0 if cell == "RNN tanh" else 1.0)
     norms = np.linalg.norm(gradients.products(gradients.jacobians(module, np.zeros((T, 1)), h_0)), 2, axis=(-2, -1))
     limit = gradients.bound(weights["weight_hh_l0"], np.arange(1, T + 1))
     assert_close({"norms": norms / limit}, {"norms": np.ones(T)})
