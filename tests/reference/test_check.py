@@ -14,6 +14,7 @@ from hypothesis import given
 
 from reference import Configuration, assert_equivalent, check_command
 from reference import __main__ as door
+from reference.bad_calls import RECURRENCES
 from reference.candidates import Scratch, candidate
 from reference.check import Found, check, examine
 from reference.devices import MODES
@@ -131,11 +132,35 @@ def test_what_is_no_configuration_is_refused(change: dict[str, Any], message: st
         Configuration(**{"cell": "LSTM", **change})
 
 
-@pytest.mark.parametrize(
-    "target", [nn.RNN, nn.LSTM, torch.nn.RNN, torch.nn.LSTM], ids=lambda t: f"{t.__module__}.{t.__name__}"
-)
-def test_both_libraries_own_classes_are_equivalent_as_candidates(target: type) -> None:
-    assert_equivalent(target, grid()[::7])
+@pytest.mark.parametrize("library", [nn, torch.nn], ids=lambda library: library.__name__)
+@pytest.mark.parametrize("name", RECURRENCES)
+def test_both_libraries_own_classes_are_equivalent_as_candidates(library: Any, name: str) -> None:
+    assert_equivalent(getattr(library, name), grid()[::7])
+
+
+class DropsAllAtLast(nn.LSTM):
+    """Its second call, and only that, happens to drop everything."""
+
+    calls = 0
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        self.calls += 1
+        self.rng = np.random.default_rng(self.seeds[self.calls > 1])
+        return super().forward(input, hx)
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Some generator that keeps what is dropped, and one that drops both values of the only mask."""
+        drops = [(np.random.default_rng(seed).random(2) < 0.5).all() for seed in range(100)]
+        return drops.index(False), drops.index(True)
+
+
+def test_masks_that_happen_to_drop_everything_are_masks() -> None:
+    configuration = Configuration("LSTM", num_layers=2, hidden_size=2, dropout=0.5, lengths=(1,))
+    module = DropsAllAtLast(3, 2, 2, dropout=0.5)
+    masks = [(module(np.ones((1, 1, 3), np.float32)), module.dropout_masks)[1] for _ in range(2)]
+    assert masks[0][0].any() and not masks[1][0].any()
+    assert_equivalent(DropsAllAtLast, configuration)
 
 
 class Half:
