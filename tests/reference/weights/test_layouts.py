@@ -114,5 +114,5 @@ def test_what_the_formats_do_not_have_is_refused(to: Callable, read: Callable) -
     for call in (lambda module: to(module), lambda module: read(to(nn.LSTM(3, 5)), module)):
         with pytest.raises(ValueError, match=r"proj_size 0 .*, got 2"):
             call(projected)
-        with pytest.raises(TypeError, match=r"RNN or LSTM, got Linear"):
+        with pytest.raises(TypeError, match=r"RNN or LSTM or .*, got Linear"):
             call(linear)
