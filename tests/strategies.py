@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from reference.problems import CELLS, Configuration
 from reference.space import choose
 
+MODULES = tuple(dict.fromkeys(str(row["module"]) for row in CELLS.values()))
+"""The names of the recurrences' classes, the same in both libraries."""
+
 
 @st.composite
 def configurations(draw: st.DrawFn, cells: Sequence[str] = tuple(CELLS), dropout: bool = True) -> Configuration:

@@ -27,7 +27,8 @@ def to_onnx(source: Recurrent[Any]) -> list[list[Array]]:
     copies, of the module's dtype.
 
     A node is one layer, with hidden_size=H and, if D = 2, direction='bidirectional'; an RNN with relu needs
-    activations=['Relu'] * D. Its Y is (T, D, B, H), which the next node wants as (T, B, D·H).
+    activations=['Relu'] * D, a GRU linear_before_reset=1. Its Y is (T, D, B, H), which the next node wants as
+    (T, B, D·H).
 
     Raises TypeError for another module, ValueError for a projection, which ONNX does not have.
     """

@@ -11,6 +11,7 @@ from benchmarks.contestants import Contestant, contestants, on_cuda
 from benchmarks.floor import Floor
 from benchmarks.problems import GATES, QUICK, Problem, draw, matching, sizes
 from scratch import nn
+from tests.strategies import MODULES
 
 size = st.integers(1, 5)
 
@@ -58,7 +59,7 @@ def test_the_formula_is_the_known_one() -> None:
         assert problem.flops(backward=True) == 4 * G * T * B * H * (inputs + H)
 
 
-@given(problems(("RNN", "LSTM")))
+@given(problems(MODULES))
 @settings(max_examples=30)
 def test_numbers_fit_the_recurrence(problem: Problem) -> None:
     numbers = draw(problem, seed=1)

@@ -17,6 +17,7 @@ from benchmarks.unavailable import Unavailable
 from reference.equivalence import assert_close
 from scratch import nn
 from scratch.types import Array
+from tests.strategies import MODULES
 
 from .test_problems import problems, size
 
@@ -43,7 +44,7 @@ def test_every_rung_computes_what_scratch_computes(rung: str, T: int, B: int, I:
     assert_close(found, results(problem, Contestant("scratch", "float64"), seed))
 
 
-@given(problem=problems(("RNN", "LSTM")), seed=st.integers(0, 10))
+@given(problem=problems(MODULES), seed=st.integers(0, 10))
 @settings(max_examples=20)
 def test_both_libraries_compute_the_same(problem: Problem, seed: int) -> None:
     ours = results(problem, Contestant("scratch", "float64"), seed)

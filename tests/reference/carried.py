@@ -8,6 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from scratch.text import Checkpoint, Settings, Training
 from scratch.text.checkpoint import arrays_of, checksum, header
 from scratch.text.settings import OPTIMIZERS
+from tests.strategies import MODULES
 
 TEXT = "".join(np.random.default_rng(1).choice(list("abc de,\nü🙂"), 300))
 """In streams of 67 characters, read in 10 segments of which the last is shorter."""
@@ -21,6 +22,7 @@ CASES = [
         ("RNN", {"num_layers": 2, "embedding_size": 3}),
         ("LSTM", {"num_layers": 2}),
         ("LSTM", {"embedding_size": 3, "weight_decay": 0.01, "learning_rate_decay": 0.9}),
+        *((module, {}) for module in MODULES if module not in ("RNN", "LSTM")),
     ]
     for optimizer in OPTIMIZERS
 ] + [

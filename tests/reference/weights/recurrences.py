@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from reference.problems import Configuration, Problem, draw
-
-CELLS = ("RNN tanh", "RNN relu", "LSTM")
+from reference.problems import CELLS, Configuration, Problem, draw
 
 
-def problems(cells: Sequence[str] = CELLS) -> st.SearchStrategy[Problem]:
+def problems(cells: Sequence[str] = tuple(CELLS)) -> st.SearchStrategy[Problem]:
     """Problems with random weights, input and initial states, in float64."""
     sizes, few = st.integers(1, 4), st.integers(1, 3)
     return st.builds(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from reference.problems import Problem
+from reference.problems import CELLS, Problem
 from reference.runs import Run, forward_scratch, make_scratch
 from reference.weights import from_keras, to_keras
 from tests.reference.weights.recurrences import problems
@@ -30,17 +30,12 @@ TOLERANCE = 1e-4
 each of at most nine steps (three, in three layers), each of which magnifies by less than 2, as the weights are within
 ±1/√H and H is at most 4."""
 
-LAYERS = {
-    "RNN tanh": (keras.layers.SimpleRNN, {"activation": "tanh"}),
-    "RNN relu": (keras.layers.SimpleRNN, {"activation": "relu"}),
-    "LSTM": (keras.layers.LSTM, {}),
-}
-
 
 def layers(problem: Problem) -> Iterator[Any]:
     """The Keras layers of the same form, built, with weights of their own."""
     c = problem.configuration
-    kind, options = LAYERS[c.cell]
+    kind = getattr(keras.layers, {"RNN": "SimpleRNN"}.get(c.module, c.module))
+    options = {"activation": CELLS[c.cell]["nonlinearity"]} if "nonlinearity" in CELLS[c.cell] else {}
     for k in range(c.num_layers):
         layer = kind(c.hidden_size, use_bias=c.bias, return_sequences=True, return_state=True, **options)
         layer = keras.layers.Bidirectional(layer) if c.bidirectional else layer

@@ -7,6 +7,7 @@ import torch
 from reference import models, weights
 from scratch import nn, text
 from scratch.types import Array
+from tests.strategies import MODULES
 
 
 def same(one: dict[str, Array], other: dict[str, Array]) -> bool:
@@ -14,7 +15,7 @@ def same(one: dict[str, Array], other: dict[str, Array]) -> bool:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("cell", ["RNN", "LSTM"])
+@pytest.mark.parametrize("cell", MODULES)
 def test_round_trip_is_exact(cell: str, dtype: type) -> None:
     ours = text.CharacterModel(cell, 5, 7, num_layers=2, dtype=dtype, rng=0)
     theirs = models.CharacterModel(cell, 5, 7, num_layers=2, dtype=weights.torch_dtype(np.dtype(dtype)))

@@ -14,7 +14,9 @@ from reference.runs import Masks, Run, run_module, run_scratch
 from reference.runs import make_scratch as make
 from scratch import nn, no_grad
 from scratch.types import Array
-from tests.strategies import configurations
+from tests.strategies import MODULES, configurations
+
+RECURRENCES = [getattr(nn, name) for name in MODULES]
 
 every = st.sampled_from([1, 2, 3, 5, 100])
 
@@ -45,7 +47,7 @@ def test_outputs_and_gradients_are_those_of_the_ordinary_run(configuration: Conf
         assert error <= (1e-12 if configuration.weight_scale <= 1 else 1e-8), name  # saturated units magnify rounding
 
 
-@pytest.mark.parametrize("recurrence", [nn.RNN, nn.LSTM])
+@pytest.mark.parametrize("recurrence", RECURRENCES)
 def test_second_backward_repeats_the_first_and_upstream_may_be_left_out(recurrence: type) -> None:
     module = recurrence(3, 4, num_layers=2, bidirectional=True, dtype=np.float64, rng=0, checkpoint_every=3)
     x = np.random.default_rng(1).standard_normal((8, 2, 3))
@@ -97,7 +99,7 @@ def test_memory_grows_with_the_root_of_the_steps() -> None:
 
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-3, ValueError), (2.0, TypeError), (True, TypeError)])
 def test_a_wrong_number_of_steps_is_refused(value: object, error: type[Exception]) -> None:
-    for recurrence in (nn.RNN, nn.LSTM):
+    for recurrence in RECURRENCES:
         with pytest.raises(error, match="checkpoint_every"):
             recurrence(2, 3, checkpoint_every=value)
 

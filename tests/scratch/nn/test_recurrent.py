@@ -18,9 +18,9 @@ from reference.runs import initial_state, make_scratch, pack, run_module, run_sc
 from scratch import nn, no_grad
 from scratch.nn.utils.rnn import pack_sequence, unpack_sequence
 from scratch.types import Array
-from tests.strategies import configurations
+from tests.strategies import MODULES, configurations
 
-RECURRENCES = [nn.RNN, nn.LSTM]
+RECURRENCES = [getattr(nn, name) for name in MODULES]
 
 
 def parts(state: Array | tuple[Array, ...]) -> tuple[Array, ...]:
@@ -382,7 +382,7 @@ def test_relu_stops_even_an_infinite_gradient_at_an_inactive_unit() -> None:
     assert np.array_equal(rnn.weight_ih_l0.grad, theirs.weight_ih_l0.grad.numpy())
 
 
-@pytest.mark.parametrize("name", ["RNN", "LSTM"])
+@pytest.mark.parametrize("name", MODULES)
 def test_numbers_beyond_the_dtype_come_out_as_in_pytorch_without_a_warning(name: str) -> None:
     """Also where the caller has NumPy raise for them."""
     options = {"num_layers": 2, "bidirectional": True}

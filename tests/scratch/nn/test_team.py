@@ -21,7 +21,7 @@ from scratch.nn.products import Product, TransposedProduct, rows_of_a_block
 from scratch.nn.team import Member
 from scratch.nn.utils.rnn import pack_sequence
 from tests.scratch.nn.test_new_cell import test_a_new_cell_has_right_gradients as check_new_cell
-from tests.strategies import configurations
+from tests.strategies import MODULES, configurations
 
 BLAS = ThreadpoolController().select(user_api="blas")
 
@@ -56,7 +56,7 @@ def test_a_team_serves_a_cell_in_which_h_prev_acts_directly(size: int) -> None:
         check_new_cell()
 
 
-@pytest.mark.parametrize("recurrence", [nn.RNN, nn.LSTM])
+@pytest.mark.parametrize("recurrence", [getattr(nn, name) for name in MODULES])
 def test_the_numbers_do_not_depend_on_how_the_threads_run(recurrence: type) -> None:
     x = np.random.default_rng(0).standard_normal((40, 3, 5)).astype(np.float32)
     runs = []

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scratch import nn, optim
 from scratch.text import CharacterModel, Vocabulary, continuation, generate, probabilities
 from scratch.types import Array
+from tests.strategies import MODULES
 
 LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=12).map(np.array)
 TEMPERATURES = st.floats(0.1, 10)
@@ -174,7 +175,7 @@ def test_a_text_goes_on_as_if_all_of_it_had_been_the_prime(seed: int, prime: str
     assert generate(model, vocabulary, text[: len(prime) + 5], 7, temperature=0) == text
 
 
-@pytest.mark.parametrize("cell", ["RNN", "LSTM"])
+@pytest.mark.parametrize("cell", MODULES)
 def test_generating_leaves_the_model_as_it_was(cell: str) -> None:
     model = model_of(1, dropout=0.5, cell=cell).eval()
     weights, numbers = model.state_dict(), model.rng.bit_generator.state
@@ -188,7 +189,7 @@ def test_generating_leaves_the_model_as_it_was(cell: str) -> None:
         model.fc.backward(np.zeros((1, 1, 4), np.float32))
 
 
-@pytest.mark.parametrize("cell", ["RNN", "LSTM"])
+@pytest.mark.parametrize("cell", MODULES)
 def test_model_learns_a_text_and_generates_it(cell: str) -> None:
     text = "abracadabra."
     vocabulary = Vocabulary.of(text)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scratch.text import Checkpoint, Settings, Training
 from scratch.text.checkpoint import arrays_of
 from scratch.text.settings import MOMENTUM, OPTIMIZERS
+from tests.strategies import MODULES
 
 TEXTS = st.text("abc \né🙂", min_size=4, max_size=90)
 
@@ -20,7 +21,7 @@ def all_settings(draw: st.DrawFn, **fixed: Any) -> Settings:
     """Settings of small models; those in `fixed` are as they are given."""
     optimizer = draw(st.sampled_from(sorted(OPTIMIZERS)))
     drawn: dict[str, st.SearchStrategy[Any]] = {
-        "cell": st.sampled_from(["RNN", "LSTM"]),
+        "cell": st.sampled_from(MODULES),
         "hidden_size": st.integers(1, 5),
         "num_layers": st.integers(1, 3),
         "embedding_size": st.integers(0, 3),
