@@ -23,6 +23,7 @@ from scratch.nn.cell import Cell
 from ..problems import Configuration
 from .ends import gradients_kept_outside, leftovers, state_kept_outside, upstreams
 from .machine import Fault, Machine, Tap, cell_of, drawn, run_faulty
+from .reset import halves_apart, inside_with_reset
 from .stack import directions, dropouts, layers, layouts
 from .step import derivatives, direct_paths, equations_of_gates, inside_with_memory
 from .taps import listed
@@ -51,6 +52,8 @@ CHAPTERS: tuple[Callable[[Cell, Configuration], Iterator[Fault]], ...] = (
     carries,
     derivatives,
     inside_with_memory,
+    halves_apart,
+    inside_with_reset,
     direct_paths,
     sums_over_time,
     leftovers,

@@ -140,7 +140,7 @@ class Machine:
         cell = self.cell
 
         def rows(of_gates: Array) -> Array:
-            """(G, H, B) as the taps see it: (G·H, B)."""
+            """(blocks, H, B) as the taps see it: (blocks·H, B)."""
             return of_gates.reshape(-1, of_gates.shape[2])
 
         def step(a: Array, state_prev: State, state: State, kept: State) -> None:
@@ -159,7 +159,7 @@ class Machine:
             s.d_h = d_state[0].copy()
             d_h_direct, d_rest = cell.step_backward(d_state, slopes, d_a)
             rows(d_a)[...] = self.tap("d_a", rows(d_a))
-            s.d_a = rows(d_a).copy()
+            s.d_a_x, s.d_a_h = (rows(half).copy() for half in cell.halves(d_a))
             return self.tap("d_h_direct", d_h_direct), self.tap("d_rest", d_rest)
 
         return cell._replace(step=step, linearize=linearize, step_backward=step_backward)
@@ -277,8 +277,8 @@ class Machine:
         return run
 
     def gate(self, name: str) -> slice:
-        """The rows of a gate in the pre-activations."""
-        at = self.cell.gates.index(name)
+        """The rows of a gate in the pre-activations, or of a half of it: one of `cell.blocks`."""
+        at = self.cell.blocks.index(name)
         return slice(at * self.c.hidden_size, (at + 1) * self.c.hidden_size)
 
 

@@ -101,7 +101,7 @@ def layers(cell: Cell, c: Configuration) -> Iterator[Fault]:
         if m.layer == 0 or m.x.shape[2] != d_weights.W_ih.shape[1]:
             return d_weights
         records = m.records[m.layer * m.D + m.direction]
-        return d_weights._replace(W_ih=sum(s.d_a @ m.x[s.read, s.on] for s in records))
+        return d_weights._replace(W_ih=sum(s.d_a_x @ m.x[s.read, s.on] for s in records))
 
     yield Fault(
         "the gradient of W_ih formed with the input in every layer",

@@ -68,7 +68,7 @@ def derivatives(cell: Cell, c: Configuration) -> Iterator[Fault]:
         return change
 
     for is_sigmoid, wrongs in ((True, wrong_sigmoids), (False, wrong_tanhs)):
-        own = [gate for gate in cell.gates if (gate in sigmoids) == is_sigmoid]
+        own = [gate for gate in cell.summed if (gate in sigmoids) == is_sigmoid]
         groups = [(gate,) for gate in own] + ([tuple(own)] if len(own) > 1 else [])
         for name, told, wrong in wrongs:
             for gates in groups:
@@ -78,7 +78,7 @@ def derivatives(cell: Cell, c: Configuration) -> Iterator[Fault]:
                     f"In the gradient of the pre-activation of {listed(gates)}, {told}.",
                     ({"d_a": tap},),
                 )
-    missing = [on_rows(with_factor(lambda a, y: np.ones_like(y), gate in sigmoids), (gate,)) for gate in cell.gates]
+    missing = [on_rows(with_factor(lambda a, y: np.ones_like(y), gate in sigmoids), (gate,)) for gate in cell.summed]
 
     def all_missing(d_a: Array, m: Machine) -> Array:
         for tap in missing:
@@ -88,7 +88,7 @@ def derivatives(cell: Cell, c: Configuration) -> Iterator[Fault]:
     yield Fault(
         "all derivatives of the gates missing",
         "The derivatives of the nonlinearities, σ′ and tanh′, are missing in the gradients of all gates, "
-        f"{listed(cell.gates)}.",
+        f"{listed(cell.summed)}.",
         ({"d_a": all_missing},),
     )
 
@@ -136,7 +136,7 @@ SAMPLE = np.linspace(-2, 2, 8)
 def one_step(cell: Cell) -> tuple[Array, State, State, State]:
     """A step of the cell at the sample: the pre-activations and the state before, and what the step makes of them."""
     prev = tuple(SAMPLE[None] / (n + 3) for n, _ in enumerate(cell.state))
-    a = np.stack([np.roll(SAMPLE, n)[None] for n, _ in enumerate(cell.gates)])
+    a = np.stack([np.roll(SAMPLE, n)[None] for n, _ in enumerate(cell.blocks)])
     state = tuple(np.zeros_like(part) for part in prev)
     kept = tuple(np.zeros_like(SAMPLE[None]) for _ in range(cell.kept))
     cell.step(a, prev, state, kept)
@@ -283,7 +283,7 @@ def direct_paths(cell: Cell, c: Configuration) -> Iterator[Fault]:
     one = np.ones((1, 1))
     parts = tuple(one.copy() for _ in cell.state)
     kept = tuple(one.copy() for _ in range(cell.kept))
-    a, slopes = np.ones((len(cell.gates), 1, 1)), np.ones((cell.slopes, 1, 1))
+    a, slopes = np.ones((len(cell.blocks), 1, 1)), np.ones((cell.slopes, 1, 1))
     cell.step(a, parts, parts, kept)
     if cell.step_backward(parts, slopes, a)[0] is None:
         return
@@ -371,7 +371,7 @@ def equations_of_gates(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
 
 Equations = Callable[[dict[str, Array], dict[str, Array]], dict[str, Array]]
-"""One step, from the pre-activations by gate and the state before by part, to the state by part."""
+"""One step, from the pre-activations by block and the state before by part, to the state by part."""
 
 
 def others(cell: Cell) -> Iterator[tuple[str, str, Equations]]:
@@ -465,13 +465,14 @@ def instead_of(right: str, name: str) -> str:
 
 def made_of(cell: Cell, equations: Equations) -> Cell:
     """A cell of these equations. Its backward is exact for them: they act elementwise, so that one complex step
-    (Squire and Trapp 1998) for each pre-activation and each part of the state gives all derivatives.
+    (Squire and Trapp 1998) for each pre-activation and each part of the state gives all derivatives, those of h_prev
+    itself among them.
     """
     tiny = 1e-100
-    causes = [*cell.gates, *cell.state[1:]]
+    causes = [*cell.blocks, *cell.state]
 
     def inputs(a: Array, state_prev: State) -> tuple[dict[str, Array], dict[str, Array]]:
-        return dict(zip(cell.gates, a, strict=True)), dict(zip(cell.state, state_prev, strict=True))
+        return dict(zip(cell.blocks, a, strict=True)), dict(zip(cell.state, state_prev, strict=True))
 
     def step(a: Array, state_prev: State, state: State, kept: State) -> None:
         made = equations(*inputs(a, state_prev))
@@ -492,8 +493,9 @@ def made_of(cell: Cell, equations: Equations) -> Cell:
     def step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[Array | None, State]:
         by_cause = slopes.reshape(len(causes), len(cell.state), *slopes.shape[1:])
         d_causes = [sum(d * slope for d, slope in zip(d_state, of_cause, strict=True)) for of_cause in by_cause]
-        d_a[...] = d_causes[: len(cell.gates)]
-        return None, tuple(d_causes[len(cell.gates) :])
+        blocks = len(cell.blocks)
+        d_a[...] = d_causes[:blocks]
+        return d_causes[blocks], tuple(d_causes[blocks + 1 :])
 
     return cell._replace(
         keeps_a=True,

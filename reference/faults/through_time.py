@@ -159,7 +159,7 @@ def sums_over_time(cell: Cell, c: Configuration) -> Iterator[Fault]:
 
     def with_h(which: Callable[[Any, Machine], Array]) -> Tap:
         def tap(term: Weights, m: Machine) -> Weights:
-            return term._replace(W_hh=m.step.d_a @ which(m.step, m).T)
+            return term._replace(W_hh=m.step.d_a_h @ which(m.step, m).T)
 
         return tap
 

@@ -54,13 +54,14 @@ def gate_order(cell: Cell, c: Configuration) -> Iterator[Fault]:
             forward=True,
             common=False,
         )
-        yield Fault(
-            f"the gates' gradients put together in the order {theirs}",
-            "Backward, the gradients of the gates are put together in another order than forward: your order is "
-            f"{theirs}; the weights' is {right}. Everything that is multiplied with d_a is wrong with it.",
-            ({"d_a": lambda d_a, m, given=given: given(d_a)},),
-            common=False,
-        )
+        if not cell.apart:  # halves that are apart cannot change places with gates that are not
+            yield Fault(
+                f"the gates' gradients put together in the order {theirs}",
+                "Backward, the gradients of the gates are put together in another order than forward: your order is "
+                f"{theirs}; the weights' is {right}. Everything that is multiplied with d_a is wrong with it.",
+                ({"d_a": lambda d_a, m, given=given: given(d_a)},),
+                common=False,
+            )
         yield Fault(
             f"the weights' gradients in the order {theirs}",
             "The gradients of weights and biases have their row blocks in another order than the weights: your "
@@ -140,8 +141,15 @@ def biases(cell: Cell, c: Configuration) -> Iterator[Fault]:
     told = {"b_ih": "the first bias, b_ih,", "b_hh": "the second bias, b_hh,"}
     zero = {name: on_weights(lambda value: 0 * value, (name,)) for name in BIASES}
     both_zero = on_weights(lambda value: 0 * value, BIASES)
-    double = on_weights(lambda value: 2 * value, BIASES)
+    each = "The two biases are added, so each has the gradient Σ d_a."
+    if cell.apart:
+        each = "Each has the gradient Σ d_a of its half of the pre-activation."
     half = on_weights(lambda value: value / 2, BIASES)
+
+    def summed(weights: Weights, m: Machine) -> Weights:
+        total = weights.b_ih + weights.b_hh  # type: ignore[operator]
+        return weights._replace(b_ih=total, b_hh=total)
+
     for name in BIASES:
         other = BIASES[1 - BIASES.index(name)]
 
@@ -162,13 +170,12 @@ def biases(cell: Cell, c: Configuration) -> Iterator[Fault]:
         )
         yield Fault(
             f"the gradient of {name} zero",
-            f"The gradient of {told[name]} is left at zero, or forgotten. The two biases are added, so both have the "
-            "gradient Σ d_a.",
+            f"The gradient of {told[name]} is left at zero, or forgotten. {each}",
             ({"d_weights": zero[name]},),
         )
         yield Fault(
             f"the gradient of {name} doubled",
-            f"The gradient of {name} is counted twice. The two biases are added, so each has the gradient Σ d_a.",
+            f"The gradient of {name} is counted twice. {each}",
             ({"d_weights": on_weights(lambda value: 2 * value, (name,))},),
         )
     yield Fault(
@@ -179,16 +186,16 @@ def biases(cell: Cell, c: Configuration) -> Iterator[Fault]:
     )
     yield Fault(
         "the gradients of both biases zero",
-        "The gradients of both biases are left at zero; each is Σ d_a.",
+        f"The gradients of both biases are left at zero. {each}",
         ({"d_weights": both_zero},),
     )
     yield Fault(
         "the gradients of the two biases shared out",
-        "The gradient Σ d_a is shared out between the two biases, half to each. Each has all of it: both are added.",
+        f"The gradient Σ d_a is shared out between the two biases, half to each. {each}",
         ({"d_weights": half},),
     )
     yield Fault(
         "the gradients of the two biases summed",
-        "Each bias gets the sum of both gradients, twice Σ d_a; each has Σ d_a.",
-        ({"d_weights": double},),
+        f"Each bias gets the sum of both gradients. {each}",
+        ({"d_weights": summed},),
     )

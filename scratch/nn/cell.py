@@ -72,15 +72,21 @@ class Cell(NamedTuple):
     those at the end the input's. Such a cell keeps `a`."""
 
     @property
-    def blocks(self) -> int:
-        """How many blocks of (H, B) `a` has."""
-        return len(self.gates) + self.apart
+    def summed(self) -> tuple[str, ...]:
+        """The gates whose halves are added up."""
+        return self.gates[: len(self.gates) - self.apart]
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The names of the blocks of `a`. Of a gate n that is apart, n_h is the state's half and n_x the input's."""
+        apart = self.gates[len(self.summed) :]
+        return (*self.summed, *(f"{gate}_h" for gate in apart), *(f"{gate}_x" for gate in apart))
 
     def joined(self, from_input: Array, from_state: Array) -> Array:
         """`a`, (G + apart, …), of its halves W_ih x + b_ih and W_hh h_prev + b_hh, (G, …) each."""
         if not self.apart:
             return from_input + from_state
-        summed = len(self.gates) - self.apart
+        summed = len(self.summed)
         sums = from_input[:summed] + from_state[:summed]
         return np.concatenate([sums, from_state[summed:], from_input[summed:]])
 
@@ -88,8 +94,8 @@ class Cell(NamedTuple):
         """`joined`, backward: the gradients of the input's half and of the state's, (G, …) each, of d_a."""
         if not self.apart:
             return d_a, d_a
-        gates = len(self.gates)
-        return np.concatenate([d_a[: gates - self.apart], d_a[gates:]]), d_a[:gates]
+        gates, summed = len(self.gates), len(self.summed)
+        return np.concatenate([d_a[:summed], d_a[gates:]]), d_a[:gates]
 
 
 class Weights(NamedTuple):

@@ -34,7 +34,7 @@ class Tape:
 
     def __init__(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], reverse: bool = False) -> None:
         gate_rows, self.outputs = weights.W_hh.shape
-        self.gates, self.blocks, self.apart = len(cell.gates), cell.blocks, cell.apart
+        self.gates, self.blocks, self.apart = len(cell.gates), len(cell.blocks), cell.apart
         self.units = gate_rows // self.gates
         self.dtype = weights.W_hh.dtype
         self.projected = weights.W_hr is not None
@@ -83,7 +83,7 @@ class Run:
         self.width, self.length = B, S
         numbers = min(LARGEST_CHUNK, max(SMALLEST_CHUNK, S * H * B // 16))
         self.steps_of_a_chunk = min(S, max(1, numbers // max(1, H * B)))
-        self.a = memory(S, cell.blocks, H, B) if cell.keeps_a else for_every_step(memory(cell.blocks, H, B), S)
+        self.a = memory(S, tape.blocks, H, B) if cell.keeps_a else for_every_step(memory(tape.blocks, H, B), S)
         state = memory(S + 1, P, B), *(memory(S + 1, H, B) for _ in cell.state[1:])
         self.before: State = tuple(part[:-1] for part in state)
         self.after: State = tuple(part[1:] for part in state)

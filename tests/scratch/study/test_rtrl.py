@@ -155,7 +155,7 @@ seeds = st.integers(0, 2**32 - 1)
 @given(seeds)
 def test_step_tangent_is_the_complex_step_derivative_of_step(cell: Cell, seed: int) -> None:
     rng, small = np.random.default_rng(seed), 1e-100
-    a, a_dot = (frozen((cell.blocks, H, B), rng) for _ in range(2))
+    a, a_dot = (frozen((len(cell.blocks), H, B), rng) for _ in range(2))
     state_prev, state_prev_dot = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(2))
     state_dot = cell.step_tangent(a_dot, state_prev_dot, linearized(cell, a, state_prev))
     moved = tuple(value + 1j * small * dot for value, dot in zip(state_prev, state_prev_dot, strict=True))
@@ -169,7 +169,7 @@ def test_step_tangent_is_the_complex_step_derivative_of_step(cell: Cell, seed: i
 def test_step_tangent_and_step_backward_are_transposes(cell: Cell, seed: int) -> None:
     """⟨d_state, state_dot⟩ = ⟨d_a, a_dot⟩ + ⟨d_state_prev, state_prev_dot⟩, up to roundings of the products."""
     rng = np.random.default_rng(seed)
-    a, a_dot = (frozen((cell.blocks, H, B), rng) for _ in range(2))
+    a, a_dot = (frozen((len(cell.blocks), H, B), rng) for _ in range(2))
     state_prev, state_prev_dot, d_state = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(3))
     slopes = linearized(cell, a, state_prev)
     state_dot = cell.step_tangent(a_dot, state_prev_dot, slopes)
@@ -185,9 +185,9 @@ def test_step_tangent_and_step_backward_are_transposes(cell: Cell, seed: int) ->
 @of_every_cell
 def test_step_tangent_carries_many_changes_of_one_column(cell: Cell) -> None:
     rng, K = np.random.default_rng(0), 7
-    a = frozen((cell.blocks, H, 1), rng)
+    a = frozen((len(cell.blocks), H, 1), rng)
     state_prev = tuple(frozen((H, 1), rng) for _ in cell.state)
-    a_dot = frozen((cell.blocks, H, K), rng)
+    a_dot = frozen((len(cell.blocks), H, K), rng)
     state_prev_dot = tuple(frozen((H, K), rng) for _ in cell.state)
     slopes = linearized(cell, a, state_prev)
     together = cell.step_tangent(a_dot, state_prev_dot, slopes)
@@ -204,7 +204,7 @@ def test_step_tangent_carries_many_changes_of_one_column(cell: Cell) -> None:
 def test_many_steps_are_linearized_at_once_as_one_by_one(cell: Cell, S: int, units: slice) -> None:
     """Of all units or of some, to the last bit. The arrays lie in memory as on a tape: step by step, gate by gate."""
     rng = np.random.default_rng(S)
-    a = frozen((S, cell.blocks, H, B), rng)
+    a = frozen((S, len(cell.blocks), H, B), rng)
     state_prev = tuple(frozen((S, H, B), rng) for _ in cell.state)
     of_each = [tuple(part[t] for part in state_prev) for t in range(S)]
     left, states, kepts = zip(*(after_step(cell, a[t], of_each[t]) for t in range(S)), strict=True)
