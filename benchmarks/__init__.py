@@ -4,6 +4,7 @@ A floor plan, ground first; each row uses only the rows below it, and no row but
 
     __main__                                  the door: python -m benchmarks
     measure_command, memory_command, growth_command, ladder_command, options
+    agreement, kept                           two runs that are kept, side by side; one as a table
     report, picture, results                  tables, plots, JSON
     timing, memory, growth                    what is asked of the workers, in which order, and what follows
     process                                   ─── a pipe: above it no library computes, below it one alone ───

@@ -6,6 +6,7 @@ import typer
 
 from scratch import terminal
 
+from .agree_command import agree
 from .growth_command import growth
 from .ladder_command import ladder
 from .long_command import long
@@ -67,6 +68,13 @@ Examples:
   python -m benchmarks show benchmarks/results/amd-epyc-2-threads.json
 """
 )(show)
+app.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks agree
+  python -m benchmarks agree first.json second.json
+"""
+)(agree)
 app.command(
     epilog="""\b
 Examples:

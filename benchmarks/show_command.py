@@ -22,8 +22,6 @@ def show(
     path = file or results_file("cpu", available_cores(), None)
     try:
         print(as_markdown(path))
-    except OSError as error:
-        raise typer.BadParameter(f"expected a file of results, got {path}: {error.strerror}") from error
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     return 0

@@ -19,6 +19,14 @@ class Spread(NamedTuple):
     low: float
     high: float
 
+    def holds(self, value: float) -> bool:
+        """Whether a value lies between the two."""
+        return self.low <= value <= self.high
+
+    def overlaps(self, other: Spread) -> bool:
+        """Whether some value lies in both."""
+        return self.low <= other.high and other.low <= self.high
+
 
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 """The 97.5 % quantile of Student's t distribution with 1, 2, … degrees of freedom."""
