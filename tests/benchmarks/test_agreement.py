@@ -1,5 +1,7 @@
-"""Whether two runs agree: what overlaps, what is refused, and how that is told."""
+"""Whether two runs agree: what overlaps, what is refused, and what the README says of the two that are kept."""
 
+import json
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as door
-from benchmarks.agreement import Pair, agree, inside, summary
+from benchmarks.agreement import Pair, agree, compare, inside, run, summary
+from benchmarks.report import digits
 from benchmarks.results import keep
 from benchmarks.statistics import Spread, across
 
+ROOT = Path(__file__).parent.parent.parent
+KEPT = ROOT / "benchmarks" / "results" / "amd-epyc-2-threads.json"
+FIRST = KEPT.with_stem(f"{KEPT.stem}-first")
 PARTS = ("forward", "backward", "step")
 
 spreads = st.lists(st.sampled_from([0.5, 0.9, 1.0, 1.1, 2.0, 7.0]) | st.floats(0.1, 10), min_size=3, max_size=3).map(
@@ -135,3 +141,17 @@ def test_runs_that_cannot_be_compared_are_refused(
     status, out, error = command(capsys, monkeypatch, tmp_path, figures(size=SIZE), second)
     assert (status, out, error.count("\n")) == (2, "", 1)
     assert error.startswith("benchmarks: ") and said in error
+
+
+def test_the_readme_says_how_the_kept_runs_ended_and_agree() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "\n".join(summary(compare(FIRST, KEPT))) in readme
+    for path in (FIRST, KEPT):
+        speeds = {problem: found["step"].median for (problem, _), found in run(path)[1].items()}
+        least = min(speeds, key=lambda problem: speeds[problem])
+        mean = exp(sum(map(log, speeds.values())) / len(speeds))
+        assert (
+            f"no slower at {sum(speed >= 1 for speed in speeds.values())} of {len(speeds)} sizes, "
+            f"geometric mean {digits(mean)}×, least {digits(speeds[least])}× at {least}\n"
+        ) in readme
+    assert list(json.loads(FIRST.read_text())) == ["step"]
