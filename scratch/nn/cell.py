@@ -28,6 +28,33 @@ class SecondDerivatives(NamedTuple):
     step_backward_tangent: Callable[[State, State, Array, Array], tuple[Array, Array | None, State]]
 
 
+class Equation(NamedTuple):
+    """One line of a cell's mathematics."""
+
+    number: str
+    """What the cell's file calls it: "5", or "6, 4" if it follows from both."""
+    text: str
+    """In the notation of the files: "c = f ⊙ c_prev + i ⊙ g"."""
+
+
+class Equations(NamedTuple):
+    """What a cell computes, for people, in the order of computation. Each line acts entry by entry.
+
+    A line may use σ, tanh, relu, ², ⊙, +, −, [… > …] and the names that are known by then. Forward, these are h_prev
+    and the other parts of the state before, and the blocks of `a`: a_i and so on, after the gates, or a if there is but
+    one. (A gate n that is `apart` has two, a_n_h and a_n_x.) Backward, they are all of forward, the whole d_h, and for
+    each other part of the state what comes from the step after: d_c_after and so on.
+
+    Forward gives every part of the state a value. Backward gives one to the gradient of each block of `a`, d_a_i and so
+    on, and to what step_backward returns: d_c_prev and so on, and d_h_direct for the gradient of h_prev, if there is
+    one. Where another part of the state acts within the step, its whole gradient d_c is more than d_c_after and is
+    given a value as well.
+    """
+
+    forward: tuple[Equation, ...]
+    backward: tuple[Equation, ...]
+
+
 class Cell(NamedTuple):
     """What the loop over time needs to know of a cell: the elementwise mathematics of one step, in three parts.
 
@@ -70,6 +97,9 @@ class Cell(NamedTuple):
 
     `a` and `d_a` have so many blocks more, (G + apart, H, B): the gates' own blocks hold the state's halves then, and
     those at the end the input's. Such a cell keeps `a`."""
+    equations: Equations | None = None
+    """For people: what the explorable page (study/explore.py) shows. A test evaluates every one of them against `step`
+    and `step_backward`."""
 
     @property
     def summed(self) -> tuple[str, ...]:

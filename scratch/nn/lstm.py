@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from .activations import sigmoid
-from .cell import Cell, SecondDerivatives, State
+from .cell import Cell, Equation, Equations, SecondDerivatives, State
 from .recurrent import Recurrent, RecurrentCell
 
 
@@ -136,6 +136,24 @@ CELL = Cell(
     step_backward=step_backward,
     step_tangent=step_tangent,
     second=SecondDerivatives(linearize_tangent, step_backward_tangent),
+    equations=Equations(
+        forward=(
+            Equation("1", "i = σ(a_i)"),
+            Equation("2", "f = σ(a_f)"),
+            Equation("3", "g = tanh(a_g)"),
+            Equation("4", "o = σ(a_o)"),
+            Equation("5", "c = f ⊙ c_prev + i ⊙ g"),
+            Equation("6", "h = o ⊙ tanh(c)"),
+        ),
+        backward=(
+            Equation("6, 4", "d_a_o = d_h ⊙ tanh(c) ⊙ o ⊙ (1 − o)"),
+            Equation("6", "d_c = d_c_after + d_h ⊙ o ⊙ (1 − tanh²(c))"),
+            Equation("5, 1", "d_a_i = d_c ⊙ g ⊙ i ⊙ (1 − i)"),
+            Equation("5, 2", "d_a_f = d_c ⊙ c_prev ⊙ f ⊙ (1 − f)"),
+            Equation("5, 3", "d_a_g = d_c ⊙ i ⊙ (1 − g²)"),
+            Equation("5", "d_c_prev = d_c ⊙ f"),
+        ),
+    ),
 )
 
 

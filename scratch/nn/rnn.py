@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from .activations import relu
-from .cell import Cell, SecondDerivatives, State
+from .cell import Cell, Equation, Equations, SecondDerivatives, State
 from .recurrent import Recurrent, RecurrentCell
 
 
@@ -120,6 +120,10 @@ TANH = Cell(
     step_backward=tanh_step_backward,
     step_tangent=tanh_step_tangent,
     second=SecondDerivatives(tanh_linearize_tangent, tanh_step_backward_tangent),
+    equations=Equations(
+        forward=(Equation("1", "h = tanh(a)"),),
+        backward=(Equation("1", "d_a = d_h ⊙ (1 − h²)"),),
+    ),
 )
 RELU = TANH._replace(
     step=relu_step,
@@ -127,6 +131,10 @@ RELU = TANH._replace(
     step_backward=relu_step_backward,
     step_tangent=relu_step_tangent,
     second=SecondDerivatives(relu_linearize_tangent, relu_step_backward_tangent),
+    equations=Equations(
+        forward=(Equation("1", "h = relu(a)"),),
+        backward=(Equation("1", "d_a = d_h ⊙ [h > 0]"),),
+    ),
 )
 CELLS = {"tanh": TANH, "relu": RELU}
 
