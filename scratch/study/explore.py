@@ -12,12 +12,14 @@ last first, from the last step to the first,
 
     d_h           = d_output + d_h_after                 what the layer above or the loss says, and the step after
     d_a, d_c_prev = step_backward(d_state)               (T2)
-    d_h_prev      = W_hhᵀ d_a                            (T1)   which is d_h_after one step earlier
+    d_h_prev      = W_hhᵀ d_a                            (T1)   which is d_h_after one step earlier; plus d_h_direct,
+                                                                if step_backward hands h_prev something as well
     d_W_hh       += d_a h_prevᵀ                          (T1)
     d_x           = W_ihᵀ d_a                            (T1)   which is d_output of the layer below
 
-The numbers are those of nn/bptt.py. `page` puts such traces into one HTML file, explore.html with the numbers as JSON
-in it; the page computes nothing, it shows.
+The numbers are those of nn/bptt.py. What the cell computes in between, and how it says so, are its own equations, which
+it brings as data (`Equations` in nn/cell.py): nothing here knows which cell it is. `page` puts such traces into one
+HTML file, explore.html with the equations and the numbers as JSON in it; the page computes nothing, it shows.
 """
 
 from __future__ import annotations
@@ -30,10 +32,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import nn
-from ..nn.cell import Cell, State, Weights
+from ..nn.cell import Cell, Equations, State, Weights
 from ..nn.module import without_warnings
+from ..nn.recurrent import Recurrent
 from ..text import CharacterModel, Vocabulary, probabilities
 from ..types import Array
+from .equations import BOUNDED, blocks, evaluate, of_names, outermost, sides
 
 SHOWN_UNITS = 16
 """So many hidden units stand side by side on the page; of a larger layer the reader chooses which."""
@@ -55,15 +59,15 @@ class LayerTrace(NamedTuple):
     x: Array
     """What the layer reads: (T, I)."""
     from_input: Array
-    """W_ih x + b_ih + b_hh: (T, G, H)."""
+    """W_ih x + b_ih + b_hh: (T, G, H). Of gates that are apart without b_hh."""
     from_state: Array
-    """W_hh h_prev: (T, G, H)."""
+    """W_hh h_prev: (T, G, H). Of gates that are apart with b_hh."""
     a: Array
-    """The pre-activations, the sum of both: (T, G, H)."""
-    gates: Array
-    """An LSTM's i, f, g, o: (T, 4, H). An RNN has none, and its h is here: (T, 1, H)."""
-    tanh_c: Array | None
-    """An LSTM's tanh(c): (T, H)."""
+    """The pre-activations, the sum of both, or both where they stay apart: (T, G + apart, H)."""
+    left: Array
+    """What the cell's `step` made of `a` for its `linearize`: (T, G + apart, H)."""
+    kept: Array
+    """What it kept besides: (T, kept, H)."""
     state: dict[str, Array]
     """h, and an LSTM's c: (T + 1, H). Row 0 is the initial state, row t + 1 what step t makes of row t."""
     d_output: Array
@@ -73,9 +77,15 @@ class LayerTrace(NamedTuple):
     d_state_prev: dict[str, Array]
     """What step t hands back to the state before it: W_hhᵀ d_a, and d_c ⊙ f: (T, H). Row 0 is of the initial state."""
     d_a: Array
-    """The gradient of the pre-activations: (T, G, H)."""
+    """The gradient of the pre-activations: (T, G + apart, H)."""
     d_x: Array
     """The gradient of what the layer reads: (T, I)."""
+    values: dict[str, Array]
+    """What the cell's equations speak of, by the names they use, from a_i to d_c_prev: (T, H) each.
+
+    A function of a name has one too, as in the code: tanh_c. What `step` and `step_backward` give is theirs; the rest,
+    like a gate or the whole d_c, is what its equation comes to.
+    """
 
     def d_state_after(self, name: str) -> Array:
         """The part of the gradient of h or c after step t that comes from the step after: (T, H), at last zero."""
@@ -88,7 +98,8 @@ class LayerTrace(NamedTuple):
         the gradient: as (G·H, H), if all units are asked for, it is `weight_hh_l…grad`.
         """
         h_prev = self.state["h"][:-1, units]
-        added = self.d_a[:, :, units, None] * h_prev[:, None, None, :]  # (T1)  T, G, U, U
+        d_a = self.d_a[:, : len(self.cell.gates), units, None]
+        added = d_a * h_prev[:, None, None, :]  # (T1)  T, G, U, U
         growing: Array = np.cumsum(added[::-1], axis=0)[::-1]
         return growing
 
@@ -115,15 +126,17 @@ class Trace(NamedTuple):
 def trace(model: CharacterModel, indices: Array) -> Trace:
     """All that a character model computes when it reads a text and is told, at each step, which character comes next.
 
-    model: a character model with an RNN or an LSTM; it is only read, nothing is left in it, and nothing is dropped out.
-    indices: (T + 1,) characters as integers, at least two. The initial states are zero.
+    model: a character model; it is only read, nothing is left in it, and nothing is dropped out. indices: (T + 1,)
+    characters as integers, at least two. The initial states are zero.
 
-    Raises ValueError for another kind of recurrence or fewer than two characters, and what the embedding and the loss
-    raise for indices that are none.
+    Raises ValueError for a recurrence in two directions, with a projection or with a cell that brings no equations and
+    for fewer than two characters, and what the embedding and the loss raise for indices that are none.
     """
     rnn = model.rnn
-    if not isinstance(rnn, (nn.RNN, nn.LSTM)) or rnn.bidirectional or rnn.proj_size:
-        raise ValueError(f"expected an RNN or an LSTM in one direction and without a projection, got {rnn!r}")
+    if not isinstance(rnn, Recurrent) or rnn.bidirectional or rnn.proj_size:
+        raise ValueError(f"expected a recurrence in one direction and without a projection, got {rnn!r}")
+    if rnn.cell.equations is None:
+        raise ValueError(f"expected a cell with equations, which say what it computes, got {rnn!r} without")
     indices = np.asarray(indices)
     if indices.ndim != 1 or len(indices) < 2:
         raise ValueError(f"expected at least 2 characters, (T + 1,), got {indices.shape}")
@@ -133,7 +146,7 @@ def trace(model: CharacterModel, indices: Array) -> Trace:
     x = model.embed.weight.data[read] if isinstance(model.embed, nn.Embedding) else model.embed(read)  # T, I
     layers: list[LayerTrace] = []
     for names in rnn._names:
-        layers.append(forward(rnn.cell, rnn._weights(names), x))
+        layers.append(forward(rnn.cell, rnn.cell.equations, rnn._weights(names), x))
         x = layers[-1].state["h"][1:]
     W, b = model.fc.weight.data, model.fc.bias
     logits = x @ W.T + (0 if b is None else b.data)  # T, V
@@ -141,73 +154,96 @@ def trace(model: CharacterModel, indices: Array) -> Trace:
     d_logits = criteria[1].backward()
     d_output = d_logits @ W  # T, H
     for number in reversed(range(len(layers))):
-        layers[number] = backward(rnn._weights(rnn._names[number]), layers[number], d_output)
+        weights = rnn._weights(rnn._names[number])
+        layers[number] = backward(rnn.cell.equations, weights, layers[number], d_output)
         d_output = layers[number].d_x
     chances = np.stack([probabilities(row) for row in logits])
     return Trace(indices, layers, logits, chances, losses, float(loss), d_logits)
 
 
-def forward(cell: Cell, weights: Weights, x: Array) -> LayerTrace:
+def forward(cell: Cell, equations: Equations, weights: Weights, x: Array) -> LayerTrace:
     """One layer over all steps, its gradients still empty. x: (T, I)."""
     W_ih, W_hh, b_ih, b_hh, _ = weights
     T, G, H = len(x), len(cell.gates), len(W_hh) // len(cell.gates)
+    summed, apart = slice(G - cell.apart), slice(G - cell.apart, G)  # gates
 
     def empty(*shape: int) -> Array:
         return np.empty(shape, x.dtype)
 
-    from_input, from_state, gates = (empty(T, G, H) for _ in range(3))
+    from_input, from_state = empty(T, G, H), empty(T, G, H)
+    a, left, kept = empty(T, G + cell.apart, H), empty(T, G + cell.apart, H), empty(T, cell.kept, H)
     state = {name: np.zeros((T + 1, H), x.dtype) for name in cell.state}
-    kept = empty(T, cell.kept, H)
     for t in range(T):
         before, after = ([part[step, :, None] for part in state.values()] for step in (t, t + 1))  # H, 1
-        columns = W_ih @ x[t][:, None]  # (T1)  G·H, 1
-        if b_ih is not None and b_hh is not None:
-            columns += (b_ih + b_hh)[:, None]  # (T1)
-        from_input[t] = columns.reshape(G, H)
+        from_input[t] = (W_ih @ x[t]).reshape(G, H)  # (T1)
         from_state[t] = (W_hh @ before[0]).reshape(G, H)  # (T1)
-        a = (from_input[t] + from_state[t])[:, :, None]  # (T1)  G, H, 1
-        cell.step(a, tuple(before), tuple(after), tuple(kept[t, :, :, None]))  # (T2)
-        gates[t] = a[:, :, 0] if cell.keeps_a else after[0].T
+        if b_ih is not None and b_hh is not None:
+            from_input[t] += b_ih.reshape(G, H)  # (T1)
+            from_input[t, summed] += b_hh.reshape(G, H)[summed]  # (T1)
+            from_state[t, apart] += b_hh.reshape(G, H)[apart]  # (T1)
+        a[t, summed] = from_input[t, summed] + from_state[t, summed]  # (T1)
+        a[t, apart], a[t, G:] = from_state[t, apart], from_input[t, apart]
+        left[t] = a[t]
+        cell.step(left[t, :, :, None], tuple(before), tuple(after), tuple(kept[t, :, :, None]))  # (T2)
+
+    values = {name: a[:, n] for n, name in enumerate(blocks(cell))}
+    values |= {f"{name}_prev": part[:-1] for name, part in state.items()}
+    for name, right in map(sides, equations.forward):
+        values[name] = state[name][1:] if name in state else evaluate(right, values)
+    values |= {name: part[1:] for name, part in state.items()}
+    nothing: dict[str, Array] = {}
     return LayerTrace(
         cell,
         x,
         from_input,
         from_state,
-        from_input + from_state,
-        gates,
-        kept[:, 0] if cell.kept else None,
+        a,
+        left,
+        kept,
         state,
-        empty(T, H),
-        {name: empty(T, H) for name in cell.state},
-        {name: empty(T, H) for name in cell.state},
-        empty(T, G, H),
-        np.empty_like(x),
+        d_output=empty(T, H),
+        d_state=nothing,
+        d_state_prev={name: empty(T, H) for name in cell.state},
+        d_a=np.empty_like(a),
+        d_x=np.empty_like(x),
+        values=values,
     )
 
 
-def backward(weights: Weights, layer: LayerTrace, d_output: Array) -> LayerTrace:
+def backward(equations: Equations, weights: Weights, layer: LayerTrace, d_output: Array) -> LayerTrace:
     """The same layer with its gradients. d_output: (T, H), what comes from above."""
     cell, (W_ih, W_hh, *_) = layer.cell, weights
-    T, G, H = layer.a.shape
+    T, G, H = layer.from_input.shape
+    of_input = [*range(G - cell.apart), *range(G, G + cell.apart)]  # the blocks of a that W_ih x is in
     slopes = np.empty((cell.slopes, H, 1), d_output.dtype)
+    d_h, d_h_direct = np.empty((T, H), d_output.dtype), np.zeros((T, H), d_output.dtype)
     d_after: State = tuple(np.zeros((H, 1), d_output.dtype) for _ in cell.state)
     for t in reversed(range(T)):
         before, after = (tuple(part[step, :, None] for part in layer.state.values()) for step in (t, t + 1))
-        kept = () if layer.tanh_c is None else (layer.tanh_c[t, :, None],)
-        cell.linearize(layer.gates[t, :, :, None], before, after, kept, slopes)  # (T2)
-        d_h = d_output[t, :, None] + d_after[0]
-        d_whole: State = (d_h,)
-        if len(cell.state) > 1:
-            _, _, _, _, h_by_c, _ = slopes  # of lstm.py
-            d_whole = (d_h, d_after[1] + d_h * h_by_c)  # (6)  c acts through h and through the step after
-        d_a = np.empty((G, H, 1), d_output.dtype)
-        _, d_rest = cell.step_backward((d_h.copy(), *(part.copy() for part in d_after[1:])), slopes, d_a)  # (T2)
-        d_after = (W_hh.T @ d_a.reshape(G * H, 1), *d_rest)  # (T1)
-        layer.d_a[t] = d_a[:, :, 0]
-        for name, d_part, d_part_prev in zip(cell.state, d_whole, d_after, strict=True):
-            layer.d_state[name][t], layer.d_state_prev[name][t] = d_part[:, 0], d_part_prev[:, 0]
-        layer.d_x[t] = (W_ih.T @ d_a.reshape(G * H, 1))[:, 0]  # (T1)
-    return layer._replace(d_output=d_output)
+        cell.linearize(layer.left[t, :, :, None], before, after, tuple(layer.kept[t, :, :, None]), slopes)  # (T2)
+        d_h[t] = d_output[t] + d_after[0][:, 0]
+        d_state = (d_h[t, :, None].copy(), *(part.copy() for part in d_after[1:]))
+        d_a = layer.d_a[t, :, :, None]
+        direct, d_rest = cell.step_backward(d_state, slopes, d_a)  # (T2)
+        if direct is not None:
+            d_h_direct[t] = direct[:, 0]
+        d_after = (W_hh.T @ d_a[:G].reshape(G * H, 1) + d_h_direct[t, :, None], *d_rest)  # (T1)
+        for name, part in zip(cell.state, d_after, strict=True):
+            layer.d_state_prev[name][t] = part[:, 0]
+        layer.d_x[t] = (W_ih.T @ d_a[of_input].reshape(G * H, 1))[:, 0]  # (T1)
+
+    given = {f"d_{name}": layer.d_a[:, n] for n, name in enumerate(blocks(cell))}
+    given |= {f"d_{name}_prev": part for name, part in layer.d_state_prev.items()} | {"d_h_direct": d_h_direct}
+    values = layer.values | {"d_output": d_output, "d_h": d_h}
+    values |= {f"d_{name}_after": layer.d_state_after(name) for name in cell.state}
+    for name, right in map(sides, equations.backward):
+        right, functions = of_names(right)
+        values |= {function: evaluate(text, values) for function, text in functions.items()}
+        values[name] = given[name] if name in given else evaluate(right, values)
+    values["d_h_prev"] = layer.d_state_prev["h"]
+    whole = {name: values.get(f"d_{name}", values[f"d_{name}_after"]) for name in cell.state}
+    values |= {f"d_{name}": part for name, part in whole.items()}
+    return layer._replace(d_output=d_output, d_state=whole, values=values)
 
 
 class Shown(NamedTuple):
@@ -239,20 +275,26 @@ def described(text: str, shown: Shown) -> dict[str, Any]:
     """What the page has to know of a model, for JSON."""
     model, characters, origin = shown
     found = trace(model, Vocabulary(characters).encode(text))
-    arrays = [array for layer in found.layers for array in (layer.a, layer.d_a, *layer.state.values())]
+    arrays = [array for layer in found.layers for array in layer.values.values()]
     if not all(np.isfinite(array).all() for array in (*arrays, found.losses, found.d_logits)):
         raise ValueError("expected a model that computes finite numbers from this text, got one that does not")
-    units = units_on_page(found)
+    units, cell = units_on_page(found), model.rnn.cell
+    forward, backward = rows(cell)
     return {
         "cell": type(model.rnn).__name__,
-        "nonlinearity": getattr(model.rnn, "nonlinearity", "tanh"),
+        "a_cell": with_article(type(model.rnn).__name__),
+        "file": type(model.rnn).__module__.replace(".", "/") + ".py",
         "origin": origin,
         "hidden_size": model.rnn.hidden_size,
         "units": units,
         "shown": min(units, SHOWN_UNITS),
         "vocabulary_size": len(characters),
         "embedded": isinstance(model.embed, nn.Embedding),
-        "gates": model.rnn.cell.gates,
+        "gates": cell.gates,
+        "state": cell.state,
+        "d_a": [f"d_{name}" for name in blocks(cell)[: len(cell.gates)]],
+        "forward": [row._asdict() for row in forward],
+        "backward": [row._asdict() for row in backward],
         "loss": rounded(np.array(found.loss)),
         "losses": rounded(found.losses),
         "predictions": [
@@ -260,6 +302,54 @@ def described(text: str, shown: Shown) -> dict[str, Any]:
         ],
         "layers": [layer_described(layer, units) for layer in found.layers],
     }
+
+
+def with_article(name: str) -> str:
+    """An RNN, a GRU: as the letters of an abbreviation are spoken, or the word."""
+    return f"{'an' if name[0] in ('AEFHILMNORSX' if name.isupper() else 'AEIOU') else 'a'} {name}"
+
+
+class Row(NamedTuple):
+    """An equation on the page."""
+
+    number: str
+    """Where it comes from, as the files number it; empty for what the page says between them."""
+    name: str
+    """What it gives a value."""
+    text: str
+    """The equation."""
+    numbers: str
+    """Its right side as it is to be filled in: names become the values of the chosen unit, {unit} its number."""
+
+
+def rows(cell: Cell) -> tuple[list[Row], list[Row]]:
+    """The equations of a step, forward and backward, in the order of computation: those of time and the cell's own."""
+    assert cell.equations is not None
+    G, names = len(cell.gates), blocks(cell)
+    forward, backward = [], []
+    for n, gate in enumerate(cell.gates):
+        a, of_gate = names[n], "" if G == 1 else f"_{gate}"
+        if n < G - cell.apart:
+            forward.append(
+                Row("T1", a, f"{a} = W_ih x + b + W_hh h_prev", f"from_input{of_gate} + from_state{of_gate}")
+            )
+        else:
+            a_x, row = names[n + cell.apart], "" if G == 1 else f"{gate} "
+            of_state, of_input = (f"Σⱼ {W}[{row}{{unit}}, j] · {y}[j]" for W, y in (("W_hh", "h_prev"), ("W_ih", "x")))
+            forward.append(Row("T1", a, f"{a} = W_hh h_prev + b_hh", f"{of_state} + b_hh[{row}{{unit}}]"))
+            forward.append(Row("T1", a_x, f"{a_x} = W_ih x + b_ih", f"{of_input} + b_ih[{row}{{unit}}]"))
+    for equation in cell.equations.forward:
+        name, right = sides(equation)
+        forward.append(Row(equation.number, name, equation.text, right))
+
+    backward.append(Row("", "d_h", "d_h = d_output + d_h_after", "d_output + d_h_after"))
+    for equation in cell.equations.backward:
+        name, right = sides(equation)
+        backward.append(Row(equation.number, name, equation.text, of_names(right)[0]))  # tanh(c) is known by now
+    direct = " + d_h_direct" if any(row.name == "d_h_direct" for row in backward) else ""
+    product = "Σⱼ W_hh[j, {unit}] · d_a[j]"
+    backward.append(Row("T1", "d_h_prev", f"d_h_prev = W_hhᵀ d_a{direct}", f"{product}{direct}"))
+    return forward, backward
 
 
 def predictions(found: Trace, step: int, characters: str, count: int) -> list[dict[str, Any]]:
@@ -281,47 +371,76 @@ def predictions(found: Trace, step: int, characters: str, count: int) -> list[di
 
 def units_on_page(found: Trace) -> int:
     """How many hidden units of each layer are on the page: all, or as many groups as there is room for."""
-    T, G, H = found.layers[0].a.shape
-    of_a_unit = len(found.layers) * T * G * (SHOWN_UNITS + 7)  # G · 16 sums, and some seven other arrays for each gate
+    T, G, H = found.layers[0].from_input.shape
+    of_a_unit = len(found.layers) * T * (G * SHOWN_UNITS + len(numbers_of(found.layers[0])))
     return int(min(H, max(1, MOST_NUMBERS // of_a_unit // SHOWN_UNITS) * SHOWN_UNITS))
+
+
+def numbers_of(layer: LayerTrace) -> dict[str, Array]:
+    """What the page shows of each unit at each step, by the names in its rows: (T, H) each."""
+    found = dict(layer.values)
+    for n, gate in enumerate(layer.cell.gates[: len(layer.cell.gates) - layer.cell.apart]):
+        of_gate = "" if len(layer.cell.gates) == 1 else f"_{gate}"
+        found |= {f"from_input{of_gate}": layer.from_input[:, n], f"from_state{of_gate}": layer.from_state[:, n]}
+    return found
 
 
 def layer_described(layer: LayerTrace, units: int) -> dict[str, Any]:
     """The numbers of a layer's first units, and the ends of the colour scales, for JSON.
 
-    Arrays are nested lists by step, then by gate where there are several, then by unit; `d_W_hh` by step, by group of
-    units that are shown together, by gate, by row and by column.
+    `values` are nested lists by name, by step and by unit; `d_W_hh` by step, by group of units that are shown together,
+    by gate, by row and by column.
     """
     together = min(units, SHOWN_UNITS)
     groups = [slice(first, min(first + together, units)) for first in range(0, units, together)]
     sums = [layer.d_W_hh(group) for group in groups]
-    steps = range(len(layer.a))
-    numbers: dict[str, Any] = {
-        "from_input": layer.from_input,
-        "from_state": layer.from_state,
-        "a": layer.a,
-        "gates": layer.gates,
-        "d_output": layer.d_output,
-        "d_a": layer.d_a,
+    scales, legend = scales_of(layer)
+    return {
+        "values": {name: rounded(array[:, :units]) for name, array in numbers_of(layer).items()},
+        "d_W_hh": [[rounded(growing[t]) for growing in sums] for t in range(len(layer.a))],
+        "scales": scales | {"d_W_hh": [largest(growing) for growing in sums]},
+        "legend": legend,
     }
-    numbers |= layer.state | ({} if layer.tanh_c is None else {"tanh_c": layer.tanh_c})
-    for name in layer.cell.state:
-        numbers |= {
-            f"d_{name}": layer.d_state[name],
-            f"d_{name}_after": layer.d_state_after(name),
-            f"d_{name}_prev": layer.d_state_prev[name],
-        }
-    values = {name: rounded(array[..., :units]) for name, array in numbers.items()}
-    values["d_W_hh"] = [[rounded(growing[t]) for growing in sums] for t in steps]
-    values["scales"] = {
-        "a": largest(layer.a),
-        "c": largest(layer.state.get("c", np.zeros(1))),
-        "h": max(1.0, largest(layer.state["h"])),
-        "d": largest(*layer.d_state.values(), *layer.d_state_prev.values()),
-        "d_a": [largest(layer.d_a[:, gate]) for gate in range(len(layer.cell.gates))],
-        "d_W_hh": [largest(growing) for growing in sums],
+
+
+def scales_of(layer: LayerTrace) -> tuple[dict[str, Any], dict[str, list[tuple[str, list[float]]]]]:
+    """The end of the scale of colours of each row by its name, and by phase what a legend says about them.
+
+    Forward, the pre-activations share one, and what is σ or tanh of something reaches to 1; h does at least, so that
+    models compare. Backward, each block of d_a has its own, because gates differ by orders of magnitude, and all other
+    gradients share one, which shows how they shrink and grow.
+    """
+    assert layer.cell.equations is not None
+    names, state = blocks(layer.cell), layer.cell.state
+    scales = dict.fromkeys(names, largest(layer.a))
+    bounded: list[str] = []
+    others: list[str] = []
+    for name, right in map(sides, layer.cell.equations.forward):
+        if name == "h":
+            continue
+        is_bounded = outermost(right) in BOUNDED
+        (bounded if is_bounded else others).append(name)
+        scales[name] = 1.0 if is_bounded else largest(layer.values[name])
+    scales["h"] = max(1.0, largest(layer.state["h"]))
+
+    of_a = [f"d_{name}" for name in names]
+    shared = {f"d_{name}" for name in state} | {f"d_{name}_prev" for name in state}
+    shared |= {name for name, _ in map(sides, layer.cell.equations.backward)} - set(of_a)
+    scales |= dict.fromkeys(shared, largest(*(layer.values[name] for name in shared)))
+    scales |= {name: largest(layer.values[name]) for name in of_a}
+
+    short = ", ".join(name.removeprefix("a_") for name in names)
+    return scales, {
+        "forward": [
+            ("a", [scales[names[0]]]),
+            *([(", ".join(bounded), [1.0])] if bounded else []),
+            *((name, [scales[name]]) for name in (*others, "h")),
+        ],
+        "backward": [
+            (", ".join(f"d_{name}" for name in state), [scales["d_h"]]),
+            ("d_a" if len(names) == 1 else f"d_a of {short}", [scales[name] for name in of_a]),
+        ],
     }
-    return values
 
 
 def largest(*arrays: Array) -> float:

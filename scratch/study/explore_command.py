@@ -1,4 +1,4 @@
-"""The command `python -m scratch study explore`: one text, step by step through an RNN and an LSTM, on a page."""
+"""The command `python -m scratch study explore`: one text, step by step through each kind of recurrence, on a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from .. import nn, optim
 from ..files import write_whole
 from ..terminal import progress, writable
 from ..text import CharacterModel, CheckpointError, Vocabulary, built, read
-from .explore import Shown, page
+from .explore import Shown, page, with_article
+
+CELLS = ("RNN", "LSTM")
+"""What is trained and shown, if no checkpoint is."""
+
+MOST_CHECKPOINTS = 3
+"""As many models as stand side by side in a wide window."""
 
 LONGEST = 100
 """Characters that a text may have: nobody steps through more."""
@@ -28,7 +34,7 @@ def explore(
     text: Annotated[str, typer.Option(help=f"What is read, 2 to {LONGEST} characters.")] = "hello world",
     checkpoint: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="What `train` has written; give two to see them side by side."),
+        typer.Option(metavar="FILE", help=f"What `train` has written; up to {MOST_CHECKPOINTS} stand side by side."),
     ] = None,
     hidden_size: Annotated[int, typer.Option(min=1, max=64, help="Of the models that are trained for this.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Draws their initial weights.")] = 0,
@@ -36,8 +42,9 @@ def explore(
 ) -> None:
     """Make a page that steps through a text, forward and backward, with every number that is computed on the way.
 
-    An RNN and an LSTM stand side by side. They are small, and are trained on the text itself until their loss is half
-    of what it was, so that the gradients still have something to say. A checkpoint is shown in their place.
+    A model of each kind of recurrence stands beside the others. They are small, and are trained on the text itself
+    until their loss is half of what it was, so that the gradients still have something to say. A checkpoint is shown in
+    their place.
 
     Exit status: 0, or 2 if the command or a file is wrong.
     """
@@ -47,8 +54,8 @@ def explore(
         text.encode()
     except UnicodeEncodeError:
         raise typer.BadParameter("expected a --text of Unicode characters, got bytes that are none") from None
-    if len(checkpoint or ()) > 2:
-        raise typer.BadParameter(f"expected at most 2 checkpoints, got {len(checkpoint or ())}")
+    if len(checkpoint or ()) > MOST_CHECKPOINTS:
+        raise typer.BadParameter(f"expected at most {MOST_CHECKPOINTS} checkpoints, got {len(checkpoint or ())}")
     writable("--out", out)
     models = [opened(path, text) for path in checkpoint or ()] or trained(text, hidden_size, seed)
     try:
@@ -80,7 +87,7 @@ def opened(path: Path, text: str) -> Shown:
 
 
 def trained(text: str, hidden_size: int, seed: int) -> list[Shown]:
-    """An RNN and an LSTM that have begun to learn the text by heart."""
+    """A model of each kind that has begun to learn the text by heart."""
     vocabulary = Vocabulary.of(text)
     indices = vocabulary.encode(text)
     x, y = indices[None, :-1], indices[None, 1:]
@@ -88,11 +95,11 @@ def trained(text: str, hidden_size: int, seed: int) -> list[Shown]:
     bar = progress("{task.completed} of at most {task.total} steps")
     bar.disable = not bar.console.is_terminal  # it takes a second
     with bar:
-        for cell in ("RNN", "LSTM"):
+        for cell in CELLS:
             model = CharacterModel(cell, len(vocabulary), hidden_size, dtype=np.float64, rng=seed)
             optimizer, criterion = optim.Adam(model.parameters(), lr=LEARNING_RATE), nn.CrossEntropyLoss()
             at_first: float | None = None
-            task = bar.add_task(f"training an {cell}", total=MOST_STEPS)
+            task = bar.add_task(f"training {with_article(cell)}", total=MOST_STEPS)
             for step in range(MOST_STEPS + 1):
                 logits, _ = model(x)
                 loss = float(criterion(logits.swapaxes(1, 2), y))

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +19,153 @@ from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
 from scratch import nn, terminal
+from scratch.nn.activations import sigmoid
+from scratch.nn.cell import Cell, Equation, Equations, State
+from scratch.nn.recurrent import Recurrent
 from scratch.study import Trace, page, trace
-from scratch.study.explore import MOST_NUMBERS, SHOWN_UNITS, Shown, largest, rounded, units_on_page
-from scratch.study.explore_command import LONGEST, explore, trained
+from scratch.study.equations import blocks
+from scratch.study.explore import (
+    MOST_NUMBERS,
+    SHOWN_UNITS,
+    Shown,
+    largest,
+    numbers_of,
+    rounded,
+    rows,
+    units_on_page,
+    with_article,
+)
+from scratch.study.explore_command import CELLS, LONGEST, MOST_CHECKPOINTS, explore, trained
 from scratch.text import CharacterModel, Settings, Training, Vocabulary, write
 from scratch.types import Array
+from tests.scratch.nn import test_new_cell
 
 TEXT = "hello world"
 
+# Two cells that are not in the house. In both h_prev acts on h directly; in the second a gate has its halves apart.
 
-@st.composite
-def problems(draw: st.DrawFn) -> tuple[CharacterModel, Array]:
-    """A model with random parameters and a random text.
+
+class Foreign(Recurrent[Array]):
+    """The leaky integrator of test_new_cell.py."""
+
+    CELL = test_new_cell.CELL
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int, **options: Any) -> None:
+        super().__init__(self.CELL, input_size, hidden_size, num_layers, True, True, 0.0, False, 0, **options)
+
+
+class Leaky(Foreign):
+    """It with its equations."""
+
+    CELL = test_new_cell.CELL._replace(
+        equations=Equations(
+            forward=(
+                Equation("1", "z = σ(a_z)"),
+                Equation("2", "u = tanh(a_u)"),
+                Equation("3", "h = h_prev + z ⊙ (u − h_prev)"),
+            ),
+            backward=(
+                Equation("3, 1", "d_a_z = d_h ⊙ (u − h_prev) ⊙ z ⊙ (1 − z)"),
+                Equation("3, 2", "d_a_u = d_h ⊙ z ⊙ (1 − u²)"),
+                Equation("3", "d_h_direct = d_h ⊙ (1 − z)"),
+            ),
+        )
+    )
+
+
+def minimal_step(a: Array, state_prev: State, state: State, kept: State) -> None:
+    (h_prev,), (h,), (a_n_h,), (f, n, n_x) = state_prev, state, kept, a
+    a_n_h[...] = n
+    sigmoid(f)
+    n[...] = np.tanh(n_x + f * n)
+    h[...] = f * h_prev + (1 - f) * n
+
+
+def minimal_linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
+    (h_prev,), (a_n_h,), (f, n, _) = state_prev, kept, a
+    h_by_a_f, h_by_a_n_h, h_by_a_n_x, h_by_h_prev = slopes
+    h_by_a_n_x[...] = (1 - f) * (1 - n * n)
+    h_by_a_n_h[...] = h_by_a_n_x * f
+    h_by_a_f[...] = (h_prev - n + h_by_a_n_x * a_n_h) * f * (1 - f)
+    h_by_h_prev[...] = f
+
+
+def minimal_step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[Array, State]:
+    (d_h,) = d_state
+    np.multiply(d_h, slopes[:3], out=d_a)
+    return d_h * slopes[3], ()
+
+
+class MinimalGated(Foreign):
+    """A GRU with one gate f for both (Zhou et al. 2016), which is applied after the product with W_hh."""
+
+    CELL = Cell(
+        gates=("f", "n"),
+        state=("h",),
+        keeps_a=True,
+        kept=1,
+        slopes=4,
+        step=minimal_step,
+        linearize=minimal_linearize,
+        step_backward=minimal_step_backward,
+        step_tangent=lambda a_dot, state_prev_dot, slopes: (),  # nobody asks
+        apart=1,
+        equations=Equations(
+            forward=(
+                Equation("1", "f = σ(a_f)"),
+                Equation("2", "n = tanh(a_n_x + f ⊙ a_n_h)"),
+                Equation("3", "h = f ⊙ h_prev + (1 − f) ⊙ n"),
+            ),
+            backward=(
+                Equation("3, 2", "d_a_n_x = d_h ⊙ (1 − f) ⊙ (1 − n²)"),
+                Equation("2", "d_a_n_h = d_a_n_x ⊙ f"),
+                Equation("3, 2, 1", "d_a_f = (d_h ⊙ (h_prev − n) + d_a_n_x ⊙ a_n_h) ⊙ f ⊙ (1 − f)"),
+                Equation("3", "d_h_direct = d_h ⊙ f"),
+            ),
+        ),
+    )
+
+
+def relu_rnn(input_size: int, hidden_size: int, num_layers: int, **options: Any) -> nn.RNN:
+    return nn.RNN(input_size, hidden_size, num_layers, "relu", batch_first=True, **options)
+
+
+OTHERS: dict[str, Callable[..., Recurrent[Any]]] = {
+    "RNN relu": relu_rnn,
+    "Leaky": Leaky,
+    "MinimalGated": MinimalGated,
+}
+"""What a character model does not have by itself."""
+
+
+def character_model(
+    kind: str, vocabulary_size: int, hidden_size: int, num_layers: int = 1, embedding_size: int = 0, rng: Any = 0
+) -> CharacterModel:
+    """With random parameters.
 
     No pre-activation is beyond ±4.5, where 1 − tanh² still has all but three of its digits.
     """
-    seed, V = draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 6))
-    rng = np.random.default_rng(seed)
-    model = CharacterModel(
-        draw(st.sampled_from(["RNN", "LSTM"])),
-        V,
-        draw(st.integers(1, 6)),
-        draw(st.integers(1, 3)),
-        draw(st.sampled_from([0, 3])),
-        dtype=np.float64,
-        rng=rng,
-    )
+    rng = np.random.default_rng(rng)
+    sizes = vocabulary_size, hidden_size, num_layers, embedding_size
+    model = CharacterModel("RNN" if kind in OTHERS else kind, *sizes, dtype=np.float64, rng=rng)
+    if kind in OTHERS:
+        model.rnn = OTHERS[kind](model.rnn.input_size, hidden_size, num_layers, dtype=np.float64, rng=rng)
     for parameter in model.parameters():
         parameter.data = rng.uniform(-0.5, 0.5, parameter.shape)
+    return model
+
+
+@st.composite
+def problems(draw: st.DrawFn, kinds: tuple[str, ...] = (*CELLS, *OTHERS)) -> tuple[CharacterModel, Array]:
+    """A model with random parameters and a random text."""
+    seed, V = draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 6))
+    rng = np.random.default_rng(seed)
+    sizes = draw(st.integers(1, 6)), draw(st.integers(1, 3)), draw(st.sampled_from([0, 3]))
+    model = character_model(draw(st.sampled_from(kinds)), V, *sizes, rng)
     return model, rng.integers(0, V, draw(st.integers(2, 9)))
 
 
-@given(problems())
+@given(problems((*CELLS, "RNN relu", "Leaky")))
 def test_trace_is_what_the_module_computes(problem: tuple[CharacterModel, Array]) -> None:
     model, indices = problem
     found = trace(model, indices)
@@ -85,38 +200,53 @@ def test_trace_is_what_the_module_computes(problem: tuple[CharacterModel, Array]
 
 def by_pytorch(model: CharacterModel, indices: Array) -> list[dict[str, Array]]:
     """For each layer everything at each step, by autograd: written from the equations, not with torch.nn.LSTM."""
-    weights = {name: torch.tensor(value) for name, value in model.rnn.state_dict().items()}
+    weights = {name: torch.tensor(value, requires_grad=True) for name, value in model.rnn.state_dict().items()}
     embedded = isinstance(model.embed, nn.Embedding)
     table = torch.tensor(model.embed.weight.data) if embedded else torch.eye(model.rnn.input_size, dtype=torch.float64)
     x, taken = list(table[indices[:-1]]), []
-    H = model.rnn.hidden_size
+    H, names = model.rnn.hidden_size, blocks(model.rnn.cell)
+    kind = "RNN relu" if getattr(model.rnn, "nonlinearity", "") == "relu" else type(model.rnn).__name__
     for k in range(model.rnn.num_layers):
         W_ih, W_hh, b_ih, b_hh = (weights[f"{name}_l{k}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         steps: list[dict[str, torch.Tensor]] = []
         h = c = torch.zeros(H, dtype=torch.float64)
         for x_t in x:
-            a = W_ih @ x_t + b_ih + W_hh @ h + b_hh
-            a.requires_grad_()
-            if isinstance(model.rnn, nn.LSTM):
-                i, f, g, o = a.view(4, H)
-                c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-                h = torch.sigmoid(o) * torch.tanh(c)
-                steps.append({"a": a, "h": h, "c": c})
+            from_input, from_state = (W_ih @ x_t + b_ih).view(-1, H), (W_hh @ h + b_hh).view(-1, H)
+            if kind == "MinimalGated":
+                a = [from_input[0] + from_state[0], from_state[1].clone(), from_input[1].clone()]
+                f = torch.sigmoid(a[0])
+                n = torch.tanh(a[2] + f * a[1])
+                h = f * h + (1 - f) * n
+                made = {"f": f, "n": n, "h": h}
             else:
-                h = torch.tanh(a)
-                steps.append({"a": a, "h": h})
+                a = [part.clone() for part in from_input + from_state]
+                if kind == "LSTM":
+                    (i, f, o), g = (torch.sigmoid(a[n]) for n in (0, 1, 3)), torch.tanh(a[2])
+                    c = f * c + i * g
+                    h = o * torch.tanh(c)
+                    made = {"i": i, "f": f, "g": g, "o": o, "c": c, "h": h, "tanh_c": torch.tanh(c)}
+                elif kind == "Leaky":
+                    z, u = torch.sigmoid(a[0]), torch.tanh(a[1])
+                    h = h + z * (u - h)
+                    made = {"z": z, "u": u, "h": h}
+                else:
+                    h = torch.relu(a[0]) if kind == "RNN relu" else torch.tanh(a[0])
+                    made = {"h": h}
+            steps.append(dict(zip(names, a, strict=True)) | made)
         taken.append(steps)
         x = [each["h"] for each in steps]
     logits = torch.stack(x) @ torch.tensor(model.fc.weight.data).T + torch.tensor(model.fc.bias.data)
+    of_gradients = (*names, *model.rnn.cell.state)
     for steps in taken:
         for each in steps:
-            for value in each.values():
-                value.retain_grad()
+            for name in of_gradients:
+                each[name].retain_grad()
     torch.nn.functional.cross_entropy(logits, torch.tensor(indices[1:])).backward()
     return [
         {name: torch.stack([each[name].detach() for each in steps]).numpy() for name in steps[0]}
-        | {f"d_{name}": torch.stack([each[name].grad for each in steps]).numpy() for name in steps[0]}
-        for steps in taken
+        | {f"d_{name}": torch.stack([each[name].grad for each in steps]).numpy() for name in of_gradients}
+        | {"d_W_hh": weights[f"weight_hh_l{k}"].grad.numpy()}
+        for k, steps in enumerate(taken)
     ]
 
 
@@ -124,11 +254,24 @@ def by_pytorch(model: CharacterModel, indices: Array) -> list[dict[str, Array]]:
 def test_every_step_is_what_autograd_says(problem: tuple[CharacterModel, Array]) -> None:
     model, indices = problem
     for layer, truth in zip(trace(model, indices).layers, by_pytorch(model, indices), strict=True):
-        flat = (len(indices) - 1, -1)
-        ours = {"a": layer.a.reshape(flat), "d_a": layer.d_a.reshape(flat)}
-        ours |= {name: part[1:] for name, part in layer.state.items()}
-        ours |= {f"d_{name}": part for name, part in layer.d_state.items()}
-        assert_close(ours, truth)
+        values = layer.values | {"d_W_hh": layer.d_W_hh()[0].reshape(truth["d_W_hh"].shape)}
+        assert_close({name: values[name] for name in truth}, truth)
+        shown = {name: layer.a[:, n] for n, name in enumerate(blocks(layer.cell))}
+        shown |= {f"d_{name}": layer.d_a[:, n] for n, name in enumerate(blocks(layer.cell))}
+        shown |= {name: part[1:] for name, part in layer.state.items()}
+        shown |= {f"{name}_prev": part[:-1] for name, part in layer.state.items()}
+        shown |= {f"d_{name}": part for name, part in layer.d_state.items()}
+        shown |= {f"d_{name}_prev": part for name, part in layer.d_state_prev.items()}
+        for name, array in shown.items():
+            assert np.array_equal(layer.values[name], array), name
+        summed = len(layer.cell.gates) - layer.cell.apart
+        assert_close(
+            {"a": layer.a[:, :summed], "apart": layer.a[:, summed:]},
+            {
+                "a": (layer.from_input + layer.from_state)[:, :summed],
+                "apart": np.concatenate([layer.from_state[:, summed:], layer.from_input[:, summed:]], axis=1),
+            },
+        )
         for name in layer.state:
             after = layer.d_state_after(name)
             assert np.array_equal(after[:-1], layer.d_state_prev[name][1:]) and not after[-1].any()
@@ -152,11 +295,28 @@ def test_too_few_characters_are_refused(length: int) -> None:
         trace(CharacterModel("RNN", 4, 3), np.zeros(length, int))
 
 
-def test_another_recurrence_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("rnn", "message"),
+    [
+        (nn.LSTM(4, 3, bidirectional=True), "one direction"),
+        (nn.LSTM(4, 3, proj_size=2), "without a projection"),
+        (nn.Linear(4, 3), "a recurrence"),
+        (Foreign(4, 3, 1, dtype=np.float32, rng=0), "a cell with equations"),
+    ],
+)
+def test_another_recurrence_is_refused(rnn: nn.Module, message: str) -> None:
     model = CharacterModel("LSTM", 4, 3)
-    model.rnn = nn.LSTM(4, 3, bidirectional=True)
-    with pytest.raises(ValueError, match="one direction"):
+    model.rnn = rnn
+    with pytest.raises(ValueError, match=message):
         trace(model, np.array([0, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("RNN", "an RNN"), ("LSTM", "an LSTM"), ("GRU", "a GRU"), ("Leaky", "a Leaky"), ("Elman", "an Elman")],
+)
+def test_article(name: str, expected: str) -> None:
+    assert with_article(name) == expected
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:
@@ -193,9 +353,7 @@ def test_the_page_holds_the_numbers_of_the_trace() -> None:
     found, (shown,) = trace(model, vocabulary.encode(text)), data["models"]
     assert data["text"] == text and shown["origin"] == "<b>&"
     for layer, numbers in zip(found.layers, shown["layers"], strict=True):
-        pairs = {name: (numbers[name], getattr(layer, name)) for name in ("a", "gates", "d_a", "from_state", "tanh_c")}
-        pairs |= {name: (numbers[name], part) for name, part in layer.state.items()}
-        pairs |= {f"d_{name}": (numbers[f"d_{name}"], part) for name, part in layer.d_state.items()}
+        pairs = {name: (numbers["values"][name], value) for name, value in numbers_of(layer).items()}
         groups = [slice(0, 16), slice(16, 20)]
         for n, group in enumerate(groups):
             pairs[f"d_W_hh, units {group}"] = ([step[n] for step in numbers["d_W_hh"]], layer.d_W_hh(group))
@@ -210,7 +368,7 @@ def test_a_large_model_is_shown_in_part(hidden_size: int, length: int, layers: i
     units = units_on_page(found)
     assert units == hidden_size or units % SHOWN_UNITS == 0
     assert min(hidden_size, SHOWN_UNITS) <= units <= hidden_size
-    numbers = layers * length * units * 4 * (SHOWN_UNITS + 7)
+    numbers = layers * length * units * (4 * SHOWN_UNITS + len(numbers_of(found.layers[0])))
     assert numbers <= MOST_NUMBERS or units <= SHOWN_UNITS
     assert (hidden_size, length) != (256, 10) or units == 256
 
@@ -242,7 +400,7 @@ def test_command_writes_the_page(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "RNN: trained on this text" in printed and str(out) in printed
     data = embedded(out.read_text(encoding="utf-8"))
     assert data["text"] == text
-    assert [model["cell"] for model in data["models"]] == ["RNN", "LSTM"]
+    assert [model["cell"] for model in data["models"]] == list(CELLS)
     for model in data["models"]:
         assert len(model["losses"]) == len(text) - 1
         assert model["loss"] <= np.log(len(set(text)))  # better than a guess
@@ -265,8 +423,8 @@ def test_checkpoints_are_shown(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert (shown["cell"], len(shown["layers"]), shown["hidden_size"]) == ("LSTM", 2, 5)
     assert run(capsys, *arguments, "--checkpoint", str(rnn))[0] == 0
     assert [model["cell"] for model in embedded(out.read_text(encoding="utf-8"))["models"]] == ["LSTM", "RNN"]
-    status, _, error = run(capsys, *arguments, "--checkpoint", str(rnn), "--checkpoint", str(rnn))
-    assert (status, error.count("\n")) == (2, 1) and "at most 2" in error
+    status, _, error = run(capsys, *arguments, *(f"--checkpoint={rnn}" for _ in range(MOST_CHECKPOINTS)))
+    assert (status, error.count("\n")) == (2, 1) and f"at most {MOST_CHECKPOINTS}" in error
 
 
 @pytest.mark.parametrize(
@@ -366,18 +524,18 @@ def numbers(window: Any, model: int) -> dict[str, float]:
 def expected(found: Trace, backward: bool, t: int, unit: int = 0, column: int = 0, layer: int = -1) -> dict[str, float]:
     """The numbers that it should show of a hidden unit, and of its weight in the first gate."""
     of = found.layers[layer]
-    lstm = len(of.cell.gates) > 1
-    names = [f"a_{gate}" for gate in of.cell.gates] if lstm else ["a"]
-    result = {"loss": found.losses[t]}
+    equations = of.cell.equations
+    assert equations is not None
+    names = [equation.text.split(" = ")[0] for equation in (equations.backward if backward else equations.forward)]
+    result = {name: of.values[name][t, unit] for name in names} | {"loss": found.losses[t]}
     if backward:
         result |= {f"d_{name}": value[t, unit] for name, value in of.d_state.items()}
         result |= {f"d_{name}_prev": value[t, unit] for name, value in of.d_state_prev.items()}
-        result |= {f"d_{name}": of.d_a[t, n, unit] for n, name in enumerate(names)}
+        result |= {f"d_{name}": of.d_a[t, n, unit] for n, name in enumerate(blocks(of.cell))}
         result["d_W_hh"] = of.d_W_hh()[t, 0, unit, column]
     else:
         result |= {name: value[t + 1, unit] for name, value in of.state.items()}
-        result |= {name: of.a[t, n, unit] for n, name in enumerate(names)}
-        result |= {gate: of.gates[t, n, unit] for n, gate in enumerate(of.cell.gates) if lstm}
+        result |= {name: of.a[t, n, unit] for n, name in enumerate(blocks(of.cell))}
     return result
 
 
@@ -395,14 +553,14 @@ def test_the_page_shows_what_scratch_computes(opened: Any, models: list[Shown]) 
     T, seen = len(TEXT) - 1, set()
     for position in range(2 * T):
         backward, t = position >= T, position if position < T else 2 * T - 1 - position
-        for n in range(2):
+        for n in range(len(models)):
             shown = numbers(window, n)
             assert_shown(shown, expected(found[n], backward, t))
             seen.add(tuple(shown.values()))
         where = window.text_content("#where")
         assert ("Backward" if backward else "Forward") in where and f"step {t} " in where
         window.keyboard.press("ArrowRight")
-    assert len(seen) == 4 * T  # no two steps look the same
+    assert len(seen) == 2 * T * len(models)  # no two steps look the same
     window.keyboard.press("ArrowLeft")
     assert_shown(numbers(window, 1), expected(found[1], True, 1))
 
@@ -412,24 +570,59 @@ def evaluated(expression: str) -> tuple[float, float]:
     figures = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
     plain = expression.replace("−ln ", "−1 · ln ").replace("−", "-").replace("·", "*").replace("²", "**2")
     plain = re.sub(rf"ln ({figures})", r"log(\1)", plain)
+    plain = re.sub(r"\[(\S+ > \S+)\]", r"(\1)", plain)
     size = re.sub(rf"{figures}", lambda one: one[0].replace("-", "~"), plain).replace("-", "+").replace("~", "-")
-    functions = {"σ": lambda a: 1 / (1 + np.exp(-a)), "tanh": np.tanh, "log": np.log}
+    functions = {"σ": lambda a: 1 / (1 + np.exp(-a)), "tanh": np.tanh, "relu": lambda a: max(a, 0), "log": np.log}
     value, bound = (eval(text, {"__builtins__": {}}, functions) for text in (plain, size))
     return value, 1e-3 * (1 if "ln" in expression else abs(bound))
 
 
-def test_the_equations_come_out(opened: Any, models: list[Shown]) -> None:
+def assert_equations_come_out(window: Any, models: list[Shown]) -> None:
     """What stands left of the last = is what stands right of it, in every row of every step."""
-    window, count = opened(TEXT, models), 0
-    for _ in range(2 * len(TEXT) - 2):
+    T, seen = len(TEXT) - 1, 0
+    for _ in range(2 * T):
         for line in window.locator(".numbers").all_inner_texts():
             _, expression, result = line.split("\n")[0].split(" = ")
             if "Σ" not in expression:
                 value, by = evaluated(expression)
                 assert number(result) == pytest.approx(value, rel=0, abs=by), line
-                count += 1
+                seen += 1
         window.keyboard.press("ArrowRight")
-    assert count == 10 * (10 + 2 + 2) + 10 * (7 + 2 + 4)
+    count = 0
+    for model, *_ in models:
+        forward, backward = rows(model.rnn.cell)
+        count += sum("Σ" not in row.numbers for row in (*forward, *backward)) + 3  # the loss, twice, and d_W_hh
+    assert seen == T * count
+
+
+def test_the_equations_come_out(opened: Any, models: list[Shown]) -> None:
+    assert_equations_come_out(opened(TEXT, models), models)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_page_shows_any_cell(opened: Any, kind: str) -> None:
+    vocabulary = Vocabulary.of(TEXT)
+    models = [Shown(character_model(kind, len(vocabulary), 5, rng=3), vocabulary.characters, "drawn")]
+    window, (found,) = opened(TEXT, models), traces(models)
+    assert_equations_come_out(window, models)
+    window.keyboard.press("Home")
+    for position in range(2 * len(TEXT) - 2):
+        backward, t = position >= len(TEXT) - 1, min(position, 2 * len(TEXT) - 3 - position)
+        assert_shown(numbers(window, 0), expected(found, backward, t))
+        for row, written in zip(rows(found.layers[0].cell)[backward], window.locator(".equation").all(), strict=False):
+            assert re.sub(r"_|\s", "", row.text) == re.sub(r"\s", "", written.inner_text().replace("⊤", "ᵀ"))
+        window.keyboard.press("ArrowRight")
+
+
+def test_three_models_stand_side_by_side(opened: Any, models: list[Shown]) -> None:
+    window = opened(TEXT, [*models, models[-1]])
+    assert "An RNN and two LSTMs read" in window.text_content("#about")
+    assert "the RNN, the first LSTM and the second LSTM gave it" in window.text_content("#caption")
+    for width, columns in ((1680, 3), (1280, 2), (360, 1)):
+        window.set_viewport_size({"width": width, "height": 900})
+        left = [window.locator(f"#model-{n}").bounding_box()["x"] for n in range(3)]
+        assert len(set(left)) == columns
+        assert window.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_keys_and_clicks_move(opened: Any, models: list[Shown]) -> None:
