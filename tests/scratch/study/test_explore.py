@@ -32,6 +32,7 @@ from scratch.study.explore import (
     numbers_of,
     rounded,
     rows,
+    scales_of,
     units_on_page,
     with_article,
 )
@@ -373,6 +374,64 @@ def test_a_large_model_is_shown_in_part(hidden_size: int, length: int, layers: i
     assert (hidden_size, length) != (256, 10) or units == 256
 
 
+def test_rows_are_those_of_time_and_of_the_cell() -> None:
+    forward, backward = rows(MinimalGated.CELL)
+    sums = "Σⱼ W_hh[n {unit}, j] · h_prev[j] + b_hh[n {unit}]", "Σⱼ W_ih[n {unit}, j] · x[j] + b_ih[n {unit}]"
+    assert forward[:3] == [
+        ("T1", "a_f", "a_f = W_ih x + b + W_hh h_prev", "from_input_f + from_state_f"),
+        ("T1", "a_n_h", "a_n_h = W_hh h_prev + b_hh", sums[0]),
+        ("T1", "a_n_x", "a_n_x = W_ih x + b_ih", sums[1]),
+    ]
+    direct = "d_h_prev = W_hhᵀ d_a + d_h_direct", "Σⱼ W_hh[j, {unit}] · d_a[j] + d_h_direct"
+    assert backward[0] == ("", "d_h", "d_h = d_output + d_h_after", "d_output + d_h_after")
+    assert backward[-1] == ("T1", "d_h_prev", *direct)
+    equations = MinimalGated.CELL.equations
+    assert equations is not None
+    assert [(row.number, row.text) for row in (*forward[3:], *backward[1:-1])] == [
+        *equations.forward,
+        *equations.backward,
+    ]
+
+    forward, backward = rows(nn.LSTM(2, 3).cell)
+    assert forward[0] == ("T1", "a_i", "a_i = W_ih x + b + W_hh h_prev", "from_input_i + from_state_i")
+    assert forward[-1].numbers == "o ⊙ tanh(c)"
+    assert backward[1].numbers == "d_h ⊙ tanh_c ⊙ o ⊙ (1 − o)"  # which is known since forward
+    assert backward[-1] == ("T1", "d_h_prev", "d_h_prev = W_hhᵀ d_a", "Σⱼ W_hh[j, {unit}] · d_a[j]")
+
+    forward, backward = rows(nn.RNN(2, 3).cell)
+    assert forward == [
+        ("T1", "a", "a = W_ih x + b + W_hh h_prev", "from_input + from_state"),
+        ("1", "h", "h = tanh(a)", "tanh(a)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "bounded", "others", "legend"),
+    [
+        ("RNN", (), ("h",), (["a", "h"], ["d_h", "d_a"])),
+        ("LSTM", ("i", "f", "g", "o"), ("c",), (["a", "i, f, g, o", "c", "h"], ["d_h, d_c", "d_a of i, f, g, o"])),
+        ("RNN relu", (), ("h",), (["a", "h"], ["d_h", "d_a"])),
+        ("MinimalGated", ("f", "n"), (), (["a", "f, n", "h"], ["d_h", "d_a of f, n_h, n_x"])),
+    ],
+)
+def test_scales_of_colours(kind: str, bounded: tuple[str, ...], others: tuple[str, ...], legend: Any) -> None:
+    model = character_model(kind, 5, 6, rng=1)
+    model.rnn.weight_ih_l0.data *= 9  # beyond 1, where a cell goes there
+    (layer,) = trace(model, np.arange(10) % 5).layers
+    scales, said = scales_of(layer)
+    names, (forward, backward) = blocks(layer.cell), rows(layer.cell)
+    assert scales.keys() >= {row.name for row in (*forward, *backward)}
+    assert {scales[name] for name in names} == {largest(layer.a)}
+    assert all(scales[name] == 1 for name in bounded)
+    assert all(scales[name] == max(largest(layer.values[name]), name == "h") for name in others)
+    assert scales["h"] == max(1, largest(layer.values["h"]))
+    assert all(scales[f"d_{name}"] == largest(layer.values[f"d_{name}"]) for name in names)
+    rest = {row.name for row in backward} - {f"d_{name}" for name in names}
+    assert {scales[name] for name in rest} == {largest(*(layer.values[name] for name in rest))}
+    assert tuple([label for label, _ in said[phase]] for phase in ("forward", "backward")) == legend
+    assert said["backward"][1][1] == [scales[f"d_{name}"] for name in names]
+
+
 # The command
 
 
@@ -580,6 +639,7 @@ def evaluated(expression: str) -> tuple[float, float]:
 def assert_equations_come_out(window: Any, models: list[Shown]) -> None:
     """What stands left of the last = is what stands right of it, in every row of every step."""
     T, seen = len(TEXT) - 1, 0
+    window.keyboard.press("ArrowDown")  # unit 1, and of d_W_hh column 0
     for _ in range(2 * T):
         for line in window.locator(".numbers").all_inner_texts():
             _, expression, result = line.split("\n")[0].split(" = ")
@@ -608,10 +668,28 @@ def test_the_page_shows_any_cell(opened: Any, kind: str) -> None:
     window.keyboard.press("Home")
     for position in range(2 * len(TEXT) - 2):
         backward, t = position >= len(TEXT) - 1, min(position, 2 * len(TEXT) - 3 - position)
-        assert_shown(numbers(window, 0), expected(found, backward, t))
+        assert_shown(numbers(window, 0), expected(found, backward, t, unit=1))
         for row, written in zip(rows(found.layers[0].cell)[backward], window.locator(".equation").all(), strict=False):
             assert re.sub(r"_|\s", "", row.text) == re.sub(r"\s", "", written.inner_text().replace("⊤", "ᵀ"))
         window.keyboard.press("ArrowRight")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a ⊙ b − c", "−2.000 · 3.000 − 0.5000"),
+        ("b ⊙ a", "3.000 · (−2.000)"),
+        ("(a − b)", "(−2.000 − 3.000)"),
+        ("(a² − b²)", "((−2.000)² − 3.000²)"),
+        ("a²", "(−2.000)²"),
+        ("tanh(a) + [a > 0]", "tanh(−2.000) + [−2.000 &gt; 0]"),
+        ("Σⱼ W[a {unit}, j] · b[j] + σ_a", "Σⱼ W[a 1, j] · b[j] + (−7.000)"),
+    ],
+)
+def test_numbers_are_filled_in(opened: Any, models: list[Shown], text: str, shown: str) -> None:
+    window = opened(TEXT, models[:1])
+    values = {name: [[0, 0], [0, value]] for name, value in {"a": -2, "b": 3, "c": 0.5, "σ_a": -7}.items()}
+    assert window.evaluate("([text, values]) => filled(text, values, 1, 1)", [text, values]) == shown
 
 
 def test_three_models_stand_side_by_side(opened: Any, models: list[Shown]) -> None:
