@@ -7,8 +7,9 @@ layer, from the first step to the last,
     a      = (W_ih x + b_ih + b_hh) + W_hh h_prev        (T1)
     state  = step(a, state_prev)                         (T2)   the cell's own equations
 
-then the loss, which is the mean over the T steps of the cross-entropy of the next character; and for each layer, the
-last first, from the last step to the first,
+(of gates that a cell wants apart, W_ih x + b_ih and W_hh h_prev + b_hh instead of the sum), then the loss, which is the
+mean over the T steps of the cross-entropy of the next character; and for each layer, the last first, from the last step
+to the first,
 
     d_h           = d_output + d_h_after                 what the layer above or the loss says, and the step after
     d_a, d_c_prev = step_backward(d_state)               (T2)
@@ -69,13 +70,13 @@ class LayerTrace(NamedTuple):
     kept: Array
     """What it kept besides: (T, kept, H)."""
     state: dict[str, Array]
-    """h, and an LSTM's c: (T + 1, H). Row 0 is the initial state, row t + 1 what step t makes of row t."""
+    """h, c, …: (T + 1, H). Row 0 is the initial state, row t + 1 what step t makes of row t."""
     d_output: Array
     """The gradient of h that comes from above, the loss or the next layer: (T, H)."""
     d_state: dict[str, Array]
-    """The whole gradient of h, and of c, after step t: (T, H). That of c includes the path through h."""
+    """The whole gradient of h, c, … after step t: (T, H). That of c includes the path through h."""
     d_state_prev: dict[str, Array]
-    """What step t hands back to the state before it: W_hhᵀ d_a, and d_c ⊙ f: (T, H). Row 0 is of the initial state."""
+    """What step t hands back to each part of the state before it: (T, H). Row 0 is of the initial state."""
     d_a: Array
     """The gradient of the pre-activations: (T, G + apart, H)."""
     d_x: Array
@@ -88,7 +89,7 @@ class LayerTrace(NamedTuple):
     """
 
     def d_state_after(self, name: str) -> Array:
-        """The part of the gradient of h or c after step t that comes from the step after: (T, H), at last zero."""
+        """The part of the gradient of h, c, … after step t that comes from the step after: (T, H), at last zero."""
         return np.concatenate([self.d_state_prev[name][1:], np.zeros_like(self.d_state_prev[name][:1])])
 
     def d_W_hh(self, units: slice = slice(None)) -> Array:
