@@ -55,9 +55,7 @@ def sides(equation: Equation) -> tuple[str, str]:
 
 def blocks(cell: Cell) -> tuple[str, ...]:
     """What the blocks of `a` are called: a_i, …, or a if it is the only one; those of a gate apart a_n_h and a_n_x."""
-    names = ["a"] if len(cell.gates) == 1 else [f"a_{gate}" for gate in cell.gates]
-    first = len(names) - cell.apart
-    return (*names[:first], *(f"{name}_h" for name in names[first:]), *(f"{name}_x" for name in names[first:]))
+    return ("a",) if len(cell.blocks) == 1 else tuple(f"a_{block}" for block in cell.blocks)
 
 
 def evaluate(text: str, values: Mapping[str, Array]) -> Array:

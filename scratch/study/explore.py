@@ -166,13 +166,13 @@ def forward(cell: Cell, equations: Equations, weights: Weights, x: Array) -> Lay
     """One layer over all steps, its gradients still empty. x: (T, I)."""
     W_ih, W_hh, b_ih, b_hh, _ = weights
     T, G, H = len(x), len(cell.gates), len(W_hh) // len(cell.gates)
-    summed, apart = slice(G - cell.apart), slice(G - cell.apart, G)  # gates
+    summed = len(cell.summed)
 
     def empty(*shape: int) -> Array:
         return np.empty(shape, x.dtype)
 
     from_input, from_state = empty(T, G, H), empty(T, G, H)
-    a, left, kept = empty(T, G + cell.apart, H), empty(T, G + cell.apart, H), empty(T, cell.kept, H)
+    a, left, kept = (empty(T, count, H) for count in (len(cell.blocks), len(cell.blocks), cell.kept))
     state = {name: np.zeros((T + 1, H), x.dtype) for name in cell.state}
     for t in range(T):
         before, after = ([part[step, :, None] for part in state.values()] for step in (t, t + 1))  # H, 1
@@ -180,10 +180,9 @@ def forward(cell: Cell, equations: Equations, weights: Weights, x: Array) -> Lay
         from_state[t] = (W_hh @ before[0]).reshape(G, H)  # (T1)
         if b_ih is not None and b_hh is not None:
             from_input[t] += b_ih.reshape(G, H)  # (T1)
-            from_input[t, summed] += b_hh.reshape(G, H)[summed]  # (T1)
-            from_state[t, apart] += b_hh.reshape(G, H)[apart]  # (T1)
-        a[t, summed] = from_input[t, summed] + from_state[t, summed]  # (T1)
-        a[t, apart], a[t, G:] = from_state[t, apart], from_input[t, apart]
+            from_input[t, :summed] += b_hh.reshape(G, H)[:summed]  # (T1)
+            from_state[t, summed:] += b_hh.reshape(G, H)[summed:]  # (T1)
+        a[t] = cell.joined(from_input[t], from_state[t])  # (T1)
         left[t] = a[t]
         cell.step(left[t, :, :, None], tuple(before), tuple(after), tuple(kept[t, :, :, None]))  # (T2)
 
@@ -215,7 +214,6 @@ def backward(equations: Equations, weights: Weights, layer: LayerTrace, d_output
     """The same layer with its gradients. d_output: (T, H), what comes from above."""
     cell, (W_ih, W_hh, *_) = layer.cell, weights
     T, G, H = layer.from_input.shape
-    of_input = [*range(G - cell.apart), *range(G, G + cell.apart)]  # the blocks of a that W_ih x is in
     slopes = np.empty((cell.slopes, H, 1), d_output.dtype)
     d_h, d_h_direct = np.empty((T, H), d_output.dtype), np.zeros((T, H), d_output.dtype)
     d_after: State = tuple(np.zeros((H, 1), d_output.dtype) for _ in cell.state)
@@ -228,10 +226,11 @@ def backward(equations: Equations, weights: Weights, layer: LayerTrace, d_output
         direct, d_rest = cell.step_backward(d_state, slopes, d_a)  # (T2)
         if direct is not None:
             d_h_direct[t] = direct[:, 0]
-        d_after = (W_hh.T @ d_a[:G].reshape(G * H, 1) + d_h_direct[t, :, None], *d_rest)  # (T1)
+        d_of_input, d_of_state = (half.reshape(G * H, 1) for half in cell.halves(d_a))
+        d_after = (W_hh.T @ d_of_state + d_h_direct[t, :, None], *d_rest)  # (T1)
         for name, part in zip(cell.state, d_after, strict=True):
             layer.d_state_prev[name][t] = part[:, 0]
-        layer.d_x[t] = (W_ih.T @ d_a[of_input].reshape(G * H, 1))[:, 0]  # (T1)
+        layer.d_x[t] = (W_ih.T @ d_of_input)[:, 0]  # (T1)
 
     given = {f"d_{name}": layer.d_a[:, n] for n, name in enumerate(blocks(cell))}
     given |= {f"d_{name}_prev": part for name, part in layer.d_state_prev.items()} | {"d_h_direct": d_h_direct}
@@ -330,7 +329,7 @@ def rows(cell: Cell) -> tuple[list[Row], list[Row]]:
     forward, backward = [], []
     for n, gate in enumerate(cell.gates):
         a, of_gate = names[n], "" if G == 1 else f"_{gate}"
-        if n < G - cell.apart:
+        if n < len(cell.summed):
             forward.append(
                 Row("T1", a, f"{a} = W_ih x + b + W_hh h_prev", f"from_input{of_gate} + from_state{of_gate}")
             )
@@ -380,7 +379,7 @@ def units_on_page(found: Trace) -> int:
 def numbers_of(layer: LayerTrace) -> dict[str, Array]:
     """What the page shows of each unit at each step, by the names in its rows: (T, H) each."""
     found = dict(layer.values)
-    for n, gate in enumerate(layer.cell.gates[: len(layer.cell.gates) - layer.cell.apart]):
+    for n, gate in enumerate(layer.cell.summed):
         of_gate = "" if len(layer.cell.gates) == 1 else f"_{gate}"
         found |= {f"from_input{of_gate}": layer.from_input[:, n], f"from_state{of_gate}": layer.from_state[:, n]}
     return found

@@ -12,10 +12,8 @@ from .. import nn, optim
 from ..files import write_whole
 from ..terminal import progress, writable
 from ..text import CharacterModel, CheckpointError, Vocabulary, built, read
+from ..text.settings import CELLS
 from .explore import Shown, page, with_article
-
-CELLS = ("RNN", "LSTM")
-"""What is trained and shown, if no checkpoint is."""
 
 MOST_CHECKPOINTS = 3
 """As many models as stand side by side in a wide window."""

@@ -12,7 +12,7 @@ from scratch.nn.cell import Cell, Equation, Equations
 from scratch.study.equations import blocks, evaluate, sides
 from scratch.types import Array
 
-CELLS = {"RNN tanh": nn.RNN(1, 1).cell, "RNN relu": nn.RNN(1, 1, nonlinearity="relu").cell, "LSTM": nn.LSTM(1, 1).cell}
+CELLS = {name: kind.cell for name, kind in nn.RECURRENCES.items()}
 cells = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 H, B = 7, 5
 
@@ -25,7 +25,7 @@ def equations_of(cell: Cell) -> Equations:
 def computed(cell: Cell, seed: int) -> tuple[dict[str, Array], dict[str, Array]]:
     """A random step by the cell's functions: what the equations start from, and what they have to come to."""
     rng = np.random.default_rng(seed)
-    a = rng.standard_normal((len(cell.gates) + cell.apart, H, B))
+    a = rng.standard_normal((len(cell.blocks), H, B))
     state_prev, d_state = (rng.standard_normal((len(cell.state), H, B)) for _ in range(2))
     left, d_a = a.copy(), np.empty_like(a)
     state, kept, slopes = (np.empty((count, H, B)) for count in (len(cell.state), cell.kept, cell.slopes))
