@@ -25,7 +25,6 @@ HTML file, explore.html with the equations and the numbers as JSON in it; the pa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +38,7 @@ from ..nn.recurrent import Recurrent
 from ..text import CharacterModel, Vocabulary, probabilities
 from ..types import Array
 from .equations import BOUNDED, blocks, evaluate, of_names, outermost, sides
+from .pages import filled
 
 SHOWN_UNITS = 16
 """So many hidden units stand side by side on the page; of a larger layer the reader chooses which."""
@@ -265,10 +265,7 @@ def page(text: str, models: Sequence[Shown]) -> str:
     finite.
     """
     data = {"text": text, "models": [described(text, shown) for shown in models]}
-    template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
-    # "<" would be read as markup where "</script" or "<!--" begins.
-    content = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return template.replace("{{ data }}", content)
+    return filled(Path(__file__).with_suffix(".html"), data)
 
 
 def described(text: str, shown: Shown) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -523,21 +522,6 @@ def test_command_refuses_bad_input(
 
 # The browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless browser: $CHROMIUM, or one that is installed."""
-    synchronous = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"there is no browser here: none of {', '.join(BROWSERS)} (Debian: apt-get install chromium)")
-    with synchronous.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path)
-        yield started
-        started.close()
-
 
 @pytest.fixture(scope="module")
 def models() -> list[Shown]:
@@ -545,25 +529,9 @@ def models() -> list[Shown]:
 
 
 @pytest.fixture
-def opened(browser: Any, tmp_path: Path) -> Iterator[Any]:
-    """Opens a page. Fails if it says anything on the console or asks for anything but itself."""
-    said: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    context.set_default_timeout(20_000)
-
-    def opens(text: str, models: list[Shown]) -> Any:
-        path = tmp_path / "page.html"
-        path.write_text(page(text, models), encoding="utf-8")
-        window = context.new_page()
-        window.on("console", lambda message: said.append(message.text))
-        window.on("pageerror", lambda error: said.append(str(error)))
-        window.on("request", lambda request: None if request.url == path.as_uri() else said.append(request.url))
-        window.goto(path.as_uri())
-        return window
-
-    yield opens
-    context.close()
-    assert [one for one in said if not one.startswith("data:")] == []
+def opened(opened_page: Callable[[str], Any]) -> Callable[[str, list[Shown]], Any]:
+    """Opens the page of a text and models."""
+    return lambda text, models: opened_page(page(text, models))
 
 
 NUMBERS = """node => Object.fromEntries(Array.from(node.querySelectorAll("[data-name]")).map(
