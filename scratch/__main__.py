@@ -6,6 +6,7 @@ import typer
 
 from . import terminal
 from .forecast.command import forecast
+from .study.cells_command import cells
 from .study.explore_command import explore
 from .study.gradients_command import gradients
 from .study.truncation_command import truncation
@@ -71,6 +72,7 @@ Examples:
   python -m scratch study explore
   python -m scratch study gradients
   python -m scratch study truncation
+  python -m scratch study cells
 """,
 )
 def study_door(context: typer.Context) -> int:
@@ -100,6 +102,14 @@ Examples:
   python -m scratch study truncation book.txt --steps 256 --hidden-size 64 --plot truncation.svg
 """
 )(truncation)
+study.command(
+    epilog="""\b
+Examples:
+  python -m scratch study cells
+  python -m scratch study cells model.safetensors
+  python -m scratch study cells book.safetensors --text book.txt --out book.html --plot book.svg
+"""
+)(cells)
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """Studies of recurrence: how its gradients arise, how they change, and how both can be looked at."""
 
+from .cells import Ranking, activations, features, rankings
 from .curvature import (
     Curvature,
     cross_entropy,
@@ -20,15 +21,19 @@ __all__ = [
     "LayerTrace",
     "Loss",
     "Outputs",
+    "Ranking",
     "Trace",
+    "activations",
     "cross_entropy",
     "curvature_along",
+    "features",
     "gauss_newton",
     "hvp",
     "jvp",
     "largest_eigenvalue",
     "linear_in_output",
     "page",
+    "rankings",
     "rtrl",
     "squared_error",
     "trace",
