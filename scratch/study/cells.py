@@ -109,7 +109,7 @@ def syntax(text: str) -> tuple[Array, Array, Array]:
     for t, character in enumerate(text):
         if quote:
             if escaped:
-                escaped, closing = False, 0
+                escaped = False
             elif character == "\n" and len(quote) == 1:
                 quote = ""
             else:

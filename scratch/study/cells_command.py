@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -28,7 +29,9 @@ MARGIN = "\n\n\n"
 def cells(
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(help="What `train` has written [default: an LSTM that is trained for this, on the same text]."),
+        typer.Argument(
+            help="What `train` has written. Without: an LSTM is trained first, on the sources of the standard library."
+        ),
     ] = None,
     text: Annotated[
         Path | None,
@@ -39,7 +42,7 @@ def cells(
     ] = 40_000,
     shown: Annotated[int, typer.Option(min=1, max=20_000, help="How many characters of it are on the page.")] = 2000,
     steps: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="How long a model is trained if there is no checkpoint.")
+        int, typer.Option(min=1, max=1_000_000, help="How long a model is trained first, if there is no checkpoint.")
     ] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Draws that model, and the chance level.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("cells.html"),
@@ -145,9 +148,11 @@ def beginning(text: str) -> str:
 
 def train(training: Training, steps: int) -> None:
     """So many steps, with progress. Raises typer.BadParameter if it diverges."""
+    what = f"training {description(training.settings)}"
+    print(f"no checkpoint is given: {what} for {count(steps, 'step')} on Python's standard library", file=sys.stderr)
     try:
         with progress() as bar:
-            task = bar.add_task(f"training {description(training.settings)}", total=steps)
+            task = bar.add_task(what, total=steps)
             for _ in range(steps):
                 training.advance()
                 bar.advance(task)

@@ -35,7 +35,8 @@ def picture(found: Findings) -> Figure:
     figure = Figure(figsize=(8.8, 1.2 + 2.0 * max(1, len(shown))))
     figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.05)
     figure.suptitle(
-        f"The cell of a character model that goes best with each feature of a text\n{found.origin}, {found.source}",
+        "The cell of a character model that goes best with each feature of a text\n"
+        f"{found.origin}, reading {found.source}",
         x=0.01,
         ha="left",
         fontsize=11,
