@@ -2,7 +2,7 @@
 
 A floor plan, ground first; each row uses only the rows below it:
 
-    rnn, lstm                            the cells, and their classes; listed in RECURRENCES, below
+    rnn, lstm, gru                       the cells, and their classes; listed in RECURRENCES, below
     recurrent                            the stack: layers, directions, dropout between layers
     layout, linear, embedding, dropout, loss
     bptt                                 time: the loop forward and the loop backward
@@ -12,6 +12,7 @@ A floor plan, ground first; each row uses only the rows below it:
 from . import utils
 from .dropout import Dropout
 from .embedding import Embedding
+from .gru import GRU, GRUCell
 from .linear import Linear
 from .loss import CrossEntropyLoss, MSELoss
 from .lstm import LSTM, LSTMCell
@@ -23,16 +24,19 @@ RECURRENCES: dict[str, Kind] = {
     "RNN tanh": Kind(RNN, RNNCell, keras="h", onnx="h", options={"nonlinearity": "tanh"}),
     "RNN relu": Kind(RNN, RNNCell, keras="h", onnx="h", options={"nonlinearity": "relu"}),
     "LSTM": Kind(LSTM, LSTMCell, keras="ifgo", onnx="iofg"),
+    "GRU": Kind(GRU, GRUCell, keras="zrn", onnx="zrn"),
 }
 """The recurrences, listed once for everything that is done with all of them: tests, trainings, studies, formats."""
 
 __all__ = [
+    "GRU",
     "LSTM",
     "RECURRENCES",
     "RNN",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
+    "GRUCell",
     "Kind",
     "LSTMCell",
     "Linear",

@@ -1,4 +1,4 @@
-"""An RNN and an LSTM as a student writes them from the textbook's equations, with nothing of `scratch` in them.
+"""An RNN, an LSTM and a GRU as a student writes them from the textbook's equations, with nothing of `scratch` in them.
 
 Three forms: pairs of functions for one layer in one direction; classes with layers, directions and the other options on
 top of the functions; PyTorch modules step by step. They are right. The tests of the diagnosis plant faults in them, by
@@ -129,6 +129,58 @@ def lstm_backward(d_output, d_state, tape):
         d_x[t] = d_a @ W_ih
         d_h_next = d_a @ W_hh
     return d_x, (d_h_next, d_c_next), gradients
+
+
+# === GRU functions ===
+
+
+def gru_forward(x, state, parameters, phi="tanh"):
+    W_ih, W_hh = parameters["weight_ih"], parameters["weight_hh"]
+    b_ih = parameters.get("bias_ih", np.zeros(len(W_ih)))
+    b_hh = parameters.get("bias_hh", np.zeros(len(W_hh)))
+    h = state
+    output, steps = [], []
+    for t in range(len(x)):
+        x_t = x[t]
+        h_prev = h
+        x_r, x_z, x_n = np.split(x_t @ W_ih.T + b_ih, 3, axis=1)
+        h_r, h_z, h_n = np.split(h_prev @ W_hh.T + b_hh, 3, axis=1)
+        r = sigmoid(x_r + h_r)
+        z = sigmoid(x_z + h_z)
+        n = np.tanh(x_n + r * h_n)
+        h = (1 - z) * n + z * h_prev
+        output.append(h)
+        steps.append((h_prev, h_n, r, z, n))
+    return np.stack(output), h, (x, steps, parameters)
+
+
+def gru_backward(d_output, d_state, tape):
+    x, steps, parameters = tape
+    W_ih, W_hh = parameters["weight_ih"], parameters["weight_hh"]
+    gradients = {name: np.zeros_like(value) for name, value in parameters.items()}
+    d_x = np.zeros_like(x)
+    d_h_next = d_state
+    for t in reversed(range(len(x))):
+        x_t = x[t]
+        h_prev, h_n, r, z, n = steps[t]
+        d_h = d_output[t] + d_h_next
+        d_n = d_h * (1 - z)
+        d_z = d_h * (h_prev - n)
+        d_x_n = d_n * (1 - n * n)
+        d_h_n = d_x_n * r
+        d_r = d_x_n * h_n
+        d_a_r = d_r * r * (1 - r)
+        d_a_z = d_z * z * (1 - z)
+        d_a_x = np.concatenate([d_a_r, d_a_z, d_x_n], axis=1)
+        d_a_h = np.concatenate([d_a_r, d_a_z, d_h_n], axis=1)
+        gradients["weight_ih"] += d_a_x.T @ x_t
+        gradients["weight_hh"] += d_a_h.T @ h_prev
+        if "bias_ih" in parameters:
+            gradients["bias_ih"] += d_a_x.sum(axis=0)
+            gradients["bias_hh"] += d_a_h.sum(axis=0)
+        d_x[t] = d_a_x @ W_ih
+        d_h_next = d_a_h @ W_hh + d_h * z
+    return d_x, d_h_next, gradients
 
 
 # === The stack ===
@@ -328,6 +380,24 @@ class LSTM(Stack):
         )
 
 
+class GRU(Stack):
+    gates = 3
+    functions = gru_forward, gru_backward
+
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        dtype=float,
+    ):
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, dtype)
+
+
 # === PyTorch ===
 
 
@@ -435,3 +505,29 @@ class TorchLSTM(TorchStack):
             h = m
             output.append(h)
         return torch.stack(output), (h, c)
+
+
+# === PyTorch GRU ===
+
+
+class TorchGRU(TorchStack):
+    gates = 3
+
+    def run(self, x, state, parameters):
+        W_ih, W_hh = parameters["weight_ih"], parameters["weight_hh"]
+        b_ih = parameters.get("bias_ih", torch.zeros(len(W_ih), dtype=W_ih.dtype))
+        b_hh = parameters.get("bias_hh", torch.zeros(len(W_hh), dtype=W_hh.dtype))
+        tanh, sigmoid = torch.tanh, torch.sigmoid
+        (h,) = state
+        output = []
+        for t in range(len(x)):
+            x_t = x[t]
+            h_prev = h
+            x_r, x_z, x_n = (x_t @ W_ih.T + b_ih).chunk(3, dim=1)
+            h_r, h_z, h_n = (h_prev @ W_hh.T + b_hh).chunk(3, dim=1)
+            r = sigmoid(x_r + h_r)
+            z = sigmoid(x_z + h_z)
+            n = tanh(x_n + r * h_n)
+            h = (1 - z) * n + z * h_prev
+            output.append(h)
+        return torch.stack(output), (h,)

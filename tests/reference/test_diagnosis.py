@@ -22,7 +22,7 @@ from reference.runs import Run, run_scratch
 from tests.reference import plain
 
 SOURCE = inspect.getsource(plain)
-RNN, LSTM = "RNN tanh", "LSTM"
+RNN, LSTM, GRU = "RNN tanh", "LSTM", "GRU"
 
 
 class Planted(NamedTuple):
@@ -81,6 +81,92 @@ EVERYWHERE = [
         "d_h_next = d_a @ W_hh\n",
         "cut = (len(x) - t) % 3 != 0; d_h_next = d_a @ W_hh * cut; d_c_next = d_c_next * cut\n",
         "truncated after 3 steps",
+    ),
+    # A GRU's two halves of n, its reset gate, and its direct path.
+    planted(
+        GRU,
+        "d_a_h = np.concatenate([d_a_r, d_a_z, d_h_n]",
+        "d_a_h = np.concatenate([d_a_r, d_a_z, d_x_n]",
+        "the input's d_a of n also for the state's half",
+    ),
+    planted(
+        GRU,
+        "d_a_x = np.concatenate([d_a_r, d_a_z, d_x_n]",
+        "d_a_x = np.concatenate([d_a_r, d_a_z, d_h_n]",
+        "the state's d_a of n also for the input's half",
+    ),
+    planted(
+        GRU,
+        """["bias_hh"] += d_a_h.sum""",
+        """["bias_hh"] += d_a_x.sum""",
+        "the gradient of b_ih for that of b_hh in n",
+    ),
+    planted(
+        GRU,
+        """["bias_ih"] += d_a_x.sum""",
+        """["bias_ih"] += d_a_h.sum""",
+        "the gradient of b_hh for that of b_ih in n",
+    ),
+    planted(
+        GRU, "d_h_next = d_a_h @ W_hh + d_h * z", "d_h_next = d_a_h @ W_hh", "the direct path from h to h_prev lost"
+    ),
+    planted(
+        GRU,
+        "d_h_next = d_a_h @ W_hh + d_h * z",
+        "d_h_next = d_a_h @ W_hh + d_h * (1 - z)",
+        "the factor of h_prev, directly: 1 − z",
+    ),
+    planted(
+        GRU,
+        "d_h_next = d_a_h @ W_hh + d_h * z",
+        "d_h_next = d_a_h @ W_hh + d_h",
+        "the factor of h_prev, directly: missing",
+    ),
+    planted(GRU, "d_n = d_h * (1 - z)", "d_n = d_h * z", "the factor of n: z for 1 − z"),
+    planted(GRU, "d_n = d_h * (1 - z)", "d_n = d_h", "the factor of n: missing"),
+    planted(GRU, "d_z = d_h * (h_prev - n)", "d_z = d_h * (n - h_prev)", "the factor of z: n − h_prev"),
+    planted(GRU, "d_z = d_h * (h_prev - n)", "d_z = d_h * h_prev", "the factor of z: h_prev"),
+    planted(GRU, "d_x_n = d_n * (1 - n * n)", "d_x_n = d_n", "the factor of tanh: missing"),
+    planted(GRU, "d_r = d_x_n * h_n", "d_r = d_x_n * h_prev", "the factor of r: h_prev"),
+    planted(GRU, "d_r = d_x_n * h_n", "d_r = d_x_n", "the factor of r: missing"),
+    planted(GRU, "d_h_n = d_x_n * r", "d_h_n = d_x_n * (1 - r)", "the factor of n_h: 1 − r"),
+    planted(GRU, "d_a_r = d_r * r * (1 - r)", "d_a_r = d_r", "σ′ missing in r"),
+    planted(GRU, "h = (1 - z) * n + z * h_prev", "h = z * n + (1 - z) * h_prev", "1 − σ(a) for σ(a) in z"),
+    planted(GRU, "np.tanh(x_n + r * h_n)", "np.tanh(x_n + h_n)", "the gate r missing"),
+    planted(
+        GRU,
+        "n = np.tanh(x_n + r * h_n)",
+        "h_n = np.split((r * h_prev) @ W_hh.T + b_hh, 3, axis=1)[2]; n = np.tanh(x_n + h_n)",
+        "r before the recurrent product",
+    ),
+    planted(
+        GRU,
+        "n = tanh(x_n + r * h_n)",
+        "n = tanh(x_n + ((r * h_prev) @ W_hh.T + b_hh).chunk(3, dim=1)[2])",
+        "r before the recurrent product",
+    ),
+    planted(
+        GRU,
+        "h_r, h_z, h_n = np.split(h_prev @ W_hh.T + b_hh, 3, axis=1)",
+        "h_r, h_z, h_n = np.split(h_prev @ W_hh.T, 3, axis=1)",
+        "b_hh forgotten",
+    ),
+    planted(
+        GRU,
+        "x_r, x_z, x_n = np.split(x_t @ W_ih.T + b_ih, 3, axis=1)\n        h_r, h_z, h_n",
+        "x_z, x_r, x_n = np.split(x_t @ W_ih.T + b_ih, 3, axis=1)\n        h_z, h_r, h_n",
+        "the gates in the order z, r, n",
+    ),
+    planted(
+        GRU,
+        "n = np.tanh(x_n + r * h_n)",
+        "c = np.split(b_hh, 3)[2]; n = np.tanh(x_n + c + r * (h_n - c))",
+        "b_hh of n in the input's half",
+    ),
+    planted(GRU, "d_h = d_output[t] + d_h_next", "d_h = d_output[t]", "d_h from the step after overwritten"),
+    planted(GRU, "d_a_h @ W_hh + d_h * z", "d_h * z", "d_h_prev without the path through W_hh"),
+    planted(
+        GRU, "d_a_h.T @ h_prev", "d_a_h.T @ ((1 - z) * n + z * h_prev)", "the gradient of W_hh formed with h for h_prev"
     ),
     # The derivatives of the nonlinearities.
     planted(RNN, "d_a = d_h * (1 - h * h)", "d_a = d_h", "φ′ missing"),
@@ -491,10 +577,10 @@ def code(text: str) -> types.CodeType:
 def compiled(module: str, replacements: tuple[tuple[str, str], ...] = ()) -> tuple[types.ModuleType, set[str]]:
     """plain.py with faults for one of the modules, and the forms in which they are."""
     texts, touched = [], []
-    other = {"RNN": "LSTM", "LSTM": "RNN"}[module]
+    others = {"RNN", "LSTM", "GRU"} - {module}
     for title, text in parts():
         for old, new in replacements:
-            if old in text and other not in title:
+            if old in text and not any(other in title for other in others):
                 text = text.replace(old, new)
                 touched.append(title)
         texts.append(text)

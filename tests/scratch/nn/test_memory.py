@@ -14,12 +14,14 @@ T, B, H, P = 50, 16, 64, 32
 ONE = T * B * H * 8  # bytes of one number for each step, sequence and hidden feature, in float64
 
 # Held for each step: h, c; tanh c, the four gates; h_prev; W_ih x + b of each gate, later d_a. With a projection h and
-# h_prev are narrower, and m and d_h come along. An RNN needs no pre-activations: all its steps share one buffer. For a
-# chunk of four steps: d_a of each gate twice, and the slopes.
+# h_prev are narrower, and m and d_h come along. An RNN needs no pre-activations: all its steps share one buffer. A GRU
+# has four blocks of them for three gates, and two d_a of each gate. For a chunk of four steps: d_a of each block twice,
+# and the slopes.
 CHUNK = 4 / T
 TAPES = [
     ("RNN", {}, 1 + 1 + 1 + (2 + 1) * CHUNK, 1),
     ("LSTM", {}, 2 + 5 + 1 + 4 + (8 + 6) * CHUNK, 1),
+    ("GRU", {}, 1 + 4 + 1 + 6 + (8 + 5) * CHUNK, 1),
     ("LSTM", {"proj_size": P}, 2 + 5 + P / H + 4 + 1 + 2 * P / H + (8 + 6) * CHUNK, P / H),
 ]
 

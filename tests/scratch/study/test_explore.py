@@ -184,9 +184,11 @@ def test_trace_is_what_the_module_computes(problem: tuple[CharacterModel, Array]
     }
     for k, layer in enumerate(found.layers):
         names = [f"{name}_l{k}" for name in ("weight_hh", "weight_ih", "bias_ih", "bias_hh")]
-        rows = layer.d_a.reshape(len(layer.d_a), -1)
+        halves = layer.cell.halves(layer.d_a.swapaxes(0, 1))
+        of_input, of_state = (half.swapaxes(0, 1).reshape(len(layer.d_a), -1) for half in halves)  # T, G·H
         growing = layer.d_W_hh()
-        sums = [growing[0].reshape(rows.shape[1], -1), rows.T @ layer.x, rows.sum(axis=0), rows.sum(axis=0)]
+        d_W_hh, d_W_ih = growing[0].reshape(of_state.shape[1], -1), of_input.T @ layer.x
+        sums = [d_W_hh, d_W_ih, of_input.sum(axis=0), of_state.sum(axis=0)]
         ours |= dict(zip(names, sums, strict=True))
         theirs |= {name: getattr(model.rnn, name).grad for name in names}
         assert_close({"d_W_hh of some": layer.d_W_hh(slice(1, 3))}, {"d_W_hh of some": growing[:, :, 1:3, 1:3]})
@@ -217,6 +219,16 @@ def by_pytorch(model: CharacterModel, indices: Array) -> list[dict[str, Array]]:
                 n = torch.tanh(a[2] + f * a[1])
                 h = f * h + (1 - f) * n
                 made = {"f": f, "n": n, "h": h}
+            elif kind == "GRU":
+                a = [
+                    *(part.clone() for part in (from_input + from_state)[:2]),
+                    from_state[2].clone(),
+                    from_input[2].clone(),
+                ]
+                r, z = torch.sigmoid(a[0]), torch.sigmoid(a[1])
+                n = torch.tanh(a[3] + r * a[2])
+                h = (1 - z) * n + z * h
+                made = {"r": r, "z": z, "n": n, "h": h}
             else:
                 a = [part.clone() for part in from_input + from_state]
                 if kind == "LSTM":
@@ -660,7 +672,7 @@ def test_numbers_are_filled_in(opened: Any, models: list[Shown], text: str, show
 
 
 def test_three_models_stand_side_by_side(opened: Any, models: list[Shown]) -> None:
-    window = opened(TEXT, [*models, models[-1]])
+    window = opened(TEXT, [*models[:2], models[1]])
     assert "An RNN and two LSTMs read" in window.text_content("#about")
     assert "the RNN, the first LSTM and the second LSTM gave it" in window.text_content("#caption")
     for width, columns in ((1680, 3), (1280, 2), (360, 1)):
