@@ -125,7 +125,8 @@ def run(module: Any, x: Any, state: Any, d_output: Any, d_state: Any) -> SimpleN
     """A forward and a backward pass, with what the cell was given and gave at each step.
 
     `of[k]` are the steps of layer and direction k, in the order in which they are taken forward; what belongs to a step
-    is as in the core, columns (features, B), and pre-activations (G·H, B).
+    is as in the core, columns (features, B), and pre-activations (G·H, B), or ((G + apart)·H, B). `d_direct` is what
+    step_backward returns for h_prev.
     """
     cell, forward, backward = module.cell, [], []
 
@@ -138,7 +139,9 @@ def run(module: Any, x: Any, state: Any, d_output: Any, d_state: Any) -> SimpleN
     def step_backward(d_made: Any, slopes: Array, d_a: Array) -> Any:
         now = {"d_made": copies(d_made), "slopes": slopes.copy()}
         result = cell.step_backward(d_made, slopes, d_a)
-        backward.append(now | {"d_a": d_a.reshape(-1, d_a.shape[-1]).copy(), "d_prev": copies(result[1])})
+        direct, rest = result
+        now |= {"d_direct": direct if direct is None else direct.copy(), "d_prev": copies(rest)}
+        backward.append(now | {"d_a": d_a.reshape(-1, d_a.shape[-1]).copy()})
         return result
 
     module.cell = cell._replace(step=step, step_backward=step_backward)

@@ -24,7 +24,11 @@ def test_quoted_code_is_the_code(page: Path) -> None:
     assert quoted - code == set()
 
 
-@pytest.mark.parametrize("page", [FOLDER / "rnn.md", FOLDER / "lstm.md", STUDY / "rtrl.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [FOLDER / "rnn.md", FOLDER / "lstm.md", FOLDER / "gru.md", STUDY / "rtrl.md"],
+    ids=lambda page: page.name,
+)
 def test_equations_that_are_referred_to_exist(page: Path) -> None:
     """On the page itself, or on rnn.md, on which the others build."""
     prose = re.sub(r"```math\n.*?```", "", page.read_text(), flags=re.DOTALL)
