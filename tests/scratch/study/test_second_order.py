@@ -54,6 +54,8 @@ EVERY_OPTION = [
     Configuration("LSTM", num_layers=2, bidirectional=True, proj_size=2, bias=False, seed=2),
     Configuration("LSTM", lengths=(6,), layout="unbatched", upstream=("output", "c_n"), seed=3),
     Configuration("LSTM", num_layers=2, dropout=0.3, proj_size=1, lengths=(2, 4, 4), layout="packed", seed=4),
+    Configuration("GRU", num_layers=2, bidirectional=True, lengths=(3, 5, 1), layout="packed", seed=5),
+    Configuration("GRU", num_layers=2, dropout=0.4, bias=False, batch_first=True, initial_state=False, seed=6),
 ]
 of_every_option = pytest.mark.parametrize("configuration", EVERY_OPTION, ids=str)
 some_examples = settings(max_examples=max(1, settings.default.max_examples // 4))  # the other side takes long
@@ -434,7 +436,7 @@ def test_no_iterations_are_refused() -> None:
 
 def test_quoted_code_is_the_code() -> None:
     folder = Path(study.__file__).parent
-    files = ("second_order.py", "curvature.py", "../nn/rnn.py", "../nn/lstm.py")
+    files = ("second_order.py", "curvature.py", "../nn/rnn.py", "../nn/lstm.py", "../nn/gru.py")
     code = set().union(*(lines_of((folder / name).read_text()) for name in files))
     quoted = re.findall(r"```python\n(.*?)```", (folder / "second_order.md").read_text(), flags=re.DOTALL)
     assert quoted
