@@ -33,6 +33,8 @@ EVERY_OPTION = [
     Configuration("RNN relu", num_layers=3, dropout=0.4, batch_first=True, initial_state=False, seed=1),
     Configuration("LSTM", num_layers=2, bidirectional=True, proj_size=2, bias=False, seed=2),
     Configuration("LSTM", lengths=(6,), layout="unbatched", upstream=("output", "c_n"), seed=3),
+    Configuration("GRU", num_layers=2, bidirectional=True, lengths=(3, 5, 1), layout="packed", seed=4),
+    Configuration("GRU", num_layers=2, dropout=0.4, bias=False, batch_first=True, initial_state=False, seed=5),
 ]
 
 
