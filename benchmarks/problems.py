@@ -21,7 +21,7 @@ import numpy as np
 from scratch import nn
 from scratch.types import Array
 
-GATES = {"GRU": 3} | {kind.module.__name__: len(kind.cell.gates) for kind in nn.RECURRENCES.values()}
+GATES = {kind.module.__name__: len(kind.cell.gates) for kind in nn.RECURRENCES.values()}
 """G, by the name of the class in both libraries."""
 
 
