@@ -12,8 +12,8 @@ from scratch.nn.cell import Weights
 from scratch.nn.recurrent import Recurrent
 from scratch.types import Array
 
-Orders = Mapping[type[Recurrent[Any]], str]
-"""A format's order of the gates, for each recurrence that it has."""
+Orders = Mapping[type[Recurrent[Any]], str | None]
+"""A format's order of the gates, for each recurrence; None for one that it does not have."""
 
 Layers = list[list[Weights]]
 """For each layer, for each direction, the parameters."""
@@ -68,14 +68,13 @@ def checked(source: Any, fitting: Sequence[Mapping[str, Array]]) -> list[list[Ar
 
 
 def _order(module: Any, orders: Orders) -> str:
-    for kind, order in orders.items():
+    had = {kind: order for kind, order in orders.items() if order is not None}
+    for kind, order in had.items():
         if isinstance(module, kind):
             if module.proj_size > 0:
                 raise ValueError(f"expected proj_size 0 (the format has no projection), got {module.proj_size}")
             return order
-    raise TypeError(
-        f"expected a scratch.nn.{' or '.join(kind.__name__ for kind in orders)}, got {type(module).__name__}"
-    )
+    raise TypeError(f"expected a scratch.nn.{' or '.join(kind.__name__ for kind in had)}, got {type(module).__name__}")
 
 
 def _names(module: Recurrent[Any]) -> list[list[list[str]]]:

@@ -438,9 +438,9 @@ class Kind(NamedTuple):
     """A `Recurrent`, and no more than that, since each has arguments of its own."""
     single: type[Any]
     """The class of its single steps, a `RecurrentCell`."""
-    keras: str
-    """The order of its gates in Keras, in PyTorch's letters."""
-    onnx: str
+    keras: str | None = None
+    """The order of its gates in Keras, in PyTorch's letters; None if Keras does not have it."""
+    onnx: str | None = None
     """The same in ONNX."""
     options: Mapping[str, Any] = MappingProxyType({})
     """What tells it from others of the same classes: arguments of both constructors."""
