@@ -2,8 +2,9 @@
 
 The truth of a problem is `scratch` run in longdouble on the same numbers. The implementation, PyTorch on the CPU and,
 where there is one, on a GPU (devices.py) are measured against it, in float64 and in float32. Whether the truth is true
-is for the witnesses of the gradient to say (witnesses.py). All of it comes out as `Row`s: who, on which tensor of which
-configuration in which dtype, is how far off, and how far off may it be.
+is for the witnesses of the gradient to say (witnesses.py). A recurrence that PyTorch does not have is left to those
+among them that need no PyTorch. All of it comes out as `Row`s: who, on which tensor of which configuration in which
+dtype, is how far off, and how far off may it be.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .conditioning import tolerances
 from .devices import MODES, Mode
 from .equivalence import compare
 from .problems import Configuration, Problem, draw
-from .runs import Masks, Run, run_scratch, run_torch
+from .runs import Masks, Run, is_in_torch, run_scratch, run_torch
 from .witnesses import WITNESSES
 
 PYTORCH = "PyTorch"
@@ -81,6 +82,17 @@ class Found:
     """Whether PyTorch and the witnesses were heard."""
 
     @property
+    def in_torch(self) -> bool:
+        """Whether PyTorch was heard on anything."""
+        return any(row.who == PYTORCH for row in self.rows)
+
+    @property
+    def not_in_torch(self) -> list[str]:
+        """The names of the recurrences that it could not be heard on, because it does not have them."""
+        names = dict.fromkeys(configuration.module for configuration in self.configurations)
+        return [name for name in names if self.witnessed and not is_in_torch(name)]
+
+    @property
     def disagreements(self) -> list[Row]:
         """The rows that are outside their tolerance."""
         return [row for row in self.rows if not row.agrees]
@@ -107,9 +119,9 @@ def check(
 ) -> Found:
     """Check the subject, `scratch` by default, on every configuration whose cell it has.
 
-    witnesses: whether PyTorch and the other witnesses are heard as well. jobs: how many processes share the work; a
-    subject that cannot be sent to another process is checked in this one. `advance` is called with how many
-    configurations have been done since it was last called.
+    witnesses: whether PyTorch, if it has the cell, and the other witnesses are heard as well. jobs: how many processes
+    share the work; a subject that cannot be sent to another process is checked in this one. `advance` is called with
+    how many configurations have been done since it was last called.
     """
     found, dtypes = Found(subject or Scratch(), witnessed=witnesses), tuple(dtypes)
     configurations = [found.subject.nearest(c) for c in configurations if c.cell in found.subject.cells]
@@ -222,7 +234,7 @@ def examine(
             first = measure(subject.name, problem, subject.first, truth, masks)
             rows += [row._replace(what=row.what or "right at the second call only") for row in first if not row.agrees]
         yield from rows
-        if witnesses:
+        if witnesses and is_in_torch(configuration.module):
             own_masks = [mask.astype(dtype) for mask in masks]
             yield from measure(PYTORCH, problem, run_torch(problem, own_masks), truth, masks)
             for mode in MODES if torch.cuda.is_available() else ():

@@ -218,7 +218,8 @@ def show(out: Console, found: Found, told: Told) -> None:
             show_tensors(out, found, dtype)
     if found.witnessed:
         show_witnesses(out, found)
-        show_gpu(out, found)
+        if found.in_torch:
+            show_gpu(out, found)
     for what, reason in found.not_offered.items():
         out.print(Text(f"not offered: {what} ({reason})"), soft_wrap=True)
     for failure in told.failures:
@@ -258,11 +259,13 @@ def show_tensors(out: Console, found: Found, dtype: str) -> None:
 
 
 def show_witnesses(out: Console, found: Found) -> None:
-    """Which witnesses agree."""
+    """Which witnesses agree, and which recurrences PyTorch could not testify to."""
     said = table("witnesses of the truth", "agrees", "of", "worst")
     for one in agreements(found):
         said.add_row(one.witness, f"{one.agreements}", f"{one.tensors}", f"{one.worst.error:.1e}")
     out.print(said)
+    for name in found.not_in_torch:
+        out.print(f"PyTorch has no {name}: only the other witnesses are heard on it.", highlight=False, soft_wrap=True)
 
 
 def show_gpu(out: Console, found: Found) -> None:

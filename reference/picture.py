@@ -20,7 +20,7 @@ COLOURS = "cividis"
 
 def picture(found: Found) -> Figure:
     """A panel for each dtype and each of subject and PyTorch; the colours of a dtype mean the same in both panels."""
-    parties = [found.subject.name, *([PYTORCH] if found.witnessed else [])]
+    parties = [found.subject.name, *([PYTORCH] if found.in_torch else [])]
     dtypes = [dtype for dtype in found.subject.dtypes if any(row.dtype == dtype for row in found.rows)]
     panels = [(dtype, who, by_option(found, who, dtype)) for dtype in dtypes for who in parties]
     tensors = list(dict.fromkeys(kind for *_, table in panels for kinds in table.values() for kind in kinds))

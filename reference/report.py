@@ -32,6 +32,8 @@ def page(found: Found, told: Told) -> str:
         others=[row for row in found.disagreements if row.who != name],
         tensors={dtype: tensors(found, dtype) for dtype in dtypes},
         witnessed=found.witnessed,
+        in_torch=found.in_torch,
+        not_in_torch=found.not_in_torch,
         picture=as_svg(picture(found)) if found.configurations and dtypes else "",
         agreements=agreements(found),
         gpu=on_gpu(found),

@@ -153,6 +153,11 @@ def load(module: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
             parameters[name].copy_(value)
 
 
+def is_in_torch(module: str) -> bool:
+    """Whether PyTorch has a recurrence of this name. What it lacks is for the other witnesses alone to judge."""
+    return hasattr(torch.nn, module)
+
+
 def make_torch(configuration: Configuration, **arguments: Any) -> torch.nn.Module:
     """PyTorch's own module for the configuration's cell."""
     module: torch.nn.Module = getattr(torch.nn, configuration.module)(**arguments)

@@ -16,6 +16,7 @@ from scratch.text import read_text
 
 from .equivalence import TOLERANCE
 from .problems import CELLS
+from .runs import is_in_torch
 from .side_by_side import EXAMPLES, LOSS_TOLERANCE, Example, Result, train
 from .space import grid
 from .survey import Survey, disagreements, survey
@@ -24,8 +25,11 @@ SHOWN = 200
 """How many characters of a generated text are printed."""
 
 
-Cell = StrEnum("Cell", list(dict.fromkeys(row["module"].lower() for row in CELLS.values())))
-"""The recurrences that can be chosen."""
+IN_BOTH = [name for name, row in CELLS.items() if is_in_torch(row["module"])]
+"""The recurrences that PyTorch has, too."""
+
+Cell = StrEnum("Cell", list(dict.fromkeys(CELLS[name]["module"].lower() for name in IN_BOTH)))
+"""The classes that can be chosen."""
 
 
 def side_by_side(
@@ -72,7 +76,7 @@ def side_by_side(
     # In one process the thread pools of NumPy and PyTorch hinder each other, and these problems are small.
     torch.set_num_threads(1)
     out, failures = Console(), []
-    configurations = grid()
+    configurations = [configuration for configuration in grid() if configuration.cell in IN_BOTH]
     with progress() as bar:
         task = bar.add_task("training", total=sum(example.epochs for example in examples))
         results = [train(example, lambda: bar.advance(task)) for example in examples]
@@ -136,9 +140,9 @@ def matching(said: str, expected: str) -> str:
 def show_survey(out: Console, found: Survey, count: int) -> None:
     """The worst error of each tensor, for each cell."""
     out.print(Text(f"\nworst error of each tensor over {count} configurations, float64", style="bold"))
-    errors = table("tensor", *CELLS)
+    errors = table("tensor", *IN_BOTH)
     for tensor in dict.fromkeys(name for name, _ in found):
-        cells = (found.get((tensor, cell)) for cell in CELLS)
+        cells = (found.get((tensor, cell)) for cell in IN_BOTH)
         errors.add_row(tensor, *("" if worst is None else f"{worst.difference.error:.1e}" for worst in cells))
     out.print(errors)
     worst = max(found.values(), key=lambda one: one.difference.error)

@@ -181,6 +181,7 @@ def as_json(found: Found, told: Told) -> dict[str, Any]:
             }
             for one in agreements(found)
         ],
+        "not in PyTorch": found.not_in_torch,
         "not offered": found.not_offered,
         "disagreements": len(found.disagreements),
         "not judged": sum(not row.judged for row in found.rows),

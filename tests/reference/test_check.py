@@ -72,6 +72,28 @@ def test_scratch_and_every_witness_agree() -> None:
     assert all(one.agreements == one.tensors > 0 for one in agreements(found)) and len(agreements(found)) == 4
 
 
+@pytest.mark.parametrize("with_another", [False, True])
+def test_what_pytorch_lacks_is_left_to_the_other_witnesses(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, with_another: bool
+) -> None:
+    """PyTorch is heard on what it has, and tables and page say what it has not."""
+    first, *_, last = CELLS
+    monkeypatch.delattr(torch.nn, (name := CELLS[last]["module"]))
+    chosen = [option for cell in (last, *[first] * with_another) for option in ("--cell", cell)]
+    page, data, plot = (tmp_path / f"check.{suffix}" for suffix in ("html", "json", "png"))
+    files = "--report", str(page), "--json", str(data), "--plot", str(plot)
+    status, out, error = run(capsys, monkeypatch, *chosen, *files)
+    assert (status, error.strip()) == (0, "")
+    summary, html = json.loads(data.read_text()), page.read_text()
+    assert summary["not in PyTorch"] == [name] and summary["disagreements"] == 0
+    assert len(summary["witnesses"]) == (4 if with_another else 3)
+    assert ("PyTorch, float64" in summary["tensors"]) == with_another
+    for text in (out, html):
+        assert f"PyTorch has no {name}: only the other witnesses are heard on it." in text
+        assert ("PyTorch on a GPU" in text) == with_another
+    assert ("PyTorch, worst" in html) == with_another
+
+
 def test_processes_share_the_work_without_changing_it() -> None:
     shared, alone = check(SOME[:6], jobs=2), check(SOME[:6])
     assert shared.configurations == alone.configurations
