@@ -237,6 +237,11 @@ def show(out: Console, found: Found, told: Told) -> None:
         offered = "that it offers, in every tensor that it computes" if found.not_offered else ", in every tensor"
         what = f"{len(found.configurations)} configurations{' ' if found.not_offered else ''}{offered}"
         out.print(f"{name} agrees with the truth in all {what}.", highlight=False, soft_wrap=True)
+    others = dict.fromkeys(row.who for row in found.disagreements if row.who != name)
+    if others:
+        out.print(
+            f"But not everybody agrees with that truth: not {', '.join(others)}.", highlight=False, soft_wrap=True
+        )
 
 
 def show_tensors(out: Console, found: Found, dtype: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from reference import Configuration, assert_equivalent, check_command
+from reference import Configuration, assert_equivalent, check_command, witnesses
 from reference import __main__ as door
 from reference.bad_calls import RECURRENCES
 from reference.candidates import Scratch, candidate
@@ -92,6 +92,18 @@ def test_what_pytorch_lacks_is_left_to_the_other_witnesses(
         assert f"PyTorch has no {name}: only the other witnesses are heard on it." in text
         assert ("PyTorch on a GPU" in text) == with_another
     assert ("PyTorch, worst" in html) == with_another
+
+
+def test_a_truth_that_a_witness_denies_is_not_passed_as_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    testimony = {"d_input": witnesses.Testimony(error=1.0, tolerance=0.0)}
+    denying = {name: lambda *_: testimony for name in list(witnesses.WITNESSES)[:2]}
+    monkeypatch.setattr("reference.check.WITNESSES", witnesses.WITNESSES | denying)
+    status, out, error = run(capsys, monkeypatch, "--cell", "lstm")
+    assert status == 1
+    assert f"But not everybody agrees with that truth: not {', '.join(denying)}." in out
+    assert error.count("reference: disagreement: ") == 5
 
 
 def test_processes_share_the_work_without_changing_it() -> None:
