@@ -23,7 +23,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from .bad_calls import TABLE, Row, nothing
-from .scenes import PYTORCH, SCRATCH, Library, NoCounterpart, Scene
+from .scenes import PYTORCH, SCRATCH, Library, NoCounterpart, NoSuchClass, Scene
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Outcome:
         """In one word."""
         if self.error is None:
             return "accepted"
-        return "no counterpart" if self.error is NoCounterpart else self.error.__name__
+        return {NoCounterpart: "no counterpart", NoSuchClass: "no such class"}.get(self.error, self.error.__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """'same', 'stricter' or 'WRONG: …'."""
+        """'same', 'stricter', 'alone' where PyTorch does not have the class, or 'WRONG: …'."""
         expected, reason = self.row.error, self.row.reason(self.name)
         if self.scratch.error is not expected:
             return f"WRONG: expected {expected.__name__}, got {self.scratch.name}" + (
@@ -77,6 +77,8 @@ class Result:
             )
         if self.changed:
             return f"WRONG: expected everything as it was, got changes of {', '.join(self.changed)}"
+        if self.torch.error is NoSuchClass:
+            return "alone"
         if self.torch.error is expected and reason:
             return f"WRONG: expected PyTorch not to raise {expected.__name__} ({reason}), got it"
         if self.torch.error is not expected and not reason:
@@ -143,8 +145,11 @@ def run(row: Row, name: str, ours: Library = SCRATCH, theirs: Library = PYTORCH)
     """Make one bad call in both libraries, and look at what it has left of `scratch`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        other = set_up(row, name, theirs)
-        expected, _ = attempt(lambda: row.call(other))
+        try:
+            other = set_up(row, name, theirs)
+            expected, _ = attempt(lambda: row.call(other))
+        except NoSuchClass:
+            expected = Outcome(NoSuchClass)
 
         twin = set_up(row, name, ours)  # asked first, lest a refusal break what both have in common
         has_tape = row.prepare is nothing
@@ -206,12 +211,15 @@ def show(results: Iterable[Result], console: Console) -> None:
         table = Table(*columns, title=group, title_justify="left", box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0))
         for (row, ours, theirs, verdict), alike in groupby(of_group, Result.outcome):
             names = [result.name for result in alike]
-            why = Text(verdict, style="bold red") if verdict.startswith("WRONG") else Text(row.reason(names[0]))
+            reason = row.reason(names[0]) if verdict == "stricter" else ""
+            why = Text(verdict, style="bold red") if verdict.startswith("WRONG") else Text(reason)
             table.add_row(Text(row.what), Text(", ".join(names)), ours, theirs, why)
         console.print(table)
-    count = {kind: sum(r.verdict.startswith(kind) for r in results) for kind in ("same", "stricter", "WRONG")}
+    kinds = ("same", "stricter", "alone", "WRONG")
+    count = {kind: sum(r.verdict.startswith(kind) for r in results) for kind in kinds}
+    alone = f" not there in PyTorch: {count['alone']};" if count["alone"] else ""
     console.print(
         f"Bad calls: {len({result.row for result in results})}, made {len(results)} times in both libraries. The same "
-        f"class of error: {count['same']}; scratch is stricter: {count['stricter']}; wrong: {count['WRONG']}.",
+        f"class of error: {count['same']}; scratch is stricter: {count['stricter']};{alone} wrong: {count['WRONG']}.",
         highlight=False,
     )

@@ -25,6 +25,10 @@ class NoCounterpart(Exception):
     """PyTorch has nothing that could be called."""
 
 
+class NoSuchClass(Exception):
+    """PyTorch does not have the class at all."""
+
+
 @dataclass(frozen=True)
 class Library:
     """Either library: its modules, and what differs in how they are called."""
@@ -172,7 +176,9 @@ class Scene:
 
     @property
     def kind(self) -> Any:
-        """The class, or the function, that the scene is about."""
+        """The class, or the function, that the scene is about. Raises NoSuchClass where the library has none."""
+        if not hasattr(self.library.nn, self.name):
+            raise NoSuchClass
         return getattr(self.library.nn, self.name)
 
     @property

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from reference.bad_calls import RECURRENCES, SEVERAL_PARTS, TABLE, Row
 from reference.bad_input import Result, disagreements, run, show
-from reference.scenes import SCRATCH, B, H, I, Library, T
+from reference.scenes import PYTORCH, SCRATCH, B, H, I, Library, T
 from scratch import nn
 from scratch.nn.utils.rnn import pack_padded_sequence
 
@@ -191,6 +191,28 @@ def test_what_is_wrong_is_shown() -> None:
     assert "scratch is stricter: 0; wrong: 1." in " ".join(shown.split())
     assert disagreements(results) == []
     assert disagreements([wrong]) == ["forward: wrong width [RNN]: WRONG: expected RuntimeError, got accepted"]
+
+
+def test_a_class_that_pytorch_lacks_is_looked_at_alone() -> None:
+    """What `scratch` raises, and leaves behind, is checked all the same."""
+    lacking = Library(**{**vars(PYTORCH), "nn": SimpleNamespace(**{**vars(torch.nn), "RNN": None})})
+    del lacking.nn.RNN
+    alone = run(WIDTH, "RNN", theirs=lacking)
+    assert (alone.verdict, alone.scratch.error, alone.torch.name) == ("alone", RuntimeError, "no such class")
+
+    def change(module: nn.RNN, forward: Any, input: Any, hx: Any = None) -> Any:
+        if input.shape[-1] != I:
+            change_mode(module, input)
+        return forward(input, hx)
+
+    assert run(WIDTH, "RNN", planted(change), lacking).verdict.startswith("WRONG: expected everything as it was")
+    accepting = planted(lambda module, forward, input, hx=None: forward(input[..., :I], hx))
+    assert run(WIDTH, "RNN", accepting, lacking).verdict == "WRONG: expected RuntimeError, got accepted"
+    out = io.StringIO()
+    show([alone, result_of(WIDTH, "RNN")], Console(file=out, width=120))
+    assert "same class of error: 1; scratch is stricter: 0; not there in PyTorch: 1; wrong: 0." in " ".join(
+        out.getvalue().split()
+    )
 
 
 # What is no bad call.
