@@ -41,6 +41,7 @@ from scratch.text import checkpoint as at_rest
 from scratch.types import Array
 
 from ..models import CharacterModel
+from ..runs import is_in_torch
 from ..weights import to_torch, torch_dtype
 from . import optimizers
 
@@ -93,9 +94,14 @@ def suffix(path: str | os.PathLike[str]) -> str:
 def in_torch(
     checkpoint: Checkpoint, device: torch.device | None = None
 ) -> tuple[CharacterModel, torch.optim.Optimizer]:
-    """The model and the optimizer of a checkpoint in PyTorch, in training mode. Raises as `built` does."""
+    """The model and the optimizer of a checkpoint in PyTorch, in training mode.
+
+    Raises as `built` does, and CheckpointError for a recurrence that PyTorch does not have.
+    """
     ours, _ = built(checkpoint)
     settings = checkpoint.settings
+    if not is_in_torch(settings.cell):
+        raise CheckpointError(f"expected a recurrence that PyTorch has, got {settings.cell}")
     model = CharacterModel(
         settings.cell,
         len(checkpoint.vocabulary),

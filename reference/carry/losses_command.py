@@ -54,7 +54,8 @@ def losses(
         found = files.in_dtype(found, dtype)
     text, rows = text_of(texts or found.sources), []
     try:
-        following = follow(found, text, steps)
+        with refusing(file):
+            following = follow(found, text, steps)
     except ValueError as error:
         raise typer.BadParameter(f"{error}; name the files of the text after the options") from None
     try:
