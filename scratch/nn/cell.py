@@ -1,4 +1,7 @@
-"""What a cell is, and the shapes that it lives in: the words that cells, time and stack have in common."""
+"""What a cell is, and the shapes that it lives in: the words that cells, time and stack have in common.
+
+How to add one: adding_a_cell.md.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple

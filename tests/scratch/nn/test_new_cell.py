@@ -1,95 +1,255 @@
-"""Time and cell are apart: a cell that is not in the house needs four functions and a class of a few lines.
+"""How to add a cell, done as the page says: its blocks are the code, its commands are run, its answers looked for."""
 
-A leaky integrator, in which h_prev also acts on h directly: z = σ(a_z), u = tanh(a_u), h = h_prev + z ⊙ (u − h_prev).
-"""
-
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 
+import reference
+import scratch
 from reference import problems
 from reference.problems import Configuration, draw
 from reference.runs import run_module
 from scratch import nn
-from scratch.nn.activations import sigmoid
-from scratch.nn.cell import Cell, State
-from scratch.nn.recurrent import Recurrent
 from scratch.types import Array
 from tests.strategies import configurations
 
+PAGE = Path(nn.__file__).parent / "adding_a_cell.md"
 
-def step(a: Array, state_prev: State, state: State, kept: State) -> None:
-    (h_prev,), (h,) = state_prev, state
-    z, u = a
-    sigmoid(z)
-    np.tanh(u, out=u)
-    h[...] = h_prev + z * (u - h_prev)
+FILES: dict[str, str] = {}
+"""The new files, by their paths: the blocks that name one, two blank lines between them."""
+EDITS: dict[str, list[tuple[str, str]]] = defaultdict(list)
+"""What is changed in others, by their paths: what stands there, what shall stand there."""
+COMMANDS: list[tuple[str, str]] = []
+"""What is typed, and what the page shows of the answer."""
 
-
-def linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
-    (h_prev,), (z, u) = state_prev, a
-    slopes[0] = (u - h_prev) * z * (1 - z)
-    slopes[1] = z * (1 - u * u)
-    slopes[2] = 1 - z
-
-
-def step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[Array, State]:
-    (d_h,) = d_state
-    np.multiply(d_h, slopes[:2], out=d_a)
-    return d_h * slopes[2], ()
-
-
-def step_tangent(a_dot: Array, state_prev_dot: State, slopes: Array) -> State:
-    (h_prev_dot,) = state_prev_dot
-    return (slopes[0] * a_dot[0] + slopes[1] * a_dot[1] + slopes[2] * h_prev_dot,)
+for language, path, block in re.findall(
+    r"```(\w+) ?(\S*)\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL
+):
+    if language == "diff":
+        for part in block.split("@@\n"):
+            before, after = ([line[1:] for line in part.splitlines(True) if line[0] in signs] for signs in (" -", " +"))
+            EDITS[path].append(("".join(before), "".join(after)))
+    elif language == "python" and path:
+        FILES[path] = f"{FILES[path]}\n\n{block}" if path in FILES else block
+    elif language == "console":
+        for entry in block.removeprefix("$ ").split("\n$ "):
+            command, _, answer = entry.partition("\n")
+            COMMANDS.append((command, answer))
 
 
-CELL = Cell(
-    gates=("z", "u"),
-    state=("h",),
-    keeps_a=True,
-    kept=0,
-    slopes=3,
-    step=step,
-    linearize=linearize,
-    step_backward=step_backward,
-    step_tangent=step_tangent,
-)
+def module_of(path: str) -> ModuleType:
+    """The module that a new file would be, made of its text alone."""
+    name = path.removesuffix(".py").replace("/", ".")
+    module = ModuleType(name)
+    module.__package__ = name.rpartition(".")[0]
+    exec(compile(FILES[path], PAGE.name, "exec"), vars(module))
+    return module
 
 
-class Leaky(Recurrent[Array]):
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int, **options: object) -> None:
-        names = ("bias", "batch_first", "dropout", "bidirectional", "proj_size", "dtype", "rng")
-        super().__init__(CELL, input_size, hidden_size, num_layers, *(options.get(name, 0) for name in names))
+mgu = module_of("scratch/nn/mgu.py")
+"""The page's cell."""
 
 
-@given(configurations(cells=("RNN tanh",)))
+@given(configurations(cells=("GRU",)))
 def test_a_new_cell_has_right_gradients(configuration: Configuration) -> None:
-    """Every option but the projection, against complex-step derivatives in the direction of each gradient itself."""
-    problem = draw(replace(configuration, upstream=("output", "h_n")))
-    c, step_size = problem.configuration, 1e-100
+    """Every option but the projection, against complex-step derivatives in the direction of each gradient itself.
+
+    The parameters' shapes are those of the page's cell; everything else is drawn as for a cell that has h alone, too.
+    """
+    problem = draw(configuration)
+    c, step_size = configuration, 1e-100
     rng = np.random.default_rng(c.seed)
 
-    def leaky(dtype: type) -> Leaky:
-        return Leaky(**c.arguments(), dtype=dtype, rng=c.seed)
+    def new(dtype: type) -> Any:
+        return mgu.MGU(**c.arguments(), dtype=dtype, rng=c.seed)
 
-    parameters = {name: rng.uniform(-0.5, 0.5, value.shape) for name, value in leaky(float).state_dict().items()}
-    initial = {name: value for name, value in problem.initial.items() if name == "h_0"}
-    problem = replace(problem, parameters=parameters, initial=initial)
-    gradients = run(problem, leaky(float))
-    for name, leaf in ({"input": problem.input} | initial | parameters).items():
+    parameters = {name: rng.uniform(-0.5, 0.5, value.shape) for name, value in new(float).state_dict().items()}
+    problem = replace(problem, parameters=parameters)
+    gradients = run(problem, new(float))
+    for name, leaf in problem.leaves.items():
         direction = gradients[f"d_{name}"]
 
         def shift(value: Array, leaf: Array = leaf, direction: Array = direction) -> Array:
             return value + 1j * step_size * direction if value is leaf else value.astype(complex)
 
-        outputs = run(problem.map(shift), leaky(complex))
+        outputs = run(problem.map(shift), new(complex))
         derivative = sum((outputs[key] * upstream).sum().imag for key, upstream in problem.upstream.items()) / step_size
         squared = (direction * direction).sum()
         assert abs(derivative - squared) <= 1e-10 * squared, name
 
 
-def run(problem: problems.Problem, module: nn.Module) -> dict[str, Array]:
+def run(problem: problems.Problem, module: Any) -> dict[str, Array]:
     module.load_state_dict(problem.parameters)
     return run_module(module, problem)[0]
+
+
+def copied_house(folder: Path) -> Path:
+    """The project's packages in a folder of their own, with the page's files and edits."""
+    for package in (scratch, reference):
+        source = Path(package.__file__).parent
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, text in FILES.items():
+        assert not (folder / path).exists()
+        (folder / path).write_text(text, encoding="utf-8")
+    for path, edits in EDITS.items():
+        text = (folder / path).read_text(encoding="utf-8")
+        for before, after in edits:
+            assert text.count(before) == 1, f"{path} has {text.count(before)} times:\n{before}"
+            text = text.replace(before, after)
+        (folder / path).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied_house(tmp_path_factory.mktemp("house"))
+
+
+def typed(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command of the page, typed in a folder."""
+    program, *arguments = shlex.split(command)
+    assert program == "python"
+    return subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, encoding="utf-8", timeout=120)
+
+
+def without_figures(line: str) -> str:
+    """A printed line without what differs from machine to machine or with the list: figures, seeds, widths."""
+    figures = r"\d+([,.:]\d+)+(e[-+]\d+)?|(?<=seed=)\d+"
+    return " ".join(re.sub("[─━]+", "─", re.sub(figures, "#", line)).split())
+
+
+def shown_in(answer: str, printed: str) -> bool:
+    """Whether the lines of an answer on the page were printed in this order. … stands for lines that are left out."""
+    lines = iter(map(without_figures, printed.splitlines()))
+    return all(line == "…" or without_figures(line) in lines for line in answer.splitlines())
+
+
+def test_the_commands_of_the_page_print_what_it_shows(house: Path) -> None:
+    """Among them the check with the witnesses, and a training."""
+    assert len(COMMANDS) == 4
+    for command, answer in COMMANDS:
+        done = typed(command, house)
+        printed = done.stdout + done.stderr
+        assert shown_in(answer, printed), f"{command}\n{printed}"
+        assert done.returncode == 0
+
+
+def in_the_house(house: Path, code: str) -> str:
+    """What Python code prints there. Fails if it raises."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=house, capture_output=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_lost_direct_path_is_seen_by_every_witness_as_the_page_says(house: Path) -> None:
+    printed = in_the_house(
+        house,
+        """
+from reference.check import testify
+from reference.problems import draw
+from reference.space import grid
+from scratch.nn import mgu
+
+def without_direct_path(d_state, slopes, d_a):
+    mgu.step_backward(d_state, slopes, d_a)
+    return None, ()
+
+first = next(c for c in grid() if c.cell == "MGU")
+assert all(row.agrees for row in testify(draw(first)))
+mgu.CELL = mgu.CELL._replace(step_backward=without_direct_path)
+wrong = [row for row in testify(draw(first)) if not row.agrees]
+print("reference: disagreement:", wrong[0])
+print(*dict.fromkeys(row.who for row in wrong), sep=", ")
+
+def wrong_slope(a, state_prev, state, kept, slopes):
+    linearize(a, state_prev, state, kept, slopes)
+    slopes[0] *= 0.9
+
+linearize = mgu.linearize
+mgu.CELL = mgu.CELL._replace(linearize=wrong_slope, step_backward=mgu.step_backward)
+print(*dict.fromkeys(row.who for row in testify(draw(first)) if not row.agrees), sep=", ")
+""",
+    )
+    (line,) = re.findall(r"^reference: disagreement: .*", PAGE.read_text(encoding="utf-8"), flags=re.M)
+    assert list(map(without_figures, printed.splitlines())) == [
+        without_figures(line),
+        "complex step, real-time recurrent learning, central differences",
+        "complex step, central differences",
+    ]
+
+
+def test_training_recomputation_and_studies_take_it_by_themselves(house: Path) -> None:
+    in_the_house(
+        house,
+        """
+import numpy as np
+
+from scratch import nn, study, text
+from scratch.study.gradients import MODELS
+
+TEXT = "the minimal gated unit " * 9
+settings = text.Settings(cell="MGU", hidden_size=8, num_layers=2, dropout=0.3, batch_size=2, length=5)
+whole, part = text.Training(settings, TEXT), text.Training(settings, TEXT)
+for training, steps in ((whole, 12), (part, 5)):
+    for _ in range(steps):
+        training.advance()
+text.write("part.safetensors", part.checkpoint())
+resumed = text.Training.resumed(text.read("part.safetensors"), TEXT)
+for _ in range(7):
+    resumed.advance()
+end = resumed.model.state_dict()
+assert all(np.array_equal(value, end[name]) for name, value in whole.model.state_dict().items())
+
+rng = np.random.default_rng(0)
+x, target = rng.standard_normal((7, 2, 3)), rng.standard_normal((7, 2, 4))
+modules = [nn.MGU(3, 4, dtype=np.float64, rng=0, checkpoint_every=every) for every in (None, 3)]
+runs = [(module(x)[0], module.backward(target)[0]) for module in modules]
+assert all(np.array_equal(*pair) for pair in zip(*runs, strict=True))
+
+module = modules[0]
+v = {name: rng.standard_normal(p.shape) for name, p in module.named_parameters()}
+study.jvp(module, x, parameters_dot=v)
+for product in (study.hvp, study.gauss_newton):
+    product(module, study.squared_error(target), x, parameters_dot=v)
+assert {"MGU", "MGU, b_f = 1"} <= {model.name for model in MODELS}
+""",
+    )
+
+
+def test_what_needs_pytorchs_own_leaves_it_out_or_refuses_it(house: Path) -> None:
+    in_the_house(
+        house,
+        """
+from reference.carry import files
+from reference.problems import CELLS
+from reference.side_by_side_command import IN_BOTH
+from reference.weights import to_keras, to_onnx
+from scratch import nn, text
+
+assert [name for name in CELLS if name not in IN_BOTH] == ["MGU"]
+
+def refuses(error, call, argument):
+    try:
+        call(argument)
+    except error as refusal:
+        assert str(refusal).endswith("got MGU"), refusal
+    else:
+        raise AssertionError(f"{call} does not refuse it")
+
+refuses(TypeError, to_keras, nn.MGU(2, 3))
+refuses(TypeError, to_onnx, nn.MGU(2, 3))
+settings = text.Settings(cell="MGU", hidden_size=8, batch_size=2, length=5)
+refuses(text.CheckpointError, files.in_torch, text.Training(settings, "hello, world " * 9).checkpoint())
+""",
+    )

@@ -26,7 +26,7 @@ from tests.strategies import configurations
 CELL_OF = {
     name: getattr(nn, arguments["module"])(1, 1, **{k: v for k, v in arguments.items() if k != "module"}).cell
     for name, arguments in CELLS.items()
-} | {"leaky integrator": test_new_cell.CELL}
+} | {"minimal gated unit": test_new_cell.mgu.CELL}
 
 EVERY_OPTION = [
     Configuration("RNN tanh", num_layers=2, bidirectional=True, lengths=(3, 5, 1), layout="packed"),
@@ -72,8 +72,7 @@ def test_rtrl_agrees_in_every_dtype(configuration: Configuration, dtype: str, to
 
 def test_rtrl_takes_a_cell_that_is_not_in_the_house() -> None:
     """One in which h_prev also acts directly."""
-    options = {"bias": True, "batch_first": False, "bidirectional": True, "dropout": 0.0}
-    module = test_new_cell.Leaky(3, 4, 2, dtype=np.float64, rng=0, **options)
+    module = test_new_cell.mgu.MGU(3, 4, 2, bidirectional=True, dtype=np.float64, rng=0)
     rng = np.random.default_rng(1)
     x, h_0 = rng.standard_normal((5, 2, 3)), rng.standard_normal((4, 2, 4))
     d_output, d_h_n = rng.standard_normal((5, 2, 8)), rng.standard_normal((4, 2, 4))

@@ -27,7 +27,6 @@ from reference.runs import (
     upstream,
 )
 from scratch import nn, study
-from scratch.nn.cell import SecondDerivatives
 from scratch.nn.utils.rnn import PackedSequence
 from scratch.study import (
     Loss,
@@ -271,34 +270,15 @@ def test_the_module_and_its_arguments_stay_as_they_are(configuration: Configurat
     assert_close(named(c, output, state, d_input, d_initial, gradients), truth)
 
 
-def leaky_linearize_tangent(a: Array, a_dot: Array, before: Any, before_dot: Any, *_: Any) -> Array:
-    """Of slopes (u − h_prev) z (1 − z), z (1 − u²) and 1 − z; a holds z and u."""
-    (z, u), (h_prev,), (h_prev_dot,) = a, before, before_dot
-    z_dot, u_dot = z * (1 - z) * a_dot[0], (1 - u * u) * a_dot[1]
-    first = (u_dot - h_prev_dot) * z * (1 - z) + (u - h_prev) * (1 - 2 * z) * z_dot
-    return np.stack([first, z_dot * (1 - u * u) - 2 * z * u * u_dot, -z_dot])
-
-
-def leaky_step_backward_tangent(d_state: Any, d_state_dot: Any, slopes: Array, slopes_dot: Array) -> Any:
-    (d_h,), (d_h_dot,) = d_state, d_state_dot
-    *d_a_dot, d_h_direct_dot = d_h_dot * slopes + d_h * slopes_dot
-    return np.stack(d_a_dot), d_h_direct_dot, ()
-
-
-def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One in which h_prev also acts directly, once its second derivatives are entered."""
-    options = {"bias": True, "batch_first": False, "bidirectional": True, "dropout": 0.0}
+def test_takes_a_cell_that_is_not_in_the_house() -> None:
+    """One in which h_prev also acts directly, if its second derivatives are entered."""
     rng = np.random.default_rng(0)
-    module = test_new_cell.Leaky(3, 4, 2, dtype=np.float64, rng=0, **options)
+    module, moved = (
+        test_new_cell.mgu.MGU(3, 4, 2, bidirectional=True, dtype=dtype, rng=0) for dtype in (np.float64, np.complex128)
+    )
     x, v, target = (rng.standard_normal((5, 2, n)) for n in (3, 3, 8))
     d = {name: rng.standard_normal(p.shape) for name, p in module.named_parameters()}
-    with pytest.raises(NotImplementedError, match="expected a cell with second derivatives"):
-        hvp(module, squared_error(target), x)
-    second = SecondDerivatives(leaky_linearize_tangent, leaky_step_backward_tangent)
-    monkeypatch.setattr(test_new_cell, "CELL", test_new_cell.CELL._replace(second=second))
-    module = test_new_cell.Leaky(3, 4, 2, dtype=np.float64, rng=0, **options)
     found = hvp(module, squared_error(target), x, None, v, None, d)
-    moved = test_new_cell.Leaky(3, 4, 2, dtype=np.complex128, rng=0, **options)
     step = float(STEP)
     moved.load_state_dict({name: p.data + 1j * step * d[name] for name, p in module.named_parameters()})
     output, _ = moved(x + 1j * step * v)
@@ -306,6 +286,10 @@ def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) 
     ours = {"input": found.d_input_dot, "initial": found.d_initial_dot} | found.d_parameters_dot
     theirs = {"input": d_x, "initial": d_h_0} | {name: p.grad for name, p in moved.named_parameters()}
     assert_close(ours, {name: value.imag / step for name, value in theirs.items()})
+
+    module.cell = module.cell._replace(second=None)
+    with pytest.raises(NotImplementedError, match="expected a cell with second derivatives"):
+        hvp(module, squared_error(target), x)
 
 
 LSTM = Configuration("LSTM", input_size=2, hidden_size=3, num_layers=2, seed=5)
