@@ -22,6 +22,7 @@ from reference.problems import Configuration, draw
 from reference.runs import run_module
 from scratch import nn
 from scratch.types import Array
+from tests.scratch.nn.test_cell_equations import computed, worst
 from tests.strategies import configurations
 
 PAGE = Path(nn.__file__).parent / "adding_a_cell.md"
@@ -87,6 +88,10 @@ def test_a_new_cell_has_right_gradients(configuration: Configuration) -> None:
         derivative = sum((outputs[key] * upstream).sum().imag for key, upstream in problem.upstream.items()) / step_size
         squared = (direction * direction).sum()
         assert abs(derivative - squared) <= 1e-10 * squared, name
+
+
+def test_its_equations_are_what_it_computes() -> None:
+    assert worst(mgu.CELL.equations, *computed(mgu.CELL, seed=0)) < 1e-13
 
 
 def run(problem: problems.Problem, module: Any) -> dict[str, Array]:
@@ -217,7 +222,13 @@ modules = [nn.MGU(3, 4, dtype=np.float64, rng=0, checkpoint_every=every) for eve
 runs = [(module(x)[0], module.backward(target)[0]) for module in modules]
 assert all(np.array_equal(*pair) for pair in zip(*runs, strict=True))
 
-module = modules[0]
+module, cell, h = modules[0], nn.MGUCell(3, 4, dtype=np.float64), None
+cell.load_state_dict({name.removesuffix("_l0"): value for name, value in module.state_dict().items()})
+for x_t, output_t in zip(x, runs[0][0], strict=True):
+    h = cell(x_t, h)
+    assert np.allclose(h, output_t, rtol=0, atol=1e-14)  # some roundings of numbers below 1
+assert {"MGU", "MGUCell"} <= set(nn.__all__) and all(hasattr(nn, name) for name in nn.__all__)
+
 v = {name: rng.standard_normal(p.shape) for name, p in module.named_parameters()}
 study.jvp(module, x, parameters_dot=v)
 for product in (study.hvp, study.gauss_newton):
