@@ -14,6 +14,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+FORMATS = (".pdf", ".png", ".svg")
+"""What a plot may be written as."""
 
 
 class Told(Progress):
@@ -65,6 +69,32 @@ def table(name: str, *columns: str) -> Table:
     for column in result.columns[1:]:
         column.justify = "right"
     return result
+
+
+def say(out: Console, text: str, style: str = "") -> None:
+    """Print a paragraph as it is."""
+    out.print(Text(text, style=style))
+
+
+def count(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def drawable(option: str, path: Path) -> None:
+    """Refuse a plot of no known format, or that cannot be written. Raises typer.BadParameter."""
+    if path.suffix.lower() not in FORMATS:
+        raise typer.BadParameter(f"expected a {option} that ends in {', '.join(FORMATS)}, got {path}")
+    writable(option, path)
+
+
+def save(out: Console, figure: Any, path: Path, dpi: int = 130) -> None:
+    """Write a matplotlib figure as the --plot, and say where it is. Raises typer.BadParameter."""
+    try:
+        figure.savefig(path, dpi=dpi, format=path.suffix[1:].lower())
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write --plot {path}: {error.strerror}") from None
+    say(out, f"\npicture: {path}")
 
 
 def writable(option: str, path: Path | None) -> None:

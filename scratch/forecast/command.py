@@ -9,13 +9,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..terminal import progress, table, writable
+from ..terminal import count, drawable, progress, save, say, table
 from .comparison import LAST_VALUE, MEASURES, SEASONAL, Comparison, compare
 from .series import SUNSPOTS_SOURCE, Series, read_series, sunspots, times_after
 from .training import Recipe
-
-FORMATS = (".pdf", ".png", ".svg")
-"""What a plot may be written as."""
 
 SHOWN = 6
 """How many steps ahead have a column of their own."""
@@ -61,11 +58,9 @@ def forecast(
     """
     if not (isfinite(learning_rate) and learning_rate > 0):
         raise typer.BadParameter(f"expected a finite --learning-rate above 0, got {learning_rate}")
-    if plot.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"expected a --plot that ends in {', '.join(FORMATS)}, got {plot}")
     if csv is None and not (column is None and time is None):
         raise typer.BadParameter("--column and --time need a CSV file")
-    writable("--plot", plot)
+    drawable("--plot", plot)
     recipe = Recipe(epochs, patience, batch_size, learning_rate)
     try:
         series = sunspots() if csv is None else read_series(csv, column, time)
@@ -101,16 +96,7 @@ def forecast(
     show_steps(out, found)
     show_verdict(out, found)
     show_future(out, found)
-    try:
-        picture(found).savefig(plot, dpi=150, format=plot.suffix[1:].lower())
-    except OSError as error:
-        raise typer.BadParameter(f"cannot write --plot {plot}: {error.strerror}") from None
-    say(out, f"\npicture: {plot}")
-
-
-def say(out: Console, text: str, style: str = "") -> None:
-    """Print a paragraph as it is."""
-    out.print(Text(text, style=style))
+    save(out, picture(found), plot, dpi=150)
 
 
 def clean(text: str) -> str:
@@ -220,8 +206,3 @@ def show_future(out: Console, found: Comparison) -> None:
         values = [predicted.mean(), predicted.min(), predicted.max()] if runs > 1 else [predicted[0]]
         future.add_row(when, *(found.written(value) for value in values))
     out.print(future)
-
-
-def count(number: int, what: str) -> str:
-    """A number of things."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -7,14 +7,10 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from ..terminal import progress, table, writable
+from ..terminal import count, drawable, progress, save, say, table
 from ..types import Array
 from .gradients import MODELS, RADII, Findings, Training, clipping, study
-
-FORMATS = (".pdf", ".png", ".svg")
-"""What a plot may be written as."""
 
 LEARNED = 0.07
 """The loss below which a training has learned: a tenth of the ln 2 of guessing."""
@@ -44,9 +40,7 @@ def gradients(
     for value in radii:
         if not (isfinite(value) and 0 < value <= 100):
             raise typer.BadParameter(f"expected a --radius above 0 and at most 100, got {value}")
-    if plot.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"expected a --plot that ends in {', '.join(FORMATS)}, got {plot}")
-    writable("--plot", plot)
+    drawable("--plot", plot)
     bar = progress()
     bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
     with bar:
@@ -74,21 +68,7 @@ def gradients(
     show_gradients(out, found)
     show_bound(out, found)
     show_clipping(out, limits)
-    try:
-        picture(found, limits).savefig(plot, dpi=130, format=plot.suffix[1:].lower())
-    except OSError as error:
-        raise typer.BadParameter(f"cannot write --plot {plot}: {error.strerror}") from None
-    say(out, f"\npicture: {plot}")
-
-
-def say(out: Console, text: str, style: str = "") -> None:
-    """Print a paragraph as it is."""
-    out.print(Text(text, style=style))
-
-
-def count(number: int, what: str) -> str:
-    """A number of things."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    save(out, picture(found, limits), plot)
 
 
 def geometric_mean(values: Array) -> float:

@@ -6,15 +6,11 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from ..terminal import progress, table, writable
+from ..terminal import count, drawable, progress, save, say, table
 from ..text.settings import CELLS
 from ..types import Array
 from .truncation import METHODS, Findings, study
-
-FORMATS = (".pdf", ".png", ".svg")
-"""What a plot may be written as."""
 
 CLOSE = 0.1
 """The relative error that the verdict asks for."""
@@ -37,9 +33,7 @@ def truncation(
     For an RNN and an LSTM that predict the next character, as drawn and after a short training, and for every
     truncation length 1, 2, 4, … up to all steps.
     """
-    if plot.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"expected a --plot that ends in {', '.join(FORMATS)}, got {plot}")
-    writable("--plot", plot)
+    drawable("--plot", plot)
     try:
         read = None if text is None else text.read_text(encoding="utf-8")
         bar = progress()
@@ -69,19 +63,10 @@ def truncation(
     for trained in (0, 1):
         show_errors(out, found, trained)
     show_verdict(out, found)
-    try:
-        picture(found).savefig(plot, dpi=130, format=plot.suffix[1:].lower())
-    except OSError as error:
-        raise typer.BadParameter(f"cannot write --plot {plot}: {error.strerror}") from None
-    say(out, f"\npicture: {plot}")
+    save(out, picture(found), plot)
 
 
 NAMES = {"segments": "cut every k", "windows": "look back k"}
-
-
-def say(out: Console, text: str, style: str = "") -> None:
-    """Print a paragraph as it is."""
-    out.print(Text(text, style=style))
 
 
 def show_errors(out: Console, found: Findings, trained: int) -> None:
@@ -97,11 +82,6 @@ def show_errors(out: Console, found: Findings, trained: int) -> None:
             means = found.error[c, trained, m].mean(axis=0)[: len(lengths)]
             errors.add_row(f"{cell}, {NAMES[method]}", *map(written, means))
     out.print(errors)
-
-
-def count(number: int, what: str) -> str:
-    """A number of things."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def written(error: float) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from ..files import forget_partial
-from ..terminal import writable
+from ..terminal import drawable, writable
 from .checkpoint import Checkpoint, CheckpointError, read, write
 from .corpus import read_texts, standard_library
 from .display import Display, duration, measures, rate
@@ -24,9 +24,6 @@ from .settings import CELLS, DTYPES, OPTIMIZERS, Limits, Settings
 from .training import Diverged, Training
 
 DEFAULTS = Settings()
-FORMATS = (".pdf", ".png", ".svg")
-"""The suffixes of a picture."""
-
 MINUTES = 5.0
 """How long a training takes if no limit is given."""
 
@@ -141,10 +138,8 @@ def train(
         )
     curve = plot or path.with_suffix(".png")
     refuse_special("--plot", curve)
-    if curve.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"expected a --plot that ends in {', '.join(FORMATS)}, got {curve}")
+    drawable("--plot", curve)
     writable("--out", path)
-    writable("--plot", curve)
     training = begun(files or [], given, limits) if resume is None else resumed(resume, files or [], limits)
     written = {os.path.realpath(path), os.path.realpath(curve)}
     if len(written) < 2 or not written.isdisjoint(map(os.path.realpath, training.sources)):
