@@ -9,18 +9,17 @@ dtype, is how far off, and how far off may it be.
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import re
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from scratch.processes import shared
 
 from .candidates import DTYPES, Implementation, NotOffered, Raised, Scratch
 from .conditioning import tolerances
@@ -134,22 +133,9 @@ def check(
             found.extend(task(configuration))
             advance(1)
         return found
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=prepare, initargs=(task,)) as pool:
-        chunk = max(1, min(16, len(configurations) // (4 * jobs)))
-        parts = [configurations[start : start + chunk] for start in range(0, len(configurations), chunk)]
-        with interrupts_blocked():  # whoever shares out the work ends it
-            places = {pool.submit(work, part): place for place, part in enumerate(parts)}
-        results: list[Found] = [found] * len(parts)
-        try:
-            for future in as_completed(places):
-                results[places[future]] = future.result()
-                advance(len(parts[places[future]]))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-    for result in results:  # in the order of the configurations, whichever process was quicker
+    chunk = max(1, min(16, len(configurations) // (4 * jobs)))
+    parts = [configurations[start : start + chunk] for start in range(0, len(configurations), chunk)]
+    for result in shared(work, parts, jobs, lambda part: advance(len(part)), prepare, (task,)):
         found.extend(result)
     return found
 
@@ -174,19 +160,6 @@ class Task(NamedTuple):
 
 _task: Task | None = None
 """What this process is to do, if it shares the work of another."""
-
-
-@contextmanager
-def interrupts_blocked() -> Iterator[None]:
-    """While this is entered, Ctrl-C waits; a process that is started now does not hear it at all."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def prepare(task: Task) -> None:

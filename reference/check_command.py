@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from scratch.processes import available_cores
 from scratch.terminal import progress, table, writable
 
 from .candidates import DTYPES, ERRORS, Candidate, Implementation, Scratch, candidate, in_words
@@ -116,7 +117,8 @@ def check(
     torch.set_num_threads(1)
     with progress() as bar:
         task = bar.add_task(f"checking {implementation.name}", total=len(configurations))
-        processes = min(jobs or available_cores(), 1 + len(configurations) // 30)  # each takes seconds to start
+        most = jobs or min(available_cores(), 8)  # each needs its own PyTorch
+        processes = min(most, 1 + len(configurations) // 30)  # each takes seconds to start
         found = run_check(
             configurations, implementation, dtype or DTYPES, hear, processes, lambda n: bar.advance(task, n)
         )
@@ -135,12 +137,6 @@ def check(
     for row in wrong[:5]:
         print(f"reference: disagreement: {row}", file=sys.stderr)
     return 1 if told.failures or wrong or not found.configurations else 0
-
-
-def available_cores() -> int:
-    """How many processes can run at once; no more than 8, for each needs its own PyTorch."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, 8)
 
 
 def chosen_cells(names: list[str] | None) -> list[str]:

@@ -70,7 +70,7 @@ def together(size: int, task: Callable[[Member], None]) -> None:
             raise
 
     members = [Member(number, size, barrier) for number in range(size)]
-    with _one_thread_each(), ThreadPoolExecutor(size) as pool:
+    with one_thread_each(), ThreadPoolExecutor(size) as pool:
         # In copies of this context, because NumPy keeps there which warnings are silenced.
         try:
             ends = [pool.submit(copy_context().run, work, member) for member in members]
@@ -122,10 +122,13 @@ _before = 1
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
+    """While this is entered, every product runs on the thread that asks for it, if the BLAS can be told so."""
     global _teams, _before
     blas = _blas()
-    assert blas is not None
+    if blas is None:
+        yield
+        return
     with _lock:
         if _teams == 0:
             _before = blas.get_num_threads()

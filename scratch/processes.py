@@ -1,0 +1,61 @@
+"""Work that several processes share, and that Ctrl-C ends at once."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """How many processes can run at once."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores or 1
+
+
+def shared(
+    work: Callable[[Part], Result],
+    parts: Sequence[Part],
+    processes: int,
+    done: Callable[[Part], object] = lambda part: None,
+    prepare: Callable[..., object] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> list[Result]:
+    """What the work makes of every part, in the order of the parts, whichever process was quicker.
+
+    Each process starts afresh, calls `prepare(*arguments)` and takes the next part whenever it is free. All that is
+    sent must be of the kind that `pickle` takes. `done` is called here, after each part. Raises what the work raises.
+    """
+    context = multiprocessing.get_context("spawn")  # this process may have threads, which must not be forked
+    with ProcessPoolExecutor(processes, context, initializer=prepare, initargs=arguments) as pool:
+        with interrupts_blocked():  # whoever shares out the work ends it
+            places = {pool.submit(work, part): place for place, part in enumerate(parts)}
+        results: dict[int, Result] = {}
+        try:
+            for future in as_completed(places):
+                results[places[future]] = future.result()
+                done(parts[places[future]])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+    return [results[place] for place in range(len(parts))]
+
+
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """While this is entered, Ctrl-C waits; a process that is started now does not hear it at all."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
