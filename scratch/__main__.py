@@ -9,6 +9,7 @@ from .forecast.command import forecast
 from .study.cells_command import cells
 from .study.explore_command import explore
 from .study.gradients_command import gradients
+from .study.memory_command import memory
 from .study.truncation_command import truncation
 from .text.sample_command import sample
 from .text.train_command import train
@@ -72,6 +73,7 @@ Examples:
   python -m scratch study explore
   python -m scratch study gradients
   python -m scratch study truncation
+  python -m scratch study memory
   python -m scratch study cells
 """,
 )
@@ -110,6 +112,13 @@ Examples:
   python -m scratch study cells book.safetensors --text book.txt --out book.html --plot book.svg
 """
 )(cells)
+study.command(
+    epilog="""\b
+Examples:
+  python -m scratch study memory
+  python -m scratch study memory --length 20 --length 40 --runs 3 --updates 3000 --plot memory.svg
+"""
+)(memory)
 
 
 def main() -> int:

@@ -1,0 +1,323 @@
+"""How far back a recurrence can learn to remember, measured on two tasks of a length that can be chosen.
+
+The adding problem (Hochreiter and Schmidhuber 1997, section 5.4) in the variant of Arjovsky, Shah and Bengio (2016):
+of T numbers two are marked, and the answer is their sum.
+
+(1)  x_t = (v_t, m_t),  v_t uniform in [0, 1],  m_t = 1 at one step s < ⌊T/2⌋ and at one step s′ ≥ ⌊T/2⌋, else 0
+(2)  y = v_s + v_s′,  read off the last step; the loss is the squared error
+(3)  E (y − 1)² = 2 Var v = 1/6                                 of always answering E y = 1: the baseline
+
+In 1997 the values were in [−1, 1] and the answer was 0.5 + (X₁ + X₂)/4, half of this y, so that their baseline is 1/24;
+the length varied between T and 1.1 T, the first marker was among the first ten steps, the second before T/2, and the
+first and the last step bore a marker −1. Here the second number is nearer to the end, the first about as far from it.
+
+The copy task, in the form of Arjovsky, Shah and Bengio (2016): S symbols of n kinds come first, then T − 1 blanks and
+a sign to begin, then S further blanks, during which the symbols are to be said in their order. In one-hot form
+
+(4)  x = s_1 … s_S, blank (T − 1 times), sign, blank (S times)   T + 2S steps; each is said T + S steps after it came
+(5)  y = s_1 … s_S,  read off the last S steps; the loss is the cross-entropy, a mean over these S
+(6)  −Σ (1/n) log(1/n) = log n                                   of answering without memory: the baseline
+
+They also asked for a blank at each of the other T + S steps, and took the mean over all: S log n / (T + 2S). To say a
+blank needs no memory, and the mean over all hides with growing T what is of interest, so that it is left out here.
+They had n = 8 and S = 10; here n = S = 4, which small models learn within minutes.
+
+The models are small and drawn as the library, and PyTorch, draws them. That gives an LSTM a forget bias about 0: it
+begins with f ≈ ½, and of what c held a factor 2⁻ᵏ is left after k steps. The LSTM of 1997 had no forget gate and kept
+all. The third model comes near to it: its forget gates begin with b_f = 3, f ≈ 0.95 (Gers, Schmidhuber and Cummins
+2000; Jozefowicz, Zaremba and Sutskever 2015). All are trained in the same way, by Adam, with gradients clipped to 1 and
+the learning rate falling evenly from 0.01 to 0, so that each run goes through large and small ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from .. import nn, optim
+from ..nn import checks
+from ..nn.module import no_grad
+from ..nn.recurrent import Recurrent
+from ..nn.team import one_thread_each
+from ..nn.utils import clip_grad_norm_
+from ..processes import shared
+from ..types import Array, Seed
+
+LEARNING_RATE = 0.01
+"""Adam's, at the beginning."""
+
+SOLVED = 0.1
+"""The test loss below which a run has solved its task, as a part of the baseline."""
+
+TESTED = 512
+"""On how many fresh sequences."""
+
+EVERY = 20
+"""So many updates lie between two looks at whether the task is solved."""
+
+
+class Task:
+    """What is to be remembered."""
+
+    name: str
+    measure: str
+    """What the loss is, with its unit."""
+    input_size: int
+    output_size: int
+    answers: int
+    """At how many steps, the last ones, an answer is read off."""
+    baseline: float
+    """The least loss that can be had without memory."""
+    least: int
+    """The shortest T."""
+    criterion: ClassVar[type[nn.MSELoss | nn.CrossEntropyLoss]]
+
+    def draw(self, T: int, B: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Sequences x: (steps, B, input_size), in float32, and what is to be answered at the last steps: (answers, B).
+
+        Raises TypeError or ValueError for a T that is too short.
+        """
+        raise NotImplementedError
+
+
+class Adding(Task):
+    """The adding problem, (1) to (3)."""
+
+    name = "adding problem"
+    measure = "squared error"
+    input_size, output_size, answers = 2, 1, 1
+    baseline = 1 / 6
+    least = 2
+    criterion = nn.MSELoss
+
+    def draw(self, T: int, B: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """x: (T, B, 2), values and marks; y: (1, B), in float32."""
+        checks.integer("T", T, least=self.least)
+        values, marks = rng.random((T, B)), np.zeros((T, B))
+        for low, high in ((0, T // 2), (T // 2, T)):
+            marks[rng.integers(low, high, B), np.arange(B)] = 1  # (1)
+        y = (values * marks).sum(axis=0, keepdims=True)  # (2)
+        return np.stack([values, marks], axis=-1).astype(np.float32), y.astype(np.float32)
+
+
+class Copying(Task):
+    """The copy task, (4) to (6). kinds: n. symbols: S."""
+
+    name = "copy task"
+    measure = "cross-entropy, nats per symbol"
+    least = 1
+    criterion = nn.CrossEntropyLoss
+
+    def __init__(self, kinds: int = 4, symbols: int = 4) -> None:
+        self.output_size, self.answers = kinds, symbols
+        self.input_size = kinds + 2
+        self.baseline = float(np.log(kinds))
+
+    def draw(self, T: int, B: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """x: (T + 2S, B, n + 2), the last two features for the blank and the sign; y: (S, B), integers below n."""
+        checks.integer("T", T, least=self.least)
+        n, S = self.output_size, self.answers
+        y = rng.integers(0, n, (S, B))
+        read = np.full((T + 2 * S, B), n)
+        read[:S], read[S + T - 1] = y, n + 1  # (4)
+        return np.eye(n + 2, dtype=np.float32)[read], y
+
+
+TASKS: tuple[Task, ...] = (Adding(), Copying())
+
+LENGTHS = ((8, 16, 32, 64, 128), (4, 8, 16, 32, 64))
+"""The T of each task: such that the shortest is easy and the longest is not, for models of this size."""
+
+
+class Model(NamedTuple):
+    """A kind of recurrence, all of H hidden units."""
+
+    name: str
+    cell: str
+    """The name of its class in `nn`."""
+    forget_bias: float | None = None
+    """b_f at the beginning; None leaves it as it is drawn."""
+
+    def build(self, input_size: int, hidden_size: int, rng: Seed) -> Recurrent[Any]:
+        """Drawn by rng, in float32. Raises ValueError for a forget bias of a cell without forget gate."""
+        module: Recurrent[Any] = getattr(nn, self.cell)(input_size, hidden_size, rng=rng)
+        if self.forget_bias is not None:
+            if "f" not in module.cell.gates:
+                raise ValueError(f"expected forget_bias None for a cell without forget gate, got {self}")
+            weights = module.state_dict()
+            forget = module.cell.gates.index("f") * hidden_size + np.arange(hidden_size)
+            weights["bias_ih_l0"][forget], weights["bias_hh_l0"][forget] = self.forget_bias, 0
+            module.load_state_dict(weights)
+        return module
+
+
+MODELS = (Model("RNN", "RNN"), Model("LSTM", "LSTM"), Model("LSTM, forget bias 3", "LSTM", 3.0))
+
+
+class Network:
+    """What is trained: a recurrence, and a linear layer that reads the answers off its last steps."""
+
+    def __init__(self, task: Task, model: Model, hidden_size: int, rng: Seed) -> None:
+        rng = np.random.default_rng(rng)
+        self.task = task
+        self.rnn = model.build(task.input_size, hidden_size, rng)
+        self.linear = nn.Linear(hidden_size, task.output_size, rng=rng)
+        self.criterion = task.criterion()
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Of both layers."""
+        return [*self.rnn.parameters(), *self.linear.parameters()]
+
+    def loss(self, x: Array, y: Array) -> float:
+        """The mean loss of sequences and their answers, shaped as `Task.draw` gives them."""
+        self.shape = *x.shape[:2], self.rnn.hidden_size
+        output, _ = self.rnn(x)
+        answers = self.linear(output[-self.task.answers :])  # answers, B, output_size
+        # one row for each answer: (N, 1) beside (N, 1) for numbers, (N, C) beside (N) for classes
+        rows = answers.reshape(-1, self.task.output_size)
+        return float(self.criterion(rows, y.reshape(rows.shape if y.dtype.kind == "f" else -1)))
+
+    def backward(self) -> None:
+        """Add the gradients of that loss to the parameters' `grad`."""
+        d_output = np.zeros(self.shape, np.float32)
+        last = d_output[-self.task.answers :]
+        last[:] = self.linear.backward(self.criterion.backward().reshape(*last.shape[:2], -1))
+        self.rnn.backward(d_output, input_gradient=False)
+
+
+class Run(NamedTuple):
+    """One training: of which model, on which task of which length, and how."""
+
+    task: Task
+    model: Model
+    T: int
+    hidden_size: int
+    batch_size: int
+    updates: int
+    """At most."""
+    seed: tuple[int, ...]
+
+
+def train(run: Run) -> tuple[float, int]:
+    """Train until the task is solved, but not for ever. Returns the test loss at the end, and how many updates it took.
+
+    Whether it is solved is looked at after every 20 updates whose mean loss says so: on 512 fresh sequences, never seen
+    before and never again. The loss is infinite, and the training at its end, when it is no number.
+
+    Raises TypeError or ValueError for numbers that are too small, or no integers.
+    """
+    for name in ("T", "hidden_size", "batch_size", "updates"):
+        checks.integer(name, getattr(run, name), least=1)
+    rng = np.random.default_rng(run.seed)
+    network = Network(run.task, run.model, run.hidden_size, rng)
+    enough = SOLVED * run.task.baseline
+    parameters = network.parameters()
+    optimizer, recent = optim.Adam(parameters, lr=LEARNING_RATE), 0.0
+    with one_thread_each():  # small products gain nothing from more, and another number would round otherwise
+        for update in range(1, run.updates + 1):
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - (update - 1) / run.updates)
+            optimizer.zero_grad()
+            recent += network.loss(*run.task.draw(run.T, run.batch_size, rng)) / EVERY
+            network.backward()
+            clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            if update % EVERY == 0:
+                if not np.isfinite(recent):
+                    return np.inf, update
+                if recent < enough and (loss := test(network, run.T, rng)) < enough:
+                    return loss, update
+                recent = 0.0
+        loss = test(network, run.T, rng)
+        return (loss if np.isfinite(loss) else np.inf), run.updates
+
+
+def test(network: Network, T: int, rng: np.random.Generator) -> float:
+    """The loss on fresh sequences."""
+    with no_grad():
+        return network.loss(*network.task.draw(T, TESTED, rng))
+
+
+class Findings(NamedTuple):
+    """What `study` measured: A tasks, M models, K lengths for each task, N runs of each."""
+
+    tasks: tuple[Task, ...]
+    models: tuple[Model, ...]
+    lengths: Array  # A, K
+    loss: Array  # A, M, K, N       on fresh sequences, at the end
+    updates: Array  # A, M, K, N    until then
+    parameters: Array  # A, M
+    hidden_size: int
+    batch_size: int
+    most: int
+    """The updates after which a run is ended."""
+
+    @property
+    def baselines(self) -> Array:
+        """Of each task, shaped to stand beside the losses: A, 1, 1, 1."""
+        return np.array([task.baseline for task in self.tasks])[:, None, None, None]
+
+    @property
+    def solved(self) -> Array:
+        """Whether the loss is below a tenth of the baseline: A, M, K, N."""
+        return np.asarray(self.loss < SOLVED * self.baselines)
+
+    @property
+    def stuck(self) -> Array:
+        """Whether the loss is hardly below the baseline, by less than a tenth of it, if at all: A, M, K, N."""
+        return np.asarray(~(self.loss < (1 - SOLVED) * self.baselines))
+
+    def reach(self, runs: int) -> Array:
+        """The longest T up to which, at every length, so many runs or more solved the task; 0 if none: A, M."""
+        enough = np.logical_and.accumulate(self.solved.sum(axis=-1) >= runs, axis=-1)  # A, M, K
+        return np.asarray(np.where(enough, self.lengths[:, None], 0).max(axis=-1))
+
+
+def study(
+    lengths: Sequence[int] | None = None,
+    *,
+    tasks: Sequence[Task] = TASKS,
+    models: Sequence[Model] = MODELS,
+    hidden_size: int = 32,
+    batch_size: int = 32,
+    updates: int = 1000,
+    runs: int = 5,
+    seed: int = 0,
+    processes: int = 1,
+    progress: Callable[[], object] = lambda: None,
+) -> Findings:
+    """Train every model on every task of every length, in runs that differ in weights and sequences.
+
+    lengths: the T, for every task; those in LENGTHS if left out, which are for the two TASKS. updates: after how many
+    a run is ended at the latest. The models have the same H, and an LSTM therefore four times as many parameters as an
+    RNN. What a run draws depends on the seed and its place alone, and the findings not on how many processes share the
+    work. With more than one, a script must do its own work under `if __name__ == "__main__":`. progress: is called
+    A·M·K·N times.
+
+    Raises TypeError or ValueError for numbers that are too small, or no integers.
+    """
+    chosen = [sorted(set(lengths))] * len(tasks) if lengths is not None else LENGTHS
+    for task, of_task in zip(tasks, chosen, strict=True):
+        for T in of_task:
+            checks.integer("length", T, least=task.least)
+    Ts = np.array(chosen)
+    A, M, K, N = len(tasks), len(models), Ts.shape[1], runs
+    # the longest lengths of a run first: at the end, no process waits long for another
+    places = [(n, a, m, k) for n in range(N) for k in reversed(range(K)) for m in reversed(range(M)) for a in range(A)]
+    todo = [
+        Run(tasks[a], models[m], int(Ts[a, k]), hidden_size, batch_size, updates, (seed, a, m, int(Ts[a, k]), n))
+        for n, a, m, k in places
+    ]
+    if processes == 1:
+        results = []
+        for run in todo:
+            results.append(train(run))
+            progress()
+    else:
+        results = shared(train, todo, processes, lambda run: progress())
+    loss, made = np.empty((A, M, K, N)), np.empty((A, M, K, N), np.int64)
+    for (n, a, m, k), result in zip(places, results, strict=True):
+        loss[a, m, k, n], made[a, m, k, n] = result
+    sizes = [[sum(p.data.size for p in Network(t, m, hidden_size, 0).parameters()) for m in models] for t in tasks]
+    return Findings(tuple(tasks), tuple(models), Ts, loss, made, np.array(sizes), hidden_size, batch_size, updates)
