@@ -1,8 +1,10 @@
-"""Work that several processes share, and that Ctrl-C ends at once."""
+"""Work that several processes share, and that ends at once for all of them: by Ctrl-C, and however else."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -32,7 +34,7 @@ def shared(
     sent must be of the kind that `pickle` takes. `done` is called here, after each part. Raises what the work raises.
     """
     context = multiprocessing.get_context("spawn")  # this process may have threads, which must not be forked
-    with ProcessPoolExecutor(processes, context, initializer=prepare, initargs=arguments) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=begin, initargs=(prepare, *arguments)) as pool:
         with interrupts_blocked():  # whoever shares out the work ends it
             places = {pool.submit(work, part): place for place, part in enumerate(parts)}
         results: dict[int, Result] = {}
@@ -46,6 +48,21 @@ def shared(
                 process.terminate()
             raise
     return [results[place] for place in range(len(parts))]
+
+
+def begin(prepare: Callable[..., object] | None, *arguments: Any) -> None:
+    """The first thing that a process does which shares the work of another."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    if prepare is not None:
+        prepare(*arguments)
+
+
+def end_with_parent() -> None:
+    """Wait for the process whose work this one shares, and end with it: it may be killed and say nothing."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 @contextmanager

@@ -202,6 +202,18 @@ def with_radius(radius: float, size: int, rng: np.random.Generator, matrix: str 
     return found
 
 
+def set_forget_bias(weights: dict[str, Array], module: Recurrent[Any], bias: float) -> None:
+    """Write the bias into the forget gates of the first layer, in weights that are the module's.
+
+    Raises ValueError for a cell that has none.
+    """
+    if "f" not in module.cell.gates:
+        raise ValueError(f"expected a cell with a forget gate, got one with the gates {', '.join(module.cell.gates)}")
+    first = module.cell.gates.index("f") * module.hidden_size
+    forget = slice(first, first + module.hidden_size)
+    weights["bias_ih_l0"][forget], weights["bias_hh_l0"][forget] = bias, 0
+
+
 class Model(NamedTuple):
     """A kind of recurrence to be looked at."""
 
@@ -234,9 +246,7 @@ class Model(NamedTuple):
         blocks = [with_radius(radius, hidden_size, rng, matrix) for _ in module.cell.gates]
         weights["weight_hh_l0"] = np.concatenate(blocks)
         if self.forget_bias is not None:
-            forget = module.cell.gates.index("f")
-            for bias, value in (("bias_ih_l0", self.forget_bias), ("bias_hh_l0", 0)):
-                weights[bias].reshape(-1, hidden_size)[forget] = value
+            set_forget_bias(weights, module, self.forget_bias)
         module.load_state_dict(weights)
         return module
 

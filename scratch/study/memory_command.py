@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ..processes import available_cores
 from ..terminal import count, drawable, progress, save, say, table
+from ..types import Array
 from .memory import LEARNING_RATE, LENGTHS, MODELS, SOLVED, TASKS, Findings, study
 
 
@@ -66,16 +67,15 @@ def show_task(out: Console, found: Findings, a: int) -> None:
     task, N = found.tasks[a], found.loss.shape[3]
     say(
         out,
-        f"{task.name}: {task.measure}, on fresh sequences; {task.baseline:.3g} without memory, solved below "
-        f"{SOLVED * task.baseline:.2g}",
+        f"{task.name}: {task.measure}, on fresh sequences{f', median of {N} runs' if N > 1 else ''}",
         "bold",
     )
-    many = f"median of {N}, solved" if N > 1 else "solved"
-    rows = table(f"T ({many})", "parameters", *(f"{T}" for T in found.lengths[a]))
+    say(out, f"without memory: {task.baseline:.3g}; solved: below {SOLVED * task.baseline:.2g}")
+    rows = table("T", *(f"{T}" for T in found.lengths[a]))
     for m, model in enumerate(found.models):
         medians, solved = np.median(found.loss[a, m], axis=-1), found.solved[a, m].sum(axis=-1)
-        cells = (f"{loss:.2g} ({some}/{N})" for loss, some in zip(medians, solved, strict=True))
-        rows.add_row(model.name, f"{found.parameters[a, m]:,}", *cells)
+        rows.add_row(model.name, *(f"{loss:.2g}" for loss in medians))
+        rows.add_row("  runs that solved it", *(f"{some}/{N}" for some in solved))
     out.print(rows)
     for m, model in enumerate(found.models):
         say(out, f"{model.name}: {verdict(found, a, m)}")
@@ -106,13 +106,20 @@ def show_failures(out: Console, found: Findings) -> None:
         failed, stuck = ~found.solved[:, m], found.stuck[:, m]
         say(
             out,
-            f"{model.name}: {failed.sum()} of {count(failed.size, 'run')} failed: not solved within "
-            f"{count(found.most, 'update')}. Of these, {stuck.sum()} ended at the loss of a model without memory, or "
-            "less than a tenth below it.",
+            f"{model.name}: {failed.sum()} of {count(failed.size, 'run')} failed, {stuck.sum()} of them with a loss no "
+            "more than a tenth below that without memory.",
         )
+    sizes = (f"{model.name} {span(found.parameters[:, m])}" for m, model in enumerate(found.models))
     say(
         out,
-        f"\nEvery model has {count(found.hidden_size, 'hidden unit')} and is trained alike: by Adam, in batches"
-        f" of {found.batch_size}, with a learning rate that falls from {LEARNING_RATE:g} to 0 and gradients clipped to "
-        "1. With more updates a model may get further.",
+        f"\nEvery model has {count(found.hidden_size, 'hidden unit')} (parameters: {'; '.join(sizes)}) and is trained "
+        f"alike: by Adam in batches of {found.batch_size}, with a learning rate that falls from {LEARNING_RATE:g} to 0 "
+        f"and gradients clipped to 1. A run fails that has not solved its task within {count(found.most, 'update')}; "
+        "with more of them, it might have.",
     )
+
+
+def span(values: Array) -> str:
+    """The least and the largest."""
+    low, high = f"{values.min():,}", f"{values.max():,}"
+    return low if low == high else f"{low} to {high}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from ..types import Array
 from .memory import SOLVED, Findings
@@ -18,7 +19,7 @@ MARKERS = "osD^vP"
 
 GREY = "#555555"
 
-APART = 0.16
+APART = 0.14
 """By how many powers of two in T the models are drawn beside each other, so that none hides another."""
 
 
@@ -34,23 +35,28 @@ def picture(found: Findings) -> Figure:
         for m, model in enumerate(found.models):
             where = found.lengths[a] * 2 ** (APART * (m - (M - 1) / 2))
             solved, style = found.solved[a, m], (COLOURS[m % len(COLOURS)], MARKERS[m % len(MARKERS)])
-            name = f"{model.name} ({found.parameters[a, m]:,} parameters)"
             ceiling = 3 * task.baseline
             draw(losses, where, np.minimum(found.loss[a, m], ceiling), solved, *style, model.name)
-            draw(updates, where, found.updates[a, m], solved, *style, name)
-        mark(losses, task.baseline, f"without memory: {task.baseline:.3g}")
-        mark(losses, SOLVED * task.baseline, f"solved below {SOLVED * task.baseline:.2g}", above=False)
-        mark(updates, found.most, f"given up after {found.most:,} updates")
+            draw(updates, where, found.updates[a, m], solved, *style, model.name)
+        mark(losses, task.baseline, f"without\nmemory:\n{task.baseline:.3g}")
+        mark(losses, SOLVED * task.baseline, f"solved\nbelow\n{SOLVED * task.baseline:.2g}")
+        mark(updates, found.most, f"given up\nafter\n{found.most:,}")
         losses.set(yscale="log", ylabel=f"loss on fresh sequences\n{task.measure}")
-        losses.set_title(f"{task.name}", loc="left", fontsize=11)
-        updates.set(ylim=(0, 1.12 * found.most), ylabel="updates until the end of a run", xlabel="length T, steps")
+        losses.set_title(task.name, loc="left", fontsize=11)
+        updates.set(ylim=(0, 1.08 * found.most), ylabel="updates until the end of a run", xlabel="length T, steps")
+        losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        losses.yaxis.set_major_formatter("{x:g}")
         for panel in (losses, updates):
             panel.set_xscale("log", base=2)
             panel.set_xticks(found.lengths[a], [f"{T}" for T in found.lengths[a]])
             panel.minorticks_off()
             panel.spines[["top", "right"]].set_visible(False)
             panel.grid(alpha=0.25, linewidth=0.6)
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=M, frameon=False)
+    legend = figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(M, 4), frameon=False
+    )
+    for line in legend.get_lines():
+        line.set_markersize(5)
     spread = f"median, range and all of {N} runs" if N > 1 else "one run each"
     figure.suptitle(
         f"How far back they learn to remember ({spread}; filled: solved, ×: not solved)",
@@ -63,6 +69,7 @@ def picture(found: Findings) -> Figure:
 
 def draw(panel: Any, where: Array, values: Array, solved: Array, colour: str, marker: str, label: str) -> None:
     """The median of some runs, their range, and every run. where: (K,), values and solved: (K, N)."""
+    # the line has its marker in the legend alone
     panel.fill_between(where, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.13, linewidth=0)
     panel.plot(where, np.median(values, axis=1), color=colour, linewidth=1.6, label=label, marker=marker, markersize=0)
     places = np.broadcast_to(where[:, None], values.shape)
@@ -70,16 +77,16 @@ def draw(panel: Any, where: Array, values: Array, solved: Array, colour: str, ma
     panel.scatter(places[~solved], values[~solved], s=26, color=colour, marker="x", linewidth=1.2, zorder=3)
 
 
-def mark(panel: Any, value: float, name: str, above: bool = True) -> None:
-    """A level line with its name."""
+def mark(panel: Any, value: float, name: str) -> None:
+    """A level line with its name beside the panel, where no run is drawn."""
     panel.axhline(value, color=GREY, linewidth=1, linestyle=(0, (4, 2)))
     panel.annotate(
         name,
-        (0, value),
+        (1, value),
         xycoords=("axes fraction", "data"),
-        xytext=(4, 3 if above else -3),
+        xytext=(5, 0),
         textcoords="offset points",
-        va="bottom" if above else "top",
+        va="center",
         fontsize=8,
         color=GREY,
     )

@@ -102,6 +102,13 @@ def test_the_forget_bias_is_of_the_forget_gate_alone() -> None:
         memory.Model("", "RNN", 3.0).build(2, 3, 0)
 
 
+def test_an_orthogonal_matrix_is_the_only_thing_that_is_other() -> None:
+    plain, other = (memory.Model("", "LSTM", orthogonal=each).build(2, 5, 0).state_dict() for each in (False, True))
+    for W in other.pop("weight_hh_l0").reshape(4, 5, 5):
+        assert np.allclose(W @ W.T, np.eye(5), atol=1e-5)
+    assert all(np.array_equal(other[name], plain[name]) for name in other)
+
+
 def a_run(task: memory.Task, T: int, updates: int, model: int = 0, seed: int = 0) -> memory.Run:
     return memory.Run(task, memory.MODELS[model], T, 16, 32, updates, (seed,))
 
@@ -143,7 +150,7 @@ def test_findings_depend_on_the_seed_and_not_on_the_number_of_processes() -> Non
     one, two = (memory.study([2, 4], processes=count, progress=lambda: calls.append(0), **SMALL) for count in (1, 2))
     other = memory.study([4, 2], seed=1, **SMALL)
     assert np.array_equal(one.loss, two.loss) and np.array_equal(one.updates, two.updates)
-    assert len(calls) == 2 * one.loss.size == 2 * 2 * 3 * 2 * 2
+    assert len(calls) == 2 * one.loss.size == 2 * 2 * len(memory.MODELS) * 2 * 2
     assert one.lengths.tolist() == other.lengths.tolist() == [[2, 4], [2, 4]]
     everything = np.concatenate([one.loss.ravel(), other.loss.ravel()])
     assert len(np.unique(everything)) == everything.size  # no two runs are the same
