@@ -1,12 +1,13 @@
 """The tasks that ask for memory: whether they are what they claim, and what the study makes of them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import ThreadpoolController
 
 from scratch.study import memory
 from scratch.study.memory_command import memory as command
@@ -119,6 +120,22 @@ def test_what_is_short_is_solved_before_the_end(task: memory.Task, T: int, model
     loss, updates = memory.train(a_run(task, T, 1000, model))
     assert 0 < loss < memory.SOLVED * task.baseline
     assert updates < 1000 and updates % memory.EVERY == 0
+
+
+def test_training_holds_the_blas_to_one_thread_and_lets_it_go() -> None:
+    blas = ThreadpoolController().select(user_api="blas")
+
+    class Watched(memory.Adding):
+        seen: ClassVar[set[int]] = set()
+
+        def draw(self, *arguments: Any) -> Any:
+            self.seen.update(each["num_threads"] for each in blas.info() if "numpy" in each["filepath"])
+            return super().draw(*arguments)
+
+    with blas.limit(limits=2):
+        memory.train(a_run(Watched(), 4, 1))
+        assert all(each["num_threads"] == 2 for each in blas.info() if "numpy" in each["filepath"])
+    assert Watched.seen == {1}
 
 
 def test_training_brings_the_loss_down_and_is_given_up() -> None:
