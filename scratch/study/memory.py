@@ -133,8 +133,8 @@ class Copying(Task):
 
 TASKS: tuple[Task, ...] = (Adding(), Copying())
 
-LENGTHS = ((8, 16, 32, 64, 128), (4, 8, 16, 32, 64))
-"""The T of each task: such that the shortest is easy and the longest is not, for models of this size."""
+LENGTHS = (4, 8, 16, 32, 64)
+"""T: such that the shortest is easy and the longest is not, for models of this size."""
 
 
 class Model(NamedTuple):
@@ -254,11 +254,11 @@ def test(network: Network, T: int, rng: np.random.Generator) -> float:
 
 
 class Findings(NamedTuple):
-    """What `study` measured: A tasks, M models, K lengths for each task, N runs of each."""
+    """What `study` measured: A tasks, M models, K lengths T, N runs of each."""
 
     tasks: tuple[Task, ...]
     models: tuple[Model, ...]
-    lengths: Array  # A, K
+    lengths: Array  # K
     loss: Array  # A, M, K, N       on fresh sequences, at the end
     updates: Array  # A, M, K, N    until then
     parameters: Array  # A, M
@@ -285,11 +285,11 @@ class Findings(NamedTuple):
     def reach(self, runs: int) -> Array:
         """The longest T up to which, at every length, so many runs or more solved the task; 0 if none: A, M."""
         enough = np.logical_and.accumulate(self.solved.sum(axis=-1) >= runs, axis=-1)  # A, M, K
-        return np.asarray(np.where(enough, self.lengths[:, None], 0).max(axis=-1))
+        return np.asarray(np.where(enough, self.lengths, 0).max(axis=-1))
 
 
 def study(
-    lengths: Sequence[int] | None = None,
+    lengths: Sequence[int] = LENGTHS,
     *,
     tasks: Sequence[Task] = TASKS,
     models: Sequence[Model] = MODELS,
@@ -303,7 +303,7 @@ def study(
 ) -> Findings:
     """Train every model on every task of every length, in runs that differ in weights and sequences.
 
-    lengths: the T, for every task; those in LENGTHS if left out, which are for the two TASKS. updates: after how many
+    lengths: the T, for every task. updates: after how many
     a run is ended at the latest. The models have the same H, and an LSTM therefore four times as many parameters as an
     RNN. What a run draws depends on the seed and its place alone, and the findings not on how many processes share the
     work. With more than one, a script must do its own work under `if __name__ == "__main__":`. progress: is called
@@ -311,16 +311,12 @@ def study(
 
     Raises TypeError or ValueError for numbers that are too small, or no integers.
     """
-    chosen = [sorted(set(lengths))] * len(tasks) if lengths is not None else LENGTHS
-    for task, of_task in zip(tasks, chosen, strict=True):
-        for T in of_task:
-            checks.integer("length", T, least=task.least)
-    Ts = np.array(chosen)
-    A, M, K, N = len(tasks), len(models), Ts.shape[1], runs
+    Ts = sorted({checks.integer("length", T, least=task.least) for T in lengths for task in tasks})
+    A, M, K, N = len(tasks), len(models), len(Ts), runs
     # the longest lengths of a run first: at the end, no process waits long for another
     places = [(n, a, m, k) for n in range(N) for k in reversed(range(K)) for m in reversed(range(M)) for a in range(A)]
     todo = [
-        Run(tasks[a], models[m], int(Ts[a, k]), hidden_size, batch_size, updates, (seed, a, m, int(Ts[a, k]), n))
+        Run(tasks[a], models[m], Ts[k], hidden_size, batch_size, updates, (seed, a, m, Ts[k], n))
         for n, a, m, k in places
     ]
     if processes == 1:
@@ -334,4 +330,6 @@ def study(
     for (n, a, m, k), result in zip(places, results, strict=True):
         loss[a, m, k, n], made[a, m, k, n] = result
     sizes = [[sum(p.data.size for p in Network(t, m, hidden_size, 0).parameters()) for m in models] for t in tasks]
-    return Findings(tuple(tasks), tuple(models), Ts, loss, made, np.array(sizes), hidden_size, batch_size, updates)
+    return Findings(
+        tuple(tasks), tuple(models), np.array(Ts), loss, made, np.array(sizes), hidden_size, batch_size, updates
+    )

@@ -19,7 +19,7 @@ def memory(
         typer.Option(
             min=max(task.least for task in TASKS),
             max=1000,
-            help=f"T; can be repeated [default: {', '.join(map(str, LENGTHS[0]))}; to copy half as much].",
+            help=f"T; can be repeated [default: {', '.join(map(str, LENGTHS))}].",
         ),
     ] = None,
     hidden_size: Annotated[int, typer.Option(min=1, max=256, help="H.")] = 32,
@@ -38,8 +38,8 @@ def memory(
     the same way. The findings do not depend on how many processes share the work.
     """
     drawable("--plot", plot)
-    lengths = None if length is None else sorted(set(length))
-    trainings = sum(map(len, LENGTHS if lengths is None else [lengths] * len(TASKS))) * len(MODELS) * runs
+    lengths = sorted(set(length or LENGTHS))
+    trainings = len(TASKS) * len(MODELS) * len(lengths) * runs
     with progress() as bar:
         task = bar.add_task("trainings", total=trainings)
         found = study(
@@ -71,7 +71,7 @@ def show_task(out: Console, found: Findings, a: int) -> None:
         "bold",
     )
     say(out, f"without memory: {task.baseline:.3g}; solved: below {SOLVED * task.baseline:.2g}")
-    rows = table("T", *(f"{T}" for T in found.lengths[a]))
+    rows = table("T", *(f"{T}" for T in found.lengths))
     for m, model in enumerate(found.models):
         medians, solved = np.median(found.loss[a, m], axis=-1), found.solved[a, m].sum(axis=-1)
         rows.add_row(model.name, *(f"{loss:.2g}" for loss in medians))
@@ -84,7 +84,7 @@ def show_task(out: Console, found: Findings, a: int) -> None:
 
 def verdict(found: Findings, a: int, m: int) -> str:
     """Where a model stops learning a task."""
-    lengths, N = found.lengths[a], found.loss.shape[3]
+    lengths, N = found.lengths, found.loss.shape[3]
     every, most = (int(found.reach(runs)[a, m]) for runs in (N, N // 2 + 1))
     last = np.flatnonzero(found.solved[a, m].any(axis=-1)).max(initial=-1)  # the last that any run solved
     if N == 1:

@@ -33,7 +33,7 @@ def picture(found: Findings) -> Figure:
     for a, task in enumerate(found.tasks):
         losses, updates = panels[:, a]
         for m, model in enumerate(found.models):
-            where = found.lengths[a] * 2 ** (APART * (m - (M - 1) / 2))
+            where = found.lengths * 2 ** (APART * (m - (M - 1) / 2))
             solved, style = found.solved[a, m], (COLOURS[m % len(COLOURS)], MARKERS[m % len(MARKERS)])
             ceiling = 3 * task.baseline
             draw(losses, where, np.minimum(found.loss[a, m], ceiling), solved, *style, model.name)
@@ -48,7 +48,7 @@ def picture(found: Findings) -> Figure:
         losses.yaxis.set_major_formatter("{x:g}")
         for panel in (losses, updates):
             panel.set_xscale("log", base=2)
-            panel.set_xticks(found.lengths[a], [f"{T}" for T in found.lengths[a]])
+            panel.set_xticks(found.lengths, [f"{T}" for T in found.lengths])
             panel.minorticks_off()
             panel.spines[["top", "right"]].set_visible(False)
             panel.grid(alpha=0.25, linewidth=0.6)

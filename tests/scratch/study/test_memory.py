@@ -168,7 +168,7 @@ def test_findings_depend_on_the_seed_and_not_on_the_number_of_processes() -> Non
     other = memory.study([4, 2], seed=1, **SMALL)
     assert np.array_equal(one.loss, two.loss) and np.array_equal(one.updates, two.updates)
     assert len(calls) == 2 * one.loss.size == 2 * 2 * len(memory.MODELS) * 2 * 2
-    assert one.lengths.tolist() == other.lengths.tolist() == [[2, 4], [2, 4]]
+    assert one.lengths.tolist() == other.lengths.tolist() == [2, 4]
     everything = np.concatenate([one.loss.ravel(), other.loss.ravel()])
     assert len(np.unique(everything)) == everything.size  # no two runs are the same
 
@@ -190,7 +190,7 @@ def found(solved: list[list[int]]) -> memory.Findings:
     lengths = 2 ** np.arange(1, runs.shape[1] + 1)
     loss = np.where(runs, 0.01, 0.16)[None]
     some = np.zeros((1, len(solved)), int)
-    return memory.Findings((ADDING,), memory.MODELS, lengths[None], loss, loss.astype(int), some, 4, 2, 9)
+    return memory.Findings((ADDING,), memory.MODELS, lengths, loss, loss.astype(int), some, 4, 2, 9)
 
 
 @pytest.mark.parametrize(
