@@ -303,11 +303,10 @@ def study(
 ) -> Findings:
     """Train every model on every task of every length, in runs that differ in weights and sequences.
 
-    lengths: the T, for every task. updates: after how many
-    a run is ended at the latest. The models have the same H, and an LSTM therefore four times as many parameters as an
-    RNN. What a run draws depends on the seed and its place alone, and the findings not on how many processes share the
-    work. With more than one, a script must do its own work under `if __name__ == "__main__":`. progress: is called
-    A·M·K·N times.
+    lengths: the T, for every task. updates: after how many a run is ended at the latest. The models have the same H,
+    and an LSTM therefore four times as many parameters as an RNN. What a run draws depends on the seed and its place
+    alone, and the findings not on how many processes share the work. With more than one, a script must do its own work
+    under `if __name__ == "__main__":`. progress: is called A·M·K·N times.
 
     Raises TypeError or ValueError for numbers that are too small, or no integers.
     """

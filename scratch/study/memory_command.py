@@ -92,7 +92,9 @@ def verdict(found: Findings, a: int, m: int) -> str:
     else:
         parts = [f"solved in every run up to T = {every}" if every else "at no T solved in every run"]
         if most > every:
-            parts.append(f"in most runs up to T = {most}")
+            parts.append(f"in most up to T = {most}")
+        if last >= 0 and lengths[last] > most:
+            parts.append(f"in some up to T = {lengths[last]}")
     if every == lengths[-1]:
         parts.append("the longest tried")
     elif last + 1 < len(lengths):

@@ -197,9 +197,9 @@ def found(solved: list[list[int]]) -> memory.Findings:
     ("solved", "words"),
     [
         ([3, 3, 3], "solved in every run up to T = 8, the longest tried."),
-        ([3, 2, 0], "solved in every run up to T = 2, in most runs up to T = 4, in no run from T = 8 on."),
-        ([3, 0, 3], "solved in every run up to T = 2."),
-        ([1, 0, 0], "at no T solved in every run, in no run from T = 4 on."),
+        ([3, 2, 0], "solved in every run up to T = 2, in most up to T = 4, in no run from T = 8 on."),
+        ([3, 0, 3], "solved in every run up to T = 2, in some up to T = 8."),
+        ([1, 0, 0], "at no T solved in every run, in some up to T = 2, in no run from T = 4 on."),
         ([0, 0, 0], "at no T solved in every run, in no run from T = 2 on."),
     ],
 )
