@@ -16,7 +16,7 @@ a sign to begin, then S further blanks, during which the symbols are to be said 
 
 (4)  x = s_1 … s_S, blank (T − 1 times), sign, blank (S times)   T + 2S steps; each is said T + S steps after it came
 (5)  y = s_1 … s_S,  read off the last S steps; the loss is the cross-entropy, a mean over these S
-(6)  −Σ (1/n) log(1/n) = log n                                   of answering without memory: the baseline
+(6)  −Σ (1/n) log(1/n) = log n                                   of guessing, all as likely: the baseline
 
 They also asked for a blank at each of the other T + S steps, and took the mean over all: S log n / (T + 2S). To say a
 blank needs no memory, and the mean over all hides with growing T what is of interest, so that it is left out here.
@@ -29,9 +29,9 @@ The models are small and drawn as the library, and PyTorch, draws them; then eac
 to help it remember at the beginning. An LSTM is drawn with a forget bias about 0, f ≈ ½: of what c held 2⁻ᵏ is left
 after k steps. The LSTM of 1997 had no forget gate and kept all; b_f = 3, f ≈ 0.95, comes near to it (positive biases:
 Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015 advise 1). W_hh is drawn with a spectral
-radius of about 0.58; an orthogonal one neither shrinks nor stretches h (Saxe, McClelland and Ganguli 2014). All are
-trained in the same way, by Adam, with gradients clipped to 1 and a learning rate that falls evenly from 0.01 to 0, so
-that each run goes through large and small ones.
+radius of about 0.58; an orthogonal one leaves the length of what it multiplies (Saxe, McClelland and Ganguli 2014).
+All are trained in the same way, by Adam, with gradients clipped to 1 and a learning rate that falls evenly from 0.01 to
+0, so that each run goes through large and small ones.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Task:
     answers: int
     """At how many steps, the last ones, an answer is read off."""
     baseline: float
-    """The least loss that can be had without memory."""
+    """The least loss of guessing: of answers that are the same whatever the sequence is."""
     least: int
     """The shortest T."""
     criterion: ClassVar[type[nn.MSELoss | nn.CrossEntropyLoss]]
@@ -308,9 +308,13 @@ def study(
     alone, and the findings not on how many processes share the work. With more than one, a script must do its own work
     under `if __name__ == "__main__":`. progress: is called A·M·K·N times.
 
-    Raises TypeError or ValueError for numbers that are too small, or no integers.
+    Raises TypeError or ValueError for numbers that are too small, or no integers, and for no length at all.
     """
+    checks.integer("runs", runs, least=1)
+    checks.integer("processes", processes, least=1)
     Ts = sorted({checks.integer("length", T, least=task.least) for T in lengths for task in tasks})
+    if not Ts:
+        raise ValueError("expected at least one length, got none")
     A, M, K, N = len(tasks), len(models), len(Ts), runs
     # the longest lengths of a run first: at the end, no process waits long for another
     places = [(n, a, m, k) for n in range(N) for k in reversed(range(K)) for m in reversed(range(M)) for a in range(A)]

@@ -70,7 +70,7 @@ def show_task(out: Console, found: Findings, a: int) -> None:
         f"{task.name}: {task.measure}, on fresh sequences{f', median of {N} runs' if N > 1 else ''}",
         "bold",
     )
-    say(out, f"without memory: {task.baseline:.3g}; solved: below {SOLVED * task.baseline:.2g}")
+    say(out, f"guessing: {task.baseline:.3g}; solved: below {SOLVED * task.baseline:.2g}")
     rows = table("T", *(f"{T}" for T in found.lengths))
     for m, model in enumerate(found.models):
         medians, solved = np.median(found.loss[a, m], axis=-1), found.solved[a, m].sum(axis=-1)
@@ -109,7 +109,7 @@ def show_failures(out: Console, found: Findings) -> None:
         say(
             out,
             f"{model.name}: {failed.sum()} of {count(failed.size, 'run')} failed, {stuck.sum()} of them with a loss no "
-            "more than a tenth below that without memory.",
+            "more than a tenth below that of guessing.",
         )
     sizes = (f"{model.name} {span(found.parameters[:, m])}" for m, model in enumerate(found.models))
     say(

@@ -38,7 +38,7 @@ def picture(found: Findings) -> Figure:
             ceiling = 3 * task.baseline
             draw(losses, where, np.minimum(found.loss[a, m], ceiling), solved, *style, model.name)
             draw(updates, where, found.updates[a, m], solved, *style, model.name)
-        mark(losses, task.baseline, f"without\nmemory:\n{task.baseline:.3g}")
+        mark(losses, task.baseline, f"guessing:\n{task.baseline:.3g}")
         mark(losses, SOLVED * task.baseline, f"solved\nbelow\n{SOLVED * task.baseline:.2g}")
         mark(updates, found.most, f"given up\nafter\n{found.most:,}")
         losses.set(yscale="log", ylabel=f"loss on fresh sequences\n{task.measure}")

@@ -51,7 +51,7 @@ def test_everything_is_drawn_that_can_be(task: memory.Task, T: int) -> None:
         assert not (y[0] == y[1]).all()
 
 
-def test_baselines_are_those_of_answering_without_memory() -> None:
+def test_baselines_are_those_of_the_best_guess() -> None:
     rng = np.random.default_rng(0)
     _, y = ADDING.draw(20, 100_000, rng)
     assert float(np.mean((y - 1) ** 2)) == pytest.approx(ADDING.baseline, rel=0.02)
@@ -178,9 +178,9 @@ def test_a_run_is_the_same_whichever_lengths_are_beside_it() -> None:
     assert np.array_equal(alone.loss[:, :, 0], beside.loss[:, :, 1])
 
 
-@pytest.mark.parametrize("lengths", [[1, 4], [4, 0]])
+@pytest.mark.parametrize("lengths", [[1, 4], [4, 0], []])
 def test_lengths_that_are_too_short_are_refused(lengths: list[int]) -> None:
-    with pytest.raises(ValueError, match="length of at least 2"):
+    with pytest.raises(ValueError, match="length"):
         memory.study(lengths, **SMALL)
 
 
@@ -218,6 +218,12 @@ def test_reach_is_the_longest_without_a_gap(solved: list[int], runs: int) -> Non
     findings = found([solved])
     assert findings.reach(runs).tolist() == [[reached]]
     assert np.array_equal(findings.solved, ~findings.stuck)
+
+
+@pytest.mark.parametrize("changes", [{"runs": 0}, {"processes": 0}])
+def test_no_runs_and_no_processes_are_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        memory.study([4], **SMALL | changes)
 
 
 QUICK = ("--length", "2", "--length", "3", "--hidden-size", "4", "--batch-size", "2", "--updates", "2", "--runs", "2")
