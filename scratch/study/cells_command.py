@@ -12,12 +12,11 @@ import typer
 from rich.console import Console
 
 from ..files import write_whole
-from ..terminal import progress, table, writable
+from ..terminal import count, drawable, progress, say, table, writable
 from ..text import CharacterModel, Checkpoint, CheckpointError, Diverged, Settings, Training, Vocabulary, built, read
 from ..text.corpus import digest, split
 from ..text.train_command import description, text_of
 from .cells import SHORTEST, Findings, page, study
-from .truncation_command import FORMATS, count, say
 
 NO_BETTER = 0.05
 """A correlation that is larger by no more than this is called about as good."""
@@ -56,13 +55,11 @@ def cells(
 
     Exit status: 0, or 2 if the command or a file is wrong.
     """
-    if plot.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"expected a --plot that ends in {', '.join(FORMATS)}, got {plot}")
+    drawable("--plot", plot)
     files = [os.path.realpath(path) for path in (out, plot, checkpoint, text) if path is not None]
     if len(set(files)) < len(files):
         raise typer.BadParameter("expected different files for --out, --plot, the checkpoint and the text")
     writable("--out", out)
-    writable("--plot", plot)
 
     subject = fresh(steps, seed) if checkpoint is None else opened(checkpoint, with_text=text is None)
     whole, source = (subject.held_out, "held-out text") if text is None else (text_of([text]), text.name)
