@@ -1,4 +1,4 @@
-"""Recurrence from scratch: an RNN and an LSTM in plain NumPy, forward and backward through time.
+"""Recurrence from scratch: an RNN, an LSTM and a GRU in plain NumPy, forward and backward through time.
 
 >>> from scratch import nn, optim
 """

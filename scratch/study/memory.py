@@ -25,8 +25,8 @@ They had n = 8 and S = 10; here n = S = 4, which small models learn within minut
 Solved means a loss below a tenth of the baseline. To add, that is a root mean square error of 0.13; 1997 wanted each
 error below 0.08, in terms of this y.
 
-The models are small and drawn as the library, and PyTorch, draws them; then each cell once more with what is often done
-to help it remember at the beginning. An LSTM is drawn with a forget bias about 0, f ≈ ½: of what c held 2⁻ᵏ is left
+The models are small and drawn as the library, and PyTorch, draws them; then RNN and LSTM once more with what is often
+done to help them remember at the beginning. An LSTM is drawn with a forget bias about 0, f ≈ ½: of what c held 2⁻ᵏ is left
 after k steps. The LSTM of 1997 had no forget gate and kept all; b_f = 3, f ≈ 0.95, comes near to it (positive biases:
 Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015 advise 1). W_hh is drawn with a spectral
 radius of about 0.58; an orthogonal one leaves the length of what it multiplies (Saxe, McClelland and Ganguli 2014).
@@ -48,6 +48,7 @@ from ..nn.recurrent import Recurrent
 from ..nn.team import one_thread_each
 from ..nn.utils import clip_grad_norm_
 from ..processes import shared
+from ..text.settings import CELLS
 from ..types import Array, Seed
 from .gradients import set_forget_bias, with_radius
 
@@ -163,8 +164,7 @@ class Model(NamedTuple):
 
 
 MODELS = (
-    Model("RNN", "RNN"),
-    Model("LSTM", "LSTM"),
+    *(Model(cell, cell) for cell in CELLS),
     Model("LSTM, forget bias 3", "LSTM", forget_bias=3.0),
     Model("RNN, orthogonal W_hh", "RNN", orthogonal=True),
 )
@@ -304,7 +304,7 @@ def study(
     """Train every model on every task of every length, in runs that differ in weights and sequences.
 
     lengths: the T, for every task. updates: after how many a run is ended at the latest. The models have the same H,
-    and an LSTM therefore four times as many parameters as an RNN. What a run draws depends on the seed and its place
+    and an LSTM therefore four times as many parameters as an RNN, a GRU three times. What a run draws depends on the seed and its place
     alone, and the findings not on how many processes share the work. With more than one, a script must do its own work
     under `if __name__ == "__main__":`. progress: is called A·M·K·N times.
 

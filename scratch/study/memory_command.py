@@ -1,4 +1,4 @@
-"""The command `python -m scratch study memory`: how far back an RNN and an LSTM learn to remember, in figures."""
+"""The command `python -m scratch study memory`: how far back recurrences learn to remember, in figures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +32,7 @@ def memory(
     ] = 0,
     plot: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("memory.png"),
 ) -> None:
-    """Measure over how many steps an RNN and an LSTM learn to remember, and where each stops.
+    """Measure over how many steps an RNN, an LSTM and a GRU learn to remember, and where each stops.
 
     On the adding problem and the copy task, for every length T, in several runs: small models, briefly trained, all in
     the same way. The findings do not depend on how many processes share the work.

@@ -30,7 +30,7 @@ def truncation(
 ) -> None:
     """Measure how far the gradient of truncated backpropagation through time is from the whole gradient.
 
-    For an RNN and an LSTM that predict the next character, as drawn and after a short training, and for every
+    For an RNN, an LSTM and a GRU that predict the next character, as drawn and after a short training, and for every
     truncation length 1, 2, 4, … up to all steps.
     """
     drawable("--plot", plot)

@@ -8,7 +8,7 @@ import pytest
 from scratch.nn.cell import Equation
 from scratch.study.equations import blocks, evaluate, of_names, outermost, sides
 from scratch.types import Array
-from tests.scratch.nn.test_new_cell import CELL
+from tests.scratch.nn.test_new_cell import mgu
 
 VALUES = dict(zip(("a", "b", "c", "h_prev"), np.random.default_rng(0).standard_normal((4, 3, 2)), strict=True))
 
@@ -89,4 +89,4 @@ def test_sides() -> None:
     ],
 )
 def test_names_of_the_blocks(gates: tuple[str, ...], apart: int, names: tuple[str, ...]) -> None:
-    assert blocks(CELL._replace(gates=gates, apart=apart)) == names
+    assert blocks(mgu.CELL._replace(gates=gates, apart=apart)) == names

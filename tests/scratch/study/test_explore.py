@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
 from scratch import nn, terminal
-from scratch.nn.activations import sigmoid
-from scratch.nn.cell import Cell, Equation, Equations, State
 from scratch.nn.recurrent import Recurrent
 from scratch.study import Trace, page, trace
 from scratch.study.equations import blocks
@@ -37,103 +35,28 @@ from scratch.study.explore import (
 from scratch.study.explore_command import CELLS, LONGEST, MOST_CHECKPOINTS, explore, trained
 from scratch.text import CharacterModel, Settings, Training, Vocabulary, write
 from scratch.types import Array
-from tests.scratch.nn import test_new_cell
+from tests.scratch.nn.test_new_cell import mgu
 
 TEXT = "hello world"
-
-# Two cells that are not in the house. In both h_prev acts on h directly; in the second a gate has its halves apart.
-
-
-class Foreign(Recurrent[Array]):
-    """The leaky integrator of test_new_cell.py."""
-
-    CELL = test_new_cell.CELL
-
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int, **options: Any) -> None:
-        super().__init__(self.CELL, input_size, hidden_size, num_layers, True, True, 0.0, False, 0, **options)
-
-
-class Leaky(Foreign):
-    """It with its equations."""
-
-    CELL = test_new_cell.CELL._replace(
-        equations=Equations(
-            forward=(
-                Equation("1", "z = σ(a_z)"),
-                Equation("2", "u = tanh(a_u)"),
-                Equation("3", "h = h_prev + z ⊙ (u − h_prev)"),
-            ),
-            backward=(
-                Equation("3, 1", "d_a_z = d_h ⊙ (u − h_prev) ⊙ z ⊙ (1 − z)"),
-                Equation("3, 2", "d_a_u = d_h ⊙ z ⊙ (1 − u²)"),
-                Equation("3", "d_h_direct = d_h ⊙ (1 − z)"),
-            ),
-        )
-    )
-
-
-def minimal_step(a: Array, state_prev: State, state: State, kept: State) -> None:
-    (h_prev,), (h,), (a_n_h,), (f, n, n_x) = state_prev, state, kept, a
-    a_n_h[...] = n
-    sigmoid(f)
-    n[...] = np.tanh(n_x + f * n)
-    h[...] = f * h_prev + (1 - f) * n
-
-
-def minimal_linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
-    (h_prev,), (a_n_h,), (f, n, _) = state_prev, kept, a
-    h_by_a_f, h_by_a_n_h, h_by_a_n_x, h_by_h_prev = slopes
-    h_by_a_n_x[...] = (1 - f) * (1 - n * n)
-    h_by_a_n_h[...] = h_by_a_n_x * f
-    h_by_a_f[...] = (h_prev - n + h_by_a_n_x * a_n_h) * f * (1 - f)
-    h_by_h_prev[...] = f
-
-
-def minimal_step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[Array, State]:
-    (d_h,) = d_state
-    np.multiply(d_h, slopes[:3], out=d_a)
-    return d_h * slopes[3], ()
-
-
-class MinimalGated(Foreign):
-    """A GRU with one gate f for both (Zhou et al. 2016), which is applied after the product with W_hh."""
-
-    CELL = Cell(
-        gates=("f", "n"),
-        state=("h",),
-        keeps_a=True,
-        kept=1,
-        slopes=4,
-        step=minimal_step,
-        linearize=minimal_linearize,
-        step_backward=minimal_step_backward,
-        step_tangent=lambda a_dot, state_prev_dot, slopes: (),  # nobody asks
-        apart=1,
-        equations=Equations(
-            forward=(
-                Equation("1", "f = σ(a_f)"),
-                Equation("2", "n = tanh(a_n_x + f ⊙ a_n_h)"),
-                Equation("3", "h = f ⊙ h_prev + (1 − f) ⊙ n"),
-            ),
-            backward=(
-                Equation("3, 2", "d_a_n_x = d_h ⊙ (1 − f) ⊙ (1 − n²)"),
-                Equation("2", "d_a_n_h = d_a_n_x ⊙ f"),
-                Equation("3, 2, 1", "d_a_f = (d_h ⊙ (h_prev − n) + d_a_n_x ⊙ a_n_h) ⊙ f ⊙ (1 − f)"),
-                Equation("3", "d_h_direct = d_h ⊙ f"),
-            ),
-        ),
-    )
 
 
 def relu_rnn(input_size: int, hidden_size: int, num_layers: int, **options: Any) -> nn.RNN:
     return nn.RNN(input_size, hidden_size, num_layers, "relu", batch_first=True, **options)
 
 
-OTHERS: dict[str, Callable[..., Recurrent[Any]]] = {
-    "RNN relu": relu_rnn,
-    "Leaky": Leaky,
-    "MinimalGated": MinimalGated,
-}
+def mgu_rnn(input_size: int, hidden_size: int, num_layers: int, **options: Any) -> Recurrent[Array]:
+    """The cell of adding_a_cell.md, in which h_prev acts on h directly and a gate has its halves apart."""
+    found: Recurrent[Array] = mgu.MGU(input_size, hidden_size, num_layers, batch_first=True, **options)
+    return found
+
+
+def without_equations() -> Recurrent[Array]:
+    module = mgu_rnn(4, 3, 1, dtype=np.float32, rng=0)
+    module.cell = module.cell._replace(equations=None)
+    return module
+
+
+OTHERS: dict[str, Callable[..., Recurrent[Any]]] = {"RNN relu": relu_rnn, "MGU": mgu_rnn}
 """What a character model does not have by itself."""
 
 
@@ -164,7 +87,7 @@ def problems(draw: st.DrawFn, kinds: tuple[str, ...] = (*CELLS, *OTHERS)) -> tup
     return model, rng.integers(0, V, draw(st.integers(2, 9)))
 
 
-@given(problems((*CELLS, "RNN relu", "Leaky")))
+@given(problems())
 def test_trace_is_what_the_module_computes(problem: tuple[CharacterModel, Array]) -> None:
     model, indices = problem
     found = trace(model, indices)
@@ -213,11 +136,11 @@ def by_pytorch(model: CharacterModel, indices: Array) -> list[dict[str, Array]]:
         h = c = torch.zeros(H, dtype=torch.float64)
         for x_t in x:
             from_input, from_state = (W_ih @ x_t + b_ih).view(-1, H), (W_hh @ h + b_hh).view(-1, H)
-            if kind == "MinimalGated":
+            if kind == "MGU":
                 a = [from_input[0] + from_state[0], from_state[1].clone(), from_input[1].clone()]
                 f = torch.sigmoid(a[0])
                 n = torch.tanh(a[2] + f * a[1])
-                h = f * h + (1 - f) * n
+                h = (1 - f) * h + f * n
                 made = {"f": f, "n": n, "h": h}
             elif kind == "GRU":
                 a = [
@@ -236,10 +159,6 @@ def by_pytorch(model: CharacterModel, indices: Array) -> list[dict[str, Array]]:
                     c = f * c + i * g
                     h = o * torch.tanh(c)
                     made = {"i": i, "f": f, "g": g, "o": o, "c": c, "h": h, "tanh_c": torch.tanh(c)}
-                elif kind == "Leaky":
-                    z, u = torch.sigmoid(a[0]), torch.tanh(a[1])
-                    h = h + z * (u - h)
-                    made = {"z": z, "u": u, "h": h}
                 else:
                     h = torch.relu(a[0]) if kind == "RNN relu" else torch.tanh(a[0])
                     made = {"h": h}
@@ -312,7 +231,7 @@ def test_too_few_characters_are_refused(length: int) -> None:
         (nn.LSTM(4, 3, bidirectional=True), "one direction"),
         (nn.LSTM(4, 3, proj_size=2), "without a projection"),
         (nn.Linear(4, 3), "a recurrence"),
-        (Foreign(4, 3, 1, dtype=np.float32, rng=0), "a cell with equations"),
+        (without_equations(), "a cell with equations"),
     ],
 )
 def test_another_recurrence_is_refused(rnn: nn.Module, message: str) -> None:
@@ -324,7 +243,7 @@ def test_another_recurrence_is_refused(rnn: nn.Module, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("RNN", "an RNN"), ("LSTM", "an LSTM"), ("GRU", "a GRU"), ("Leaky", "a Leaky"), ("Elman", "an Elman")],
+    [("RNN", "an RNN"), ("LSTM", "an LSTM"), ("GRU", "a GRU"), ("MGU", "an MGU"), ("Elman", "an Elman")],
 )
 def test_article(name: str, expected: str) -> None:
     assert with_article(name) == expected
@@ -385,7 +304,7 @@ def test_a_large_model_is_shown_in_part(hidden_size: int, length: int, layers: i
 
 
 def test_rows_are_those_of_time_and_of_the_cell() -> None:
-    forward, backward = rows(MinimalGated.CELL)
+    forward, backward = rows(mgu.CELL)
     sums = "Σⱼ W_hh[n {unit}, j] · h_prev[j] + b_hh[n {unit}]", "Σⱼ W_ih[n {unit}, j] · x[j] + b_ih[n {unit}]"
     assert forward[:3] == [
         ("T1", "a_f", "a_f = W_ih x + b + W_hh h_prev", "from_input_f + from_state_f"),
@@ -395,7 +314,7 @@ def test_rows_are_those_of_time_and_of_the_cell() -> None:
     direct = "d_h_prev = W_hhᵀ d_a + d_h_direct", "Σⱼ W_hh[j, {unit}] · d_a[j] + d_h_direct"
     assert backward[0] == ("", "d_h", "d_h = d_output + d_h_after", "d_output + d_h_after")
     assert backward[-1] == ("T1", "d_h_prev", *direct)
-    equations = MinimalGated.CELL.equations
+    equations = mgu.CELL.equations
     assert equations is not None
     assert [(row.number, row.text) for row in (*forward[3:], *backward[1:-1])] == [
         *equations.forward,
@@ -421,7 +340,7 @@ def test_rows_are_those_of_time_and_of_the_cell() -> None:
         ("RNN", (), ("h",), (["a", "h"], ["d_h", "d_a"])),
         ("LSTM", ("i", "f", "g", "o"), ("c",), (["a", "i, f, g, o", "c", "h"], ["d_h, d_c", "d_a of i, f, g, o"])),
         ("RNN relu", (), ("h",), (["a", "h"], ["d_h", "d_a"])),
-        ("MinimalGated", ("f", "n"), (), (["a", "f, n", "h"], ["d_h", "d_a of f, n_h, n_x"])),
+        ("MGU", ("f", "n"), (), (["a", "f, n", "h"], ["d_h", "d_a of f, n_h, n_x"])),
     ],
 )
 def test_scales_of_colours(kind: str, bounded: tuple[str, ...], others: tuple[str, ...], legend: Any) -> None:
