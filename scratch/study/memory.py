@@ -26,12 +26,12 @@ Solved means a loss below a tenth of the baseline. To add, that is a root mean s
 error below 0.08, in terms of this y.
 
 The models are small and drawn as the library, and PyTorch, draws them; then RNN and LSTM once more with what is often
-done to help them remember at the beginning. An LSTM is drawn with a forget bias about 0, f ≈ ½: of what c held 2⁻ᵏ is left
-after k steps. The LSTM of 1997 had no forget gate and kept all; b_f = 3, f ≈ 0.95, comes near to it (positive biases:
-Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015 advise 1). W_hh is drawn with a spectral
-radius of about 0.58; an orthogonal one leaves the length of what it multiplies (Saxe, McClelland and Ganguli 2014).
-All are trained in the same way, by Adam, with gradients clipped to 1 and a learning rate that falls evenly from 0.01 to
-0, so that each run goes through large and small ones.
+done to help them remember at the beginning. An LSTM is drawn with a forget bias about 0, f ≈ ½: of what c held 2⁻ᵏ is
+left after k steps. The LSTM of 1997 had no forget gate and kept all; b_f = 3, f ≈ 0.95, comes near to it (positive
+biases: Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015 advise 1). W_hh is drawn with a
+spectral radius of about 0.58; an orthogonal one leaves the length of what it multiplies (Saxe, McClelland and Ganguli
+2014). All are trained in the same way, by Adam, with gradients clipped to 1 and a learning rate that falls evenly from
+0.01 to 0, so that each run goes through large and small ones.
 """
 
 from __future__ import annotations
@@ -304,9 +304,9 @@ def study(
     """Train every model on every task of every length, in runs that differ in weights and sequences.
 
     lengths: the T, for every task. updates: after how many a run is ended at the latest. The models have the same H,
-    and an LSTM therefore four times as many parameters as an RNN, a GRU three times. What a run draws depends on the seed and its place
-    alone, and the findings not on how many processes share the work. With more than one, a script must do its own work
-    under `if __name__ == "__main__":`. progress: is called A·M·K·N times.
+    and an LSTM therefore four times as many parameters as an RNN, a GRU three times. What a run draws depends on the
+    seed and its place alone, and the findings not on how many processes share the work. With more than one, a script
+    must do its own work under `if __name__ == "__main__":`. progress: is called A·M·K·N times.
 
     Raises TypeError or ValueError for numbers that are too small, or no integers, and for no length at all.
     """
