@@ -92,7 +92,7 @@ def show_distances(row: Any, found: Findings, models: list[int]) -> None:
         panel.axhline(1, color=BLACK, linewidth=0.7)
         parts = found.models[m].state
         state = f"({', '.join(parts)})" if len(parts) > 1 else parts[0]
-        finish(panel, found.models[m].name, "distance k, steps back from the end", f"‖∂L/∂{state}‖ at the distance k")
+        finish(panel, found.models[m].name, "distance k, steps back", f"‖∂L/∂{state}‖ at the distance k")
         decades(panel, lowest / 1e2, highest * 1e4)
     if any(found.models[m].is_bounded for m in models):
         panels[-1].plot([], [], color=BLACK, linewidth=1.2, linestyle=(0, (1, 1.5)), label="bound $σ_{max}(W_{hh})^k$")

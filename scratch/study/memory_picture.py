@@ -53,7 +53,7 @@ def picture(found: Findings) -> Figure:
             panel.spines[["top", "right"]].set_visible(False)
             panel.grid(alpha=0.25, linewidth=0.6)
     legend = figure.legend(
-        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(M, 4), frameon=False
+        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(M, 5), frameon=False
     )
     for line in legend.get_lines():
         line.set_markersize(5)

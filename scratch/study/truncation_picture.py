@@ -47,7 +47,9 @@ def picture(found: Findings) -> Figure:
         panel.minorticks_off()
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.25, linewidth=0.6)
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(found.cells), frameon=False
+    )
     runs = found.loss.shape[2]
     spread = f"mean and range of {runs} runs" if runs > 1 else "one run"
     figure.suptitle(
