@@ -12,7 +12,6 @@ from scratch.types import Array
 from ..problems import Configuration
 from .machine import Fault, Machine, Taps
 from .taps import (
-    SIGMOID_GATES,
     listed,
     on_rows,
     on_weights,
@@ -204,7 +203,7 @@ def inside_with_memory(cell: Cell, c: Configuration) -> Iterator[Fault]:
     def value(m: Machine, name: str) -> Array:
         if name in m.cell.gates:
             a = m.step.a[m.gate(name)]
-            return sigmoid(a) if name in SIGMOID_GATES else np.tanh(a)
+            return sigmoid(a) if name in sigmoid_gates(m.cell) else np.tanh(a)
         c, c_prev = m.step.state[memory], m.step.prev[memory]
         return {"c": c, "c_prev": c_prev, "tanh(c)": np.tanh(c), "tanh(c_prev)": np.tanh(c_prev), "1": np.ones_like(c)}[
             name

@@ -11,10 +11,6 @@ from scratch.types import Array
 
 from .machine import Machine, Tap
 
-SIGMOID_GATES = ("i", "f", "o", "r", "z")
-"""The field's names for gates that open and close, by σ. Any other pre-activation goes through tanh, or through the
-cell's own nonlinearity if it is the only one."""
-
 
 def sigmoid(a: Array) -> Array:
     """σ(a), also of complex numbers."""
@@ -22,8 +18,11 @@ def sigmoid(a: Array) -> Array:
 
 
 def sigmoid_gates(cell: Cell) -> list[str]:
-    """The gates that go through σ."""
-    return [name for name in cell.gates if name in SIGMOID_GATES and len(cell.gates) > 1]
+    """The gates that go through σ, by the equations that the cell brings; any other goes through tanh, or through the
+    cell's own nonlinearity if it is the only one.
+    """
+    texts = [] if cell.equations is None else [equation.text for equation in cell.equations.forward]
+    return [gate for gate in cell.gates if f"{gate} = σ(a_{gate})" in texts]
 
 
 def in_blocks(cell: Cell, value: Array) -> Array:
