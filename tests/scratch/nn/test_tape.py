@@ -6,11 +6,12 @@ from itertools import chain, pairwise
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.conditioning import assert_matches_pytorch
-from reference.problems import Configuration
+from reference.problems import CELLS, Configuration
 from scratch.nn import tape
 from scratch.nn.cell import Weights
 from scratch.nn.lstm import CELL
@@ -43,6 +44,14 @@ def test_chunks_and_sections_compute_what_pytorch_computes(
 ) -> None:
     """Every option, and a team or none."""
     with a_team_of(size), a_division(chunk, chunk, section):
+        assert_matches_pytorch(configuration)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_adds_up_what_its_sections_made(cell: str, size: int) -> None:
+    configuration = Configuration(cell, num_layers=2, bidirectional=True, layout="packed", lengths=(9, 7, 2))
+    with a_team_of(size), a_division(2, 8, 5):
         assert_matches_pytorch(configuration)
 
 
