@@ -48,11 +48,11 @@ def test_chunks_and_sections_compute_what_pytorch_computes(
 
 
 @pytest.mark.parametrize("size", [1, 2])
-@pytest.mark.parametrize("cell", CELLS)
-def test_every_cell_adds_up_what_its_sections_made(cell: str, size: int) -> None:
-    configuration = Configuration(cell, num_layers=2, bidirectional=True, layout="packed", lengths=(9, 7, 2))
+@pytest.mark.parametrize(("cell", "proj_size"), [*((cell, 0) for cell in CELLS), ("LSTM", 2)])
+def test_every_cell_adds_up_what_its_sections_made(cell: str, proj_size: int, size: int) -> None:
+    options = {"num_layers": 2, "bidirectional": True, "layout": "packed", "lengths": (9, 7, 2)}
     with a_team_of(size), a_division(2, 8, 5):
-        assert_matches_pytorch(configuration)
+        assert_matches_pytorch(Configuration(cell, proj_size=proj_size, **options))
 
 
 @given(batches, st.integers(1, 4), st.booleans(), few, few, few)
