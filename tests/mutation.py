@@ -54,6 +54,7 @@ EQUIVALENT = [
     *(("", f'not in "{kinds}"', f'not in "XX{kinds}XX"', "no dtype is of the kind X") for kinds in KINDS),
     ("", "reshape(-1", "reshape(-2", "NumPy finds the size for any negative number"),
     ("", "gates, -1)", "gates, -2)", "NumPy finds the size for any negative number"),
+    ("", "gates, -1, 1)", "gates, -2, 1)", "NumPy finds the size for any negative number"),
     ("RecurrentCellǁforward", "input.size else", "(input.size) or True else", "NumPy finds 0 rows, too: no width is 0"),
     ("Embeddingǁbackward", "prepend=-1", "prepend=-2", "any number below the indices begins the first run"),
     ("Embeddingǁbackward", "starts, axis=0)", "starts, )", "axis 0 is the default"),

@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
@@ -33,6 +33,7 @@ def run(problem: Problem, checkpoint_every: int, masks: Masks) -> Run:
     return run_module(module, problem)[0]
 
 
+@example(Configuration("LSTM", bidirectional=True, layout="packed", lengths=(9, 7, 2)), 4)
 @given(configurations(), every)
 def test_outputs_and_gradients_are_those_of_the_ordinary_run(configuration: Configuration, k: int) -> None:
     """Every option. The sums over all steps are added up in another order, and the products may round otherwise."""

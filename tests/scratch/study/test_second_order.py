@@ -27,6 +27,7 @@ from reference.runs import (
     upstream,
 )
 from scratch import nn, study
+from scratch.nn.cell import Cell
 from scratch.nn.utils.rnn import PackedSequence
 from scratch.study import (
     Loss,
@@ -42,6 +43,7 @@ from scratch.study import (
 from scratch.types import Array
 from tests.scratch.nn import test_new_cell
 from tests.scratch.nn.test_pages import lines_of
+from tests.scratch.study.test_rtrl import B, H, after_step, frozen, linearized, of_every_cell, seeds
 from tests.strategies import configurations
 
 STEP = np.longdouble(2) ** -332
@@ -221,6 +223,23 @@ def test_agrees_in_every_dtype(configuration: Configuration, dtype: str, toleran
     assert {value.dtype.name for value in run.values()} == {dtype}
     truth = complex_step(problem.astype(np.longdouble), dot.astype(np.longdouble), masks)
     assert_close({name: value.astype(np.longdouble) for name, value in run.items()}, truth, tolerance)
+
+
+@of_every_cell
+@given(seeds)
+def test_linearize_tangent_is_the_complex_step_derivative_of_linearize(cell: Cell, seed: int) -> None:
+    assert cell.second is not None
+    rng, small = np.random.default_rng(seed), 1e-100
+    a, a_dot = (frozen((len(cell.blocks), H, B), rng) for _ in range(2))
+    state_prev, state_prev_dot = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(2))
+    left, state, kept = after_step(cell, a, state_prev)
+    state_dot = cell.step_tangent(a_dot, state_prev_dot, linearized(cell, a, state_prev))
+    found = cell.second.linearize_tangent(left, a_dot, state_prev, state_prev_dot, state, state_dot, kept)
+    moved = tuple(value + 1j * small * dot for value, dot in zip(state_prev, state_prev_dot, strict=True))
+    left, state, kept = after_step(cell, a + 1j * small * a_dot, moved)
+    slopes = np.zeros((cell.slopes, H, B), complex)
+    cell.linearize(left, moved, state, kept, slopes)
+    assert_close({"slopes_dot": found}, {"slopes_dot": slopes.imag / small})
 
 
 @given(configurations())
