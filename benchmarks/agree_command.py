@@ -23,7 +23,8 @@ def agree(
     other's. Runs on different machines, with other versions or other settings are refused.
 
     Exit status: 0 if the intervals of the training step overlap at every size; 1 if not, or if one run alone has
-    measured a size; 2 if the command is wrong. Sound intervals stand apart, too, at up to 10 sizes in 100.
+    measured a size that the other did not skip; 2 if the command is wrong. Sound intervals stand apart, too, at up to
+    10 sizes in 100.
     """
     kept = results_file("cpu", available_cores(), None)
     try:

@@ -40,8 +40,10 @@ class Pair(NamedTuple):
 
 
 def compare(first: Path, second: Path, dtype: str = "float32") -> list[Pair]:
-    """The runs in two files, side by side. Raises ValueError for files without results of a whole run, for runs on
-    different machines or with different settings, and for the same run twice.
+    """The runs in two files, side by side, without what one of them skipped.
+
+    Raises ValueError for files without results of a whole run, for runs on different machines or with different
+    settings, and for the same run twice.
     """
     (ours, a), (theirs, b) = run(first, dtype), run(second, dtype)
     different = [
@@ -53,7 +55,8 @@ def compare(first: Path, second: Path, dtype: str = "float32") -> list[Pair]:
         raise ValueError(f"expected two runs on the same machine with the same settings, got {'; '.join(different)}")
     if ours["date"] == theirs["date"]:
         raise ValueError(f"expected two runs, got the one of {ours['date']} twice")
-    pairs = [Pair(*key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b])]
+    left_out = skipped(first, dtype) | skipped(second, dtype)
+    pairs = [Pair(*key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if key not in left_out]
     if not any(pair.part("step") for pair in pairs):
         raise ValueError("expected two runs with a size in common, got none")
     return pairs
@@ -75,6 +78,12 @@ def run(path: Path, dtype: str = "float32") -> tuple[dict[str, Any], dict[tuple[
             if "step" in row and row["step"]["speed of the first (95 %)"]
         }
     return environment, speeds
+
+
+def skipped(path: Path, dtype: str = "float32") -> set[tuple[str, str]]:
+    """What the run in a file left out, and said why: problems, each with a contestant. Raises ValueError as `run`."""
+    with reading(path, dtype) as content:
+        return {(row["problem"], row["contestant"]) for row in content["step"][dtype]["rows"] if "skipped" in row}
 
 
 def agree(pairs: list[Pair]) -> bool:
