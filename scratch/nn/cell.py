@@ -99,7 +99,7 @@ class Cell(NamedTuple):
     """Of how many gates, the last ones, the cell gets W_ih x + b_ih and W_hh h_prev + b_hh apart instead of their sum.
 
     `a` and `d_a` have so many blocks more, (G + apart, H, B): the gates' own blocks hold the state's halves then, and
-    those at the end the input's. Such a cell keeps `a`."""
+    those at the end the input's. `a` is kept then in any case."""
     equations: Equations | None = None
     """For people: what the explorable page (study/explore.py) shows. A test evaluates every one of them against `step`
     and `step_backward`."""

@@ -83,7 +83,8 @@ class Run:
         self.width, self.length = B, S
         numbers = min(LARGEST_CHUNK, max(SMALLEST_CHUNK, S * H * B // 16))
         self.steps_of_a_chunk = min(S, max(1, numbers // max(1, H * B)))
-        self.a = memory(S, tape.blocks, H, B) if cell.keeps_a else for_every_step(memory(tape.blocks, H, B), S)
+        keeps_a = cell.keeps_a or cell.apart > 0  # the input's halves are put there for all steps of a chunk at once
+        self.a = memory(S, tape.blocks, H, B) if keeps_a else for_every_step(memory(tape.blocks, H, B), S)
         state = memory(S + 1, P, B), *(memory(S + 1, H, B) for _ in cell.state[1:])
         self.before: State = tuple(part[:-1] for part in state)
         self.after: State = tuple(part[1:] for part in state)

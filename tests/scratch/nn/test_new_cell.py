@@ -26,6 +26,7 @@ from tests.scratch.nn.test_cell_equations import computed, worst
 from tests.strategies import configurations
 
 PAGE = Path(nn.__file__).parent / "adding_a_cell.md"
+SECOND_OPINION = Path(reference.__file__).parent / "second_opinion.md"
 
 FILES: dict[str, str] = {}
 """The new files, by their paths: the blocks that name one, two blank lines between them."""
@@ -35,7 +36,7 @@ COMMANDS: list[tuple[str, str]] = []
 """What is typed, and what the page shows of the answer."""
 
 for language, path, block in re.findall(
-    r"```(\w+) ?(\S*)\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL
+    r"```(\w+) ?(\S*)\n(.*?)```", "".join(page.read_text("utf-8") for page in (PAGE, SECOND_OPINION)), flags=re.DOTALL
 ):
     if language == "diff":
         for part in block.split("@@\n"):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reference.conditioning import assert_matches_pytorch
 from reference.problems import CELLS, Configuration
+from scratch import nn
 from scratch.nn import tape
 from scratch.nn.cell import Weights
 from scratch.nn.lstm import CELL
@@ -53,6 +54,15 @@ def test_every_cell_adds_up_what_its_sections_made(cell: str, proj_size: int, si
     options = {"num_layers": 2, "bidirectional": True, "layout": "packed", "lengths": (9, 7, 2)}
     with a_team_of(size), a_division(2, 8, 5):
         assert_matches_pytorch(Configuration(cell, proj_size=proj_size, **options))
+
+
+def test_halves_that_are_apart_stay_of_each_step_whatever_the_cell_keeps() -> None:
+    x, outputs = np.random.default_rng(0).standard_normal((9, 2, 3)), []
+    for keeps_a in (True, False):
+        module = nn.GRU(3, 4, dtype=np.float64, rng=0)
+        module.cell = module.cell._replace(keeps_a=keeps_a)
+        outputs.append(module(x)[0])
+    assert np.array_equal(*outputs)
 
 
 @given(batches, st.integers(1, 4), st.booleans(), few, few, few)
