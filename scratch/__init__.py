@@ -4,6 +4,6 @@
 """
 
 from . import nn, optim
-from .nn.module import no_grad
+from .nn.pile import no_grad
 
 __all__ = ["nn", "no_grad", "optim"]

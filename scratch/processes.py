@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, TypeVar
 
 Part = TypeVar("Part")
@@ -18,6 +19,14 @@ def available_cores() -> int:
     """How many processes can run at once."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return cores or 1
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """While this is entered, matrix products run on one thread: small ones gain nothing from more."""
+    threadpoolctl: Any = import_module("threadpoolctl")
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 def shared(

@@ -13,11 +13,12 @@ from . import utils
 from .dropout import Dropout
 from .embedding import Embedding
 from .gru import GRU, GRUCell
+from .kind import Kind
 from .linear import Linear
 from .loss import CrossEntropyLoss, MSELoss
 from .lstm import LSTM, LSTMCell
-from .module import Module, Parameter
-from .recurrent import Kind
+from .module import Module
+from .parameter import Parameter
 from .rnn import RNN, RNNCell
 
 RECURRENCES: dict[str, Kind] = {

@@ -22,50 +22,48 @@ and, summed over all steps and sequences,
 Only the products with W_hh and W_hr need the step before, so only they are made in each step. Every other product is
 made for many steps at once: a sum over t of outer products is one product of two matrices with many columns.
 
-Layout. Sequences lie sorted by length, longest first, and step t works on the first batch_sizes[t] of them. All steps
-together have N = Σ batch_sizes columns, one for each (step, sequence), step by step; without packing N = T·B. With
-sequences a, b and c of 3, 2 and 1 steps, the columns and, below, batch_sizes:
+Layout. Inside the loop a state is (features, B), as in the textbooks; x, output and their gradients are rows, (N, F),
+one for each (step, sequence), step by step: N = Σ batch_sizes, and without packing N = T·B. In a packed batch the
+sequences lie sorted by length, longest first, and step t works on the first batch_sizes[t] of them. With sequences a, b
+and c of 3, 2 and 1 steps, the rows and, below, batch_sizes:
 
     a₀ b₀ c₀ │ a₁ b₁ │ a₂
         3        2      1
 
-Inside the loop a state is (features, B), as in the textbooks; x, output and their gradients are rows, (N, features).
-
-A reverse direction takes the same steps in the opposite order. Where the batch grows on the way, columns enter with
-their initial state; where it shrinks, columns leave with their final state. Backward the two change places: `resize`.
-
-The steps are taken in sections, for the large products, and these in chunks, for the slopes of several steps (tape.py).
-A large layer is divided among the members of a team (team.py): each has a share of the hidden units and of the rows of
-h, and they meet where the next line reads all of what they have made. Where there is only one member, its share is all.
+Time runs one way here: a reverse direction is given its steps in the opposite order (recurrent.py). Then the batch
+grows on the way: columns enter with their initial state, and leave with their final state (`resize`).
 """
+
+import math
+from collections.abc import Callable, Collection
 
 import numpy as np
 
 from ..types import Array
 from .cell import Cell, State, Weights
-from .products import Product, TransposedProduct
 from .sums import sum_of_outer_products, sum_of_rows
-from .tape import Tape
-from .team import Member, together
+from .tape import Chunk, Tape
+
+Gradients = dict[str, Array]
+"""The gradients of the weights by PyTorch's names, weight_ih and so on."""
 
 
 def resize(state: State, width: int, entering: State, leaving: State) -> State:
     """The state as a step of `width` columns takes it.
 
-    Going forward in a packed batch, sequences that have ended leave with their final state (`leaving` is written to);
-    in the reverse direction sequences that now begin enter with their initial state. On the way back final and initial
-    gradients take these parts. (Columns cut off before they have begun are written to `leaving` as well; the closing
-    call with width 0 writes their proper values over it.)
+    Columns that are cut off have ended: they are written to `leaving`. Columns that are added have not begun: they come
+    from `entering`. Before the first step the state has no columns, and none after the last.
     """
     now = state[0].shape[1]
     if width < now:
         for part, out in zip(state, leaving, strict=True):
             out[:, width:now] = part[:, width:]
         return tuple(part[:, :width] for part in state)
+    if now == 0:
+        return tuple(part[:, :width] for part in entering)
     if width > now:
-        return tuple(
-            np.concatenate([part, new[:, now:width]], axis=1) for part, new in zip(state, entering, strict=True)
-        )
+        added = (part[:, now:width] for part in entering)
+        return tuple(np.concatenate(parts, axis=1) for parts in zip(state, added, strict=True))
     return state
 
 
@@ -73,122 +71,133 @@ def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape, 
     """Run one layer in one direction over all steps.
 
     x: (N, I). initial: h (P or H, B) and the cell's other parts (H, B). Fills the tape, and output: (N, P or H).
-    Returns the final state, like `initial`.
+    Returns the final state, like `initial`; of sequences that take part in no step it is the initial one.
     """
     W_ih, W_hh, b_ih, b_hh, W_hr = weights
-    final = tuple(np.empty_like(part) for part in initial)
-    b = None
-    if b_ih is not None and b_hh is not None:
-        b = b_ih + b_hh
-        apart = slice(len(b) - cell.apart * tape.units, None)
+    G, apart = len(cell.gates), rows_apart(cell, W_hh)
+    b = None if b_ih is None or b_hh is None else b_ih + b_hh
+    if b is not None and b_ih is not None and cell.apart:
         b[apart] = b_ih[apart]
-
-    def work(member: Member) -> None:
-        share = tape.shares[member.number]
-        rows = share.gate_rows
-        recurrent_product = Product(share.of_gates(W_hh))
-        projection = None if W_hr is None else Product(W_hr[share.outputs])
-        state = initial
-        for columns, chunks in share.sections:
-            x_columns = x[columns].T
-            a_columns = np.matmul(W_ih[rows], x_columns, out=tape.a_columns[rows, : x_columns.shape[1]])  # (T1)
-            if b is not None:
-                a_columns += b[rows][:, None]  # (T1)
-            member.meet()  # now all of W_ih x + b is there
-            for chunk in chunks:
-                if chunk.is_first:  # of a run; every member writes all of it, and so need not wait for the others
-                    state = resize(state, chunk.width, entering=initial, leaving=final)
-                    for part, before in zip(state, chunk.whole_before, strict=True):
-                        before[0] = part
-                if cell.apart:
-                    chunk.a_apart[...] = chunk.apart_columns  # (T1)  the input's half, in its own place
-                    chunk.apart_columns[...] = 0 if b_hh is None else share.apart_of(b_hh)  # for the state's half
-                multiply = recurrent_product.for_columns(chunk.width)
-                project = None if projection is None else projection.for_columns(chunk.width)
-                for h_prev, input_part, a_rows, a, state_prev, made, kept, m, h in chunk.forward():
-                    multiply(h_prev, a_rows)  # (T1)
-                    a_rows += input_part  # (T1)
-                    cell.step(a, state_prev, made, kept)  # (T2)
-                    member.meet()  # now all of h is there, or with a projection all of m
-                    if project is not None:
-                        project(m, h)  # (T3)
-                        member.meet()  # now all of h is there
-                chunk.in_rows(output)[...] = chunk.after[0]
-                state = tuple(part[-1] for part in chunk.whole_after)
-        resize(state, 0, entering=initial, leaving=final)
-
-    together(tape.divide(), work)
+    state, final = tuple(part[:, :0] for part in initial), tuple(part.copy() for part in initial)
+    for section in tape.sections:
+        rows = rows_of(section)
+        a_columns = np.matmul(W_ih, x[rows].T, out=tape.a[:, : rows.stop - rows.start])  # (T1)
+        if b is not None:
+            a_columns += b[:, None]  # (T1)
+        for chunk in section:
+            steps, input_part = chunk.steps, chunk.by_step(a_columns[:, chunk.columns])
+            state = resize(state, chunk.width, entering=initial, leaving=final)
+            for part, before in zip(state, steps.before, strict=True):
+                before[0] = part
+            if cell.apart:
+                steps.a[:, G:] = input_part[:, apart].reshape(steps.a[:, G:].shape)  # (T1)  the input's half, and
+                input_part[:, apart] = 0 if b_hh is None else b_hh[apart, None]  # (T1)  in its place the state's bias
+            each = zip(in_rows(steps.a[:, :G]), input_part, steps.after[0], steps.each(), strict=True)
+            for a_rows, from_input, h, (a, state_prev, made, kept) in each:
+                np.matmul(W_hh, state_prev[0], out=a_rows)  # (T1)
+                a_rows += from_input  # (T1)
+                cell.step(a, state_prev, made, kept)  # (T2)
+                if W_hr is not None:
+                    np.matmul(W_hr, made[0], out=h)  # (T3)
+            chunk.by_step(output[chunk.rows].T)[...] = steps.after[0]
+            state = tuple(part[-1] for part in steps.after)
+    resize(state, 0, entering=initial, leaving=final)
     return final
 
 
 def backward(
-    cell: Cell, weights: Weights, x: Array, d_output: Array | None, d_final: State, tape: Tape, d_x: Array | None
-) -> tuple[State, Weights]:
+    cell: Cell,
+    weights: Weights,
+    x: Array,
+    d_output: Array | None,
+    d_final: State,
+    tape: Tape,
+    d_x: Array | None,
+    wanted: Collection[str],
+) -> tuple[State, Gradients]:
     """The gradients of what `forward` computed, from the tape that it filled.
 
-    d_output: (N, P or H), or None for zero. d_final: like the final state; it is overwritten. Fills d_x: (N, I), unless
-    it is None. Returns the gradient of the initial state and the gradients of the weights, in new arrays. The tape can
-    be used again.
+    d_output: (N, P or H), or None for zero. d_final: like the final state; it is overwritten. Fills d_x: (N, I), unless it is None.
+    wanted: the names of the weights whose gradients are wanted. Returns the gradient of the initial state and those.
+    What the tape holds of the steps stays as it is.
     """
-    W_ih, W_hh, _, _, W_hr = weights
-    d_initial = tuple(np.empty_like(part) for part in d_final)
-    d_weights = weights.map(lambda weight: np.empty_like(weight, order="C"))
-
-    def work(member: Member) -> None:
-        share = tape.shares[member.number]
-        rows, outputs = share.gate_rows, share.outputs
-        transposed_product = TransposedProduct(W_hh, tape.gates, outputs, times=len(tape.batch_sizes))
-        d_entering, d_leaving = share.of_state(d_final), share.of_state(d_initial)
-        d_state = d_entering
-        for columns, chunks in reversed(share.sections):
-            for chunk in reversed(chunks):
-                cell.linearize(chunk.a.swapaxes(0, 1), chunk.before, chunk.made, chunk.kept, chunk.slopes)  # (T2)
-                d_state = resize(d_state, chunk.width, d_entering, d_leaving)
-                multiply = transposed_product.for_columns(chunk.width)
-                for d_h_outside, slopes, d_a, all_d_a, d_h_column, all_d_h in chunk.backward(d_output):
-                    d_h, *d_rest = d_state
-                    if d_h_outside is not None:
-                        d_h += d_h_outside
-                    if W_hr is not None:
-                        d_h_column[...] = d_h
-                        member.meet()  # now all of d_h is there
-                        d_h = W_hr[:, share.units].T @ all_d_h  # (T3)  H, B
-                    d_h_direct, d_rest_prev = cell.step_backward((d_h, *d_rest), slopes, d_a)  # (T2)
-                    member.meet()  # now all of d_a is there
-                    d_h_prev = multiply(all_d_a, chunk.d_h)  # (T1)  P, B
-                    if d_h_direct is not None:
-                        d_h_prev += d_h_direct
-                    d_state = (d_h_prev, *d_rest_prev)
-                chunk.recurrent_columns[...] = chunk.d_a_rows
-                if cell.apart:
-                    chunk.a_columns[...] = chunk.d_a_rows
-                    chunk.apart_columns[...] = chunk.d_a_apart
-                chunk.h_prev_columns[...] = chunk.before[0]
+    W_hh, W_hr, G, apart = weights.W_hh, weights.W_hr, len(cell.gates), rows_apart(cell, weights.W_hh)
+    d_state, d_initial = tuple(part[:, :0] for part in d_final), tuple(part.copy() for part in d_final)
+    total: Gradients = {}
+    for section in reversed(tape.sections):
+        for chunk in reversed(section):
+            steps = chunk.steps
+            d_a, slopes = of_shape(steps.a.shape, tape.d_a), of_shape((cell.slopes, *steps.made[0].shape), tape.slopes)
+            d_a_rows, d_h_columns = in_rows(d_a[:, :G]), chunk.by_step(tape.d_h[:, chunk.columns])
+            d_h_outside = None if d_output is None else chunk.by_step(d_output[chunk.rows].T)
+            cell.linearize(steps.a.swapaxes(0, 1), steps.before, steps.made, steps.kept, slopes)  # (T2)
+            d_state = resize(d_state, chunk.width, entering=d_final, leaving=d_initial)
+            for t in reversed(range(len(d_a))):
+                d_h, *d_rest = d_state
+                if d_h_outside is not None:
+                    d_h += d_h_outside[t]
                 if W_hr is not None:
-                    chunk.m_columns[...] = chunk.made[0]
-            member.meet()  # now all columns of the section are there
+                    d_h_columns[t] = d_h
+                    d_h = W_hr.T @ d_h  # (T3)  H, B
+                d_h_direct, d_rest_prev = cell.step_backward((d_h, *d_rest), slopes[:, t], d_a[t])  # (T2)
+                d_h_prev = W_hh.T @ d_a_rows[t]  # (T1)  P, B
+                if d_h_direct is not None:
+                    d_h_prev += d_h_direct
+                d_state = (d_h_prev, *d_rest_prev)
+            chunk.by_step(tape.a_recurrent[:, chunk.columns])[...] = d_a_rows
+            if cell.apart:
+                chunk.by_step(tape.a[:, chunk.columns])[...] = d_a_rows
+                chunk.by_step(tape.a[apart, chunk.columns])[...] = in_rows(d_a[:, G:])
+            chunk.by_step(tape.h_prev[:, chunk.columns])[...] = steps.before[0]
+            if W_hr is not None:
+                chunk.by_step(tape.m[:, chunk.columns])[...] = steps.made[0]
+        rows = rows_of(section)
+        if d_x is not None:
+            np.matmul(tape.a[:, : rows.stop - rows.start].T, weights.W_ih, out=d_x[rows])  # (T1)  N, I
+        add(total, sums_over_time(tape, x[rows], wanted))
+    resize(d_state, 0, entering=d_final, leaving=d_initial)
+    return d_initial, total
 
-            more = columns is not share.sections[-1][0]  # than what the sections after it made
-            here = slice(columns.stop - columns.start)
-            if d_x is not None:
-                some = member.share(here.stop)
-                np.matmul(tape.a_columns[:, some].T, W_ih, out=d_x[columns][some])  # (T1)  N, I
-            d_a_columns, h_prev = tape.a_columns[rows, here], tape.h_prev_columns[:, here]
-            d_recurrent_columns = tape.recurrent_columns[rows, here]  # the same, unless some gate is apart
-            sum_of_outer_products(d_a_columns, x[columns], d_weights.W_ih[rows], more)  # (T1)
-            sum_of_outer_products(d_recurrent_columns, h_prev.T, d_weights.W_hh[rows], more)  # (T1)
-            if d_weights.b_ih is not None and d_weights.b_hh is not None:
-                d_b_ih, d_b_hh = d_weights.b_ih[rows], d_weights.b_hh[rows]
-                d_b_ih[...] = sum_of_rows(d_a_columns.T) + (d_b_ih if more else 0)  # (T1)
-                if cell.apart:
-                    d_b_hh[...] = sum_of_rows(d_recurrent_columns.T) + (d_b_hh if more else 0)  # (T1)
-                else:
-                    d_b_hh[...] = d_b_ih
-            if d_weights.W_hr is not None:
-                m = tape.m_columns[:, here]
-                sum_of_outer_products(share.d_h_columns[:, here], m.T, d_weights.W_hr[outputs], more)  # (T3)
-            member.meet()  # now the columns may be written over
-        resize(d_state, 0, d_entering, d_leaving)
 
-    together(len(tape.shares), work)
-    return d_initial, d_weights
+def sums_over_time(tape: Tape, x: Array, wanted: Collection[str]) -> Gradients:
+    """What the steps of a section add to the gradients of the weights. x: (N, I), the rows of the section."""
+    here = slice(len(x))
+    d_a, d_a_recurrent, d_h = tape.a[:, here], tape.a_recurrent[:, here], tape.d_h[:, here]
+    sums: dict[str, Callable[[], Array]] = {
+        "weight_ih": lambda: sum_of_outer_products(d_a, x),  # (T1)
+        "weight_hh": lambda: sum_of_outer_products(d_a_recurrent, tape.h_prev[:, here].T),  # (T1)
+        "bias_ih": lambda: sum_of_rows(d_a.T),  # (T1)
+        "bias_hh": lambda: sum_of_rows(d_a_recurrent.T),  # (T1)
+        "weight_hr": lambda: sum_of_outer_products(d_h, tape.m[:, here].T),  # (T3)
+    }
+    return {name: sums[name]() for name in wanted}
+
+
+def add(total: Gradients, terms: Gradients) -> None:
+    """Add gradients to what is there, in its memory."""
+    for name, term in terms.items():
+        if name in total:
+            total[name] += term
+        else:
+            total[name] = term
+
+
+def rows_of(section: list[Chunk]) -> slice:
+    """The rows of a section among all N."""
+    return slice(section[0].rows.start, section[-1].rows.stop)
+
+
+def rows_apart(cell: Cell, W_hh: Array) -> slice:
+    """The rows of the weights that belong to the gates whose halves the cell wants apart."""
+    return slice(len(W_hh) - len(W_hh) // len(cell.gates) * cell.apart, None)
+
+
+def in_rows(blocks: Array) -> Array:
+    """Blocks as rows for a product: (S, g, H, B) to (S, g·H, B), in the same memory."""
+    S, g, H, B = blocks.shape
+    return blocks.reshape(S, g * H, B)
+
+
+def of_shape(shape: tuple[int, ...], memory: Array) -> Array:
+    """As much of the memory as the shape takes."""
+    return memory[: math.prod(shape)].reshape(shape)

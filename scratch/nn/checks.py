@@ -6,14 +6,15 @@ Where PyTorch lets a mistake pass or fails with an accident of its implementatio
 
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..types import Array
 
-Tape = TypeVar("Tape")
+without_warnings = np.errstate(all="ignore")
+"""Decorates forward and backward: as in PyTorch, numbers beyond the dtype silently become infinite, NaN or zero."""
 
 
 def integer(name: str, value: Any, *, least: int) -> int:
@@ -128,10 +129,3 @@ def gradient(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]
     if result.dtype != dtype or result.shape != shape:
         raise RuntimeError(f"expected {name} of dtype {dtype} and shape {shape}, got {result.dtype} and {result.shape}")
     return result
-
-
-def kept(tape: Tape | None) -> Tape:
-    """What the last forward pass kept for backward. Raises RuntimeError if there is nothing."""
-    if tape is None:
-        raise RuntimeError("expected a forward pass before backward, and not inside no_grad(), got none")
-    return tape

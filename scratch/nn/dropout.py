@@ -9,13 +9,13 @@ Dividing by 1 − p ("inverted" dropout) keeps the expectation, E[y] = x, so eva
 Kept for backward: m.
 """
 
-from typing import Any
-
 import numpy as np
 
 from ..types import Array, Seed
 from . import checks
-from .module import Module, tape_is_on, without_warnings
+from .checks import without_warnings
+from .module import Module
+from .pile import tape_is_on
 
 
 class Dropout(Module):
@@ -30,12 +30,15 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, rng: Seed = None) -> None:
         self.p = checks.fraction("p", p, outside=ValueError)
         self.rng = np.random.default_rng(rng)
-        self.mask: Array | None = None
-        """m of equation (1) in the last forward pass: 0 where an element was dropped, 1/(1 − p) elsewhere.
+
+    @property
+    def mask(self) -> Array | None:
+        """A copy of m of equation (1) in the last forward pass: 0 where an element was dropped, else 1/(1 − p).
 
         None if nothing was dropped (after `eval()`, or with p = 0), and after a pass that keeps nothing for backward.
         """
-        self._tape: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+        mask: Array | None = self._pile.masks
+        return None if mask is None else mask.copy()
 
     @without_warnings
     def forward(self, input: Array) -> Array:
@@ -46,28 +49,31 @@ class Dropout(Module):
         input = checks.array("input", input)
         if input.dtype.kind not in "fc":
             raise RuntimeError(f"expected input of a floating-point dtype, got {input.dtype}")
-        mask = self._draw(input) if self.training and self.p > 0 else None
-        self.mask, self._tape = (mask, (input.shape, input.dtype)) if tape_is_on() else (None, None)
+        mask = draw(self.p, input, self.rng) if self.training and self.p > 0 else None
+        self._keep(mask, input.shape, input.dtype)
+        self._pile.masks = mask if tape_is_on() else None
         return input.copy() if mask is None else input * mask  # (2)
 
-    def _draw(self, input: Array) -> Array:
-        """A new mask for `input`."""
-        mask = np.asarray(self.rng.random(input.shape) >= self.p).astype(input.dtype)  # (1)
-        if self.p < 1:  # at p = 1 all is dropped, and there is nothing to scale
-            mask /= 1 - self.p  # (1)
-        return mask
-
     @without_warnings
-    def backward(self, d_output: Array) -> Array:
-        """d_output: like the output. Returns d_input, through the mask of the last forward pass.
+    def backward(self, d_output: Array, *, retain_graph: bool = False) -> Array:
+        """d_output: like the output. Returns d_input, through the mask of the forward pass.
 
-        Raises TypeError for no array, RuntimeError for another shape or dtype than the output's, and without a forward
-        pass.
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for no array,
+        RuntimeError for another shape or dtype than the output's, and if there is no forward pass to undo.
         """
-        shape, dtype = checks.kept(self._tape)
+        mask, shape, dtype = self._newest(retain_graph)
         d_output = checks.gradient("d_output", d_output, dtype, shape)
-        return d_output.copy() if self.mask is None else d_output * self.mask  # (2)
+        self._undone(retain_graph)
+        return d_output.copy() if mask is None else d_output * mask  # (2)
 
     def extra_repr(self) -> str:
         """The arguments shown by `repr`."""
         return f"p={self.p}"
+
+
+def draw(p: float, input: Array, rng: np.random.Generator) -> Array:
+    """A new mask for `input`."""
+    mask = np.asarray(rng.random(input.shape) >= p).astype(input.dtype)  # (1)
+    if p < 1:  # at p = 1 all is dropped, and there is nothing to scale
+        mask /= 1 - p  # (1)
+    return mask

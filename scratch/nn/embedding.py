@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from . import checks
-from .module import Module, Parameter, tape_is_on, without_warnings
+from .checks import without_warnings
+from .module import Module
+from .parameter import Parameter
 
 
 class Embedding(Module):
@@ -44,7 +46,6 @@ class Embedding(Module):
         if self.padding_idx is not None:
             weight[self.padding_idx] = 0
         self.weight = Parameter(weight)
-        self._tape: Array | None = None
 
     def _row(self, name: str, value: int) -> int:
         """The row of the table that `value` means, which may count from the end."""
@@ -62,19 +63,23 @@ class Embedding(Module):
         """
         k = checks.indices("input", input, self.num_embeddings)
         y = self.weight.data[k]  # (1)  …, E
-        self._tape = k.astype(np.intp) if tape_is_on() else None
+        self._keep(k.astype(np.intp))
         return y
 
     @without_warnings
-    def backward(self, d_output: Array) -> None:
+    def backward(self, d_output: Array, *, retain_graph: bool = False) -> None:
         """d_output: like the output. Adds to `weight.grad`; indices have no gradient to return.
 
-        Raises TypeError for no array, RuntimeError for another shape or dtype than the output's, and without a forward
-        pass.
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for no array,
+        RuntimeError for another shape or dtype than the output's, if there is no forward pass to undo, and if
+        `weight` has changed since.
         """
-        k = checks.kept(self._tape)
+        (k,) = self._newest(retain_graph)
         W = self.weight.data
         d_output = checks.floats("d_output", d_output, W.dtype, (*k.shape, self.embedding_dim))
+        self._undone(retain_graph)
+        if not self.weight.requires_grad:
+            return
         # Sorted by index, the gradients of one row of W stand together; each run of them becomes one sum.
         order = np.argsort(k, axis=None, kind="stable")
         k = k.reshape(-1)[order]

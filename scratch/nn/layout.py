@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +61,12 @@ class Layout:
     def batch(self) -> int:
         """B, the number of sequences."""
         return self.batch_sizes[0]
+
+    @cached_property
+    def opposite(self) -> Array:
+        """The numbers of the rows, the steps in the opposite order: what a reverse direction reads."""
+        step_of_row = np.repeat(np.arange(len(self.batch_sizes)), self.batch_sizes)
+        return np.argsort(-step_of_row, kind="stable")
 
     @classmethod
     def of(cls, input: Any, batch_first: bool) -> Layout:

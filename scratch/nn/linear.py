@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from . import checks
-from .module import Module, Parameter, tape_is_on, without_warnings
+from .checks import without_warnings
+from .module import Module
+from .parameter import Parameter
 from .sums import sum_of_rows
 
 
@@ -49,7 +51,6 @@ class Linear(Module):
         shape = (self.out_features, self.in_features)
         self.weight = Parameter(rng.uniform(-bound, bound, shape).astype(dtype))
         self.bias = Parameter(rng.uniform(-bound, bound, self.out_features).astype(dtype)) if has_bias else None
-        self._tape: tuple[Array, Parameter, int] | None = None
 
     @without_warnings
     def forward(self, input: Array) -> Array:
@@ -67,24 +68,25 @@ class Linear(Module):
         y = x @ W.T  # (1)  N, O
         if self.bias is not None:
             y += self.bias.data  # (1)
-        self._tape = (input.copy(), self.weight, self.weight.version) if tape_is_on() else None
+        self._keep(input.copy())
         return y.reshape(*input.shape[:-1], self.out_features)
 
     @without_warnings
-    def backward(self, d_output: Array) -> Array:
+    def backward(self, d_output: Array, *, retain_graph: bool = False) -> Array:
         """d_output: (…, out_features). Adds to `weight.grad` and `bias.grad`; returns d_input: (…, in_features).
 
-        Raises TypeError for no array, RuntimeError for another shape or dtype than the output's, without a forward
-        pass, and if `weight` has changed since.
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for no array,
+        RuntimeError for another shape or dtype than the output's, if there is no forward pass to undo, and if a
+        parameter has changed since.
         """
-        input, weight, version = checks.kept(self._tape)
-        if self.weight is not weight or weight.version != version:
-            raise RuntimeError("expected weight as it was in the forward pass, got one that has changed since")
+        (input,) = self._newest(retain_graph)
         d_output = checks.floats("d_output", d_output, input.dtype, (*input.shape[:-1], self.out_features))
         x, d_y = rows_of(input), rows_of(d_output)
         d_x = d_y @ self.weight.data  # (1)  N, I
-        self.weight.add_grad(d_y.T @ x)  # (1)  O, I
-        if self.bias is not None:
+        self._undone(retain_graph)
+        if self.weight.requires_grad:
+            self.weight.add_grad(d_y.T @ x)  # (1)  O, I
+        if self.bias is not None and self.bias.requires_grad:
             self.bias.add_grad(sum_of_rows(d_y))  # (1)  O
         return d_x.reshape(input.shape)
 

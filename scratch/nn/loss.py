@@ -28,7 +28,8 @@ import numpy as np
 
 from ..types import Array
 from . import checks
-from .module import Module, tape_is_on, without_warnings
+from .checks import without_warnings
+from .module import Module
 
 
 class Loss(Module):
@@ -38,7 +39,6 @@ class Loss(Module):
         if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
             raise ValueError(f"expected reduction 'mean', 'sum' or 'none', got {reduction!r}")
         self.reduction = reduction
-        self._tape: tuple[Any, ...] | None = None
 
 
 class CrossEntropyLoss(Loss):
@@ -68,6 +68,10 @@ class CrossEntropyLoss(Loss):
         self.ignore_index = checks.integer("ignore_index", ignore_index, least=np.iinfo(np.int64).min)
         self.label_smoothing = checks.fraction("label_smoothing", label_smoothing, outside=RuntimeError)
 
+    def _cast(self, dtype: np.dtype[Any]) -> None:
+        if self.weight is not None:
+            self.weight = self.weight.astype(dtype)
+
     @without_warnings
     def forward(self, prediction: Array, target: Array) -> Any:
         """prediction: logits (C), (N, C) or (N, C, d1, …). target: classes, integers of shape (), (N) or (N, d1, …).
@@ -96,18 +100,20 @@ class CrossEntropyLoss(Loss):
         if self.reduction == "none":
             loss = np.zeros(target.shape, prediction.dtype)
             loss[counts] = losses
-        self._tape = (prediction.shape, counts, y, log_p, peak, spread, total, self.reduction) if tape_is_on() else None
+        self._keep(prediction.shape, counts, y, log_p, peak, spread, total, self.reduction)
         return loss[()]
 
     @without_warnings
-    def backward(self, d_loss: Any = None) -> Array:
+    def backward(self, d_loss: Any = None, *, retain_graph: bool = False) -> Array:
         """d_loss: the gradient of whatever follows with respect to the loss; None means 1. Returns d_prediction.
 
-        Raises TypeError for another kind, RuntimeError for another shape or dtype than the loss's, for None with
-        reduction 'none', and without a forward pass.
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for another kind,
+        RuntimeError for another shape or dtype than the loss's, for None with reduction 'none', and if there is no
+        forward pass to undo.
         """
-        shape, counts, y, log_p, peak, spread, total, reduction = checks.kept(self._tape)
+        shape, counts, y, log_p, peak, spread, total, reduction = self._newest(retain_graph)
         d_loss = upstream(d_loss, reduction, log_p.dtype, counts.shape)
+        self._undone(retain_graph)
         d_losses = d_loss[counts] if reduction == "none" else d_loss / total  # (4)  N or ()
         d_x = np.exp(log_p)  # (1)  p: N, C
         d_x *= (peak + spread.sum())[:, np.newaxis]  # (1)  p Σ q
@@ -166,18 +172,20 @@ class MSELoss(Loss):
         losses = difference * difference  # (5)
         total = losses.size if self.reduction == "mean" else 1
         loss = losses[()] if self.reduction == "none" else losses.sum() / total  # (6)
-        self._tape = (difference, total, self.reduction) if tape_is_on() else None
+        self._keep(difference, total, self.reduction)
         return loss
 
     @without_warnings
-    def backward(self, d_loss: Any = None) -> Array:
+    def backward(self, d_loss: Any = None, *, retain_graph: bool = False) -> Array:
         """d_loss: the gradient of whatever follows with respect to the loss; None means 1. Returns d_prediction.
 
-        Raises TypeError for another kind, RuntimeError for another shape or dtype than the loss's, for None with
-        reduction 'none', and without a forward pass.
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for another kind,
+        RuntimeError for another shape or dtype than the loss's, for None with reduction 'none', and if there is no
+        forward pass to undo.
         """
-        difference, total, reduction = checks.kept(self._tape)
+        difference, total, reduction = self._newest(retain_graph)
         d_loss = upstream(d_loss, reduction, difference.dtype, difference.shape)
+        self._undone(retain_graph)
         d_losses = d_loss / total  # (6)
         return np.asarray(2 * difference * d_losses)  # (5)
 

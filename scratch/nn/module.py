@@ -1,95 +1,32 @@
-"""Parameters, the modules that own them, and the switch that turns the tape off.
+"""The base of all modules: their parameters, the tapes of their forward passes, and the switch that turns tapes off.
 
-A module is called to compute forward, and its `backward` is called to compute gradients. Between the two it keeps a
-*tape*: the values of the last forward pass that backward needs. There is no graph and no autograd; a model made of
-several modules calls their `backward` methods in the opposite order.
+A module is called to compute forward, and its `backward` is called to compute gradients. There is no graph and no
+autograd: a model made of several modules calls their `backward` methods in the opposite order. What a backward pass
+needs of its forward pass is a *tape*, a value that belongs to that one pass. One rule for every module:
+
+- A forward pass lays its tape on the module's pile; a backward pass takes the newest one off, so that calls are undone
+  in the opposite order, as the chain rule wants it. `backward(…, retain_graph=True)` leaves it there. If there is none,
+  RuntimeError.
+- A tape whose parameters have changed since is of no use: backward refuses it, and the next forward pass drops it. A
+  module without parameters to train keeps 16 tapes from before the last change of any parameter.
+- Inside `no_grad()` nothing is kept. A program that never calls backward keeps at most `tape_limit` bytes for each
+  module: beyond that the oldest tapes are dropped, with a warning.
+- Every thread has a pile of its own. A copy of a module, by `copy`, by pickle or in another process, has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from ..types import Array
 from . import checks
-
-without_warnings = np.errstate(all="ignore")
-"""Decorates forward and backward: as in PyTorch, numbers beyond the dtype silently become infinite, NaN or zero."""
-
-_tape_is_on: ContextVar[bool] = ContextVar("tape_is_on", default=True)
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """While this is entered, forward passes keep nothing for a backward pass, as with `torch.no_grad`.
-
-    For inference, above all with the cells (`LSTMCell` and so on), which otherwise keep a tape of every call.
-    """
-    token = _tape_is_on.set(False)
-    try:
-        yield
-    finally:
-        _tape_is_on.reset(token)
-
-
-def tape_is_on() -> bool:
-    """Whether a forward pass made now shall keep what its backward pass needs."""
-    return _tape_is_on.get()
-
-
-class Parameter:
-    """A trainable array, `data`, and the gradient of the loss with respect to it, `grad` (None until a backward pass).
-
-    data is copied. Raises TypeError for what is no array, RuntimeError for a dtype without gradients.
-
-    Optimizers change `data` in place. `grad` is replaced when gradients are added, never written over, so an array
-    once read from it stays as it is.
-    """
-
-    def __init__(self, data: Array) -> None:
-        checks.dtype(checks.array("data", data).dtype)
-        self._data = np.array(data, order="C")
-        self._grad: Array | None = None
-        self.version = 0
-        """Counts the assignments to `data`. A tape remembers it, so that backward can refuse changed parameters."""
-
-    @property
-    def data(self) -> Array:
-        """The values. Assigning copies, and needs the same shape and dtype: raises TypeError or RuntimeError."""
-        return self._data
-
-    @data.setter
-    def data(self, value: Array) -> None:
-        self._data = np.array(checks.floats("data", value, self._data.dtype, self._data.shape), order="C")
-        self.version += 1
-
-    @property
-    def grad(self) -> Array | None:
-        """The gradient, of the shape and dtype of `data`, or None. Assigning raises TypeError or RuntimeError."""
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Array | None) -> None:
-        if value is not None:
-            checks.floats("grad", value, self._data.dtype, self._data.shape)
-        self._grad = value
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of `data`."""
-        return self._data.shape
-
-    @without_warnings
-    def add_grad(self, gradient: Array) -> None:
-        """Add to `grad`, by a new array."""
-        self.grad = gradient if self._grad is None else self._grad + gradient
-
-    def __repr__(self) -> str:
-        return f"Parameter({self._data!r})"
+from .parameter import Parameter, changes
+from .pile import Kept, Pile, Versions, tape_is_on
 
 
 class IncompatibleKeys(NamedTuple):
@@ -97,6 +34,15 @@ class IncompatibleKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+NOT_HERE = {
+    **dict.fromkeys(("cuda", "xpu", "ipu", "mps", "to_empty"), "scratch computes with NumPy, on the CPU alone"),
+    **dict.fromkeys(("half", "bfloat16"), "scratch computes in float32, float64, longdouble and complex dtypes"),
+    **dict.fromkeys(("compile", "share_memory", "type"), "scratch has nothing of the kind"),
+    **dict.fromkeys(("register_buffer", "buffers", "named_buffers"), "scratch's modules have parameters, no buffers"),
+}
+"""What PyTorch's modules have and these cannot, and why."""
 
 
 class Module:
@@ -107,12 +53,21 @@ class Module:
     """
 
     training: bool = True
+    tape_limit: int = 4 * 2**30
+    """The most bytes that the tapes of one module may take in one thread; may be set on a module or a class."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Where a parameter is, nothing but another or None can be assigned. Raises TypeError for anything else."""
         if isinstance(vars(self).get(name), Parameter) and not (value is None or isinstance(value, Parameter)):
             raise TypeError(f"expected {name} to be a Parameter or None, got {type(value).__name__}")
         super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Say of what PyTorch has and this cannot have why not."""
+        reason = NOT_HERE.get(name)
+        if "hook" in name:
+            reason = "scratch has no hooks: forward and backward are plain methods, to be called or overridden"
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}" + (f": {reason}" if reason else ""))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`."""
@@ -122,11 +77,102 @@ class Module:
         """Compute the module's output; every subclass defines it."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
+    # The tapes. A forward pass ends with _keep; a backward pass begins with _newest and ends with _undone.
+
+    @property
+    def _pile(self) -> Pile:
+        """This module's; a copy has another one."""
+        try:
+            pile: Pile = vars(self)["_piles"]
+        except KeyError:
+            pile = vars(self).setdefault("_piles", Pile())
+        return pile
+
+    def _versions(self) -> Versions:
+        """The module's own parameters as they are now."""
+        return [(value, value.version) for value in vars(self).values() if isinstance(value, Parameter)]
+
+    def _keep(self, *tape: Any) -> None:
+        """Lay the tape of a forward pass on the pile, unless inside `no_grad()`; drop those that are of no use."""
+        pile, versions = self._pile, self._versions()
+        pile.drop_useless(versions)
+        if not tape_is_on():
+            return
+        pile.add(Kept(tape, versions, changes.count, nbytes(tape)))
+        while pile.nbytes > self.tape_limit and len(pile.kept) > 1:
+            pile.remove(0)
+            if not pile.dropped:
+                pile.dropped = True
+                warnings.warn(
+                    f"the tapes of this {type(self).__name__} for backward passes take more than {self.tape_limit} "
+                    "bytes (tape_limit): the oldest are dropped. Where no backward pass follows, use no_grad()",
+                    stacklevel=4,
+                )
+
+    def _newest(self, retain_graph: bool) -> Any:
+        """The tape that a backward pass undoes.
+
+        Raises RuntimeError if there is none, or its parameters have changed; TypeError if retain_graph is no bool.
+        """
+        checks.flag("retain_graph", retain_graph)
+        pile = self._pile
+        if not pile.kept:
+            dropped = "; the oldest were dropped, as they took more than tape_limit bytes" if pile.dropped else ""
+            raise RuntimeError(
+                f"expected a forward pass of this {type(self).__name__} that no backward pass has undone yet, made in "
+                f"this thread and not inside no_grad(), got none{dropped} (retain_graph=True lets one be undone again)"
+            )
+        if pile.kept[-1].versions != self._versions():
+            raise RuntimeError("expected the parameters of the forward pass, got some that have changed since")
+        return pile.kept[-1].tape
+
+    def _undone(self, retain_graph: bool) -> None:
+        """Take the newest tape off, unless it is to be retained."""
+        if not retain_graph:
+            self._pile.remove(-1)
+
+    def clear_tape(self) -> None:
+        """Forget all forward passes, in this module and all inside it, that backward has not undone."""
+        for module in self.modules():
+            vars(module).pop("_piles", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: everything but the tapes."""
+        return {name: value for name, value in vars(self).items() if name not in ("_piles", "_spent")}
+
+    # Parameters and modules.
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly inside this one, with their attribute names."""
+        """The modules directly inside this one, with their attribute names, each once."""
+        seen: set[int] = set()
         for name, value in vars(self).items():
-            if isinstance(value, Module):
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
                 yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly inside this one."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, memo: set[Module] | None = None, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, each once, with their dotted names; its own is `prefix`."""
+        memo = set() if memo is None else memo
+        if self not in memo:
+            memo.add(self)
+            yield prefix, self
+            for name, child in self.named_children():
+                yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call the function with every module inside, then with this one. Returns this module."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, with its dotted name: this module's own first, then its children's."""
@@ -138,21 +184,61 @@ class Module:
 
     def parameters(self) -> Iterator[Parameter]:
         """Every parameter once, in the order of `named_parameters`."""
-        for _, parameter in self.named_parameters():
-            yield parameter
+        return (parameter for _, parameter in self.named_parameters())
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of this dotted name. Raises AttributeError if there is none."""
+        found = dict(self._named_parameters("")).get(target)
+        if found is None:
+            raise AttributeError(f"{type(self).__name__!r} has no parameter {target!r}")
+        return found
 
     def _named_parameters(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
         """As `named_parameters`, but a parameter that has two names comes twice: so a state dict wants it."""
+        modules = []
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
                 yield prefix + name, value
-        for name, child in self.named_children():
-            yield from child._named_parameters(f"{prefix}{name}.")
+            elif isinstance(value, Module):
+                modules.append((name, value))
+        for name, module in modules:
+            yield from module._named_parameters(f"{prefix}{name}.")
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze all parameters with False, unfreeze them with True. Returns this module."""
+        checks.flag("requires_grad", requires_grad)
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients: set them to None, or to zeros if `set_to_none` is False."""
         for parameter in self.parameters():
             parameter.grad = None if set_to_none or parameter.grad is None else np.zeros_like(parameter.data)
+
+    def to(self, dtype: npt.DTypeLike) -> Self:
+        """Change the dtype of all parameters and gradients, in place. Returns this module.
+
+        Raises TypeError for anything but a dtype, RuntimeError for a dtype without gradients.
+        """
+        dtype = checks.dtype(dtype)
+        for module in self.modules():
+            module._cast(dtype)
+        return self
+
+    def float(self) -> Self:
+        """Compute in float32 from here on."""
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        """Compute in float64 from here on."""
+        return self.to(np.float64)
+
+    def _cast(self, dtype: np.dtype[Any]) -> None:
+        """Change the dtype of what is this module's own."""
+        for value in vars(self).values():
+            if isinstance(value, Parameter):
+                value.cast(dtype)
 
     def state_dict(self) -> dict[str, Array]:
         """A copy of every parameter's data, by name, with PyTorch's names in PyTorch's order."""
@@ -180,7 +266,11 @@ class Module:
             if not hasattr(given, "__array__"):
                 problems.append(f"{name!r} of type {type(given).__name__} for an array")
                 continue
-            value = np.asarray(given)
+            try:
+                value = np.asarray(given)
+            except Exception as error:  # whatever another library raises for what NumPy has not, as bfloat16
+                problems.append(f"{name!r} that NumPy cannot read ({error})")
+                continue
             if value.dtype.kind not in "biuf" + data.dtype.kind:
                 problems.append(f"{name!r} of dtype {value.dtype} for {data.dtype}")
             elif value.shape != data.shape:
@@ -198,9 +288,8 @@ class Module:
         """Set training mode, here and in all children. Raises ValueError if `mode` is no bool."""
         if not isinstance(mode, bool):
             raise ValueError(f"expected mode to be a bool, got {mode!r}")
-        self.training = mode
-        for _, child in self.named_children():
-            child.train(mode)
+        for module in self.modules():
+            module.training = mode
         return self
 
     def eval(self) -> Self:
@@ -215,3 +304,11 @@ class Module:
         children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         body = self.extra_repr() + "".join(f"\n  {child}" for child in children) + ("\n" if children else "")
         return f"{type(self).__name__}({body})"
+
+
+def nbytes(value: Any) -> int:
+    """The memory of the arrays in a tape."""
+    if isinstance(value, (tuple, list)):
+        return sum(map(nbytes, value))
+    size: int = getattr(value, "nbytes", 0)
+    return size

@@ -1,9 +1,8 @@
-"""Backpropagation through time over sequences too long to be kept: keep some states, compute the rest again.
+"""One pass through one layer in one direction, in segments: kept on a tape, or computed again on the way back.
 
-The tape of bptt.py holds every step. Here the steps are cut into segments of k, and forward keeps nothing of a segment
-but the state before it. Backward takes the segments from the last to the first. It runs each forward once more, this
-time onto a tape, and then backward, handing the gradient of the state on to the segment before (Chen et al. 2016;
-Gruslys et al. 2016):
+A tape holds every step. Of a sequence too long for that, only the state before each segment of k steps is kept.
+Backward takes the segments from the last to the first, runs each forward once more, this time onto a tape, and then
+backward, handing the gradient of the state on to the segment before (Chen et al. 2016; Gruslys et al. 2016):
 
     forward, segment by segment     state s → state s + 1                                keeps state s
     backward, from the last         state s → tape;  tape, d_state s + 1 → d_state s     d_W += …,  d_x of its steps
@@ -11,56 +10,81 @@ Gruslys et al. 2016):
 T steps need T/k states and a tape of k steps: least, and in proportion to √T, for k near √T. The price is one more
 forward pass. Input and output are as long as ever, and so is, in a stack, what one layer hands to the next.
 
-Everything that is particular to a cell, a direction or a packed batch is left to bptt.py. A segment of a packed batch
-may be narrower than the state that goes in; the columns that take no part come out as they went in.
+Everything that is particular to a cell or a packed batch is left to bptt.py. A segment of a packed batch may be
+narrower than the state that goes in; the columns that take no part come out as they went in.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from ..types import Array
 from . import bptt
 from .cell import Cell, State, Weights
-from .tape import Tape
+from .tape import SECTION, Tape
 
 
-class Checkpoints:
-    """What is kept of one pass through one layer in one direction: the states between segments of `every` steps."""
+class Spent(list[Tape]):
+    """Tapes that nobody will read any more, whose memory later passes use again. Threads may share it."""
 
-    def __init__(
-        self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], reverse: bool = False, *, every: int
-    ) -> None:
-        self.batch_sizes = batch_sizes
-        self.reverse = reverse
-        starts = range(0, len(batch_sizes), every)
-        ends = np.cumsum(batch_sizes).tolist()  # the row after each step
-        self.segments: list[tuple[slice, Sequence[int]]] = []
-        """The rows and the batch sizes of each segment, in the order in which they are taken."""
-        for start in reversed(starts) if reverse else starts:
-            sizes = batch_sizes[start : start + every]
-            last = ends[start + len(sizes) - 1]
-            self.segments.append((slice(last - sum(sizes), last), sizes))
-        self.states: list[State] = []  # before each segment
-        self.tape = Tape(cell, weights, self.segments[0][1], reverse)
-
-    def tape_for(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int]) -> Tape:
-        """A tape for one segment: the one at hand if it fits. There is never more than one."""
-        if self.tape.batch_sizes != batch_sizes:
-            self.tape = Tape(cell, weights, batch_sizes, self.reverse)
-        return self.tape
+    def take(self, cell: Cell, weights: Weights, batch_sizes: tuple[int, ...]) -> Tape:
+        """A tape for such a pass. Those at hand are let go if they do not fit."""
+        try:
+            tape = self.pop()
+        except IndexError:
+            return Tape(cell, weights, batch_sizes)
+        if tape.batch_sizes == batch_sizes:
+            return tape
+        self.clear()
+        del tape  # before the new one is there
+        return Tape(cell, weights, batch_sizes)
 
 
-def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape | Checkpoints, output: Array) -> State:
-    """`bptt.forward`, onto a tape or with checkpoints."""
-    if isinstance(tape, Tape):
-        return bptt.forward(cell, weights, x, initial, tape, output)
-    tape.states, state = [], initial
-    for rows, batch_sizes in tape.segments:
-        tape.states.append(state)
-        segment = tape.tape_for(cell, weights, batch_sizes)
-        state = bptt.forward(cell, weights, x[rows], state, segment, output[rows])
-    return state
+class Segment(NamedTuple):
+    """Some steps that follow each other: what is kept of them."""
+
+    rows: slice
+    batch_sizes: tuple[int, ...]
+    initial: State
+    """The state before them."""
+    tape: Tape | None
+    """None if it is to be made again."""
+
+
+def forward(
+    cell: Cell,
+    weights: Weights,
+    x: Array,
+    initial: State,
+    batch_sizes: tuple[int, ...],
+    output: Array,
+    spent: Spent,
+    *,
+    every: int | None = None,
+    keep: bool = True,
+) -> tuple[State, list[Segment]]:
+    """`bptt.forward` in segments of `every` steps, of which the states are kept; None is one segment with its tape.
+
+    With `keep` off nothing is kept, and the segments are as short as is still quick. Returns the final state, and what
+    `backward` needs.
+    """
+    length = every or (len(batch_sizes) if keep else max(1, SECTION // max(1, max(batch_sizes))))
+    segments: list[Segment] = []
+    state, start = initial, 0
+    for first in range(0, len(batch_sizes), length):
+        sizes = batch_sizes[first : first + length]
+        rows = slice(start, start + sum(sizes))
+        tape = spent.take(cell, weights, sizes)
+        before, state = state, bptt.forward(cell, weights, x[rows], state, tape, output[rows])
+        if keep:
+            segments.append(Segment(rows, sizes, before, None if every else tape))
+        if every or not keep:
+            spent.append(tape)
+        start = rows.stop
+    return state, segments
 
 
 def backward(
@@ -69,34 +93,27 @@ def backward(
     x: Array,
     d_output: Array | None,
     d_final: State,
-    tape: Tape | Checkpoints,
+    segments: list[Segment],
     d_x: Array | None,
-) -> tuple[State, Weights]:
-    """`bptt.backward`, from a tape or from checkpoints."""
-    if isinstance(tape, Tape):
-        return bptt.backward(cell, weights, x, d_output, d_final, tape, d_x)
-    d_state, d_weights = d_final, None
-    for (rows, batch_sizes), state in zip(reversed(tape.segments), reversed(tape.states), strict=True):
-        segment = tape.tape_for(cell, weights, batch_sizes)
-        again = np.empty((rows.stop - rows.start, weights.W_hh.shape[1]), x.dtype)
-        bptt.forward(cell, weights, x[rows], state, segment, again)
-        d_state, term = bptt.backward(
-            cell,
-            weights,
-            x[rows],
-            None if d_output is None else d_output[rows],
-            d_state,
-            segment,
-            None if d_x is None else d_x[rows],
-        )
-        d_weights = term if d_weights is None else sum_of(d_weights, term)
-    assert d_weights is not None  # there is no sequence without a step
-    return d_state, d_weights
+    wanted: Collection[str],
+    spent: Spent,
+) -> tuple[State, bptt.Gradients]:
+    """`bptt.backward` through all segments, from the last to the first."""
+    d_state, total = d_final, bptt.Gradients()
+    for rows, batch_sizes, initial, kept in reversed(segments):
+        tape = kept
+        if tape is None:
+            tape = spent.take(cell, weights, batch_sizes)
+            again = np.empty((rows.stop - rows.start, weights.W_hh.shape[1]), x.dtype)
+            bptt.forward(cell, weights, x[rows], initial, tape, again)
+        d_rows, d_x_rows = (None if each is None else each[rows] for each in (d_output, d_x))
+        d_state, terms = bptt.backward(cell, weights, x[rows], d_rows, d_state, tape, d_x_rows, wanted)
+        bptt.add(total, terms)
+        if kept is None:
+            spent.append(tape)
+    return d_state, total
 
 
-def sum_of(one: Weights, other: Weights) -> Weights:
-    """The sum of two gradients, in the memory of the first."""
-    for total, term in zip(one, other, strict=True):
-        if total is not None and term is not None:
-            total += term
-    return one
+def tapes_of(segments: list[Segment]) -> Iterator[Tape]:
+    """The tapes that are kept."""
+    return (segment.tape for segment in segments if segment.tape is not None)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from ..types import Array, Seed
 from .activations import relu
 from .cell import Cell, Equation, Equations, SecondDerivatives, State
-from .recurrent import Recurrent, RecurrentCell
+from .recurrent import Recurrent
+from .recurrent_cell import RecurrentCell
 
 
 def tanh_step(a: Array, state_prev: State, state: State, kept: State) -> None:

@@ -22,18 +22,11 @@ def sum_of_rows(rows: Array) -> Array:
     return total
 
 
-def sum_of_outer_products(columns: Array, rows: Array, out: Array, more: bool = False) -> None:
-    """Fill out with Σ_n columns_n rows_nᵀ: (R, N) and (N, F) to (R, F). With `more`, add it to what is there.
-
-    Small products are made and added up in parts of about √N.
-    """
-    if more:
-        term = np.empty_like(out)
-        sum_of_outer_products(columns, rows, term)
-        out += term
-        return
+def sum_of_outer_products(columns: Array, rows: Array) -> Array:
+    """Σ_n columns_n rows_nᵀ: (R, N) and (N, F) to (R, F). Small products are made and added up in parts of about √N."""
     is_small = columns.shape[0] * rows.shape[1] <= 4096
     part = max(256, isqrt(len(rows))) if is_small else len(rows)
-    np.matmul(columns[:, :part], rows[:part], out=out)
+    total: Array = columns[:, :part] @ rows[:part]
     for start in range(part, len(rows), part):
-        out += columns[:, start : start + part] @ rows[start : start + part]
+        total += columns[:, start : start + part] @ rows[start : start + part]
+    return total

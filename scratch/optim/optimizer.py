@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..nn import checks
-from ..nn.module import Parameter
+from ..nn.parameter import Parameter
 from ..types import Array
 
 Parameters = Iterable[Parameter] | Iterable[tuple[str, Parameter]] | Iterable[dict[str, Any]]
@@ -137,7 +137,7 @@ class Optimizer:
             parameter.grad = None if set_to_none or parameter.grad is None else np.zeros_like(parameter.data)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient, and add 1 to its `version`.
+        """Update every parameter that has a gradient and is not frozen, and add 1 to its `version`.
 
         `closure`, if given, is called first, to compute the gradients anew; what it returns, the loss, is returned.
 
@@ -150,7 +150,7 @@ class Optimizer:
         for group in self.param_groups:
             options = self.checked(group)
             for parameter in group["params"]:
-                if parameter.grad is not None:
+                if parameter.grad is not None and parameter.requires_grad:
                     data = parameter.data
                     grad = checks.floats("grad", parameter.grad, data.dtype, data.shape)
                     if not data.flags.writeable:
@@ -161,7 +161,7 @@ class Optimizer:
             for parameter, grad, options in updates:
                 state = self.state.setdefault(parameter, State(parameter))
                 self.update(parameter.data, -grad if options["maximize"] else grad, state, options)
-                parameter.version += 1
+                parameter.changed()
         return loss
 
     def state_dict(self) -> dict[str, Any]:

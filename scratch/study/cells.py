@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..nn.module import no_grad
+from ..nn.pile import no_grad
 from ..text import CharacterModel
 from ..text.corpus import code_points
 from ..types import Array, Seed

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from ..files import write_whole
-from ..nn.team import one_thread_each
+from ..processes import one_blas_thread
 from ..terminal import count, drawable, progress, say, table, writable
 from ..text import CharacterModel, Checkpoint, CheckpointError, Diverged, Settings, Training, Vocabulary, built, read
 from ..text.corpus import digest, split
@@ -150,7 +150,7 @@ def train(training: Training, steps: int) -> None:
     print(f"no checkpoint is given: {what} for {count(steps, 'step')} on Python's standard library", file=sys.stderr)
     try:
         # By another number of threads other roundings come out, and after many steps another model, with other cells.
-        with progress() as bar, one_thread_each():
+        with progress() as bar, one_blas_thread():
             task = bar.add_task(what, total=steps)
             for _ in range(steps):
                 training.advance()

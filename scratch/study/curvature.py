@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn import Linear, checks
+from ..nn.checks import without_warnings
 from ..nn.layout import Order
-from ..nn.module import without_warnings
 from ..nn.recurrent import Recurrent
 from ..nn.utils.rnn import PackedSequence
 from ..types import Array, Seed

@@ -33,7 +33,7 @@ import numpy as np
 
 from .. import nn
 from ..nn.cell import Cell, Equations, State, Weights
-from ..nn.module import without_warnings
+from ..nn.checks import without_warnings
 from ..nn.recurrent import Recurrent
 from ..text import CharacterModel, Vocabulary, probabilities
 from ..types import Array

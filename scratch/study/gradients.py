@@ -37,8 +37,10 @@ import numpy as np
 
 from .. import nn, optim
 from ..nn import checks
-from ..nn.module import no_grad, without_warnings
-from ..nn.recurrent import Recurrent, RecurrentCell
+from ..nn.checks import without_warnings
+from ..nn.pile import no_grad
+from ..nn.recurrent import Recurrent
+from ..nn.recurrent_cell import RecurrentCell
 from ..nn.utils import clip_grad_norm_
 from ..types import Array, Seed
 

@@ -43,11 +43,10 @@ import numpy as np
 
 from .. import nn, optim
 from ..nn import checks
-from ..nn.module import no_grad
+from ..nn.pile import no_grad
 from ..nn.recurrent import Recurrent
-from ..nn.team import one_thread_each
 from ..nn.utils import clip_grad_norm_
-from ..processes import shared
+from ..processes import one_blas_thread, shared
 from ..text.settings import CELLS
 from ..types import Array, Seed
 from .gradients import set_forget_bias, with_radius
@@ -229,7 +228,7 @@ def train(run: Run) -> tuple[float, int]:
     enough = SOLVED * run.task.baseline
     parameters = network.parameters()
     optimizer, recent = optim.Adam(parameters, lr=LEARNING_RATE), 0.0
-    with one_thread_each():  # small products gain nothing from more, and another number would round otherwise
+    with one_blas_thread():  # small products gain nothing from more, and another number would round otherwise
         for update in range(1, run.updates + 1):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - (update - 1) / run.updates)
             optimizer.zero_grad()

@@ -32,8 +32,8 @@ import numpy as np
 
 from ..nn import checks
 from ..nn.cell import Cell, State, Weights
+from ..nn.checks import without_warnings
 from ..nn.layout import Layout, Order
-from ..nn.module import without_warnings
 from ..nn.recurrent import Recurrent
 from ..nn.utils.rnn import PackedSequence, unpack_sequence
 from ..types import Array
@@ -89,7 +89,7 @@ def rtrl(
     stack = [weights[k : k + directions] for k in range(0, len(weights), directions)]
 
     d_x, final, d_initial = np.empty_like(x), *([np.empty_like(part) for part in initial] for _ in range(2))
-    names_of = [[name for name in names if name is not None] for names in module._names]
+    names_of = [list(names.values()) for names in module._names]
     d_parameters = {name: np.zeros_like(getattr(module, name).data) for names in names_of for name in names}
     for b, rows in enumerate(rows_of_each_sequence(input, layout)):
         states, d_states = columns_of(initial, b), columns_of(d_final, b)

@@ -37,9 +37,8 @@ import numpy as np
 
 from ..nn.bptt import resize
 from ..nn.cell import Cell, SecondDerivatives, State, Weights
-from ..nn.checks import floats
+from ..nn.checks import floats, without_warnings
 from ..nn.layout import Layout
-from ..nn.module import without_warnings
 from ..nn.recurrent import Recurrent
 from ..types import Array
 from .rtrl import Gradients, checked
@@ -370,7 +369,7 @@ class ForwardPass:
                 mask = self.masks[layer - 1]
                 d_x, d_x_dot = mask * d_x, mask * d_x_dot
             d_rows, d_rows_dot = d_x, d_x_dot
-        in_order = [name for names in module._names for name in names if name is not None]
+        in_order = [name for names in module._names for name in names.values()]
         gradients = Gradients(
             self.outputs.output,
             self.outputs.state,
@@ -413,16 +412,14 @@ def directions_of(
         floats(f"parameters_dot[{name!r}]", value, module.dtype, module._shapes[name])
 
     def changes(k: int) -> Iterator[Any]:
-        for name, data in zip(module._names[k], weights[k], strict=True):
-            yield None if name is None or data is None else parameters_dot.get(name, np.zeros_like(data))
+        names = iter(module._names[k].values())
+        for data in weights[k]:
+            yield None if data is None else parameters_dot.get(next(names), np.zeros_like(data))
 
     return [Weights(*changes(k)) for k in range(len(weights))]
 
 
 def named(module: Recurrent[Any], k: int, weights: Weights) -> dict[str, Array]:
     """The arrays for layer and direction k by the names of its parameters."""
-    return {
-        name: value
-        for name, value in zip(module._names[k], weights, strict=True)
-        if name is not None and value is not None
-    }
+    there = (value for value in weights if value is not None)
+    return dict(zip(module._names[k].values(), there, strict=True))

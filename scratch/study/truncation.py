@@ -34,7 +34,7 @@ import numpy as np
 
 from .. import nn, optim
 from ..nn import checks
-from ..nn.module import no_grad
+from ..nn.pile import no_grad
 from ..nn.recurrent import Recurrent
 from ..nn.utils import clip_grad_norm_
 from ..nn.utils.rnn import pack_padded_sequence

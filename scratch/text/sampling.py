@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..nn import checks
-from ..nn.module import no_grad
+from ..nn.pile import no_grad
 from ..types import Array, Seed
 from .corpus import Vocabulary
 

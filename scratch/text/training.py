@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from .. import nn
-from ..nn.module import no_grad
+from ..nn.pile import no_grad
 from ..nn.utils import clip_grad_norm_
 from ..types import Array
 from .checkpoint import Checkpoint, CheckpointError, arrays_of, built

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...types import Array
 from .. import checks
-from ..module import Parameter
+from ..parameter import Parameter
 
 
 def clip_grad_norm_(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratch import nn
-from scratch.nn.module import no_grad
+from scratch.nn.pile import no_grad
 
 FLOATS = [np.float16, np.float32, np.float64, np.longdouble, np.complex128]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scratch import nn
 from scratch.nn.linear import sum_of_rows
-from scratch.nn.module import no_grad
+from scratch.nn.pile import no_grad
 
 # A product of rows of k numbers errs by at most k·ε of the product of their absolute values (Higham 2002, section 3.1),
 # in either library. k is at most 65 here, and ε is 1.1e-16 or 6.0e-8.

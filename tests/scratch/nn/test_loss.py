@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from scratch import nn
-from scratch.nn.module import no_grad
+from scratch.nn.pile import no_grad
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 REDUCTIONS = ["mean", "sum", "none"]

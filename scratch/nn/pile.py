@@ -1,0 +1,76 @@
+"""The tapes that wait for a backward pass, and the switch that turns tapes off. The rule is told in module.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from .parameter import Parameter, changes
+
+LEFT_OVER = 16
+"""How many tapes from before the last change of any parameter a module keeps that has none to train."""
+
+_tape_is_on: ContextVar[bool] = ContextVar("tape_is_on", default=True)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """While this is entered, forward passes keep nothing for a backward pass, as with `torch.no_grad`."""
+    token = _tape_is_on.set(False)
+    try:
+        yield
+    finally:
+        _tape_is_on.reset(token)
+
+
+def tape_is_on() -> bool:
+    """Whether a forward pass made now shall keep what its backward pass needs."""
+    return _tape_is_on.get()
+
+
+Versions = list[tuple[Parameter, int]]
+"""Parameters, each with its version."""
+
+
+class Kept(NamedTuple):
+    """The tape of one forward pass, and what is known about it."""
+
+    tape: Any
+    versions: Versions
+    """Of the module's own parameters."""
+    changes: int
+    """How many changes of parameters this thread had made."""
+    nbytes: int
+
+
+class Pile(threading.local):
+    """The tapes of a module's forward passes that no backward pass has undone, the newest last; one for each thread."""
+
+    def __init__(self) -> None:
+        self.kept: list[Kept] = []
+        self.nbytes = 0
+        self.dropped = False
+        """Whether tapes were dropped because of `tape_limit`."""
+        self.masks: Any = None
+        """What dropout multiplied with in the last forward pass."""
+
+    def add(self, kept: Kept) -> None:
+        """Lay a tape on top."""
+        self.kept.append(kept)
+        self.nbytes += kept.nbytes
+
+    def remove(self, index: int) -> None:
+        """Take a tape out."""
+        self.nbytes -= self.kept.pop(index).nbytes
+
+    def drop_useless(self, versions: Versions) -> None:
+        """Drop the tapes that no backward pass can undo, or none will."""
+        if self.kept and self.kept[-1].versions != versions:  # then those below it, as they were of use with it
+            self.kept.clear()
+            self.nbytes = 0
+        if len(self.kept) > LEFT_OVER and not any(parameter.requires_grad for parameter, _ in versions):
+            while len(self.kept) > LEFT_OVER and self.kept[LEFT_OVER].changes != changes.count:
+                self.remove(0)
