@@ -14,23 +14,6 @@ State = tuple[Array, ...]
 """The state between two steps: h and whatever else the cell carries. (P or H, B) and (H, B)."""
 
 
-class SecondDerivatives(NamedTuple):
-    """How the slopes of a step change along a direction, and with them the step backward (study/second_order.py).
-
-    A dot is the derivative along that direction. No argument is written to, and all results are new arrays.
-
-    `linearize_tangent(a, a_dot, state_prev, state_prev_dot, state, state_dot, kept)` takes what `step` left, `a_dot`,
-    and the changes of the states before and after it, and returns slopes_dot: (n, H, B).
-
-    `step_backward_tangent(d_state, d_state_dot, slopes, slopes_dot)` takes what `step_backward` takes, each beside its
-    tangent, and returns the tangents of what that makes: d_a_dot, then of h_prev without the path through W_hh (None
-    for zero) and of the other parts of the state before.
-    """
-
-    linearize_tangent: Callable[[Array, Array, State, State, State, State, State], Array]
-    step_backward_tangent: Callable[[State, State, Array, Array], tuple[Array, Array | None, State]]
-
-
 class Equation(NamedTuple):
     """One line of a cell's mathematics."""
 
@@ -93,8 +76,6 @@ class Cell(NamedTuple):
     linearize: Callable[[Array, State, State, State, Array], None]
     step_backward: Callable[[State, Array, Array], tuple[Array | None, State]]
     step_tangent: Callable[[Array, State, Array], State]
-    second: SecondDerivatives | None = None
-    """What `study.hvp` needs besides."""
     apart: int = 0
     """Of how many gates, the last ones, the cell gets W_ih x + b_ih and W_hh h_prev + b_hh apart instead of their sum.
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from .activations import sigmoid
-from .cell import Cell, Equation, Equations, SecondDerivatives, State
+from .cell import Cell, Equation, Equations, State
 from .recurrent import Recurrent
 from .recurrent_cell import RecurrentCell
 
@@ -76,37 +76,6 @@ def step_tangent(a_dot: Array, state_prev_dot: State, slopes: Array) -> State:
     return (h_dot,)
 
 
-# Second order: a dot is the derivative along a direction; every line above by the product rule (study/second_order.md).
-
-
-def linearize_tangent(
-    a: Array, a_dot: Array, state_prev: State, state_prev_dot: State, state: State, state_dot: State, kept: State
-) -> Array:
-    """How the five slopes change. a: (4, H, B): r, z, a_n_h, n. Returns slopes_dot: (5, H, B)."""
-    (h_prev,), (h_prev_dot,) = state_prev, state_prev_dot
-    (r, z, a_n_h, n), (a_r_dot, a_z_dot, a_n_h_dot, a_n_x_dot) = a, a_dot
-    r_by_a, z_by_a, n_by_a = r * (1 - r), z * (1 - z), 1 - n * n  # (1), (2), (3)
-    r_dot, z_dot = r_by_a * a_r_dot, z_by_a * a_z_dot  # (1), (2)
-    n_dot = n_by_a * (a_n_x_dot + r_dot * a_n_h + r * a_n_h_dot)  # (3)
-    h_by_a_n_x = (1 - z) * n_by_a
-    h_by_a_n_x_dot = -z_dot * n_by_a - 2 * (1 - z) * n * n_dot  # (4), (3)  of (1 − z) ⊙ (1 − n²)
-    h_by_a_n_h_dot = h_by_a_n_x_dot * r + h_by_a_n_x * r_dot  # (3)  of h_by_a_n_x ⊙ r
-    h_by_r_dot = h_by_a_n_x_dot * a_n_h + h_by_a_n_x * a_n_h_dot
-    h_by_a_r_dot = h_by_r_dot * r_by_a + h_by_a_n_x * a_n_h * (1 - 2 * r) * r_dot  # (3), (1)  of … ⊙ r(1 − r)
-    h_by_a_z_dot = (h_prev_dot - n_dot) * z_by_a + (h_prev - n) * (1 - 2 * z) * z_dot  # (4), (2)
-    h_by_h_prev_dot = z_dot  # (4)  of z
-    return np.stack([h_by_a_r_dot, h_by_a_z_dot, h_by_a_n_h_dot, h_by_a_n_x_dot, h_by_h_prev_dot])
-
-
-def step_backward_tangent(
-    d_state: State, d_state_dot: State, slopes: Array, slopes_dot: Array
-) -> tuple[Array, Array, State]:
-    """How the step backward changes. d_h, d_h_dot: (H, B). Returns d_a_dot: (4, H, B), and of d_h ⊙ z: (H, B)."""
-    (d_h,), (d_h_dot,) = d_state, d_state_dot
-    tangents = d_h_dot * slopes + d_h * slopes_dot  # of d_h ⊙ each slope
-    return tangents[:4], tangents[4], ()
-
-
 CELL = Cell(
     gates=("r", "z", "n"),
     apart=1,
@@ -118,7 +87,6 @@ CELL = Cell(
     linearize=linearize,
     step_backward=step_backward,
     step_tangent=step_tangent,
-    second=SecondDerivatives(linearize_tangent, step_backward_tangent),
     equations=Equations(
         forward=(
             Equation("1", "r = σ(a_r)"),

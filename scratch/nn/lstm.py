@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from .activations import sigmoid
-from .cell import Cell, Equation, Equations, SecondDerivatives, State
+from .cell import Cell, Equation, Equations, State
 from .recurrent import Recurrent
 from .recurrent_cell import RecurrentCell
 
@@ -86,46 +86,6 @@ def step_tangent(a_dot: Array, state_prev_dot: State, slopes: Array) -> State:
     return h_dot, c_dot
 
 
-# Second order: a dot is the derivative along a direction; every line above by the product rule (study/second_order.md).
-
-
-def linearize_tangent(
-    a: Array, a_dot: Array, state_prev: State, state_prev_dot: State, state: State, state_dot: State, kept: State
-) -> Array:
-    """How the six slopes change. a: (4, H, B), the gates. Returns slopes_dot: (6, H, B)."""
-    (i, f, g, o), (a_i_dot, a_f_dot, a_g_dot, a_o_dot) = a, a_dot
-    (_, c_prev), (_, c_prev_dot), (_, c_dot), (tanh_c,) = state_prev, state_prev_dot, state_dot, kept
-    i_by_a, f_by_a, g_by_a, o_by_a = i * (1 - i), f * (1 - f), 1 - g * g, o * (1 - o)  # (1), (2), (3), (4)
-    tanh_by_c = 1 - tanh_c * tanh_c  # (6)
-    i_dot, f_dot, g_dot, o_dot = i_by_a * a_i_dot, f_by_a * a_f_dot, g_by_a * a_g_dot, o_by_a * a_o_dot
-    tanh_c_dot = tanh_by_c * c_dot  # (6)
-    c_by_a_i_dot = g_dot * i_by_a + g * (1 - 2 * i) * i_dot  # (5), (1)  of g ⊙ i(1 − i)
-    c_by_a_f_dot = c_prev_dot * f_by_a + c_prev * (1 - 2 * f) * f_dot  # (5), (2)  of c_prev ⊙ f(1 − f)
-    c_by_a_g_dot = i_dot * g_by_a - 2 * i * g * g_dot  # (5), (3)  of i ⊙ (1 − g²)
-    h_by_a_o_dot = tanh_c_dot * o_by_a + tanh_c * (1 - 2 * o) * o_dot  # (6), (4)  of tanh(c) ⊙ o(1 − o)
-    h_by_c_dot = o_dot * tanh_by_c - 2 * o * tanh_c * tanh_c_dot  # (6)  of o ⊙ (1 − tanh²(c))
-    c_by_c_prev_dot = f_dot  # (5)  of f
-    return np.stack([c_by_a_i_dot, c_by_a_f_dot, c_by_a_g_dot, h_by_a_o_dot, h_by_c_dot, c_by_c_prev_dot])
-
-
-def step_backward_tangent(
-    d_state: State, d_state_dot: State, slopes: Array, slopes_dot: Array
-) -> tuple[Array, None, State]:
-    """How the step backward changes. d_h, d_c and their tangents: (H, B).
-
-    Returns d_a_dot: (4, H, B) and d_c_prev_dot: (H, B).
-    """
-    (d_h, d_c_after), (d_h_dot, d_c_after_dot) = d_state, d_state_dot
-    h_by_a_o, h_by_c, c_by_c_prev = slopes[3:]
-    h_by_a_o_dot, h_by_c_dot, c_by_c_prev_dot = slopes_dot[3:]
-    d_a_o_dot = d_h_dot * h_by_a_o + d_h * h_by_a_o_dot  # (6), (4)
-    d_c = d_c_after + d_h * h_by_c  # (6)
-    d_c_dot = d_c_after_dot + d_h_dot * h_by_c + d_h * h_by_c_dot  # (6)
-    d_a_ifg_dot = d_c_dot * slopes[:3] + d_c * slopes_dot[:3]  # (5), (1), (2), (3)  3, H, B
-    d_c_prev_dot = d_c_dot * c_by_c_prev + d_c * c_by_c_prev_dot  # (5)
-    return np.stack([*d_a_ifg_dot, d_a_o_dot]), None, (d_c_prev_dot,)
-
-
 CELL = Cell(
     gates=("i", "f", "g", "o"),
     state=("h", "c"),
@@ -136,7 +96,6 @@ CELL = Cell(
     linearize=linearize,
     step_backward=step_backward,
     step_tangent=step_tangent,
-    second=SecondDerivatives(linearize_tangent, step_backward_tangent),
     equations=Equations(
         forward=(
             Equation("1", "i = σ(a_i)"),

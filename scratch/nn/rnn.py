@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from .activations import relu
-from .cell import Cell, Equation, Equations, SecondDerivatives, State
+from .cell import Cell, Equation, Equations, State
 from .recurrent import Recurrent
 from .recurrent_cell import RecurrentCell
 
@@ -46,24 +46,6 @@ def tanh_step_tangent(a_dot: Array, state_prev_dot: State, slopes: Array) -> Sta
     return (h_dot,)
 
 
-def tanh_linearize_tangent(
-    a: Array, a_dot: Array, state_prev: State, state_prev_dot: State, state: State, state_dot: State, kept: State
-) -> Array:
-    """How the slope of tanh changes. Returns slopes_dot: (1, H, B)."""
-    (h,), (h_dot,) = state, state_dot
-    h_by_a_dot = -2 * h * h_dot  # (1)  of 1 − h²
-    return np.stack([h_by_a_dot])
-
-
-def tanh_step_backward_tangent(
-    d_state: State, d_state_dot: State, slopes: Array, slopes_dot: Array
-) -> tuple[Array, None, State]:
-    """How the step backward changes. d_h, d_h_dot: (H, B). Returns d_a_dot: (1, H, B)."""
-    (d_h,), (d_h_dot,), (h_by_a,), (h_by_a_dot,) = d_state, d_state_dot, slopes, slopes_dot
-    d_a_dot = d_h_dot * h_by_a + d_h * h_by_a_dot  # (1)  of d_h ⊙ φ′
-    return np.stack([d_a_dot]), None, ()
-
-
 def relu_step(a: Array, state_prev: State, state: State, kept: State) -> None:
     """One step. a: (1, H, B). Fills h: (H, B)."""
     (h,), (a_h,) = state, a
@@ -92,24 +74,6 @@ def relu_step_tangent(a_dot: Array, state_prev_dot: State, slopes: Array) -> Sta
     return (h_dot,)
 
 
-def relu_linearize_tangent(
-    a: Array, a_dot: Array, state_prev: State, state_prev_dot: State, state: State, state_dot: State, kept: State
-) -> Array:
-    """How the slope of relu changes: not at all, at the kink taken as 0, too. Returns slopes_dot: (1, H, B)."""
-    (h,) = state
-    h_by_a_dot = np.zeros_like(h)  # (1)  of [h > 0]
-    return np.stack([h_by_a_dot])
-
-
-def relu_step_backward_tangent(
-    d_state: State, d_state_dot: State, slopes: Array, slopes_dot: Array
-) -> tuple[Array, None, State]:
-    """How the step backward changes. d_h_dot: (H, B). Returns d_a_dot: (1, H, B)."""
-    (d_h_dot,), (h_by_a,) = d_state_dot, slopes
-    d_a_dot = np.where(h_by_a == 0, 0, d_h_dot)  # (1)  of d_h ⊙ [h > 0]
-    return np.stack([d_a_dot]), None, ()
-
-
 TANH = Cell(
     gates=("h",),
     state=("h",),
@@ -120,7 +84,6 @@ TANH = Cell(
     linearize=tanh_linearize,
     step_backward=tanh_step_backward,
     step_tangent=tanh_step_tangent,
-    second=SecondDerivatives(tanh_linearize_tangent, tanh_step_backward_tangent),
     equations=Equations(
         forward=(Equation("1", "h = tanh(a)"),),
         backward=(Equation("1", "d_a = d_h ⊙ (1 − h²)"),),
@@ -131,7 +94,6 @@ RELU = TANH._replace(
     linearize=relu_linearize,
     step_backward=relu_step_backward,
     step_tangent=relu_step_tangent,
-    second=SecondDerivatives(relu_linearize_tangent, relu_step_backward_tangent),
     equations=Equations(
         forward=(Equation("1", "h = relu(a)"),),
         backward=(Equation("1", "d_a = d_h ⊙ [h > 0]"),),

@@ -23,8 +23,8 @@ and, summed over all steps and sequences,
     d_W_ih_dot = Σ d_a_dot xᵀ + d_a x_dotᵀ,   d_W_hh_dot = Σ d_a_dot h_prevᵀ + d_a h_prev_dotᵀ,   d_b_dot = Σ d_a_dot
     d_W_hr_dot = Σ d_h_dot mᵀ + d_h m_dotᵀ                                                   (T3)
 
-The numbers are those of the equations (nn/bptt.py) that these differentiate; (H1) and (H2) are new. The derivation is
-in second_order.md.
+The numbers are those of the equations (nn/bptt.py) that these differentiate; (H1) and (H2) are new, and each
+cell's own: second_derivatives.py. The derivation is in second_order.md.
 
 Layout. As in nn/bptt.py: rows for sequences, columns for states, longest sequence first. A state and its tangent are
 resized together. No tape is used, and nothing is reused: each step leaves a `Step`.
@@ -36,12 +36,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn.bptt import resize
-from ..nn.cell import Cell, SecondDerivatives, State, Weights
+from ..nn.cell import Cell, State, Weights
 from ..nn.checks import floats, without_warnings
 from ..nn.layout import Layout
 from ..nn.recurrent import Recurrent
 from ..types import Array
 from .rtrl import Gradients, checked
+from .second_derivatives import SECOND_DERIVATIVES, SecondDerivatives
 
 Loss = Callable[[Any, Any, Any, Any], tuple[Any, Any, Any, Any]]
 """A loss of output and final state, told by its derivatives alone.
@@ -123,10 +124,10 @@ def hvp(
     Source: Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6, section 3; for
     recurrences, and cells and stacks of any kind, see second_order.md.
 
-    Raises what `jvp` raises; NotImplementedError for a cell without second derivatives; and what
-    `module.backward` raises if the loss returns such gradients.
+    Raises what `jvp` raises; NotImplementedError for a cell without second derivatives (second_derivatives.py); and
+    what `module.backward` raises if the loss returns such gradients.
     """
-    second = module.cell.second
+    second = SECOND_DERIVATIVES.get(module.cell.linearize)
     if second is None:
         raise NotImplementedError(f"expected a cell with second derivatives, got one without, {module!r}")
     forward_pass = ForwardPass(module, second, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks)

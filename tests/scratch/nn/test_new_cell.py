@@ -21,6 +21,7 @@ from reference import problems
 from reference.problems import Configuration, draw
 from reference.runs import run_module
 from scratch import nn
+from scratch.study import second_derivatives
 from scratch.types import Array
 from tests.scratch.nn.test_cell_equations import computed, worst
 from tests.strategies import configurations
@@ -30,6 +31,8 @@ SECOND_OPINION = Path(reference.__file__).parent / "second_opinion.md"
 
 FILES: dict[str, str] = {}
 """The new files, by their paths: the blocks that name one, two blank lines between them."""
+SECTION = "scratch/study/second_derivatives.py"
+"""The one file among them that is there already and gets its blocks at the end."""
 EDITS: dict[str, list[tuple[str, str]]] = defaultdict(list)
 """What is changed in others, by their paths: what stands there, what shall stand there."""
 COMMANDS: list[tuple[str, str]] = []
@@ -61,6 +64,7 @@ def module_of(path: str) -> ModuleType:
 
 mgu = module_of("scratch/nn/mgu.py")
 """The page's cell."""
+exec(compile(FILES[SECTION], PAGE.name, "exec"), vars(second_derivatives) | {"mgu": mgu})  # enters those of the cell
 
 
 @given(configurations(cells=("GRU",)))
@@ -106,8 +110,9 @@ def copied_house(folder: Path) -> Path:
         source = Path(package.__file__).parent
         shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     for path, text in FILES.items():
-        assert not (folder / path).exists()
-        (folder / path).write_text(text, encoding="utf-8")
+        assert (folder / path).exists() == (path == SECTION)
+        before = f"{(folder / path).read_text(encoding='utf-8')}\n\n" if path == SECTION else ""
+        (folder / path).write_text(before + text, encoding="utf-8")
     for path, edits in EDITS.items():
         text = (folder / path).read_text(encoding="utf-8")
         for before, after in edits:

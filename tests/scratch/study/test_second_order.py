@@ -40,6 +40,7 @@ from scratch.study import (
     linear_in_output,
     squared_error,
 )
+from scratch.study.second_derivatives import SECOND_DERIVATIVES
 from scratch.types import Array
 from tests.scratch.nn import test_new_cell
 from tests.scratch.nn.test_pages import lines_of
@@ -228,13 +229,13 @@ def test_agrees_in_every_dtype(configuration: Configuration, dtype: str, toleran
 @of_every_cell
 @given(seeds)
 def test_linearize_tangent_is_the_complex_step_derivative_of_linearize(cell: Cell, seed: int) -> None:
-    assert cell.second is not None
+    second = SECOND_DERIVATIVES[cell.linearize]
     rng, small = np.random.default_rng(seed), 1e-100
     a, a_dot = (frozen((len(cell.blocks), H, B), rng) for _ in range(2))
     state_prev, state_prev_dot = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(2))
     left, state, kept = after_step(cell, a, state_prev)
     state_dot = cell.step_tangent(a_dot, state_prev_dot, linearized(cell, a, state_prev))
-    found = cell.second.linearize_tangent(left, a_dot, state_prev, state_prev_dot, state, state_dot, kept)
+    found = second.linearize_tangent(left, a_dot, state_prev, state_prev_dot, state, state_dot, kept)
     moved = tuple(value + 1j * small * dot for value, dot in zip(state_prev, state_prev_dot, strict=True))
     left, state, kept = after_step(cell, a + 1j * small * a_dot, moved)
     slopes = np.zeros((cell.slopes, H, B), complex)
@@ -289,7 +290,7 @@ def test_the_module_and_its_arguments_stay_as_they_are(configuration: Configurat
     assert_close(named(c, output, state, d_input, d_initial, gradients), truth)
 
 
-def test_takes_a_cell_that_is_not_in_the_house() -> None:
+def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) -> None:
     """One in which h_prev also acts directly, if its second derivatives are entered."""
     rng = np.random.default_rng(0)
     module, moved = (
@@ -306,7 +307,7 @@ def test_takes_a_cell_that_is_not_in_the_house() -> None:
     theirs = {"input": d_x, "initial": d_h_0} | {name: p.grad for name, p in moved.named_parameters()}
     assert_close(ours, {name: value.imag / step for name, value in theirs.items()})
 
-    module.cell = module.cell._replace(second=None)
+    monkeypatch.delitem(SECOND_DERIVATIVES, module.cell.linearize)
     with pytest.raises(NotImplementedError, match="expected a cell with second derivatives"):
         hvp(module, squared_error(target), x)
 
@@ -439,7 +440,7 @@ def test_no_iterations_are_refused() -> None:
 
 def test_quoted_code_is_the_code() -> None:
     folder = Path(study.__file__).parent
-    files = ("second_order.py", "curvature.py", "../nn/rnn.py", "../nn/lstm.py", "../nn/gru.py")
+    files = ("second_order.py", "second_derivatives.py", "curvature.py")
     code = set().union(*(lines_of((folder / name).read_text()) for name in files))
     quoted = re.findall(r"```python\n(.*?)```", (folder / "second_order.md").read_text(), flags=re.DOTALL)
     assert quoted
