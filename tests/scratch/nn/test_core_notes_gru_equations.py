@@ -1,4 +1,4 @@
-"""Every numbered equation of gru.md, in NumPy as it stands there, gives the numbers of the code."""
+"""Every numbered equation of core_notes_gru.md, in NumPy as it stands there, gives the numbers of the code."""
 
 from functools import cache
 from pathlib import Path
@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from scratch import nn
-from scratch.nn import activations
 from scratch.nn.cell import Weights
 from scratch.nn.tape import Tape
 from scratch.nn.utils.rnn import pack_sequence
 from tests.scratch.nn.equations import Page, complex_step, run
 
-PAGE = Page(Path(nn.__file__).parent / "gru.md")
+PAGE = Page(Path(nn.__file__).parent / "core_notes_gru.md")
 T, B, I, H = 5, 3, 4, 6  # noqa: E741
 
 
@@ -117,20 +116,6 @@ def hidden_state():
 def hidden_state_with_one_product():
     for step in steps():
         yield step.n + step.z * (step.h_prev - step.n), step.h
-
-
-@PAGE.equation(
-    "2.3",
-    r"h_t = \Big(\prod_{s=1}^{t} z_s\Big) \odot h_0 + \sum_{s=1}^{t} \Big(\prod_{k=s+1}^{t} z_k\Big) \odot (1 - z_s) "
-    r"\odot n_s, \prod_{s=1}^{t} z_s + \sum_{s=1}^{t} \Big(\prod_{k=s+1}^{t} z_k\Big) \odot (1 - z_s) = 1",
-)
-def a_mean_of_everything_written():
-    z = np.stack([step.z for step in steps()])
-    for t, step in enumerate(steps(), 1):
-        weights = [z[s + 1 : t].prod(axis=0) * (1 - z[s]) for s in range(t)]
-        written = [weight * other.n for weight, other in zip(weights, steps()[:t], strict=True)]
-        yield z[:t].prod(axis=0) * gru().h_0 + sum(written), step.h
-        yield z[:t].prod(axis=0) + sum(weights), np.ones((H, B))
 
 
 @PAGE.equation(
@@ -336,71 +321,6 @@ def gradients_by_the_states_half():
 
 
 @cache
-def jacobian(steps: int = 1, connected: bool = True) -> Any:
-    """∂h_T / ∂h_0, from equal sequences that each ask for the gradient of one unit; and the first step by name."""
-    rng = np.random.default_rng(10)
-    module = nn.GRU(I, H, dtype=np.float64, rng=rng)
-    if not connected:
-        module.weight_hh_l0.data = np.zeros((3 * H, H))
-    x, h_0 = rng.standard_normal((T, 1, I)), rng.standard_normal((1, 1, H))
-    r = run(module, np.repeat(x[:steps], H, axis=1), np.repeat(h_0, H, axis=1), None, np.eye(H)[None])
-    for step in r.of[0]:
-        name(step)
-    r.h_by_h_prev = r.d_initial[0]
-    first = r.of[0][0]
-    r.r, r.z, r.n, r.a_n_h, r.h_prev = (part[:, 0] for part in (first.r, first.z, first.n, first.a_n_h, first.h_prev))
-    r.W_r, r.W_z, r.W_n = np.split(module.weight_hh_l0.data, 3)
-    return r
-
-
-def K() -> Any:
-    """(8.2)."""
-    j = jacobian()
-    through_n = np.diag(j.r) @ j.W_n + np.diag(j.a_n_h * j.r * (1 - j.r)) @ j.W_r
-    return np.diag((j.h_prev - j.n) * j.z * (1 - j.z)) @ j.W_z + np.diag((1 - j.z) * (1 - j.n * j.n)) @ through_n
-
-
-@PAGE.equation("8.1", r"\frac{\partial h}{\partial h_{\mathrm{prev}}} = \mathrm{diag}(z) + K")
-def jacobian_of_a_step():
-    yield np.diag(jacobian().z) + K(), jacobian().h_by_h_prev
-
-
-@PAGE.equation(
-    "8.2",
-    r"K = \mathrm{diag}\big((h_{\mathrm{prev}} - n) \odot z \odot (1 - z)\big) W_z + \mathrm{diag}\big((1 - z) \odot "
-    r"(1 - n \odot n)\big) \Big(\mathrm{diag}(r) W_n + \mathrm{diag}\big(a_n^h \odot r \odot (1 - r)\big) W_r\Big)",
-)
-def through_the_gates_and_the_candidate():
-    """What the code's slopes make of the rows of W_hh."""
-    first, j = jacobian().of[0][0], jacobian()
-    slopes = (first.h_by_a_r, first.h_by_a_z, first.h_by_a_n_h)
-    yield K(), sum(slope[:, :1] * W for slope, W in zip(slopes, (j.W_r, j.W_z, j.W_n), strict=True))
-
-
-@PAGE.equation(
-    "8.3",
-    r"\frac{\partial h_T}{\partial h_t} = \prod_{s=t+1}^{T} \mathrm{diag}(z_s) + \text{paths through the gates and the "
-    r"candidate}",
-)
-def path_past_all_weights():
-    """Where W_hh is zero there is no other."""
-    r = jacobian(steps=T, connected=False)
-    yield np.linalg.multi_dot([np.diag(step.z[:, 0]) for step in r.of[0]]), r.h_by_h_prev
-
-
-@PAGE.equation(
-    "8.4",
-    r"K = \mathrm{diag}(1 - z) M, M = \mathrm{diag}\big((h_{\mathrm{prev}} - n) \odot z\big) W_z + \mathrm{diag}(1 - n "
-    r"\odot n) \Big(\mathrm{diag}(r) W_n + \mathrm{diag}\big(a_n^h \odot r \odot (1 - r)\big) W_r\Big)",
-)
-def the_other_paths_are_shut_by_the_gate():
-    j = jacobian()
-    through_n = np.diag(j.r) @ j.W_n + np.diag(j.a_n_h * j.r * (1 - j.r)) @ j.W_r
-    M = np.diag((j.h_prev - j.n) * j.z) @ j.W_z + np.diag(1 - j.n * j.n) @ through_n
-    yield np.diag(1 - j.z) @ M, j.h_by_h_prev - np.diag(j.z)
-
-
-@cache
 def example() -> Any:
     """That of section 9."""
     module = nn.GRU(1, 1, dtype=np.float64)
@@ -493,45 +413,6 @@ def loss_written_out():
     yield loss(1, 2), example().h_1 + example().h_2
     yield complex_step(lambda w: loss(w, 2), np.array(1.0)), example().d_weight_ih_l0[2].reshape(())
     yield complex_step(lambda u: loss(1, u), np.array(2.0)), example().d_weight_hh_l0[2].reshape(())
-
-
-@PAGE.equation("10.1", r"h = (1 - z) \odot h_{\mathrm{prev}} + z \odot n")
-def the_other_share():
-    """With the sign of z's weights and biases changed, the code's h."""
-    r = gru()
-    for t, step in enumerate(r.steps):
-        W_ih, W_hh, b_ih, b_hh = (-w[H : 2 * H] for w in (r.weight_ih_l0, r.weight_hh_l0, r.bias_ih_l0, r.bias_hh_l0))
-        z = sigmoid(W_ih @ r.x[t].T + column(b_ih) + W_hh @ step.h_prev + column(b_hh))
-        yield (1 - z) * step.h_prev + z * step.n, step.h
-
-
-@PAGE.equation("10.2", r"1 - \sigma(a) = \sigma(-a)")
-def sigma_of_the_opposite():
-    a = np.linspace(-6, 6, 49)
-    code, opposite = a.copy(), -a
-    activations.sigmoid(code)
-    activations.sigmoid(opposite)
-    yield 1 - code, opposite
-
-
-@PAGE.equation("10.3", r"n = \tanh\big(a_n^x + U (r \odot h_{\mathrm{prev}}) + b\big)")
-def reset_before_the_product():
-    """Where U is diagonal and b zero, as the page says; and else it is another n."""
-    rng = np.random.default_rng(13)
-    for diagonal in (True, False):
-        module = nn.GRU(I, H, dtype=np.float64, rng=rng)
-        if diagonal:
-            module.weight_hh_l0.data[2 * H :] = np.diag(rng.standard_normal(H))
-            module.bias_hh_l0.data[2 * H :] = 0
-        x, h_0, d_output = rng.standard_normal((T, B, I)), rng.standard_normal((1, B, H)), np.ones((T, B, H))
-        U, b = module.weight_hh_l0.data[2 * H :], module.bias_hh_l0.data[2 * H :]
-        for step in run(module, x, h_0, d_output, None).of[0]:
-            name(step)
-            n = np.tanh(step.a_n_x + U @ (step.r * step.h_prev) + column(b))
-            if diagonal:
-                yield n, step.n
-            else:
-                assert np.abs(n - step.n).max() > 0.01
 
 
 @PAGE.equation("12.1", r"\text{forward: } 6NH(I + H), \text{backward: } 12NH(I + H)")
