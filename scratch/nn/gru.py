@@ -13,7 +13,7 @@ one after the other. (Chung et al. 2014, and many after them, let z and 1 − z 
 
 Kept for backward: r, z, a_n_h and n (in the memory of a); h_prev, which the products need, too, is kept by the time
 loop. Recomputed: nothing.
-The derivation of every line is in gru.md.
+core_notes_gru.md derives every line.
 """
 
 import numpy as np
