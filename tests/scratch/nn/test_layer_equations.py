@@ -9,7 +9,7 @@ import pytest
 from scratch import nn
 from scratch.nn import bptt, dropout, embedding, linear, loss, lstm, rnn
 from scratch.nn.utils import clip_grad_norm_
-from tests.scratch.nn import test_lstm_equations, test_rnn_equations
+from tests.scratch.nn import test_core_notes_lstm_equations, test_rnn_equations
 from tests.scratch.nn.equations import Docstring
 
 DROPOUT, LINEAR, EMBEDDING, LOSS = (Docstring(module.__doc__) for module in (dropout, linear, embedding, loss))
@@ -219,8 +219,8 @@ def test_every_equation_of_the_docstring_is_tested(name: str) -> None:
     ("module", "tested"),
     [
         (rnn, test_rnn_equations.PAGE.tested),
-        (lstm, test_lstm_equations.PAGE.tested),
-        (bptt, {"T2", *test_lstm_equations.PAGE.tested}),  # (T2) stands for the cell's equations
+        (lstm, test_core_notes_lstm_equations.PAGE.tested),
+        (bptt, {"T2", *test_core_notes_lstm_equations.PAGE.tested}),  # (T2) stands for the cell's equations
     ],
     ids=["rnn", "lstm", "bptt"],
 )

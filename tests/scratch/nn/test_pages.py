@@ -26,7 +26,7 @@ def test_quoted_code_is_the_code(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [FOLDER / "rnn.md", FOLDER / "lstm.md", STUDY / "rtrl.md"],
+    [FOLDER / "rnn.md", STUDY / "rtrl.md"],
     ids=lambda page: page.name,
 )
 def test_equations_that_are_referred_to_exist(page: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every numbered equation of lstm.md, in NumPy as it stands there, gives the numbers of the code."""
+"""Every numbered equation of core_notes_lstm.md, in NumPy as it stands there, gives the numbers of the code."""
 
 from functools import cache
 from pathlib import Path
@@ -10,9 +10,9 @@ import pytest
 from scratch import nn
 from scratch.nn import activations
 from scratch.nn.utils.rnn import pack_sequence
-from tests.scratch.nn.equations import Page, assert_printed, complex_step, run
+from tests.scratch.nn.equations import Page, run
 
-PAGE = Page(Path(nn.__file__).parent / "lstm.md")
+PAGE = Page(Path(nn.__file__).parent / "core_notes_lstm.md")
 T, B, I, H, P = 5, 3, 4, 6, 2  # noqa: E741
 
 
@@ -196,64 +196,6 @@ def d_of_what_c_is_made_of():
         yield d_c * step.f, step.d_c_prev
 
 
-@PAGE.equation(
-    "5.1",
-    r"d_{h_{\mathrm{prev}}} = W_{\mathrm{hh}}^{\top} d_a, \mathbf{d_x} = W_{\mathrm{ih}}^{\top} \mathbf{d_a}, "
-    r"d_{W_{\mathrm{ih}}} = \mathbf{d_a} \mathbf{x}^{\top}, d_{W_{\mathrm{hh}}} = \mathbf{d_a} "
-    r"\mathbf{h_{prev}}^{\top}, d_{b_{\mathrm{ih}}} = d_{b_{\mathrm{hh}}} = \mathbf{d_a} \mathbf{1}",
-)
-def products():
-    for r in lstm(steps=1), lstm(P, steps=1):
-        yield r.weight_hh_l0.T @ r.steps[0].d_a, r.d_h_0
-    for r in both():
-        d_a = bold(*(step.d_a for step in r.steps))
-        yield r.weight_ih_l0.T @ d_a, r.d_x.reshape(-1, I).T
-        yield d_a @ r.x.reshape(-1, I), r.d_weight_ih_l0
-        yield d_a @ bold(*(step.h_prev for step in r.steps)).T, r.d_weight_hh_l0
-        yield d_a @ np.ones(T * B), r.d_bias_ih_l0
-        yield d_a @ np.ones(T * B), r.d_bias_hh_l0
-
-
-def d_h(r: Any) -> list[Any]:
-    """The whole gradient of h at every step, by (5.2)."""
-    return [r.d_output[t].T + (r.weight_hh_l0.T @ r.steps[t + 1].d_a if t < T - 1 else r.d_h_n) for t in range(T)]
-
-
-@PAGE.equation(
-    "5.2",
-    r"d_{h_t} = d_{\mathrm{output},t} + W_{\mathrm{hh}}^{\top} d_{a_{t+1}}, d_{h_T} = d_{\mathrm{output},T} + "
-    r"d_{h_n}",
-)
-def two_sources_of_d_h():
-    r = lstm()
-    for step, expected in zip(r.steps, d_h(r), strict=True):
-        yield expected, step.d_m
-
-
-@PAGE.equation(
-    "5.3",
-    r"d_{c_t} = d_{h_t} \odot o_t \odot (1 - \tanh^2(c_t)) + d_{c_{t+1}} \odot f_{t+1}, d_{c_T} = d_{h_T} \odot "
-    r"o_T \odot (1 - \tanh^2(c_T)) + d_{c_n}",
-)
-def two_sources_of_d_c():
-    r = lstm()
-    d_c_and_f = [(None, None)] * T
-    for t in reversed(range(T)):
-        step = r.steps[t]
-        through_h = d_h(r)[t] * step.o * (1 - np.tanh(step.c) ** 2)
-        d_c = through_h + (r.d_c_n if t == T - 1 else d_c_and_f[t + 1][0] * d_c_and_f[t + 1][1])
-        d_c_and_f[t] = d_c, step.f
-        yield d_c, step.d_c_prev / step.f
-    yield r.d_c_n, r.steps[-1].d_c_after
-
-
-@PAGE.equation("5.4", r"d_{h_0} = W_{\mathrm{hh}}^{\top} d_{a_1}, d_{c_0} = d_{c_1} \odot f_1")
-def d_initial_state():
-    for r in both():
-        yield r.weight_hh_l0.T @ r.steps[0].d_a, r.d_h_0
-        yield whole_d_c(r.steps[0]) * r.steps[0].f, r.d_c_0
-
-
 LENGTHS = (5, 3, 3, 1)
 
 
@@ -304,6 +246,11 @@ def packed_reverse_direction():
         yield (whole_d_c(steps[T_k - 1]) * steps[T_k - 1].f)[:, k], d_c_0[k]
 
 
+def d_h(r: Any) -> list[Any]:
+    """The whole gradient of h at every step, of both its sources."""
+    return [r.d_output[t].T + (r.weight_hh_l0.T @ r.steps[t + 1].d_a if t < T - 1 else r.d_h_n) for t in range(T)]
+
+
 @PAGE.equation(
     "6.1",
     r"d_m = W_{\mathrm{hr}}^{\top} d_h, d_{W_{\mathrm{hr}}} = \sum_{t=1}^{T} d_{h_t} m_t^{\top} = \mathbf{d_h} "
@@ -317,137 +264,12 @@ def d_projection():
     yield bold(*d_h(r)) @ bold(*(step.m for step in r.steps)).T, r.d_weight_hr_l0
 
 
-@cache
-def jacobian(steps: int = 1, connected: bool = True) -> Any:
-    """The blocks of ∂(c_T, h_T) / ∂(c_0, h_0), from equal sequences that each ask for the gradient of one unit."""
-    rng = np.random.default_rng(10)
-    module = nn.LSTM(I, H, dtype=np.float64, rng=rng)
-    if not connected:
-        module.weight_hh_l0.data = np.zeros((4 * H, H))
-    x, h_0, c_0 = rng.standard_normal((T, 1, I)), rng.standard_normal((1, 1, H)), rng.standard_normal((1, 1, H))
-    state = tuple(np.repeat(part, H, axis=1) for part in (h_0, c_0))
-    r = run(module, np.repeat(x[:steps], H, axis=1), state, None, (None, np.eye(H)[None]))
-    (r.c_by_h_prev,), (r.c_by_c_prev,) = r.d_initial
-    (r.h_by_h_prev,), (r.h_by_c_prev,) = module.backward(None, (np.eye(H)[None], None))[1]
-    r.module, r.x_1, r.h_0, r.c_0 = module, x[0, 0], h_0[0, 0], c_0[0, 0]
-    first = r.of[0][0]
-    i, f, g, o = first.gates[:, :, 0]
-    c, c_prev = first.made[1][:, 0], first.prev[1][:, 0]
-    W_i, W_f, W_g, W_o = np.split(module.weight_hh_l0.data, 4)
-    r.f = f
-    r.K = np.diag(c_prev * f * (1 - f)) @ W_f + np.diag(g * i * (1 - i)) @ W_i + np.diag(i * (1 - g * g)) @ W_g
-    r.S = np.diag(o * (1 - np.tanh(c) ** 2))
-    r.R = np.diag(np.tanh(c) * o * (1 - o)) @ W_o
-    return r
-
-
-def changes() -> Any:
-    """Changes of the state before, and how h and c of the next step change, by a complex step through the code."""
-    r, rng = jacobian(), np.random.default_rng(11)
-    twin = nn.LSTM(I, H, dtype=np.complex128)
-    twin.load_state_dict({name: value.astype(complex) for name, value in r.module.state_dict().items()})
-    delta_h_prev, delta_c_prev = rng.standard_normal((2, H))
-    state = (r.h_0 + 1e-100j * delta_h_prev)[None], (r.c_0 + 1e-100j * delta_c_prev)[None]
-    _, (h, c) = twin(r.x_1[None].astype(complex), state)
-    return r, delta_h_prev, delta_c_prev, h[0].imag / 1e-100, c[0].imag / 1e-100
-
-
-@PAGE.equation("7.1", r"\delta c = f \odot \delta c_{\mathrm{prev}} + K \delta h_{\mathrm{prev}}")
-def change_of_c():
-    r, delta_h_prev, delta_c_prev, _, delta_c = changes()
-    yield r.f * delta_c_prev + r.K @ delta_h_prev, delta_c
-
-
-@PAGE.equation("7.2", r"\delta h = S \delta c + R \delta h_{\mathrm{prev}}")
-def change_of_h():
-    r, delta_h_prev, _, delta_h, delta_c = changes()
-    yield r.S @ delta_c + r.R @ delta_h_prev, delta_h
-
-
-@PAGE.equation(
-    "7.3",
-    r"K = \mathrm{diag}\big(c_{\mathrm{prev}} \odot f \odot (1 - f)\big) W_f + \mathrm{diag}\big(g \odot i \odot "
-    r"(1 - i)\big) W_i + \mathrm{diag}\big(i \odot (1 - g \odot g)\big) W_g",
-)
-def c_by_h_prev():
-    yield jacobian().K, jacobian().c_by_h_prev
-
-
-@PAGE.equation("7.4", r"S = \mathrm{diag}\big(o \odot (1 - \tanh^2(c))\big)")
-def h_by_c():
-    yield jacobian().S, np.diag(jacobian().of[0][0].slopes[4][:, 0])
-
-
-@PAGE.equation("7.5", r"R = \mathrm{diag}\big(\tanh(c) \odot o \odot (1 - o)\big) W_o")
-def h_by_h_prev_alone():
-    """What is left of ∂h / ∂h_prev when the way through c is taken off, which does not pass o."""
-    r = jacobian()
-    yield r.R, r.h_by_h_prev - r.S @ r.c_by_h_prev
-
-
-@PAGE.equation(
-    "7.6",
-    r"\frac{\partial (c, h)}{\partial (c_{\mathrm{prev}}, h_{\mathrm{prev}})} = \begin{pmatrix} \mathrm{diag}(f) K "
-    r"\\ S \mathrm{diag}(f) S K + R \end{pmatrix}",
-)
-def jacobian_of_a_step():
-    r = jacobian()
-    page = np.block([[np.diag(r.f), r.K], [r.S @ np.diag(r.f), r.S @ r.K + r.R]])
-    yield page, np.block([[r.c_by_c_prev, r.c_by_h_prev], [r.h_by_c_prev, r.h_by_h_prev]])
-
-
-@PAGE.equation(
-    "7.7",
-    r"\frac{\partial c_T}{\partial c_t} = \prod_{s=t+1}^{T} \mathrm{diag}(f_s) + \text{paths through } h \text{ "
-    r"and the gates}",
-)
-def path_within_the_cell_state():
-    """Where W_hh is zero no path leaves it, and over one step none comes back."""
-    r = jacobian(steps=T, connected=False)
-    yield np.linalg.multi_dot([np.diag(step.gates[1][:, 0]) for step in r.of[0]]), r.c_by_c_prev
-    yield np.diag(jacobian().f), jacobian().c_by_c_prev
-
-
-@PAGE.equation("8.1", r"\frac{1}{1 + e^{-a}} = \tfrac12 \tanh\big(\tfrac12 a\big) + \tfrac12")
-def sigma_in_two_ways():
-    a = np.linspace(-6, 6, 49)
-    code = a.copy()
-    activations.sigmoid(code)
-    yield 1 / (1 + np.exp(-a)), code
-    yield np.tanh(a / 2) / 2 + 1 / 2, code
-
-
 @PAGE.equation("10.1", r"\text{forward: } 2N\big(4H(I + P) + PH\big), \text{backward: twice as much.}")
 def operations():
     """Forward, an entry of a matrix is multiplied and added once for each column; backward, in two products."""
     r, N = lstm(proj_size=P), T * B
     entries = r.weight_ih_l0.size + r.weight_hh_l0.size + r.weight_hr_l0.size
     yield 2 * N * (4 * H * (I + P) + P * H), 2 * N * entries
-
-
-@PAGE.equation(
-    "12.1",
-    r"\mathcal{L}(p + j \varepsilon) = \mathcal{L}(p) + j \varepsilon \frac{\partial \mathcal{L}}{\partial p} + "
-    r"O(\varepsilon^2) \Longrightarrow \frac{\partial \mathcal{L}}{\partial p} \approx \frac{\mathrm{Im} "
-    r"\mathcal{L}(p + j \varepsilon)}{\varepsilon}",
-)
-def complex_steps():
-    for r in both():
-
-        def loss(W_hh, r=r):
-            h, c, total = r.h_0, r.c_0, 0
-            for t in range(T):
-                a = r.weight_ih_l0 @ r.x[t].T + W_hh @ h + column(r.bias_ih_l0 + r.bias_hh_l0)
-                a_i, a_f, a_g, a_o = np.split(a, 4)
-                c = sigmoid(a_f) * c + sigmoid(a_i) * np.tanh(a_g)
-                h = sigmoid(a_o) * np.tanh(c)
-                h = r.weight_hr_l0 @ h if r.output.shape[-1] == P else h
-                total = total + (r.d_output[t].T * h).sum()
-            return total + (r.d_h_n * h).sum() + (r.d_c_n * c).sum()
-
-        yield complex_step(loss, r.weight_hh_l0), r.d_weight_hh_l0
-        code = (r.d_output * r.output).sum() + (r.d_h_n * r.final[0][0].T).sum() + (r.d_c_n * r.final[1][0].T).sum()
-        yield loss(r.weight_hh_l0 + 1e-100j).real, code
 
 
 def tangents(step: Any) -> Any:
@@ -502,30 +324,3 @@ def test_equation_gives_the_numbers_of_the_code(number: str) -> None:
 
 def test_every_equation_of_the_page_is_tested() -> None:
     assert PAGE.numbered() == {number: latex for number, (latex, _) in PAGE.tested.items()}
-
-
-def test_table_of_forget_gates() -> None:
-    """Each printed digit."""
-    rows = PAGE.tables()["$a_f$"]
-    assert len(rows) == 4
-    for a, *printed in rows:
-        gate = np.array([float(a)])
-        activations.sigmoid(gate)
-        assert_printed(printed, *(gate.item() ** n for n in (1, 10, 50, 100)))
-
-
-def test_table_of_saturated_gates() -> None:
-    """σ in float32, either way. The second way is a multiple of 2⁻²⁵, and which one depends on the machine's tanh."""
-    rows = PAGE.tables()["$a$"]
-    assert len(rows) == 5
-    for a, exact, first, error_of_first, second, error_of_second in rows:
-        a = float(a.strip("$"))
-        gate, true = np.array([a], np.float32), 1 / (1 + np.exp(-a))
-        activations.sigmoid(gate)
-        assert_printed([exact, first], true, gate.item())
-        assert abs(gate.item() / true - 1) <= 2e-7
-        assert float(error_of_first) <= 2e-7
-        of_tanh = float(np.float32(0.5) * np.tanh(np.float32(a / 2)) + np.float32(0.5))
-        assert abs(float(second) - of_tanh) <= 2**-25 + 5e-5 * true  # five digits are printed
-        error = float(error_of_second.replace(" %", "e-2"))
-        assert abs(error - abs(of_tanh / true - 1)) <= 2**-25 / true + 0.5 * error
