@@ -17,7 +17,7 @@ The bound (Pascanu, Mikolov and Bengio 2013, section 2.1) holds for an RNN. With
 If γ σ_max < 1, gradients must vanish; if they explode, γ σ_max must be above 1. An LSTM's Jacobian is no product of
 W_hh with slopes, and (4) says nothing about it. Its own landmark is the path that never leaves the cell state,
 
-(5)  f_T ⊙ f_{T−1} ⊙ ⋯ ⊙ f_{T−k+1}                              H; (nn/lstm.md, section 7)
+(5)  f_T ⊙ f_{T−1} ⊙ ⋯ ⊙ f_{T−k+1}                              H; (textbook/lstm.md, section 4)
 
 Spectral radius and largest singular value are two things. The radius ρ, the largest |eigenvalue|, says how powers of
 one matrix grow in the long run; σ_max ≥ ρ says how much one product can stretch a vector. They are equal for a normal
