@@ -127,8 +127,8 @@ def walk(
 ) -> SimpleNamespace:
     """A random problem, forward and backward, with everything that has a name inside the steps.
 
-    `steps[t]` has what `step` and `step_backward` call by a name at this step, as rows, as in the code: x, h_prev, a, h,
-    d_h, d_a, d_x, …; `columns[t]` has the same arrays as columns, (features, B), as on the page. Beside them are the
+    `steps[t]` has what `step` and `step_backward` call by a name at this step, as rows, as in the code: x, h_prev, a,
+    h, d_h, d_a, d_x, …; `columns[t]` has the same arrays as columns, (features, B), as on the page. Beside them are the
     whole problem (x, state, parameters, d_output, d_state) and what came of it (output, final, d_x, d_initial,
     d_parameters). `loss(name=value, …)` is the number that d_… are the gradients of, for another x, state or parameter.
     `options` go to `forward`.
