@@ -17,6 +17,7 @@ from scratch.study import rtrl
 from scratch.study.rtrl import own, walk
 from scratch.types import Array
 from tests.scratch.nn.equations import Page, complex_step, copies, run
+from tests.scratch.study.test_rtrl import CELL_OF, after_step, frozen, linearized
 
 PAGE = Page(Path(study.__file__).parent / "rtrl.md")
 T, I, H, P = 4, 3, 5, 2  # noqa: E741
@@ -27,12 +28,12 @@ def sigmoid(a: Any) -> Any:
 
 
 def elman(a: Array, state_prev: Any) -> Any:
-    """(1) of rnn.md."""
+    """(1) of the textbook's rnn.md."""
     return (np.tanh(a),)
 
 
 def lstm(a: Array, state_prev: Any) -> Any:
-    """(1) to (6) of lstm.md."""
+    """(1) to (6) of the textbook's lstm.md."""
     a_i, a_f, a_g, a_o = np.split(a, 4)
     c = sigmoid(a_f) * state_prev[1] + sigmoid(a_i) * np.tanh(a_g)
     return sigmoid(a_o) * np.tanh(c), c
@@ -127,6 +128,51 @@ def tangents():
                         yield part.imag / 1e-100, part_dot[:, k], 1e-12
                     else:
                         assert not part.imag.any()
+
+
+@cache
+def cells() -> dict[str, Any]:
+    """A random step of every cell: what it reads and gives, with the tangents, and its way back."""
+    found = {}
+    for name, cell in CELL_OF.items():
+        rng, shape = np.random.default_rng(9), (H, 2)
+        a, a_dot = (frozen((len(cell.blocks), *shape), rng) for _ in range(2))
+        prev, prev_dot, d_state = ([frozen(shape, rng) for _ in cell.state] for _ in range(3))
+        slopes, d_a = linearized(cell, a, prev), np.empty_like(a)
+        d_h_prev, d_rest = cell.step_backward(tuple(d.copy() for d in d_state), slopes.copy(), d_a)
+        found[name] = SimpleNamespace(
+            cell=cell, u=[*a, *prev], u_dot=[*a_dot, *prev_dot],
+            s_dot=cell.step_tangent(a_dot, tuple(prev_dot), slopes), d_s=d_state,
+            d_u=[*d_a, np.zeros(shape) if d_h_prev is None else d_h_prev, *d_rest],
+        )  # fmt: skip
+    return found
+
+
+@PAGE.equation("1.2", r"\dot s = \sum_k \frac{\partial s}{\partial u_k} \odot \dot u_k")
+def tangents_of_a_cell():
+    for r in cells().values():
+        blocks, s_dot = len(r.cell.blocks), [np.zeros(part.shape) for part in r.s_dot]
+        for k, u_k_dot in enumerate(r.u_dot):
+            u = [part + 1e-100j * (j == k) for j, part in enumerate(r.u)]
+            _, made, _ = after_step(r.cell, np.array(u[:blocks]), tuple(u[blocks:]))
+            s_dot = [total + part.imag / 1e-100 * u_k_dot for total, part in zip(s_dot, made, strict=True)]
+        yield s_dot, r.s_dot
+
+
+@PAGE.equation("1.3", r"\dot h = \varphi'(a) \odot \dot a")
+def tangent_of_the_rnn():
+    for name, slope in ("RNN tanh", lambda a: 1 - np.tanh(a) ** 2), ("RNN relu", lambda a: np.where(a > 0, 1, 0)):
+        r = cells()[name]
+        yield slope(r.u[0]) * r.u_dot[0], r.s_dot[0]
+
+
+@PAGE.equation("1.4", r"\sum_s \langle d_s, \dot s \rangle = \sum_k \langle d_{u_k}, \dot u_k \rangle ,")
+def transposes():
+    for r in cells().values():
+        of_s, of_u = (
+            sum(np.sum(d * dot) for d, dot in zip(*pair, strict=True)) for pair in ((r.d_s, r.s_dot), (r.d_u, r.u_dot))
+        )
+        yield of_s, of_u, 1e-12  # the sums may cancel
 
 
 @PAGE.equation(
@@ -267,7 +313,7 @@ def batch():
 
 @cache
 def products() -> Any:
-    """J_t and D_t at each step of an RNN, by section 10 of rnn.md and (3.2)."""
+    """J_t and D_t at each step of an RNN, by section 8 of the textbook's rnn.md and (3.2)."""
     r, d_output, _, d_p = gradients("RNN", "output")
     slopes = [np.diag(1 - np.tanh(now.a) ** 2) for now in r.steps]
     J = [slope @ r.weights.W_hh for slope in slopes]
