@@ -4,7 +4,7 @@
 (1)  h = φ(a)                                     φ is tanh or relu
 
 Kept for backward: h. Recomputed: nothing, because φ′ can be told from h: tanh′ = 1 − h², relu′ = [h > 0].
-The derivation of every line is in rnn.md.
+The equations and their derivatives are derived in ../textbook/rnn.md.
 """
 
 from typing import Any

@@ -169,7 +169,7 @@ METHODS: dict[str, Callable[..., Gradients]] = {"segments": segments, "windows":
 def pages() -> str:
     """The text that is read where none is given: the two pages of this library about the RNN and the LSTM."""
     folder = Path(nn.__file__).parent.parent
-    return "".join((folder / name).read_text(encoding="utf-8") for name in ("nn/rnn.md", "textbook/lstm.md"))
+    return "".join((folder / name).read_text(encoding="utf-8") for name in ("textbook/rnn.md", "textbook/lstm.md"))
 
 
 def encoded(text: str, kinds: int = 32) -> Array:

@@ -9,8 +9,9 @@ import pytest
 from scratch import nn
 from scratch.nn import bptt, dropout, embedding, linear, loss, lstm, rnn
 from scratch.nn.utils import clip_grad_norm_
-from tests.scratch.nn import test_core_notes_lstm_equations, test_rnn_equations
+from tests.scratch.nn import test_core_notes_lstm_equations
 from tests.scratch.nn.equations import Docstring
+from tests.scratch.textbook import test_rnn_page
 
 DROPOUT, LINEAR, EMBEDDING, LOSS = (Docstring(module.__doc__) for module in (dropout, linear, embedding, loss))
 CLIPPING = Docstring(clip_grad_norm_.__doc__)
@@ -218,7 +219,7 @@ def test_every_equation_of_the_docstring_is_tested(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "tested"),
     [
-        (rnn, test_rnn_equations.PAGE.tested),
+        (rnn, test_rnn_page.PAGE.tested),
         (lstm, test_core_notes_lstm_equations.PAGE.tested),
         (bptt, {"T2", *test_core_notes_lstm_equations.PAGE.tested}),  # (T2) stands for the cell's equations
     ],

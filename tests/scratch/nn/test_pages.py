@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from scratch import nn, study
+from scratch import nn, study, textbook
 from tests.scratch.nn.equations import Page
 
-FOLDER, STUDY = Path(nn.__file__).parent, Path(study.__file__).parent
+NN, STUDY, TEXTBOOK = (Path(package.__file__).parent for package in (nn, study, textbook))
+DERIVATIONS = [page for page in TEXTBOOK.glob("*.md") if Page(page).numbered()]
 
 
 def lines_of(text: str) -> set[str]:
@@ -16,23 +17,19 @@ def lines_of(text: str) -> set[str]:
     return {line.split("  #")[0].strip() for line in text.splitlines()}
 
 
-@pytest.mark.parametrize("page", sorted(FOLDER.rglob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted([*NN.rglob("*.md"), *DERIVATIONS]), ids=lambda page: page.name)
 def test_quoted_code_is_the_code(page: Path) -> None:
-    code = set().union(*(lines_of(file.read_text()) for file in FOLDER.rglob("*.py")))
+    code = set().union(*(lines_of(file.read_text()) for file in page.parent.rglob("*.py")))
     quoted = set().union(*map(lines_of, re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)))
     assert quoted
     assert quoted - code == set()
 
 
-@pytest.mark.parametrize(
-    "page",
-    [FOLDER / "rnn.md", STUDY / "rtrl.md"],
-    ids=lambda page: page.name,
-)
+@pytest.mark.parametrize("page", sorted([*DERIVATIONS, STUDY / "rtrl.md"]), ids=lambda page: page.name)
 def test_equations_that_are_referred_to_exist(page: Path) -> None:
     """On the page itself, or on rnn.md, on which the others build."""
     prose = re.sub(r"```math\n.*?```", "", page.read_text(), flags=re.DOTALL)
     referred = set(re.findall(r"\((\d+\.\d+|[TR]\d)\)", prose))
     assert referred
-    there = {"T2", "T3"} | Page(page).numbered().keys() | Page(FOLDER / "rnn.md").numbered().keys()
+    there = Page(page).numbered().keys() | Page(TEXTBOOK / "rnn.md").numbered().keys()
     assert referred - there == set()
