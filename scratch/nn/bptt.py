@@ -117,9 +117,9 @@ def backward(
 ) -> tuple[State, Gradients]:
     """The gradients of what `forward` computed, from the tape that it filled.
 
-    d_output: (N, P or H), or None for zero. d_final: like the final state; it is overwritten. Fills d_x: (N, I), unless it is None.
-    wanted: the names of the weights whose gradients are wanted. Returns the gradient of the initial state and those.
-    What the tape holds of the steps stays as it is.
+    d_output: (N, P or H), or None for zero. d_final: like the final state; it is overwritten. Fills d_x: (N, I), unless
+    it is None. wanted: the names of the weights whose gradients are wanted. Returns the gradient of the initial state
+    and those. What the tape holds of the steps stays as it is.
     """
     W_hh, W_hr, G, apart = weights.W_hh, weights.W_hr, len(cell.gates), rows_apart(cell, weights.W_hh)
     d_state, d_initial = tuple(part[:, :0] for part in d_final), tuple(part.copy() for part in d_final)

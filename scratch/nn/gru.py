@@ -17,9 +17,8 @@ core_notes_gru.md derives every line.
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from ..types import Array, Seed
+from ..types import Array
 from .activations import sigmoid
 from .cell import Cell, Equation, Equations, State
 from .recurrent import Recurrent
@@ -114,37 +113,7 @@ class GRU(Recurrent[Array]):
     Raises ValueError for a projection, which PyTorch offers for the LSTM alone.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        dtype: npt.DTypeLike = np.float32,
-        rng: Seed = None,
-        *,
-        proj_size: int = 0,
-        checkpoint_every: int | None = None,
-    ) -> None:
-        if proj_size != 0:
-            raise ValueError(f"expected proj_size 0 (only the LSTM has a projection), got {proj_size!r}")
-        super().__init__(
-            CELL,
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            0,
-            dtype,
-            rng,
-            checkpoint_every=checkpoint_every,
-        )
+    cell = CELL
 
 
 class GRUCell(RecurrentCell[Array]):
@@ -153,12 +122,4 @@ class GRUCell(RecurrentCell[Array]):
     Shapes, and what is raised when: see `RecurrentCell`.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        dtype: npt.DTypeLike = np.float32,
-        rng: Seed = None,
-    ) -> None:
-        super().__init__(CELL, input_size, hidden_size, bias, dtype, rng)
+    cell = CELL

@@ -16,9 +16,8 @@ The derivation of every line is in core_notes_lstm.md.
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from ..types import Array, Seed
+from ..types import Array
 from .activations import sigmoid
 from .cell import Cell, Equation, Equations, State
 from .recurrent import Recurrent
@@ -125,35 +124,8 @@ class LSTM(Recurrent[tuple[Array, Array]]):
     `output, (h_n, c_n) = lstm(x, (h_0, c_0))`, `d_x, (d_h_0, d_c_0) = lstm.backward(d_output, (d_h_n, d_c_n))`.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        dtype: npt.DTypeLike = np.float32,
-        rng: Seed = None,
-        *,
-        checkpoint_every: int | None = None,
-    ) -> None:
-        super().__init__(
-            CELL,
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            proj_size,
-            dtype,
-            rng,
-            checkpoint_every=checkpoint_every,
-        )
+    cell = CELL
+    projects = True
 
 
 class LSTMCell(RecurrentCell[tuple[Array, Array]]):
@@ -163,12 +135,4 @@ class LSTMCell(RecurrentCell[tuple[Array, Array]]):
     and what is raised when: see `RecurrentCell`.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        dtype: npt.DTypeLike = np.float32,
-        rng: Seed = None,
-    ) -> None:
-        super().__init__(CELL, input_size, hidden_size, bias, dtype, rng)
+    cell = CELL

@@ -24,10 +24,10 @@ Names = dict[str, str]
 class Recurrence(Module, Generic[StateT]):
     """What whole recurrent modules and single-step cells share: a cell, its parameters, and the form of its state."""
 
-    def __init__(
-        self, cell: Cell, input_size: int, hidden_size: int, bias: bool, dtype: npt.DTypeLike, rng: Seed
-    ) -> None:
-        self.cell = cell
+    cell: Cell
+    """The equations of a step: an attribute of the class, or set before the constructor of the base is called."""
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: npt.DTypeLike, rng: Seed) -> None:
         self.input_size = checks.integer("input_size", input_size, least=1)
         self.hidden_size = checks.integer("hidden_size", hidden_size, least=1)
         self.bias = checks.flag("bias", bias)

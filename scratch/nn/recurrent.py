@@ -11,7 +11,7 @@ and what it puts out is turned back.
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..types import Array, Seed
 from . import checks, dropout, recomputation
 from .bptt import Gradients
-from .cell import Cell, State, Weights
+from .cell import State, Weights
 from .checks import without_warnings
 from .layout import Layout
 from .pile import tape_is_on
@@ -62,32 +62,36 @@ class Recurrent(Recurrence[StateT]):
     compute the steps between again on the way back (recomputation.py); None keeps every step.
 
     Construction raises TypeError for a size that is no int and a flag that is no bool, ValueError for a size or a
-    checkpoint_every below 1, a proj_size outside 0 … hidden_size − 1 and a dropout outside [0, 1], RuntimeError for a
-    dtype without gradients.
+    checkpoint_every below 1, a proj_size outside 0 … hidden_size − 1 or of a recurrence without projection, and a
+    dropout outside [0, 1], RuntimeError for a dtype without gradients.
     """
+
+    projects: ClassVar[bool] = False
+    """Whether there may be a proj_size."""
 
     def __init__(
         self,
-        cell: Cell,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        proj_size: int,
-        dtype: npt.DTypeLike,
-        rng: Seed,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        dtype: npt.DTypeLike = np.float32,
+        rng: Seed = None,
         *,
         checkpoint_every: int | None = None,
     ) -> None:
-        super().__init__(cell, input_size, hidden_size, bias, dtype, rng)
+        super().__init__(input_size, hidden_size, bias, dtype, rng)
         self.num_layers = checks.integer("num_layers", num_layers, least=1)
         self.batch_first = checks.flag("batch_first", batch_first)
         self.dropout = checks.fraction("dropout", dropout, outside=ValueError, wrong_type=ValueError)
         self.bidirectional = checks.flag("bidirectional", bidirectional)
         self.proj_size = checks.integer("proj_size", proj_size, least=0)
+        if self.proj_size > 0 and not self.projects:
+            raise ValueError(f"expected proj_size 0 ({type(self).__name__} has no projection), got {proj_size}")
         if self.proj_size >= self.hidden_size:
             raise ValueError(f"expected proj_size below hidden_size ({self.hidden_size}), got {proj_size}")
         if self.dropout > 0 and self.num_layers == 1:

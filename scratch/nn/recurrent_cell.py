@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ..types import Array, Seed
 from . import checks, recomputation
-from .cell import Cell, State
+from .cell import State
 from .checks import without_warnings
 from .pile import tape_is_on
 from .recurrence import Recurrence, StateT
@@ -23,9 +23,14 @@ class RecurrentCell(Recurrence[StateT]):
     """
 
     def __init__(
-        self, cell: Cell, input_size: int, hidden_size: int, bias: bool, dtype: npt.DTypeLike, rng: Seed
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        dtype: npt.DTypeLike = np.float32,
+        rng: Seed = None,
     ) -> None:
-        super().__init__(cell, input_size, hidden_size, bias, dtype, rng)
+        super().__init__(input_size, hidden_size, bias, dtype, rng)
         self._names = self._add_parameters(self.input_size, self.hidden_size, projected=False)
         self.reset_parameters()
 

@@ -135,12 +135,8 @@ class RNN(Recurrent[Array]):
         proj_size: int = 0,
         checkpoint_every: int | None = None,
     ) -> None:
-        cell = cell_of(nonlinearity)
-        if proj_size != 0:
-            raise ValueError(f"expected proj_size 0 (only the LSTM has a projection), got {proj_size!r}")
-        self.nonlinearity = nonlinearity
+        self.cell, self.nonlinearity = cell_of(nonlinearity), nonlinearity
         super().__init__(
-            cell,
             input_size,
             hidden_size,
             num_layers,
@@ -148,7 +144,7 @@ class RNN(Recurrent[Array]):
             batch_first,
             dropout,
             bidirectional,
-            0,
+            proj_size,
             dtype,
             rng,
             checkpoint_every=checkpoint_every,
@@ -170,9 +166,8 @@ class RNNCell(RecurrentCell[Array]):
         dtype: npt.DTypeLike = np.float32,
         rng: Seed = None,
     ) -> None:
-        cell = cell_of(nonlinearity)
-        self.nonlinearity = nonlinearity
-        super().__init__(cell, input_size, hidden_size, bias, dtype, rng)
+        self.cell, self.nonlinearity = cell_of(nonlinearity), nonlinearity
+        super().__init__(input_size, hidden_size, bias, dtype, rng)
 
     def extra_repr(self) -> str:
         """The arguments that differ from their defaults."""
