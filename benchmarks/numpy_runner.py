@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from math import isqrt
 from typing import Any
 
@@ -43,6 +44,10 @@ class Runner:
         """Forget the gradients, as before every step of a training."""
         if self.rung is None:
             self.module.zero_grad()
+
+    def turn(self) -> AbstractContextManager[None]:
+        """While this is entered, steps may run. NumPy needs nothing for it."""
+        return nullcontext()
 
     def forward(self) -> None:
         """The forward pass, with a tape for backward."""

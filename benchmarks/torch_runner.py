@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -90,16 +91,20 @@ class Runner:
         self.x.grad = None
         self.module.zero_grad()
 
-    def forward(self) -> None:
-        """The forward pass, recorded for backward."""
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """While this is entered, steps may run, in the mode. It is not timed: to a toy example it would add a fifth."""
         with self.mode.switched_on(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-            self.output, _ = self.module(self.x)
+            yield
+
+    def forward(self) -> None:
+        """The forward pass, recorded for backward."""
+        self.output, _ = self.module(self.x)
 
     def backward(self) -> None:
         """The gradients of the input and of every parameter."""
-        with self.mode.switched_on():
-            torch.autograd.backward(self.output, self.d_output)
+        torch.autograd.backward(self.output, self.d_output)
 
     def results(self) -> dict[str, Array]:
         """What the last step computed, by name."""
@@ -116,7 +121,7 @@ class Runner:
         def make(rows: int, columns: int) -> torch.Tensor:
             return torch.randn(rows, columns, **self.place)
 
-        with torch.no_grad(), self.mode.switched_on():
+        with torch.no_grad():
             floor = Floor(self.problem, make, torch.matmul, torch.cuda.synchronize if self.on_cuda else lambda: None)
             return RecordedFloor(floor) if self.on_cuda else floor
 

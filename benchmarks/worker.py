@@ -20,6 +20,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from math import ceil
 from time import perf_counter, process_time
@@ -128,17 +130,27 @@ class Work:
         """Drop what was prepared."""
         self.prepared.clear()
 
+    @contextmanager
+    def turn(self, key: str) -> Iterator[Prepared]:
+        """A prepared problem, while its runner is ready to step: in its mode, entered once and not in what is timed."""
+        prepared = self.prepared[key]
+        with prepared.runner.turn():
+            yield prepared
+
     def check(self, key: str) -> dict[str, Any]:
         """Samples of what a step computes."""
-        return self.prepared[key].check()
+        with self.turn(key) as prepared:
+            return prepared.check()
 
     def calibrate(self, key: str, least: float, floor: bool = True) -> dict[str, Any]:
         """Warm up."""
-        return self.prepared[key].calibrate(least, floor)
+        with self.turn(key) as prepared:
+            return prepared.calibrate(least, floor)
 
     def time(self, key: str) -> dict[str, float]:
         """One turn."""
-        return self.prepared[key].time()
+        with self.turn(key) as prepared:
+            return prepared.time()
 
     def learn(self, path: str, steps: int, seconds: float) -> dict[str, Any]:
         """Go on from a checkpoint for some steps, and find out how many take about so many seconds."""
@@ -157,7 +169,8 @@ class Work:
 
     def memory(self, key: str) -> dict[str, Any]:
         """By how much memory grows."""
-        return growth_of_memory(self.prepared[key])
+        with self.turn(key) as prepared:
+            return growth_of_memory(prepared)
 
     def do(self, request: dict[str, Any]) -> dict[str, Any]:
         """What a request asks for, as an answer. Nothing that goes wrong goes further than this."""

@@ -26,10 +26,11 @@ def results(problem: Problem, contestant: Contestant, seed: int = 0, steps: int 
     """What the last of some steps computes."""
     library: Any = numpy_runner if contestant.library == "scratch" else torch_runner
     runner = library.Runner(contestant, problem, seed, 1)
-    for _ in range(steps):
-        runner.clear()
-        runner.forward()
-        runner.backward()
+    with runner.turn():
+        for _ in range(steps):
+            runner.clear()
+            runner.forward()
+            runner.backward()
     found: dict[str, Array] = runner.results()
     return found
 

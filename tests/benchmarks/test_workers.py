@@ -4,9 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import numpy_runner
 from benchmarks.contestants import Contestant
@@ -15,6 +19,7 @@ from benchmarks.problems import Problem
 from benchmarks.process import Failed, Worker, Workers
 from benchmarks.timing import Effort, Row, measure
 from benchmarks.worker import Work
+from reference.devices import Mode, precision_settings
 
 SMALL = Problem("test", "LSTM", 2, 1, 2, 3)
 OURS, RUNG = Contestant("scratch", "float64"), Contestant("scratch", "float64", form="per gate")
@@ -99,6 +104,54 @@ def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numpy_runner, "draw", draw)
     assert work.do({"do": "prepare", **request}) == {"error": "out of memory"}
     assert not work.prepared, "what was there is let go"
+
+
+def mode() -> list[Any]:
+    """What is on now: cuDNN, the precisions of float32 products, and whether oneDNN's warning is ignored."""
+    precisions = [getattr(owner, name) for owner, name, _ in precision_settings("ieee")]
+    return [torch.backends.cudnn.enabled, *precisions, "oneDNN" in str(warnings.filters)]
+
+
+@pytest.mark.parametrize("precision", ["ieee", "tf32"])
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    "ask", [{"do": "check"}, {"do": "calibrate", "least": 0.0}, {"do": "time"}, {"do": "memory"}], ids=str
+)
+def test_a_turn_enters_the_mode_once_and_leaves_it_whatever_happens(
+    monkeypatch: pytest.MonkeyPatch, precision: str, fails: bool, ask: dict[str, Any]
+) -> None:
+    contestant = Contestant("PyTorch", precision=precision, cudnn=False)
+    work, during, entered = Work("PyTorch", 1), [], []
+    prepare = {"do": "prepare", "contestant": contestant.as_json(), "problem": SMALL.as_json(), "seed": 0}
+    assert work.do(prepare | {"key": "x"}) == {"answer": None}
+    module, switched_on, before = work.prepared["x"].runner.module, Mode.switched_on, mode()
+    forward = module.forward
+    work.prepared["x"].calls = 3
+
+    def watched(x: torch.Tensor) -> Any:
+        during.append(mode())
+        return forward(x)
+
+    def watch_gradient(gradient: torch.Tensor) -> torch.Tensor:
+        during.append(mode())
+        if fails:
+            raise RuntimeError("on purpose")
+        return gradient
+
+    def counted(self: Mode) -> AbstractContextManager[None]:
+        entered.append(self)
+        return switched_on(self)
+
+    monkeypatch.setattr(module, "forward", watched)
+    monkeypatch.setattr(Mode, "switched_on", counted)
+    module.weight_hh_l0.register_hook(watch_gradient)
+    answer = work.do({**ask, "key": "x"})
+    assert answer == {"error": "RuntimeError: on purpose"} if fails else "answer" in answer
+    assert len(during) >= (2 if fails or ask["do"] == "check" else 4), "forward and backward of each step"
+    precisions = [value for _, _, value in precision_settings(precision)]
+    assert all(found == [False, *precisions, True] for found in during)
+    assert len(entered) == 1, "not at every step"
+    assert mode() == before
 
 
 def test_other_results_are_not_measured(monkeypatch: pytest.MonkeyPatch, workers: Workers) -> None:
