@@ -10,6 +10,6 @@ A floor plan, ground first; each row uses only the rows below it, and no row but
     process                                   ─── a pipe: above it no library computes, below it one alone ───
     worker                                    one library's process: does as it is told
     numpy_runner, torch_runner                a training step in one library
-    ladder, floor, clock                      the rungs from textbook to core; the products alone; time
+    ladder, hoisted, floor, clock             the rungs from textbook to core; the products alone; time
     problems, contestants, statistics         what is measured; who; numbers out of turns
 """

@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks ladder`: what each step from the textbook to the core gains."""
+"""The command `python -m benchmarks ladder`: what each rung gains, from the textbook to the core and to PyTorch."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def ladder(
     plot: Plot = None,
     seed: Seed = 0,
 ) -> int:
-    """Climb from the textbook's LSTM to the core, rung by rung, and tell what each gained.
+    """Climb from the textbook's LSTM to the core and to PyTorch's, rung by rung, and tell what each gained.
 
-    All rungs compute the same step to rounding; each is a few lines on top of the one below (benchmarks/ladder.py). On
-    top stand a Python loop over PyTorch's LSTMCell and torch.nn.LSTM; with --device cuda both on a GPU, without and
+    All rungs compute the same step to rounding (benchmarks/ladder.py): the textbook's page on NumPy arrays, the same
+    with its products taken out of the loop, and the core; then both pages on PyTorch tensors, a Python loop over
+    PyTorch's LSTMCell, and torch.nn.LSTM. With --device cuda all of PyTorch's are on a GPU, torch.nn.LSTM without and
     with cuDNN. This is the answer to "why is cuDNN fast".
     """
     options = checked(threads, device, dtype, json, plot, seed)

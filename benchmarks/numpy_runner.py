@@ -16,7 +16,7 @@ from scratch.types import Array
 from .clock import CpuClock
 from .contestants import CHECKPOINTED, MODULE, Contestant
 from .floor import Floor
-from .ladder import RUNGS
+from .ladder import Rung
 from .problems import Problem, draw
 from .unavailable import Unavailable
 
@@ -32,18 +32,17 @@ class Runner:
         self.problem, self.dtype, self.clock = problem, np.dtype(contestant.dtype), CpuClock()
         numbers = draw(problem, seed, self.dtype)
         self.x, self.d_output = numbers.input, numbers.d_output
-        self.rung: Any = None
+        self.module: Any
         if contestant.form in (MODULE, CHECKPOINTED):
             some = {"checkpoint_every": isqrt(problem.T)} if contestant.form == CHECKPOINTED else {}
             self.module = getattr(nn, problem.module)(**problem.arguments, **some, dtype=self.dtype)
             self.module.load_state_dict(numbers.parameters)
         else:
-            self.rung = RUNGS[contestant.form](numbers)
+            self.module = Rung(contestant.form, numbers.parameters, np.zeros((problem.B, problem.H), self.dtype), np)
 
     def clear(self) -> None:
         """Forget the gradients, as before every step of a training."""
-        if self.rung is None:
-            self.module.zero_grad()
+        self.module.zero_grad()
 
     def turn(self) -> AbstractContextManager[None]:
         """While this is entered, steps may run. NumPy needs nothing for it."""
@@ -51,27 +50,16 @@ class Runner:
 
     def forward(self) -> None:
         """The forward pass, with a tape for backward."""
-        if self.rung is None:
-            self.output, _ = self.module(self.x)
-        else:
-            self.output = self.rung.forward(self.x)
+        self.output, _ = self.module(self.x)
 
     def backward(self) -> None:
         """The gradients of the input and of every parameter."""
-        if self.rung is None:
-            self.d_input, _ = self.module.backward(self.d_output)
-        else:
-            self.d_input, self.gradients = self.rung.backward(self.d_output)
+        self.d_input, _ = self.module.backward(self.d_output)
 
     def results(self) -> dict[str, Array]:
         """What the last step computed, by name."""
-        gradients = (
-            {name: parameter.grad for name, parameter in self.module.named_parameters()}
-            if self.rung is None
-            else self.gradients
-        )
-        named = {f"d_{name}": gradient for name, gradient in gradients.items()}
-        return {"output": self.output, "d_input": self.d_input} | named
+        gradients = {f"d_{name}": parameter.grad for name, parameter in self.module.named_parameters()}
+        return {"output": self.output, "d_input": self.d_input} | gradients
 
     def floor(self) -> Floor:
         """The products alone."""

@@ -1,4 +1,4 @@
-"""A training step in PyTorch: its own module, or a Python loop over its cell; on the CPU or on a GPU."""
+"""A training step in PyTorch: its own module, or a rung of the ladder; on the CPU or on a GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scratch.types import Array
 from .clock import Clock, CpuClock
 from .contestants import Contestant
 from .floor import Floor
-from .ladder import LOOP
+from .ladder import LOOP, ON_TORCH, Rung
 from .problems import Problem, draw
 from .unavailable import Unavailable
 
@@ -77,14 +77,25 @@ class Runner:
         def tensor(value: Array) -> torch.Tensor:
             return torch.from_numpy(value).to(**self.place)
 
-        make = Loop if contestant.form == LOOP else getattr(torch.nn, problem.module)
+        self.x, self.d_output = tensor(numbers.input), tensor(numbers.d_output)
+        parameters = {name: tensor(value) for name, value in numbers.parameters.items()}
+        self.by_hand = contestant.form in ON_TORCH
+        """Whether it has a backward of its own; else autograd is asked."""
+        if self.by_hand:
+            self.module: Any = Rung(contestant.form, parameters, torch.zeros(problem.B, problem.H, **self.place), torch)
+        else:
+            self.x.requires_grad_()
+            self.module = self.with_autograd(contestant.form, parameters)
+
+    def with_autograd(self, form: str, parameters: dict[str, torch.Tensor]) -> torch.nn.Module:
+        """PyTorch's own module, or the loop over its cell."""
+        module = Loop if form == LOOP else getattr(torch.nn, self.problem.module)
         with self.mode.switched_on():
-            self.module = make(**problem.arguments, **self.place)
-        parameters = numbers.parameters
-        if contestant.form == LOOP:
+            made: torch.nn.Module = module(**self.problem.arguments, **self.place)
+        if form == LOOP:
             parameters = {f"cell.{name.removesuffix('_l0')}": value for name, value in parameters.items()}
-        self.module.load_state_dict({name: tensor(value) for name, value in parameters.items()})
-        self.x, self.d_output = tensor(numbers.input).requires_grad_(), tensor(numbers.d_output)
+        made.load_state_dict(parameters)
+        return made
 
     def clear(self) -> None:
         """Forget the gradients, as before every step of a training."""
@@ -99,12 +110,15 @@ class Runner:
             yield
 
     def forward(self) -> None:
-        """The forward pass, recorded for backward."""
+        """The forward pass, with what backward needs."""
         self.output, _ = self.module(self.x)
 
     def backward(self) -> None:
         """The gradients of the input and of every parameter."""
-        torch.autograd.backward(self.output, self.d_output)
+        if self.by_hand:
+            self.x.grad, _ = self.module.backward(self.d_output)
+        else:
+            torch.autograd.backward(self.output, self.d_output)
 
     def results(self) -> dict[str, Array]:
         """What the last step computed, by name."""

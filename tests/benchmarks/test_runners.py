@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import numpy_runner, torch_runner
+from benchmarks import hoisted, numpy_runner, torch_runner
 from benchmarks.clock import time_parts
 from benchmarks.contestants import CHECKPOINTED, Contestant
-from benchmarks.ladder import GAINS, LOOP, RUNGS, rungs
+from benchmarks.ladder import GAINS, LOOP, ON_NUMPY, ON_TORCH, rungs
 from benchmarks.problems import Problem
 from benchmarks.unavailable import Unavailable
 from reference.equivalence import assert_close
-from scratch import nn
+from scratch.textbook import lstm
 from scratch.types import Array
 from tests.strategies import MODULES
 
@@ -35,12 +35,12 @@ def results(problem: Problem, contestant: Contestant, seed: int = 0, steps: int 
     return found
 
 
-@pytest.mark.parametrize("rung", [*RUNGS, LOOP])
+@pytest.mark.parametrize("rung", [*ON_NUMPY, *ON_TORCH, LOOP])
 @given(T=size, B=size, I=size, H=size, seed=st.integers(0, 10), steps=st.integers(1, 3))
 @settings(max_examples=10)
 def test_every_rung_computes_what_scratch_computes(rung: str, T: int, B: int, I: int, H: int, seed: int, steps: int):  # noqa: E741
     problem = Problem("test", "LSTM", T, B, I, H)
-    library = "PyTorch" if rung == LOOP else "scratch"
+    library = "scratch" if rung in ON_NUMPY else "PyTorch"
     found = results(problem, Contestant(library, "float64", form=rung), seed, steps)
     assert_close(found, results(problem, Contestant("scratch", "float64"), seed))
 
@@ -58,24 +58,45 @@ def test_recomputation_keeps_some_states_and_computes_the_same() -> None:
     assert_close(results(problem, contestant), results(problem, Contestant("scratch", "float64")))
 
 
-def test_a_rung_takes_another_shape_after_the_first() -> None:
-    numbers = numpy_runner.draw(Problem("test", "LSTM", 3, 2, 4, 5), 0, np.float64)
-    rng = np.random.default_rng(0)
-    for make in RUNGS.values():
-        rung, lstm = make(numbers), nn.LSTM(4, 5, dtype=np.float64)
-        lstm.load_state_dict(numbers.parameters)
-        for T, B in ((3, 2), (6, 1), (2, 4)):
-            x, d_output = rng.standard_normal((T, B, 4)), rng.standard_normal((T, B, 5))
-            output, (d_x, _) = rung.forward(x), rung.backward(d_output)
-            expected, _ = lstm(x)
-            assert_close({"output": output, "d_x": d_x}, {"output": expected, "d_x": lstm.backward(d_output)[0]})
+@pytest.mark.parametrize("xp", [np, torch], ids=["NumPy", "torch"])
+@given(T=size, B=size, inputs=size, H=size, seed=st.integers(0, 10))
+@settings(max_examples=10)
+def test_the_hoisted_loop_is_the_textbook(xp: Any, T: int, B: int, inputs: int, H: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def some(*shape: int) -> Any:
+        return xp.asarray(rng.standard_normal(shape))
+
+    shapes = {"weight_ih": (4 * H, inputs), "weight_hh": (4 * H, H), "bias_ih": (4 * H,), "bias_hh": (4 * H,)}
+    parameters = {name: some(*shape) for name, shape in shapes.items()}
+    x, d_output, state, d_state = some(T, B, inputs), some(T, B, H), (some(B, H), some(B, H)), (some(B, H), some(B, H))
+
+    def run(page: Any) -> dict[str, Array]:
+        output, (h_n, c_n), tape = page.forward(x, state, parameters, xp=xp)
+        d_x, (d_h_0, d_c_0), d_parameters = page.backward(d_output, d_state, tape, xp=xp)
+        found = {"output": output, "h_n": h_n, "c_n": c_n, "d_x": d_x, "d_h_0": d_h_0, "d_c_0": d_c_0} | d_parameters
+        return {name: np.asarray(value) for name, value in found.items()}
+
+    assert_close(run(hoisted), run(lstm))
 
 
 def test_every_rung_says_what_is_new() -> None:
     ladder = rungs("float32", "cpu")
-    assert [one.name for one in ladder] == [*RUNGS, "scratch", LOOP, "PyTorch"]
+    assert [one.name for one in ladder] == [*ON_NUMPY, "scratch", *ON_TORCH, LOOP, "PyTorch"]
     assert [one.rung for one in ladder] == list(GAINS)
     assert {one.rung for one in rungs("float32", "cuda")} == set(GAINS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_on_a_gpu_only_pytorchs_own_module_is_called_cudnn(dtype: str) -> None:
+    ladder = rungs(dtype, "cuda")
+    assert [one.rung for one in ladder[:6]] == [*ON_NUMPY, "scratch", *ON_TORCH, LOOP]
+    assert all(one.device == "cuda" for one in ladder[3:])
+    assert all(one.cudnn == (", cuDNN" in one.name) for one in ladder[3:])
+    assert [one.rung for one in ladder if one.device == "cuda" and one.cudnn] == ["PyTorch"] * (
+        3 if dtype == "float32" else 1
+    )
+    assert len({one.name for one in ladder}) == len(ladder)
 
 
 def test_what_is_not_there_is_unavailable() -> None:

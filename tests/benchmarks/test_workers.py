@@ -22,7 +22,7 @@ from benchmarks.worker import Work
 from reference.devices import Mode, precision_settings
 
 SMALL = Problem("test", "LSTM", 2, 1, 2, 3)
-OURS, RUNG = Contestant("scratch", "float64"), Contestant("scratch", "float64", form="per gate")
+OURS, RUNG = Contestant("scratch", "float64"), Contestant("scratch", "float64", form="textbook")
 EFFORT = Effort(fewest=3, most=3, seconds=0.0, least=0.0)
 
 
