@@ -14,7 +14,9 @@ gradient; one that is not returned is not offered.
     backward(d_output, d_state, tape) → d_x, d_state, d_parameters
 
 with x (T, B, I), the state h or (h, c) of (B, H), output (T, B, H), and `parameters` a dict of arrays by the names
-weight_ih, weight_hh, bias_ih, bias_hh (and weight_hr, if it projects), as `d_parameters` is.
+weight_ih, weight_hh, bias_ih, bias_hh (and weight_hr, if it projects), as `d_parameters` is. An RNN's `forward`
+that takes the keyword `nonlinearity` is checked with "tanh" and with "relu"; one that does not take it has to compute
+tanh, unless the cell is given.
 
 **A `torch.nn.Module`** with `torch.nn.LSTM`'s interface: same constructor, parameters' names, call.
 
@@ -252,8 +254,9 @@ class Candidate(Implementation):
     def lacks(self, cell: str, need: str) -> str | None:
         """Why the candidate does not have what is needed, or None if it has."""
         if (cell, need) not in self._reasons:
-            simplest = Configuration(cell, initial_state=False, upstream=("output",))
-            problems = draw(simplest), draw(replace(simplest, **NEEDS[need]))
+            plain = self.cells[0] if need == "nonlinearity" else cell
+            simplest = Configuration(plain, initial_state=False, upstream=("output",))
+            problems = draw(simplest), draw(replace(simplest, cell=cell, **NEEDS[need]))
             self._reasons[cell, need] = self.refusal(*problems, need)
         return self._reasons[cell, need]
 
@@ -359,13 +362,24 @@ class TorchCandidate(Candidate):
 
 
 class FunctionsCandidate(Candidate):
-    """A pair of functions for one layer in one direction; of an RNN the one with tanh, unless the cell is given."""
+    """A pair of functions for one layer in one direction.
+
+    An RNN's `forward` that takes the keyword `nonlinearity` is told it, and checked with each. Otherwise the pair has
+    one nonlinearity: tanh, unless the cell is given.
+    """
 
     options = ()  # there is no constructor; an error says that they do without a bias, or a projection
 
     def recognized(self) -> tuple[str, ...]:
-        """See `Candidate`. The functions are not told the nonlinearity, so that they have a single one."""
-        return super().recognized()[:1]
+        """See `Candidate`."""
+        cells = super().recognized()
+        told = tuple(cell for cell in cells if self.keywords(cell))
+        return told or cells[:1]
+
+    def keywords(self, cell: str) -> dict[str, str]:
+        """What `forward` is told besides its arrays: the cell's nonlinearity, if `forward` takes it."""
+        known = parameters_of(self.target[0]) or ()
+        return {name: value for name, value in CELLS[cell].items() if name == "nonlinearity" and name in known}
 
     def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
         """See `Candidate`."""
@@ -393,7 +407,9 @@ class FunctionsCandidate(Candidate):
         d_output = problem.upstream.get("output", np.zeros((*problem.input.shape[:2], outputs), problem.input.dtype))
         runs = []
         for _ in range(calls):
-            output, final, tape = forward(problem.input, state(problem.initial, "{}_0"), parameters)
+            output, final, tape = forward(
+                problem.input, state(problem.initial, "{}_0"), parameters, **self.keywords(c.cell)
+            )
             run = copied({"output": output} | split(final, "{}_n"))
             d_x, d_initial, d_parameters = backward(d_output, state(problem.upstream, "{}_n"), tape)
             run |= {"d_input": d_x} | (split(d_initial, "d_{}_0") if c.initial_state else {})

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,50 @@ class Static:
     def backward(d_output: Array, d_state: Array, tape: Any) -> tuple[Array, Array, dict[str, Array]]:
         d_x, d_initial = tape.backward(d_output, d_state[None])
         return d_x, d_initial[0], {name.removesuffix("_l0"): p.grad for name, p in tape.named_parameters()}
+
+
+class Told(Static):
+    """Functions that are told the nonlinearity."""
+
+    @staticmethod
+    def forward(
+        x: Array, state: Array, parameters: dict[str, Array], *, nonlinearity: str = "tanh"
+    ) -> tuple[Array, Array, Any]:
+        rnn = nn.RNN(x.shape[2], state.shape[1], nonlinearity=nonlinearity, bias=len(parameters) > 2, dtype=x.dtype)
+        rnn.load_state_dict({f"{name}_l0": value for name, value in parameters.items()})
+        output, final = rnn(x, state[None])
+        return output, final[0], rnn
+
+
+class Deaf(Told):
+    @staticmethod
+    def forward(x: Array, state: Array, parameters: dict[str, Array], nonlinearity: str = "tanh") -> Any:
+        return Told.forward(x, state, parameters)
+
+
+class Refusing(Told):
+    @staticmethod
+    def forward(x: Array, state: Array, parameters: dict[str, Array], nonlinearity: str = "tanh") -> Any:
+        if nonlinearity != "tanh":
+            raise ValueError("tanh only")
+        return Told.forward(x, state, parameters)
+
+
+def test_functions_are_told_the_nonlinearity() -> None:
+    both = ("RNN tanh", "RNN relu")
+    told, deaf, refusing = (
+        check(grid(), candidate((target.forward, target.backward), "an RNN"), ["float64"], witnesses=False)
+        for target in (Told, Deaf, Refusing)
+    )
+    assert told.subject.cells == deaf.subject.cells == both
+    assert told.failures == [] and {c.cell for c in told.configurations} == set(both)
+    assert {row.configuration.cell for row in deaf.failures} == {"RNN relu"}
+    assert refusing.failures == [] and {c.cell for c in refusing.configurations} == {"RNN tanh"}
+    assert "tanh only" in refusing.not_offered["nonlinearity"]
+    alone = partial(Told.forward, nonlinearity="relu"), Told.backward
+    assert_equivalent(alone, grid(), cell="RNN relu")
+    assert candidate((Static.forward, Static.backward), "an RNN").cells == ("RNN tanh",)
+    assert candidate((Told.forward, Told.backward), "a GRU").cells == ("GRU",)
 
 
 class WithBuffer(torch.nn.RNN):
