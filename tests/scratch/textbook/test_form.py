@@ -1,0 +1,59 @@
+"""Each page is short, needs NumPy alone, and says at the end of each line which equation it computes or undoes."""
+
+import ast
+import re
+from collections.abc import Iterator
+from inspect import getsource
+from io import StringIO
+from tokenize import COMMENT, DEDENT, ENDMARKER, INDENT, NEWLINE, NL, generate_tokens
+from types import ModuleType
+
+from .pages import each_module
+
+MOST = 60
+"""How many lines of code still fit on one screen, with their docstrings."""
+
+
+def docstrings(tree: ast.Module) -> Iterator[ast.Expr]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            yield node.body[0]
+
+
+def lines_of_code(source: str) -> int:
+    text = {line for each in docstrings(ast.parse(source)) for line in range(each.lineno, each.end_lineno + 1)}
+    none = (COMMENT, DEDENT, ENDMARKER, INDENT, NEWLINE, NL)
+    code = [token for token in generate_tokens(StringIO(source).readline) if token.type not in none]
+    return len({line for token in code for line in range(token.start[0], token.end[0] + 1)} - text)
+
+
+def test_lines_of_code_are_counted() -> None:
+    assert lines_of_code('"""One\n\ntwo."""\n\n# three\na = (\n    1  # four\n)\n\n\ndef f():\n    """Five."""\n') == 4
+
+
+@each_module
+def test_a_page_is_short_and_needs_numpy_alone(module: ModuleType) -> None:
+    source = getsource(module)
+    assert lines_of_code(source) <= MOST
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert [ast.unparse(each) for each in imports] == ["from typing import Any", "import numpy as np"]
+
+
+def computing(function: ast.FunctionDef) -> Iterator[ast.Assign | ast.AugAssign]:
+    """The assignments in a function that compute an array: neither a new name, nor a size."""
+    for node in ast.walk(function):
+        is_computed = isinstance(node, ast.Assign | ast.AugAssign) and not isinstance(node.value, ast.Name)
+        if is_computed and ast.unparse(node) != "H = h_prev.shape[1]":
+            yield node
+
+
+@each_module
+def test_each_line_of_a_step_ends_with_the_number_of_an_equation(module: ModuleType) -> None:
+    lines, tree = getsource(module).splitlines(), ast.parse(getsource(module))
+    equations = re.findall(r"^\((\d)\)  ", module.__doc__ or "", flags=re.MULTILINE)
+    assert equations == [str(number) for number in range(len(equations))]
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for name in ("step", "step_backward"):
+        ends = [lines[node.end_lineno - 1].partition("  # ")[2] for node in computing(functions[name])]
+        assert [end for end in ends if not re.match(r"\(\d\)(, \(\d\))*(  |$)", end)] == []
+        assert {number for end in ends for number in re.findall(r"\((\d)\)", end)} == set(equations)
