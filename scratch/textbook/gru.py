@@ -80,7 +80,7 @@ def forward(x: Array, state: Array, parameters: Parameters, *, xp: Any = np) -> 
 
 
 def backward(d_output: Array, d_state: Array, tape: Any, *, xp: Any = np) -> tuple[Array, Any, Parameters]:
-    """All steps, from the last to the first. d_output: (T, B, H); d_state: d_h_n (B, H), of the last state.
+    """All steps, from the last to the first. d_output: (T, B, H); d_state: d_h of the last state (B, H).
 
     Returns d_x (T, B, I), the gradient of the first state d_h_0 (B, H), and d_parameters, the sum over all steps.
     """
