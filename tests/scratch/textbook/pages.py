@@ -35,8 +35,6 @@ MODULES = list(dict.fromkeys(page.functions for page in PAGES))
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=str)
 each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-
-
 SIZES = st.integers(1, 5)
 
 
@@ -50,8 +48,8 @@ def options(sizes: st.SearchStrategy[int] = SIZES) -> st.SearchStrategy[dict[str
 
 
 def rich(page: Page) -> Configuration:
-    """A problem in which everything happens, and no two sizes are the same but B and H."""
-    return Configuration(page.cell, input_size=4, hidden_size=2, lengths=(3, 3), weight_scale=2.0)
+    """A problem in which everything happens, and no two sizes are the same."""
+    return Configuration(page.cell, input_size=4, hidden_size=5, lengths=(3, 3), weight_scale=2.0)
 
 
 def run(page: Page, problem: Problem, xp: Any = np) -> Run:
@@ -93,12 +91,9 @@ def by_hand(page: Page) -> Page:
     def backward(d_output: Any, d_state: Any, tape: Any, *, xp: Any) -> Any:
         steps, parameters = tape
         d_x, d_steps = [], []
-        while steps:
-            d_h, d_rest = (d_state[0], d_state[1:]) if isinstance(d_state, tuple) else (d_state, ())
-            d_h = d_h + d_output[len(steps) - 1]
-            d_x_t, d_state, d_step = page.functions.step_backward(
-                (d_h, *d_rest) if d_rest else d_h, steps.pop(), parameters, xp=xp
-            )
+        for d_h, kept in zip(d_output[::-1], steps[::-1], strict=True):
+            d_state = (d_state[0] + d_h, *d_state[1:]) if isinstance(d_state, tuple) else d_state + d_h
+            d_x_t, d_state, d_step = page.functions.step_backward(d_state, kept, parameters, xp=xp)
             d_x.insert(0, d_x_t)
             d_steps.append(d_step)
         return np.stack(d_x), d_state, {name: sum(d[name] for d in d_steps) for name in parameters}
