@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scratch.study.trace import trace
 from scratch.types import Array
 
 Check = Callable[[], Iterable[tuple[Any, ...]]]
@@ -128,40 +129,25 @@ def run(module: Any, x: Any, state: Any, d_output: Any, d_state: Any) -> SimpleN
     is as in the core, columns (features, B), and pre-activations (G·H, B), or ((G + apart)·H, B). `d_direct` is what
     step_backward returns for h_prev.
     """
-    cell, forward, backward = module.cell, [], []
-
-    def step(a: Array, state_prev: Any, made: Any, kept: Any) -> None:
-        now = SimpleNamespace(a=a.reshape(-1, a.shape[-1]).copy(), prev=copies(state_prev))
-        cell.step(a, state_prev, made, kept)
-        now.gates, now.made, now.kept = a.copy(), copies(made), copies(kept)
-        forward.append(now)
-
-    def step_backward(d_made: Any, slopes: Array, d_a: Array) -> Any:
-        now = {"d_made": copies(d_made), "slopes": slopes.copy()}
-        result = cell.step_backward(d_made, slopes, d_a)
-        direct, rest = result
-        now |= {"d_direct": direct if direct is None else direct.copy(), "d_prev": copies(rest)}
-        backward.append(now | {"d_a": d_a.reshape(-1, d_a.shape[-1]).copy()})
-        return result
-
-    module.cell = cell._replace(step=step, step_backward=step_backward)
-    output, final = module(x, state)
-    d_x, d_initial = module.backward(d_output, d_state)
-    module.cell = cell
-
-    layers, directions = module.num_layers, 1 + module.bidirectional
-    T = len(forward) // (layers * directions)
-    of = [forward[k * T : (k + 1) * T] for k in range(layers * directions)]
-    undone = iter(backward)
-    for layer in reversed(range(layers)):
-        for direction in range(directions):
-            for now in reversed(of[layer * directions + direction]):
-                now.__dict__.update(next(undone))
+    found = trace(module, x, state, d_output, d_state)
+    module(x, state)  # so that it has a tape, and the same dropout masks, for what is asked of the module itself
+    of = [
+        [
+            SimpleNamespace(
+                a=step.a.reshape(-1, step.a.shape[-1]), prev=step.state_prev,
+                gates=step.left, made=step.state, kept=step.kept,
+                d_made=step.d_state, slopes=step.slopes, d_a=step.d_a.reshape(-1, step.a.shape[-1]),
+                d_direct=step.d_h_direct, d_prev=step.d_rest,
+            )
+            for step in steps
+        ]
+        for steps in found.steps
+    ]  # fmt: skip
     return SimpleNamespace(
-        **{name: parameter.data for name, parameter in module.named_parameters()},
-        **{f"d_{name}": parameter.grad for name, parameter in module.named_parameters()},
+        **module.state_dict(),
+        **{f"d_{name}": gradient for name, gradient in found.d_parameters.items()},
         x=x, state=state, d_output=d_output, d_state=d_state,
-        output=output, final=final, d_x=d_x, d_initial=d_initial, of=of,
+        output=found.output, final=found.state, d_x=found.d_input, d_initial=found.d_initial, of=of,
     )  # fmt: skip
 
 

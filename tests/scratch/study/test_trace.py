@@ -1,0 +1,131 @@
+"""The trace is the module's own pass, and its steps are what the gradients are made of."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from reference.equivalence import assert_close
+from reference.problems import Configuration, Problem, draw
+from reference.runs import initial_state, make_scratch, pack, run_module, split, unpack, upstream
+from scratch import nn, no_grad
+from scratch.nn.recurrent import Recurrent
+from scratch.study.trace import Step, Trace, trace
+from scratch.types import Array
+from tests.scratch.nn.test_new_cell import mgu
+from tests.strategies import configurations
+
+
+def traced(problem: Problem) -> tuple[Any, Trace]:
+    module = make_scratch(problem)
+    return module, trace(module, pack(problem.input, problem.configuration), initial_state(problem), *upstream(problem))
+
+
+@given(configurations())
+def test_the_pass_is_the_modules_own_and_leaves_it_as_it_was(configuration: Configuration) -> None:
+    """To the last bit, dropout masks included, whatever the module has done before."""
+    c, problem = configuration, draw(configuration)
+    module, found = traced(problem)
+    assert all(parameter.grad is None for parameter in module.parameters())
+    expected, masks = run_module(module, problem)
+    ours = {"output": unpack(found.output)} | split(found.state, c, "{}_n") | {"d_input": unpack(found.d_input)}
+    ours |= split(found.d_initial, c, "d_{}_0") if c.initial_state else {}
+    ours |= {f"d_{name}": gradient for name, gradient in found.d_parameters.items()}
+    assert ours.keys() == expected.keys()
+    for name, value in expected.items():
+        assert np.array_equal(ours[name], value), name
+    assert len(found.dropout_masks) == len(masks)
+    for mask, drawn in zip(found.dropout_masks, masks, strict=True):
+        assert np.array_equal(unpack(mask), drawn)
+
+
+def sums_over_time(module: Any, steps: list[Step]) -> tuple[Array, Array, Array]:
+    """What the steps of one layer and direction add up to: d_W_hh, d_b_ih and d_b_hh."""
+    rows = len(module.cell.gates) * module.hidden_size
+    halves = [[half.reshape(rows, -1) for half in module.cell.halves(step.d_a)] for step in steps]
+    of_input, of_state = (np.concatenate(half, axis=1) for half in zip(*halves, strict=True))
+    h_prev = np.concatenate([step.state_prev[0] for step in steps], axis=1)
+    return of_state @ h_prev.T, of_input.sum(axis=1), of_state.sum(axis=1)
+
+
+def assert_steps_are_of_their_places(module: Recurrent[Any], found: Trace) -> None:
+    """Each layer and direction has the steps that its own gradients are the sums of: those of no other, and in order."""
+    suffixes = [f"_l{k}{end}" for k in range(module.num_layers) for end in ("", "_reverse")[: 1 + module.bidirectional]]
+    assert len(found.steps) == len(suffixes)
+    ours: dict[str, Any] = {}
+    for suffix, steps in zip(suffixes, found.steps, strict=True):
+        names = [f"weight_hh{suffix}", f"bias_ih{suffix}", f"bias_hh{suffix}"][: 3 if module.bias else 1]
+        ours |= dict(zip(names, sums_over_time(module, steps), strict=False))
+    assert_close(ours, {name: found.d_parameters[name] for name in ours})
+
+
+def assert_steps_are_the_cells(module: Recurrent[Any], found: Trace) -> None:
+    """What is written down was neither changed before it was copied nor after: the cell makes the same of it again."""
+    cell = module.cell
+    for step in (step for steps in found.steps for step in steps):
+        left, slopes, d_a = step.a.copy(), np.empty_like(step.slopes), np.empty_like(step.d_a)
+        state, kept = (tuple(map(np.empty_like, parts)) for parts in (step.state, step.kept))
+        cell.step(left, step.state_prev, state, kept)
+        cell.linearize(step.left, step.state_prev, step.state, step.kept, slopes)
+        d_state = tuple(part.copy() for part in step.d_state)
+        direct, rest = cell.step_backward(d_state, step.slopes.copy(), d_a)
+        assert (direct is None) == (step.d_h_direct is None)
+        again = [*state, *kept, slopes, d_a, *rest, *([] if direct is None else [direct])]
+        written = [*step.state, *step.kept, step.slopes, step.d_a, *step.d_rest]
+        written += [] if step.d_h_direct is None else [step.d_h_direct]
+        if cell.keeps_a:
+            again.append(left)
+            written.append(step.left)
+        assert_close(dict(enumerate(again)), dict(enumerate(written)))
+
+
+@given(configurations(dropout=False))
+def test_steps_add_up_to_the_gradients_and_are_the_cells(configuration: Configuration) -> None:
+    module, found = traced(draw(configuration))
+    assert_steps_are_of_their_places(module, found)
+    assert_steps_are_the_cells(module, found)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("checkpoint_every", [None, 2])
+def test_a_new_cell_is_traced(bidirectional: bool, checkpoint_every: int | None) -> None:
+    """One in which h_prev acts on h directly, and a gate has its halves apart."""
+    options: dict[str, Any] = {"bidirectional": bidirectional, "checkpoint_every": checkpoint_every}
+    module, rng = mgu.MGU(3, 4, 2, dtype=np.float64, rng=0, **options), np.random.default_rng(1)
+    for parameter in module.parameters():
+        parameter.data = rng.standard_normal(parameter.shape)
+    output, _ = module(x := rng.standard_normal((5, 2, 3)))
+    found = trace(module, x, None, rng.standard_normal(output.shape))
+    assert_steps_are_of_their_places(module, found)
+    assert_steps_are_the_cells(module, found)
+    assert all(step.d_h_direct is not None for steps in found.steps for step in steps)
+
+
+def test_states_follow_each_other_in_the_order_in_which_steps_are_taken() -> None:
+    rng = np.random.default_rng(2)
+    module = nn.LSTM(3, 4, bidirectional=True, dtype=np.float64, rng=rng)
+    found = trace(module, rng.standard_normal((5, 2, 3)), None, rng.standard_normal((5, 2, 8)))
+    for k, steps in enumerate(found.steps):
+        for before, after in zip(steps, steps[1:], strict=False):
+            assert all(map(np.array_equal, before.state, after.state_prev))
+        h = np.stack([step.state[0].T for step in steps])
+        assert np.array_equal(h[::-1] if k else h, found.output[..., 4 * k : 4 * (k + 1)])
+
+
+def test_the_modules_tape_is_still_there() -> None:
+    module, x = nn.GRU(3, 4, dtype=np.float64, rng=0), np.random.default_rng(3).standard_normal((5, 2, 3))
+    output, _ = module(x)
+    cell = module.cell
+    trace(module, -x, None, output)
+    assert module.cell is cell
+    d_x, _ = module.backward(output)
+    assert np.array_equal(d_x, trace(module, x, None, output).d_input)
+
+
+def test_what_the_module_refuses_is_refused() -> None:
+    module, x = nn.RNN(3, 4, rng=0), np.ones((5, 3), np.float32)
+    with pytest.raises(RuntimeError, match="width 3"):
+        trace(module, x[:, :2])
+    with no_grad(), pytest.raises(RuntimeError, match="forward"):
+        trace(module, x)
