@@ -10,9 +10,10 @@ from .curvature import (
     linear_in_output,
     squared_error,
 )
-from .explore import LayerTrace, Trace, page, trace
+from .explore import LayerTrace, TextTrace, page, trace_text
 from .rtrl import Gradients, rtrl
 from .second_order import HessianProduct, Loss, Outputs, hvp, jvp
+from .trace import Step, Trace, trace
 
 __all__ = [
     "Curvature",
@@ -22,6 +23,8 @@ __all__ = [
     "Loss",
     "Outputs",
     "Ranking",
+    "Step",
+    "TextTrace",
     "Trace",
     "activations",
     "cross_entropy",
@@ -37,4 +40,5 @@ __all__ = [
     "rtrl",
     "squared_error",
     "trace",
+    "trace_text",
 ]

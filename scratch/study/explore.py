@@ -1,8 +1,7 @@
 """One text, forward and backward through time, with every number in between: as arrays, and as a page to look at.
 
-A model's `forward` and `backward` give what they are asked for and keep the rest to themselves, on tapes laid out for
-speed. `trace` walks the same way with the cell's own functions, one step at a time, and lays down everything. For each
-layer, from the first step to the last,
+A model's `forward` and `backward` give what they are asked for and keep the rest to themselves. `trace_text` has them
+trace every step (trace.py), and lays down everything. For each layer, from the first step to the last,
 
     a      = (W_ih x + b_ih + b_hh) + W_hh h_prev        (T1)
     state  = step(a, state_prev)                         (T2)   the cell's own equations
@@ -25,20 +24,22 @@ HTML file, explore.html with the equations and the numbers as JSON in it; the pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import nn
-from ..nn.cell import Cell, Equations, State, Weights
+from ..nn.cell import Cell, Equations, Weights
 from ..nn.checks import without_warnings
 from ..nn.recurrent import Recurrent
 from ..text import CharacterModel, Vocabulary, probabilities
 from ..types import Array
 from .equations import BOUNDED, blocks, evaluate, of_names, outermost, sides
 from .pages import filled
+from .trace import Step, trace
 
 SHOWN_UNITS = 16
 """So many hidden units stand side by side on the page; of a larger layer the reader chooses which."""
@@ -65,10 +66,6 @@ class LayerTrace(NamedTuple):
     """W_hh h_prev: (T, G, H). Of gates that are apart with b_hh."""
     a: Array
     """The pre-activations, the sum of both, or both where they stay apart: (T, G + apart, H)."""
-    left: Array
-    """What the cell's `step` made of `a` for its `linearize`: (T, G + apart, H)."""
-    kept: Array
-    """What it kept besides: (T, kept, H)."""
     state: dict[str, Array]
     """h, c, …: (T + 1, H). Row 0 is the initial state, row t + 1 what step t makes of row t."""
     d_output: Array
@@ -90,7 +87,7 @@ class LayerTrace(NamedTuple):
 
     def d_state_after(self, name: str) -> Array:
         """The part of the gradient of h, c, … after step t that comes from the step after: (T, H), at last zero."""
-        return np.concatenate([self.d_state_prev[name][1:], np.zeros_like(self.d_state_prev[name][:1])])
+        return from_after(self.d_state_prev[name])
 
     def d_W_hh(self, units: slice = slice(None)) -> Array:
         """The sum that becomes d_W_hh, as it grows: (T, G, U, U), rows and columns of these hidden units.
@@ -105,7 +102,7 @@ class LayerTrace(NamedTuple):
         return growing
 
 
-class Trace(NamedTuple):
+class TextTrace(NamedTuple):
     """Everything that a character model computes for one text, forward and backward."""
 
     indices: Array
@@ -124,7 +121,7 @@ class Trace(NamedTuple):
 
 
 @without_warnings
-def trace(model: CharacterModel, indices: Array) -> Trace:
+def trace_text(model: CharacterModel, indices: Array) -> TextTrace:
     """All that a character model computes when it reads a text and is told, at each step, which character comes next.
 
     model: a character model; it is only read, nothing is left in it, and nothing is dropped out. indices: (T + 1,)
@@ -136,7 +133,8 @@ def trace(model: CharacterModel, indices: Array) -> Trace:
     rnn = model.rnn
     if not isinstance(rnn, Recurrent) or rnn.bidirectional or rnn.proj_size:
         raise ValueError(f"expected a recurrence in one direction and without a projection, got {rnn!r}")
-    if rnn.cell.equations is None:
+    equations = rnn.cell.equations
+    if equations is None:
         raise ValueError(f"expected a cell with equations, which say what it computes, got {rnn!r} without")
     indices = np.asarray(indices)
     if indices.ndim != 1 or len(indices) < 2:
@@ -144,106 +142,77 @@ def trace(model: CharacterModel, indices: Array) -> Trace:
     read, following = indices[:-1], indices[1:]
     criteria = nn.CrossEntropyLoss(reduction="none"), nn.CrossEntropyLoss()
 
+    rnn = deepcopy(rnn).eval()  # in which nothing is dropped out
     x = model.embed.weight.data[read] if isinstance(model.embed, nn.Embedding) else model.embed(read)  # T, I
-    layers: list[LayerTrace] = []
-    for names in rnn._names:
-        layers.append(forward(rnn.cell, rnn.cell.equations, rnn._weights(names), x))
-        x = layers[-1].state["h"][1:]
     W, b = model.fc.weight.data, model.fc.bias
-    logits = x @ W.T + (0 if b is None else b.data)  # T, V
+    logits = trace(rnn, x).output @ W.T + (0 if b is None else b.data)  # T, V
     losses, loss = (criterion(logits, following) for criterion in criteria)
     d_logits = criteria[1].backward()
     d_output = d_logits @ W  # T, H
-    for number in reversed(range(len(layers))):
-        weights = rnn._weights(rnn._names[number])
-        layers[number] = backward(rnn.cell.equations, weights, layers[number], d_output)
-        d_output = layers[number].d_x
+    all_steps = trace(rnn, x, None, d_output).steps  # once more, now that the loss is known
+    inputs = [x, *(in_rows(step.state[0] for step in steps) for steps in all_steps)]
+    layers: list[LayerTrace] = []
+    for k in reversed(range(rnn.num_layers)):
+        weights = rnn._weights(rnn._names[k])
+        layers.insert(0, layer_trace(rnn.cell, equations, weights, inputs[k], all_steps[k], d_output))
+        d_output = layers[0].d_x
     chances = np.stack([probabilities(row) for row in logits])
-    return Trace(indices, layers, logits, chances, losses, float(loss), d_logits)
+    return TextTrace(indices, layers, logits, chances, losses, float(loss), d_logits)
 
 
-def forward(cell: Cell, equations: Equations, weights: Weights, x: Array) -> LayerTrace:
-    """One layer over all steps, its gradients still empty. x: (T, I)."""
+def layer_trace(
+    cell: Cell, equations: Equations, weights: Weights, x: Array, steps: Sequence[Step], d_output: Array
+) -> LayerTrace:
+    """One layer over all steps. x: (T, I). d_output: (T, H), what comes from above."""
     W_ih, W_hh, b_ih, b_hh, _ = weights
-    T, G, H = len(x), len(cell.gates), len(W_hh) // len(cell.gates)
-    summed = len(cell.summed)
+    T, G, H, summed = len(x), len(cell.gates), len(W_hh) // len(cell.gates), len(cell.summed)
+    state: dict[str, Array] = {}
+    for n, name in enumerate(cell.state):
+        before, after = in_rows(step.state_prev[n] for step in steps), in_rows(step.state[n] for step in steps)
+        state[name] = np.concatenate([before[:1], after])
+    from_input, from_state = (x @ W_ih.T).reshape(T, G, H), (state["h"][:-1] @ W_hh.T).reshape(T, G, H)  # (T1)
+    if b_ih is not None and b_hh is not None:
+        from_input += b_ih.reshape(G, H)  # (T1)
+        from_input[:, :summed] += b_hh.reshape(G, H)[:summed]  # (T1)
+        from_state[:, summed:] += b_hh.reshape(G, H)[summed:]  # (T1)
+    a, d_a = in_rows(step.a for step in steps), in_rows(step.d_a for step in steps)
 
-    def empty(*shape: int) -> Array:
-        return np.empty(shape, x.dtype)
-
-    from_input, from_state = empty(T, G, H), empty(T, G, H)
-    a, left, kept = (empty(T, count, H) for count in (len(cell.blocks), len(cell.blocks), cell.kept))
-    state = {name: np.zeros((T + 1, H), x.dtype) for name in cell.state}
-    for t in range(T):
-        before, after = ([part[step, :, None] for part in state.values()] for step in (t, t + 1))  # H, 1
-        from_input[t] = (W_ih @ x[t]).reshape(G, H)  # (T1)
-        from_state[t] = (W_hh @ before[0]).reshape(G, H)  # (T1)
-        if b_ih is not None and b_hh is not None:
-            from_input[t] += b_ih.reshape(G, H)  # (T1)
-            from_input[t, :summed] += b_hh.reshape(G, H)[:summed]  # (T1)
-            from_state[t, summed:] += b_hh.reshape(G, H)[summed:]  # (T1)
-        a[t] = cell.joined(from_input[t], from_state[t])  # (T1)
-        left[t] = a[t]
-        cell.step(left[t, :, :, None], tuple(before), tuple(after), tuple(kept[t, :, :, None]))  # (T2)
+    d_h = in_rows(step.d_state[0] for step in steps)
+    nothing = np.zeros((H, 1), d_h.dtype)
+    d_h_direct = in_rows(nothing if step.d_h_direct is None else step.d_h_direct for step in steps)
+    d_of_input, d_of_state = (half.swapaxes(0, 1).reshape(T, G * H) for half in cell.halves(d_a.swapaxes(0, 1)))
+    d_state_prev = {"h": d_of_state @ W_hh + d_h_direct}  # (T1)
+    d_state_prev |= {name: in_rows(step.d_rest[n] for step in steps) for n, name in enumerate(cell.state[1:])}
+    d_after = {name: from_after(part) for name, part in d_state_prev.items()}
 
     values = {name: a[:, n] for n, name in enumerate(blocks(cell))}
     values |= {f"{name}_prev": part[:-1] for name, part in state.items()}
     for name, right in map(sides, equations.forward):
         values[name] = state[name][1:] if name in state else evaluate(right, values)
     values |= {name: part[1:] for name, part in state.items()}
-    nothing: dict[str, Array] = {}
-    return LayerTrace(
-        cell,
-        x,
-        from_input,
-        from_state,
-        a,
-        left,
-        kept,
-        state,
-        d_output=empty(T, H),
-        d_state=nothing,
-        d_state_prev={name: empty(T, H) for name in cell.state},
-        d_a=np.empty_like(a),
-        d_x=np.empty_like(x),
-        values=values,
-    )
-
-
-def backward(equations: Equations, weights: Weights, layer: LayerTrace, d_output: Array) -> LayerTrace:
-    """The same layer with its gradients. d_output: (T, H), what comes from above."""
-    cell, (W_ih, W_hh, *_) = layer.cell, weights
-    T, G, H = layer.from_input.shape
-    slopes = np.empty((cell.slopes, H, 1), d_output.dtype)
-    d_h, d_h_direct = np.empty((T, H), d_output.dtype), np.zeros((T, H), d_output.dtype)
-    d_after: State = tuple(np.zeros((H, 1), d_output.dtype) for _ in cell.state)
-    for t in reversed(range(T)):
-        before, after = (tuple(part[step, :, None] for part in layer.state.values()) for step in (t, t + 1))
-        cell.linearize(layer.left[t, :, :, None], before, after, tuple(layer.kept[t, :, :, None]), slopes)  # (T2)
-        d_h[t] = d_output[t] + d_after[0][:, 0]
-        d_state = (d_h[t, :, None].copy(), *(part.copy() for part in d_after[1:]))
-        d_a = layer.d_a[t, :, :, None]
-        direct, d_rest = cell.step_backward(d_state, slopes, d_a)  # (T2)
-        if direct is not None:
-            d_h_direct[t] = direct[:, 0]
-        d_of_input, d_of_state = (half.reshape(G * H, 1) for half in cell.halves(d_a))
-        d_after = (W_hh.T @ d_of_state + d_h_direct[t, :, None], *d_rest)  # (T1)
-        for name, part in zip(cell.state, d_after, strict=True):
-            layer.d_state_prev[name][t] = part[:, 0]
-        layer.d_x[t] = (W_ih.T @ d_of_input)[:, 0]  # (T1)
-
-    given = {f"d_{name}": layer.d_a[:, n] for n, name in enumerate(blocks(cell))}
-    given |= {f"d_{name}_prev": part for name, part in layer.d_state_prev.items()} | {"d_h_direct": d_h_direct}
-    values = layer.values | {"d_output": d_output, "d_h": d_h}
-    values |= {f"d_{name}_after": layer.d_state_after(name) for name in cell.state}
+    given = {f"d_{name}": d_a[:, n] for n, name in enumerate(blocks(cell))}
+    given |= {f"d_{name}_prev": part for name, part in d_state_prev.items()} | {"d_h_direct": d_h_direct}
+    values |= {"d_output": d_output, "d_h": d_h} | {f"d_{name}_after": part for name, part in d_after.items()}
     for name, right in map(sides, equations.backward):
         right, functions = of_names(right)
         values |= {function: evaluate(text, values) for function, text in functions.items()}
         values[name] = given[name] if name in given else evaluate(right, values)
-    values["d_h_prev"] = layer.d_state_prev["h"]
-    whole = {name: values.get(f"d_{name}", values[f"d_{name}_after"]) for name in cell.state}
-    values |= {f"d_{name}": part for name, part in whole.items()}
-    return layer._replace(d_output=d_output, d_state=whole, values=values)
+    values["d_h_prev"] = d_state_prev["h"]
+    d_state = {name: values.get(f"d_{name}", d_after[name]) for name in cell.state}
+    values |= {f"d_{name}": part for name, part in d_state.items()}
+    return LayerTrace(
+        cell, x, from_input, from_state, a, state, d_output, d_state, d_state_prev, d_a, d_of_input @ W_ih, values
+    )
+
+
+def from_after(d_prev: Array) -> Array:
+    """What each step gets from the step after it: (T, H). d_prev: (T, H), what each step hands back."""
+    return np.concatenate([d_prev[1:], np.zeros_like(d_prev[:1])])
+
+
+def in_rows(columns: Iterable[Array]) -> Array:
+    """What one sequence has at each step, (…, 1), as row t of one array: (T, …)."""
+    return np.stack([column[..., 0] for column in columns])
 
 
 class Shown(NamedTuple):
@@ -261,8 +230,8 @@ def page(text: str, models: Sequence[Shown]) -> str:
 
     text: at least two characters. The keys and what is to be seen are told on the page itself.
 
-    Raises what `trace` raises, and ValueError for a character that a model does not know or for numbers that are not
-    finite.
+    Raises what `trace_text` raises, and ValueError for a character that a model does not know or for numbers that are
+    not finite.
     """
     data = {"text": text, "models": [described(text, shown) for shown in models]}
     return filled(Path(__file__).with_suffix(".html"), data)
@@ -271,7 +240,7 @@ def page(text: str, models: Sequence[Shown]) -> str:
 def described(text: str, shown: Shown) -> dict[str, Any]:
     """What the page has to know of a model, for JSON."""
     model, characters, origin = shown
-    found = trace(model, Vocabulary(characters).encode(text))
+    found = trace_text(model, Vocabulary(characters).encode(text))
     arrays = [array for layer in found.layers for array in layer.values.values()]
     if not all(np.isfinite(array).all() for array in (*arrays, found.losses, found.d_logits)):
         raise ValueError("expected a model that computes finite numbers from this text, got one that does not")
@@ -349,7 +318,7 @@ def rows(cell: Cell) -> tuple[list[Row], list[Row]]:
     return forward, backward
 
 
-def predictions(found: Trace, step: int, characters: str, count: int) -> list[dict[str, Any]]:
+def predictions(found: TextTrace, step: int, characters: str, count: int) -> list[dict[str, Any]]:
     """The likeliest characters at a step and the one that came, with their probabilities and gradients."""
     p, target = found.probabilities[step], int(found.indices[step + 1])
     named = np.argsort(-p, kind="stable")[: min(LIKELIEST, count)].tolist()
@@ -366,7 +335,7 @@ def predictions(found: Trace, step: int, characters: str, count: int) -> list[di
     ]
 
 
-def units_on_page(found: Trace) -> int:
+def units_on_page(found: TextTrace) -> int:
     """How many hidden units of each layer are on the page: all, or as many groups as there is room for."""
     T, G, H = found.layers[0].from_input.shape
     of_a_unit = len(found.layers) * T * (G * SHOWN_UNITS + len(numbers_of(found.layers[0])))

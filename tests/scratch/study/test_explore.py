@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from reference.equivalence import assert_close
 from scratch import nn, terminal
 from scratch.nn.recurrent import Recurrent
-from scratch.study import Trace, page, trace
+from scratch.study import TextTrace, page, trace_text
 from scratch.study.equations import blocks
 from scratch.study.explore import (
     MOST_NUMBERS,
@@ -90,7 +90,7 @@ def problems(draw: st.DrawFn, kinds: tuple[str, ...] = (*CELLS, *OTHERS)) -> tup
 @given(problems())
 def test_trace_is_what_the_module_computes(problem: tuple[CharacterModel, Array]) -> None:
     model, indices = problem
-    found = trace(model, indices)
+    found = trace_text(model, indices)
     criterion = nn.CrossEntropyLoss()
     logits, final = model(indices[None, :-1])
     loss = criterion(logits.swapaxes(1, 2), indices[None, 1:])
@@ -183,7 +183,7 @@ def by_pytorch(model: CharacterModel, indices: Array) -> list[dict[str, Array]]:
 @given(problems())
 def test_every_step_is_what_autograd_says(problem: tuple[CharacterModel, Array]) -> None:
     model, indices = problem
-    for layer, truth in zip(trace(model, indices).layers, by_pytorch(model, indices), strict=True):
+    for layer, truth in zip(trace_text(model, indices).layers, by_pytorch(model, indices), strict=True):
         values = layer.values | {"d_W_hh": layer.d_W_hh()[0].reshape(truth["d_W_hh"].shape)}
         assert_close({name: values[name] for name in truth}, truth)
         shown = {name: layer.a[:, n] for n, name in enumerate(blocks(layer.cell))}
@@ -212,7 +212,7 @@ def test_the_model_is_only_read() -> None:
     indices = np.array([0, 1, 2, 3, 2])
     logits, _ = model.eval()(indices[None, :-1])
     before = {name: value.copy() for name, value in model.train().state_dict().items()}
-    found = trace(model, indices)
+    found = trace_text(model, indices)
     assert model.training and all(parameter.grad is None for parameter in model.parameters())
     assert all(np.array_equal(value, before[name]) for name, value in model.state_dict().items())
     assert_close({"logits": found.logits}, {"logits": logits[0]}, 1e-6)  # nothing is dropped; both in float32
@@ -222,7 +222,7 @@ def test_the_model_is_only_read() -> None:
 @pytest.mark.parametrize("length", [0, 1])
 def test_too_few_characters_are_refused(length: int) -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        trace(CharacterModel("RNN", 4, 3), np.zeros(length, int))
+        trace_text(CharacterModel("RNN", 4, 3), np.zeros(length, int))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_another_recurrence_is_refused(rnn: nn.Module, message: str) -> None:
     model = CharacterModel("LSTM", 4, 3)
     model.rnn = rnn
     with pytest.raises(ValueError, match=message):
-        trace(model, np.array([0, 1, 2]))
+        trace_text(model, np.array([0, 1, 2]))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_the_page_holds_the_numbers_of_the_trace() -> None:
     vocabulary = Vocabulary.of(text)
     model = CharacterModel("LSTM", len(vocabulary), 20, 2, dtype=np.float64, rng=0)
     data = embedded(page(text, [Shown(model, vocabulary.characters, "<b>&")]))
-    found, (shown,) = trace(model, vocabulary.encode(text)), data["models"]
+    found, (shown,) = trace_text(model, vocabulary.encode(text)), data["models"]
     assert data["text"] == text and shown["origin"] == "<b>&"
     for layer, numbers in zip(found.layers, shown["layers"], strict=True):
         pairs = {name: (numbers["values"][name], value) for name, value in numbers_of(layer).items()}
@@ -294,7 +294,7 @@ def test_the_page_holds_the_numbers_of_the_trace() -> None:
 @pytest.mark.parametrize(("hidden_size", "length", "layers"), [(256, 10, 1), (256, 99, 2), (20, 99, 1), (8, 99, 40)])
 def test_a_large_model_is_shown_in_part(hidden_size: int, length: int, layers: int) -> None:
     model = CharacterModel("LSTM", 3, hidden_size, layers, rng=0)
-    found = trace(model, np.arange(length + 1) % 3)
+    found = trace_text(model, np.arange(length + 1) % 3)
     units = units_on_page(found)
     assert units == hidden_size or units % SHOWN_UNITS == 0
     assert min(hidden_size, SHOWN_UNITS) <= units <= hidden_size
@@ -346,7 +346,7 @@ def test_rows_are_those_of_time_and_of_the_cell() -> None:
 def test_scales_of_colours(kind: str, bounded: tuple[str, ...], others: tuple[str, ...], legend: Any) -> None:
     model = character_model(kind, 5, 6, rng=1)
     model.rnn.weight_ih_l0.data *= 9  # beyond 1, where a cell goes there
-    (layer,) = trace(model, np.arange(10) % 5).layers
+    (layer,) = trace_text(model, np.arange(10) % 5).layers
     scales, said = scales_of(layer)
     names, (forward, backward) = blocks(layer.cell), rows(layer.cell)
     assert scales.keys() >= {row.name for row in (*forward, *backward)}
@@ -478,7 +478,9 @@ def numbers(window: Any, model: int) -> dict[str, float]:
     return {name: number(value) for name, value in shown.items()}
 
 
-def expected(found: Trace, backward: bool, t: int, unit: int = 0, column: int = 0, layer: int = -1) -> dict[str, float]:
+def expected(
+    found: TextTrace, backward: bool, t: int, unit: int = 0, column: int = 0, layer: int = -1
+) -> dict[str, float]:
     """The numbers that it should show of a hidden unit, and of its weight in the first gate."""
     of = found.layers[layer]
     equations = of.cell.equations
@@ -501,8 +503,8 @@ def assert_shown(shown: dict[str, float], truth: dict[str, float]) -> None:
     assert shown == pytest.approx(truth, rel=5.1e-4, abs=0)
 
 
-def traces(models: list[Shown]) -> list[Trace]:
-    return [trace(model, Vocabulary(characters).encode(TEXT)) for model, characters, _ in models]
+def traces(models: list[Shown]) -> list[TextTrace]:
+    return [trace_text(model, Vocabulary(characters).encode(TEXT)) for model, characters, _ in models]
 
 
 def test_the_page_shows_what_scratch_computes(opened: Any, models: list[Shown]) -> None:
@@ -652,7 +654,7 @@ def test_layers_and_units_can_be_chosen(opened: Any) -> None:
     vocabulary = Vocabulary.of(TEXT)
     model = CharacterModel("LSTM", len(vocabulary), 20, 2, embedding_size=3, rng=1)
     window = opened(TEXT, [Shown(model, vocabulary.characters, "<script>alert(1)</script>")])
-    found = trace(model, vocabulary.encode(TEXT))
+    found = trace_text(model, vocabulary.encode(TEXT))
     window.keyboard.press("b")
     assert_shown(numbers(window, 0), expected(found, True, 0))
     window.select_option("[data-choose=layer]", "0")
@@ -691,7 +693,7 @@ def test_a_long_text_fits_a_narrow_window(opened: Any, models: list[Shown]) -> N
 def test_the_shortest_text_has_a_page(opened: Any) -> None:
     models = trained("ab", 2, seed=0)
     window = opened("ab", models)
-    found = trace(models[1].model, np.array([0, 1]))
+    found = trace_text(models[1].model, np.array([0, 1]))
     assert_shown(numbers(window, 1), expected(found, False, 0))
     window.keyboard.press("ArrowRight")
     assert_shown(numbers(window, 1), expected(found, True, 0))

@@ -1,5 +1,6 @@
 """The trace is the module's own pass, and its steps are what the gradients are made of."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def sums_over_time(module: Any, steps: list[Step]) -> tuple[Array, Array, Array]
 
 
 def assert_steps_are_of_their_places(module: Recurrent[Any], found: Trace) -> None:
-    """Each layer and direction has the steps that its own gradients are the sums of: those of no other, and in order."""
+    """Each layer and direction has the steps that its own gradients are sums of, and no other's."""
     suffixes = [f"_l{k}{end}" for k in range(module.num_layers) for end in ("", "_reverse")[: 1 + module.bidirectional]]
     assert len(found.steps) == len(suffixes)
     ours: dict[str, Any] = {}
@@ -107,7 +108,7 @@ def test_states_follow_each_other_in_the_order_in_which_steps_are_taken() -> Non
     module = nn.LSTM(3, 4, bidirectional=True, dtype=np.float64, rng=rng)
     found = trace(module, rng.standard_normal((5, 2, 3)), None, rng.standard_normal((5, 2, 8)))
     for k, steps in enumerate(found.steps):
-        for before, after in zip(steps, steps[1:], strict=False):
+        for before, after in pairwise(steps):
             assert all(map(np.array_equal, before.state, after.state_prev))
         h = np.stack([step.state[0].T for step in steps])
         assert np.array_equal(h[::-1] if k else h, found.output[..., 4 * k : 4 * (k + 1)])
