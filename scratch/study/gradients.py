@@ -25,7 +25,8 @@ matrix, which stretches the same directions again and again, as a multiple of an
 independent Gaussian numbers is not normal: as H grows, σ_max tends to 2ρ. So with ρ = 1 the bound (4) grows like 2ᵏ.
 
 The Jacobians here are made by `step_tangent`, from causes to effects, not by the backward pass: that the two agree by
-(3) is a finding, which the study reports.
+(3) is a finding, which the study reports. What the steps were given and made comes from the library's own pass
+(trace.py).
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ import numpy as np
 
 from .. import nn, optim
 from ..nn import checks
+from ..nn.cell import State
 from ..nn.checks import without_warnings
-from ..nn.pile import no_grad
 from ..nn.recurrent import Recurrent
-from ..nn.recurrent_cell import RecurrentCell
 from ..nn.utils import clip_grad_norm_
 from ..types import Array, Seed
+from .trace import Step, trace
 
 GAMMA = 1.0
 """The largest slope of tanh, and of relu."""
@@ -62,42 +63,22 @@ def states(module: Recurrent[Any], x: Array, hx: Any = None) -> Array:
 
     Raises ValueError for another kind of module, RuntimeError for an x or a state that does not fit.
     """
-    cell, state = single_steps(module, x, hx)
-    found = [np.concatenate(cell._split("state", state))]
-    with no_grad():
-        for x_t in x:
-            state = cell(x_t, state)
-            found.append(np.concatenate(cell._split("state", state)))
-    return np.array(found)
+    steps = steps_of(module, x, hx)
+    return np.array([column(steps[0].state_prev), *(column(step.state) for step in steps)])
 
 
 @without_warnings
 def jacobians(module: Recurrent[Any], x: Array, hx: Any = None) -> Array:
     """J_1, …, J_T of (1): (T, S, S). The arguments, and what is raised, are as for `states`."""
-    before = states(module, x, hx)[:-1]
-    cell, (W_ih, W_hh, b_ih, b_hh, _) = module.cell, module._weights(module._names[0])
-    T, G, H, parts = len(x), len(cell.gates), module.hidden_size, len(cell.state)
-
-    def empty(*shape: int) -> Array:
-        return np.empty((*shape, H, T), module.dtype)
-
-    # The slopes of all steps at once, each from the state before it: what is off by a rounding does not grow.
-    state_prev = tuple(np.ascontiguousarray(before.T).reshape(parts, H, T))  # H, T each
-    from_input, from_state = W_ih @ x.T, W_hh @ state_prev[0]  # G·H, T
-    if b_ih is not None and b_hh is not None:
-        from_input += b_ih[:, None]
-        from_state += b_hh[:, None]
-    a = cell.joined(from_input.reshape(G, H, T), from_state.reshape(G, H, T))
-    state, kept, slopes = tuple(empty(parts)), tuple(empty(cell.kept)), empty(cell.slopes)
-    cell.step(a, state_prev, state, kept)
-    cell.linearize(a, state_prev, state, kept, slopes)
-
+    steps = steps_of(module, x, hx)
+    cell, W_hh = module.cell, module.state_dict()["weight_hh_l0"]
+    parts, H = len(cell.state), module.hidden_size
     one_each = np.eye(parts * H, dtype=module.dtype)  # column j: number j of the state before changes, by 1
     state_prev_dot = tuple(one_each.reshape(parts, H, -1))  # H, S each
-    from_state_dot = (W_hh @ state_prev_dot[0]).reshape(G, H, -1)  # the same at every step
+    from_state_dot = (W_hh @ state_prev_dot[0]).reshape(len(cell.gates), H, -1)  # the same at every step
     a_dot = cell.joined(np.zeros_like(from_state_dot), from_state_dot)
-    steps = (cell.step_tangent(a_dot, state_prev_dot, slopes[:, :, [t]]) for t in range(T))
-    return np.array([np.concatenate(state_dot) for state_dot in steps])  # (1)
+    states_dot = (cell.step_tangent(a_dot, state_prev_dot, step.slopes) for step in steps)
+    return np.array([np.concatenate(state_dot) for state_dot in states_dot])  # (1)
 
 
 def products(steps: Array) -> Array:
@@ -120,18 +101,14 @@ def pulled_back(steps: Array, d_state: Array) -> Array:
 def backward_gradients(module: Recurrent[Any], x: Array, d_state: Array, hx: Any = None) -> Array:
     """What (3) says, as the library's own backward pass has it: for the distances 0, …, T, (T + 1, S).
 
-    T single steps are made and taken back one by one. d_state: (S,), the gradient with respect to the last state; the
-    other arguments, and what is raised, are as for `states`.
+    d_state: (S,), the gradient with respect to the last state; the other arguments, and what is raised, are as for
+    `states`.
     """
-    cell, state = single_steps(module, x, hx)
-    for x_t in x:
-        state = cell(x_t, state)
-    d = cell._join(tuple(np.reshape(d_state, (len(module.cell.state), module.hidden_size))))
-    gradients = [d_state]
-    for _ in x:
-        _, d = cell.backward(d)
-        gradients.append(np.concatenate(cell._split("d_state", d)))
-    return np.array(gradients)
+    check(module, x)
+    d_parts = np.reshape(d_state, (len(module.cell.state), 1, module.hidden_size))
+    found = trace(module, x, hx, None, module._join(tuple(d_parts)))
+    d_initial = np.concatenate(module._split("d_initial", found.d_initial), axis=None)
+    return np.array([*(column(step.d_state) for step in reversed(found.steps[0])), d_initial])
 
 
 def forget_path(steps: Array) -> Array:
@@ -169,20 +146,24 @@ def bands(matrices: Array) -> Array:
     return np.where(lost, np.nan, chosen)
 
 
-def single_steps(module: Recurrent[Any], x: Array, hx: Any) -> tuple[RecurrentCell[Any], Any]:
-    """A cell with the module's weights, and its state before the first step. Refuses what `states` refuses."""
+def steps_of(module: Recurrent[Any], x: Array, hx: Any) -> list[Step]:
+    """The steps of a sequence, as the module takes them. Refuses what `states` refuses."""
+    check(module, x)
+    return trace(module, x, hx).steps[0]
+
+
+def column(state: State) -> Array:
+    """A state of one sequence, h before c, as the numbers s: (H, 1) each to (S,)."""
+    return np.concatenate(state)[:, 0]
+
+
+def check(module: Recurrent[Any], x: Array) -> None:
+    """Refuse what is not one layer over one sequence. Raises TypeError, ValueError or RuntimeError."""
     if module.num_layers > 1 or module.bidirectional or module.proj_size:
         raise ValueError(f"expected one layer in one direction without a projection, got {module!r}")
     checks.floats("x", x, module.dtype)
     if x.ndim != 2 or len(x) == 0 or x.shape[1] != module.input_size:
         raise RuntimeError(f"expected x of shape (T, {module.input_size}) with at least 1 step, got {x.shape}")
-    names, H = module.cell.state, module.hidden_size
-    parts = (np.zeros((1, H), module.dtype),) * len(names) if hx is None else module._split("hx", hx)
-    for name, part in zip(names, parts, strict=True):
-        checks.floats(f"{name}_0", part, module.dtype, (1, H))
-    cell: RecurrentCell[Any] = RecurrentCell(module.cell, module.input_size, H, module.bias, module.dtype, rng=0)
-    cell.load_state_dict({name.removesuffix("_l0"): value for name, value in module.state_dict().items()})
-    return cell, cell._join(tuple(part[0] for part in parts))
 
 
 # Models whose W_hh has a given spectral radius
