@@ -83,21 +83,9 @@ def trace(module: Recurrent[Any], input: Any, hx: Any = None, d_output: Any = No
         backward.append((*given, d_a.copy(), None if d_h_direct is None else d_h_direct.copy(), copies(d_rest)))
         return d_h_direct, d_rest
 
-    recorded: Recurrent[Any] = Recurrent(
-        cell._replace(step=step, step_backward=step_backward),
-        input_size=module.input_size,
-        hidden_size=module.hidden_size,
-        num_layers=module.num_layers,
-        bias=module.bias,
-        batch_first=module.batch_first,
-        dropout=0.0,
-        bidirectional=module.bidirectional,
-        proj_size=module.proj_size,
-        dtype=module.dtype,
-        rng=0,
-    )
-    recorded.load_state_dict(module.state_dict())
-    recorded.dropout, recorded.training, recorded.rng = module.dropout, module.training, deepcopy(module.rng)
+    recorded = deepcopy(module)  # it has the parameters and the generator, and no tapes
+    recorded.cell, recorded.checkpoint_every = cell._replace(step=step, step_backward=step_backward), None
+    recorded.requires_grad_().zero_grad()
     output, state = recorded(input, hx)
     d_input, d_initial = recorded.backward(d_output, d_state)
 

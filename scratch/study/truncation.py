@@ -34,13 +34,13 @@ import numpy as np
 
 from .. import nn, optim
 from ..nn import checks
-from ..nn.pile import no_grad
 from ..nn.recurrent import Recurrent
 from ..nn.utils import clip_grad_norm_
 from ..nn.utils.rnn import pack_padded_sequence
 from ..text.corpus import code_points
 from ..text.settings import CELLS
 from ..types import Array, Seed
+from .trace import trace
 
 Gradients = dict[str, Array]
 """For each parameter by its name, in its shape."""
@@ -105,18 +105,11 @@ def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any =
 
 
 def states(module: Recurrent[Any], x: Array, hx: Any) -> list[Array]:
-    """The state before every step, taken one by one: for each of its parts (L, T, B, features)."""
-    _, B, _ = x.shape
-    parts = module.cell.state
-    sizes = [(module.proj_size or module.hidden_size) if name == "h" else module.hidden_size for name in parts]
-    zeros = [np.zeros((module.num_layers, B, size), module.dtype) for size in sizes]
-    state = joined(zeros) if hx is None else hx
-    found = []
-    with no_grad():
-        for t in range(len(x)):
-            found.append(module._split("hx", state))
-            _, state = module(x[t : t + 1], state)
-    return [np.stack(part, axis=1) for part in zip(*found, strict=True)]
+    """The state before every step: for each of its parts (L, T, B, features)."""
+    layers = trace(module, x, hx).steps
+    return [
+        np.array([[step.state_prev[n].T for step in steps] for steps in layers]) for n in range(len(module.cell.state))
+    ]
 
 
 def joined(parts: list[Any]) -> Any:

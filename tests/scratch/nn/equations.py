@@ -151,11 +151,6 @@ def run(module: Any, x: Any, state: Any, d_output: Any, d_state: Any) -> SimpleN
     )  # fmt: skip
 
 
-def copies(parts: Any) -> tuple[Array, ...]:
-    """Copies of the parts of a state."""
-    return tuple(part.copy() for part in parts)
-
-
 def complex_step(function: Callable[[Array], Any], at: Array) -> Array:
     """The derivative of a sum of numbers with respect to each entry of `at`, exact up to rounding."""
     result = np.empty(at.shape)

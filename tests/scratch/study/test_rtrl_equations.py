@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +14,9 @@ from scratch import nn, study
 from scratch.nn.cell import Weights
 from scratch.study import rtrl
 from scratch.study.rtrl import own, walk
+from scratch.study.trace import copies, trace
 from scratch.types import Array
-from tests.scratch.nn.equations import Page, complex_step, copies, run
+from tests.scratch.nn.equations import Page, complex_step, run
 from tests.scratch.study.test_rtrl import CELL_OF, after_step, frozen, linearized
 
 PAGE = Page(Path(study.__file__).parent / "rtrl.md")
@@ -39,21 +39,24 @@ def lstm(a: Array, state_prev: Any) -> Any:
     return sigmoid(a_o) * np.tanh(c), c
 
 
-def forward(equations: Callable[..., Any], x: Array, weights: Any, state: Any) -> list[Any]:
-    """The states of a sequence, the initial one first, as columns of one row."""
-    W_ih, W_hh, b_ih, b_hh, W_hr = weights
-    states = [tuple(part[:, 0] for part in state)]
-    for x_t in x:
-        h, *rest = equations(W_ih @ x_t + W_hh @ states[-1][0] + b_ih + b_hh, states[-1])
-        states.append((h if W_hr is None else W_hr @ h, *rest))
-    return states
+def forward(module: Any, x: Array, weights: Any, state: Any) -> list[Any]:
+    """The states of a sequence, the initial one first, that a module of complex numbers has with these weights."""
+    module.load_state_dict(dict(zip(module.state_dict(), weights, strict=False)))
+    first = tuple(part.T.astype(complex) for part in state)
+    found = trace(module, x.astype(complex), first if len(first) > 1 else first[0])
+    last = found.state if len(first) > 1 else (found.state,)
+    return [
+        *(tuple(part[:, 0] for part in step.state_prev) for step in found.steps[0]),
+        tuple(part[0] for part in last),
+    ]
 
 
 @cache
 def walked(name: str) -> Any:
     """A random walk over a sequence, with what the cell was given and gave at each step; all K columns."""
     rng = np.random.default_rng(5)
-    module = nn.RNN(I, H, dtype=np.float64, rng=rng) if name == "RNN" else nn.LSTM(I, H, proj_size=P, dtype=np.float64)
+    kind, options = (nn.RNN, {}) if name == "RNN" else (nn.LSTM, {"proj_size": P})
+    module, in_complex = (kind(I, H, dtype=dtype, **options) for dtype in (np.float64, np.complex128))
     weights = Weights(*(rng.standard_normal(parameter.shape) / 2 for parameter in module.parameters()))
     state = tuple(rng.standard_normal((size, 1)) for size in ((H,) if name == "RNN" else (P, H)))
     x, steps, cell = rng.standard_normal((T, I)), [], module.cell
@@ -78,7 +81,7 @@ def walked(name: str) -> Any:
         now.x_dot = np.concatenate([x_dot_t, np.zeros((I, K - x.size))], axis=1)  # I, K
     return SimpleNamespace(
         module=module, weights=weights, state=state, x=x, steps=steps, tensors=tensors, K=K,
-        equations=elman if name == "RNN" else lstm,
+        in_complex=in_complex, equations=elman if name == "RNN" else lstm,
     )  # fmt: skip
 
 
@@ -91,7 +94,7 @@ def with_numbers(r: Any, p: Array) -> list[Any]:
     bounds = np.cumsum([tensor.size for tensor in r.tensors])[:-1]
     x, *rest = (part.reshape(tensor.shape) for part, tensor in zip(np.split(p, bounds), r.tensors, strict=True))
     count = sum(weight is not None for weight in r.weights)
-    return forward(r.equations, x, Weights(*rest[:count]), rest[count:])
+    return forward(r.in_complex, x, rest[:count], rest[count:])
 
 
 def numbers(r: Any) -> Array:
@@ -289,11 +292,12 @@ def dropout():
         for k in range(2)
     )
     zero = (np.zeros((H, 1)),)
+    of_x, of_h = (nn.RNN(size, H, dtype=np.complex128) for size in (I, H))
 
     def loss(W_ih: Array) -> Any:
-        h = np.array([state[0] for state in forward(elman, x, below._replace(W_ih=W_ih), zero)[1:]])
+        h = np.array([state[0] for state in forward(of_x, x, below._replace(W_ih=W_ih), zero)[1:]])
         return sum(
-            (d * state[0]).sum() for d, state in zip(d_output, forward(elman, m * h, above, zero)[1:], strict=True)
+            (d * state[0]).sum() for d, state in zip(d_output, forward(of_h, m * h, above, zero)[1:], strict=True)
         )
 
     assert len(np.unique(m)) == 2

@@ -84,10 +84,7 @@ def test_pairs_are_counted_as_the_equations_say(case: Case, k: int) -> None:
     moving.load_state_dict({n: p + 1j * small * direction[n] for n, p in module.state_dict().items()})
     complex_x = x.astype(np.complex128)
     state = as_complex(case.hx)
-    states = [state]
-    for t in range(len(x)):
-        _, state = still(complex_x[t : t + 1], state)
-        states.append(state)
+    states = [state, *(still(complex_x[: t + 1], state)[1] for t in range(len(x)))]
 
     def loss(start: int, t: int) -> float:
         """How ℓ_t changes by what the parameters do in the steps from `start` to t."""
