@@ -3,13 +3,19 @@
 A floor plan, ground first; each row uses only the rows below it:
 
     rnn, lstm, gru                       the cells, and their classes; listed in RECURRENCES, below
-    recurrent                            the stack: layers, directions, dropout between layers
-    layout, linear, embedding, dropout, loss
-    bptt                                 time: the loop forward and the loop backward
-    activations, module, checks, utils
+    recurrent, recurrent_cell            the stack: layers, directions, dropout between layers; and a single step
+    recurrence                           what the two have in common
+    recomputation, layout                a pass in segments; the caller's layout and the core's
+    bptt, tape                           time: the loop forward and the loop backward, and what it leaves
+    linear, embedding, dropout, loss, nonlinearities, containers
+    module, pile, parameter              what every module has: parameters, and the tapes that wait for backward
+    cell, activations, sums, checks, utils
+
+`from_textbook_to_core.md` says what is done otherwise here than in the textbook, and what each difference gains.
 """
 
 from . import utils
+from .containers import ModuleList, Sequential
 from .dropout import Dropout
 from .embedding import Embedding
 from .gru import GRU, GRUCell
@@ -18,6 +24,7 @@ from .linear import Linear
 from .loss import CrossEntropyLoss, MSELoss
 from .lstm import LSTM, LSTMCell
 from .module import Module
+from .nonlinearities import ReLU, Sigmoid, Tanh
 from .parameter import Parameter
 from .rnn import RNN, RNNCell
 
@@ -43,7 +50,12 @@ __all__ = [
     "Linear",
     "MSELoss",
     "Module",
+    "ModuleList",
     "Parameter",
     "RNNCell",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
     "utils",
 ]

@@ -26,6 +26,11 @@ def integer(name: str, value: Any, *, least: int) -> int:
     return int(value)
 
 
+def anything(name: str, value: Any) -> Any:
+    """Any value."""
+    return value
+
+
 def flag(name: str, value: Any) -> bool:
     """True or False. Raises TypeError for anything else."""
     if not isinstance(value, (bool, np.bool_)):

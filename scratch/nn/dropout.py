@@ -9,6 +9,8 @@ Dividing by 1 − p ("inverted" dropout) keeps the expectation, E[y] = x, so eva
 Kept for backward: m.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from ..types import Array, Seed
@@ -27,9 +29,16 @@ class Dropout(Module):
     Raises TypeError if `p` is no number, ValueError if it lies outside [0, 1].
     """
 
+    _changeable: ClassVar = {
+        **Module._changeable,
+        "p": lambda name, value: checks.fraction(name, value, outside=ValueError),
+        "rng": checks.anything,
+    }
+
     def __init__(self, p: float = 0.5, rng: Seed = None) -> None:
         self.p = checks.fraction("p", p, outside=ValueError)
         self.rng = np.random.default_rng(rng)
+        self._seal()
 
     @property
     def mask(self) -> Array | None:

@@ -46,6 +46,7 @@ class Embedding(Module):
         if self.padding_idx is not None:
             weight[self.padding_idx] = 0
         self.weight = Parameter(weight)
+        self._seal()
 
     def _row(self, name: str, value: int) -> int:
         """The row of the table that `value` means, which may count from the end."""

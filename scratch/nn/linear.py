@@ -51,6 +51,7 @@ class Linear(Module):
         shape = (self.out_features, self.in_features)
         self.weight = Parameter(rng.uniform(-bound, bound, shape).astype(dtype))
         self.bias = Parameter(rng.uniform(-bound, bound, self.out_features).astype(dtype)) if has_bias else None
+        self._seal()
 
     @without_warnings
     def forward(self, input: Array) -> Array:

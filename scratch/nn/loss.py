@@ -67,10 +67,11 @@ class CrossEntropyLoss(Loss):
             raise RuntimeError(f"expected weight of shape (C,), got {self.weight.shape}")
         self.ignore_index = checks.integer("ignore_index", ignore_index, least=np.iinfo(np.int64).min)
         self.label_smoothing = checks.fraction("label_smoothing", label_smoothing, outside=RuntimeError)
+        self._seal()
 
     def _cast(self, dtype: np.dtype[Any]) -> None:
         if self.weight is not None:
-            self.weight = self.weight.astype(dtype)
+            vars(self)["weight"] = self.weight.astype(dtype)
 
     @without_warnings
     def forward(self, prediction: Array, target: Array) -> Any:
@@ -151,6 +152,10 @@ class MSELoss(Loss):
 
     reduction: 'mean' (over all elements), 'sum' or 'none'. Raises ValueError for an unknown reduction.
     """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self._seal()
 
     @without_warnings
     def forward(self, prediction: Array, target: Array) -> Any:

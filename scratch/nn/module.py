@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -56,11 +56,34 @@ class Module:
     tape_limit: int = 4 * 2**30
     """The most bytes that the tapes of one module may take in one thread; may be set on a module or a class."""
 
+    _changeable: ClassVar[Mapping[str, Callable[[str, Any], Any]]] = {
+        "training": checks.flag,
+        "tape_limit": checks.size,
+    }
+    """Of a module of this library: the attributes that may be assigned after construction, and how each is checked."""
+
     def __setattr__(self, name: str, value: Any) -> None:
-        """Where a parameter is, nothing but another or None can be assigned. Raises TypeError for anything else."""
-        if isinstance(vars(self).get(name), Parameter) and not (value is None or isinstance(value, Parameter)):
-            raise TypeError(f"expected {name} to be a Parameter or None, got {type(value).__name__}")
+        """Assign an attribute.
+
+        Where a parameter is, nothing but another or None can be assigned: raises TypeError. A module of this library
+        takes no attribute that nothing reads, or reads after construction alone: raises AttributeError.
+        """
+        if isinstance(vars(self).get(name), Parameter):
+            if not (value is None or isinstance(value, Parameter)):
+                raise TypeError(f"expected {name} to be a Parameter or None, got {type(value).__name__}")
+        elif "_sealed" in vars(self):
+            if name not in self._changeable:
+                raise AttributeError(
+                    f"expected an attribute of {type(self).__name__} that can change after construction "
+                    f"({', '.join(self._changeable)}), got {name!r}"
+                )
+            value = self._changeable[name](name, value)
         super().__setattr__(name, value)
+
+    def _seal(self) -> None:
+        """End the construction of a module of this library. (A subclass of it may have attributes of its own.)"""
+        if type(self).__module__.startswith(__package__):
+            vars(self)["_sealed"] = True
 
     def __getattr__(self, name: str) -> Any:
         """Say of what PyTorch has and this cannot have why not."""
@@ -289,7 +312,7 @@ class Module:
         if not isinstance(mode, bool):
             raise ValueError(f"expected mode to be a bool, got {mode!r}")
         for module in self.modules():
-            module.training = mode
+            vars(module)["training"] = mode
         return self
 
     def eval(self) -> Self:

@@ -1,6 +1,6 @@
 """What modules over whole sequences and modules of single steps share: cell, parameters, form of the state."""
 
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ class Recurrence(Module, Generic[StateT]):
 
     cell: Cell
     """The equations of a step: an attribute of the class, or set before the constructor of the base is called."""
+    _changeable: ClassVar = {**Module._changeable, "cell": checks.anything, "rng": checks.anything}
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: npt.DTypeLike, rng: Seed) -> None:
         self.input_size = checks.integer("input_size", input_size, least=1)
@@ -83,7 +84,7 @@ class Recurrence(Module, Generic[StateT]):
 
     def _cast(self, dtype: np.dtype[Any]) -> None:
         super()._cast(dtype)
-        self.dtype = dtype
+        vars(self)["dtype"] = dtype
         self._spent_tapes.clear()
 
     def _split(self, name: str, state: Any) -> tuple[Any, ...]:

@@ -66,6 +66,13 @@ class Recurrent(Recurrence[StateT]):
     dropout outside [0, 1], RuntimeError for a dtype without gradients.
     """
 
+    _changeable: ClassVar = {
+        **Recurrence._changeable,
+        "batch_first": checks.flag,
+        "dropout": lambda name, value: checks.fraction(name, value, outside=ValueError, wrong_type=ValueError),
+        "checkpoint_every": lambda name, value: None if value is None else checks.integer(name, value, least=1),
+    }
+
     projects: ClassVar[bool] = False
     """Whether there may be a proj_size."""
 
@@ -112,6 +119,7 @@ class Recurrent(Recurrence[StateT]):
             for direction in range(self._directions)
         ]
         self.reset_parameters()
+        self._seal()
 
     @without_warnings
     def forward(self, input: Array | PackedSequence, hx: Any = None) -> tuple[Any, StateT]:

@@ -33,6 +33,7 @@ class RecurrentCell(Recurrence[StateT]):
         super().__init__(input_size, hidden_size, bias, dtype, rng)
         self._names = self._add_parameters(self.input_size, self.hidden_size, projected=False)
         self.reset_parameters()
+        self._seal()
 
     @without_warnings
     def forward(self, input: Array, hx: Any = None) -> StateT:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scratch.nn.team import Member
 
 from reference.conditioning import assert_matches_pytorch
 from reference.problems import CELLS, Configuration
@@ -17,7 +18,6 @@ from scratch.nn import tape
 from scratch.nn.cell import Weights
 from scratch.nn.lstm import CELL
 from scratch.nn.tape import Share, Tape, size_of
-from scratch.nn.team import Member
 from tests.scratch.nn.test_team import a_team_of
 from tests.strategies import configurations
 

@@ -1,0 +1,70 @@
+"""Modules made of modules: a chain that is called as one, and a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .module import Module
+
+
+class ModuleList(Module):
+    """Modules in a list, whose parameters are found by their numbers, as in `torch.nn.ModuleList`.
+
+    Raises TypeError for what is no module.
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self.extend(modules)
+
+    def append(self, module: Module) -> ModuleList:
+        """Add a module at the end. Returns the list. Raises TypeError for what is no module."""
+        if not isinstance(module, Module):
+            raise TypeError(f"expected a Module, got {type(module).__name__}")
+        setattr(self, str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Add modules at the end. Returns the list."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def _members(self) -> list[Module]:
+        return [value for name, value in vars(self).items() if name.isdecimal()]
+
+    def __len__(self) -> int:
+        return len(self._members())
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._members())
+
+    def __getitem__(self, index: int) -> Module:
+        return self._members()[index]
+
+
+class Sequential(ModuleList):
+    """Modules that are called one after the other, each with what the one before it gave, as `torch.nn.Sequential`.
+
+    `Sequential(embedding, dropout, linear)`. A module whose output is a pair, as a recurrence's is, does not fit
+    between others. Raises TypeError for what is no module.
+    """
+
+    def __init__(self, *modules: Module) -> None:
+        super().__init__(modules)
+
+    def forward(self, input: Any) -> Any:
+        """Raises what the modules raise."""
+        for module in self:
+            input = module(input)
+        return input
+
+    def backward(self, d_output: Any, *, retain_graph: bool = False) -> Any:
+        """Undo the newest call, module by module, from the last to the first. Returns d_input, as the first gives it.
+
+        Raises what the modules raise: RuntimeError if there is no call to undo.
+        """
+        modules: list[Any] = list(reversed(self._members()))
+        for module in modules:
+            d_output = module.backward(d_output, retain_graph=retain_graph)
+        return d_output
