@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from reference.equivalence import assert_close
 from reference.problems import Configuration, Problem, draw
@@ -24,6 +24,7 @@ def traced(problem: Problem) -> tuple[Any, Trace]:
 
 
 @given(configurations())
+@example(Configuration("LSTM", num_layers=2, dropout=0.4, batch_first=True))
 def test_the_pass_is_the_modules_own_and_leaves_it_as_it_was(configuration: Configuration) -> None:
     """To the last bit, dropout masks included, whatever the module has done before."""
     c, problem = configuration, draw(configuration)
@@ -72,13 +73,13 @@ def assert_steps_are_the_cells(module: Recurrent[Any], found: Trace) -> None:
         d_state = tuple(part.copy() for part in step.d_state)
         direct, rest = cell.step_backward(d_state, step.slopes.copy(), d_a)
         assert (direct is None) == (step.d_h_direct is None)
-        again = [*state, *kept, slopes, d_a, *rest, *([] if direct is None else [direct])]
-        written = [*step.state, *step.kept, step.slopes, step.d_a, *step.d_rest]
-        written += [] if step.d_h_direct is None else [step.d_h_direct]
-        if cell.keeps_a:
-            again.append(left)
-            written.append(step.left)
+        again = [left, *state, *kept, slopes, d_a, *rest]
+        written = [step.left, *step.state, *step.kept, step.slopes, step.d_a, *step.d_rest]
+        if direct is not None and step.d_h_direct is not None:
+            again.append(direct)
+            written.append(step.d_h_direct)
         assert_close(dict(enumerate(again)), dict(enumerate(written)))
+        assert all(array.flags.owndata for array in (step.a, *step.state_prev, *step.d_state, *written))
 
 
 @given(configurations(dropout=False))
