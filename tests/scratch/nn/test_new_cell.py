@@ -178,7 +178,7 @@ def without_direct_path(d_state, slopes, d_a):
 
 first = next(c for c in grid() if c.cell == "MGU")
 assert all(row.agrees for row in testify(draw(first)))
-mgu.CELL = mgu.CELL._replace(step_backward=without_direct_path)
+mgu.MGU.cell = mgu.CELL._replace(step_backward=without_direct_path)
 wrong = [row for row in testify(draw(first)) if not row.agrees]
 print("reference: disagreement:", wrong[0])
 print(*dict.fromkeys(row.who for row in wrong), sep=", ")
@@ -188,7 +188,7 @@ def wrong_slope(a, state_prev, state, kept, slopes):
     slopes[0] *= 0.9
 
 linearize = mgu.linearize
-mgu.CELL = mgu.CELL._replace(linearize=wrong_slope, step_backward=mgu.step_backward)
+mgu.MGU.cell = mgu.CELL._replace(linearize=wrong_slope, step_backward=mgu.step_backward)
 print(*dict.fromkeys(row.who for row in testify(draw(first)) if not row.agrees), sep=", ")
 """,
     )
