@@ -34,7 +34,6 @@ Time runs one way here: a reverse direction is given its steps in the opposite o
 grows on the way: columns enter with their initial state, and leave with their final state (`resize`).
 """
 
-import math
 from collections.abc import Callable, Collection
 
 import numpy as np
@@ -42,7 +41,7 @@ import numpy as np
 from ..types import Array
 from .cell import Cell, State, Weights
 from .sums import sum_of_outer_products, sum_of_rows
-from .tape import Chunk, Tape
+from .tape import Tape
 
 Gradients = dict[str, Array]
 """The gradients of the weights by PyTorch's names, weight_ih and so on."""
@@ -74,33 +73,28 @@ def forward(cell: Cell, weights: Weights, x: Array, initial: State, tape: Tape, 
     Returns the final state, like `initial`; of sequences that take part in no step it is the initial one.
     """
     W_ih, W_hh, b_ih, b_hh, W_hr = weights
-    G, apart = len(cell.gates), rows_apart(cell, W_hh)
-    b = None if b_ih is None or b_hh is None else b_ih + b_hh
-    if b is not None and b_ih is not None and cell.apart:
-        b[apart] = b_ih[apart]
+    b, b_apart = joined(cell, b_ih, b_hh)
     state, final = tuple(part[:, :0] for part in initial), tuple(part.copy() for part in initial)
-    for section in tape.sections:
-        rows = rows_of(section)
+    for rows, chunks in tape.sections:
         a_columns = np.matmul(W_ih, x[rows].T, out=tape.a[:, : rows.stop - rows.start])  # (T1)
         if b is not None:
-            a_columns += b[:, None]  # (T1)
-        for chunk in section:
-            steps, input_part = chunk.steps, chunk.by_step(a_columns[:, chunk.columns])
+            a_columns += b  # (T1)
+        for chunk in chunks:
             state = resize(state, chunk.width, entering=initial, leaving=final)
-            for part, before in zip(state, steps.before, strict=True):
+            for part, before in zip(state, chunk.steps.before, strict=True):
                 before[0] = part
             if cell.apart:
-                steps.a[:, G:] = input_part[:, apart].reshape(steps.a[:, G:].shape)  # (T1)  the input's half, and
-                input_part[:, apart] = 0 if b_hh is None else b_hh[apart, None]  # (T1)  in its place the state's bias
-            each = zip(in_rows(steps.a[:, :G]), input_part, steps.after[0], steps.each(), strict=True)
-            for a_rows, from_input, h, (a, state_prev, made, kept) in each:
+                chunk.a_apart[...] = chunk.a_columns_apart  # (T1)  the input's half, in its own place, …
+                chunk.a_columns_apart[...] = b_apart  # (T1)  … and b_hh for the state's half
+            every = zip(chunk.a_rows, chunk.a_columns, chunk.steps.after[0], chunk.steps.each(), strict=True)
+            for a_rows, input_part, h, (a, state_prev, made, kept) in every:
                 np.matmul(W_hh, state_prev[0], out=a_rows)  # (T1)
-                a_rows += from_input  # (T1)
+                a_rows += input_part  # (T1)
                 cell.step(a, state_prev, made, kept)  # (T2)
                 if W_hr is not None:
                     np.matmul(W_hr, made[0], out=h)  # (T3)
-            chunk.by_step(output[chunk.rows].T)[...] = steps.after[0]
-            state = tuple(part[-1] for part in steps.after)
+            chunk.of_rows(output)[...] = chunk.steps.after[0]
+            state = tuple(part[-1] for part in chunk.steps.after)
     resize(state, 0, entering=initial, leaving=final)
     return final
 
@@ -121,15 +115,13 @@ def backward(
     it is None. wanted: the names of the weights whose gradients are wanted. Returns the gradient of the initial state
     and those. What the tape holds of the steps stays as it is.
     """
-    W_hh, W_hr, G, apart = weights.W_hh, weights.W_hr, len(cell.gates), rows_apart(cell, weights.W_hh)
+    W_hh, W_hr = weights.W_hh, weights.W_hr
     d_state, d_initial = tuple(part[:, :0] for part in d_final), tuple(part.copy() for part in d_final)
     total: Gradients = {}
-    for section in reversed(tape.sections):
-        for chunk in reversed(section):
-            steps = chunk.steps
-            d_a, slopes = of_shape(steps.a.shape, tape.d_a), of_shape((cell.slopes, *steps.made[0].shape), tape.slopes)
-            d_a_rows, d_h_columns = in_rows(d_a[:, :G]), chunk.by_step(tape.d_h[:, chunk.columns])
-            d_h_outside = None if d_output is None else chunk.by_step(d_output[chunk.rows].T)
+    for rows, chunks in reversed(tape.sections):
+        for chunk in reversed(chunks):
+            steps, slopes, d_a = chunk.steps, chunk.slopes, chunk.d_a
+            d_h_outside = None if d_output is None else chunk.of_rows(d_output)
             cell.linearize(steps.a.swapaxes(0, 1), steps.before, steps.made, steps.kept, slopes)  # (T2)
             d_state = resize(d_state, chunk.width, entering=d_final, leaving=d_initial)
             for t in reversed(range(len(d_a))):
@@ -137,21 +129,20 @@ def backward(
                 if d_h_outside is not None:
                     d_h += d_h_outside[t]
                 if W_hr is not None:
-                    d_h_columns[t] = d_h
+                    chunk.d_h_columns[t] = d_h
                     d_h = W_hr.T @ d_h  # (T3)  H, B
                 d_h_direct, d_rest_prev = cell.step_backward((d_h, *d_rest), slopes[:, t], d_a[t])  # (T2)
-                d_h_prev = W_hh.T @ d_a_rows[t]  # (T1)  P, B
+                d_h_prev = W_hh.T @ chunk.d_a_rows[t]  # (T1)  P, B
                 if d_h_direct is not None:
                     d_h_prev += d_h_direct
                 d_state = (d_h_prev, *d_rest_prev)
-            chunk.by_step(tape.a_recurrent[:, chunk.columns])[...] = d_a_rows
+            chunk.recurrent_columns[...] = chunk.d_a_rows
             if cell.apart:
-                chunk.by_step(tape.a[:, chunk.columns])[...] = d_a_rows
-                chunk.by_step(tape.a[apart, chunk.columns])[...] = in_rows(d_a[:, G:])
-            chunk.by_step(tape.h_prev[:, chunk.columns])[...] = steps.before[0]
+                chunk.a_columns[...] = chunk.d_a_rows
+                chunk.a_columns_apart[...] = chunk.d_a_apart
+            chunk.h_prev_columns[...] = steps.before[0]
             if W_hr is not None:
-                chunk.by_step(tape.m[:, chunk.columns])[...] = steps.made[0]
-        rows = rows_of(section)
+                chunk.m_columns[...] = steps.made[0]
         if d_x is not None:
             np.matmul(tape.a[:, : rows.stop - rows.start].T, weights.W_ih, out=d_x[rows])  # (T1)  N, I
         add(total, sums_over_time(tape, x[rows], wanted))
@@ -162,13 +153,12 @@ def backward(
 def sums_over_time(tape: Tape, x: Array, wanted: Collection[str]) -> Gradients:
     """What the steps of a section add to the gradients of the weights. x: (N, I), the rows of the section."""
     here = slice(len(x))
-    d_a, d_a_recurrent, d_h = tape.a[:, here], tape.a_recurrent[:, here], tape.d_h[:, here]
     sums: dict[str, Callable[[], Array]] = {
-        "weight_ih": lambda: sum_of_outer_products(d_a, x),  # (T1)
-        "weight_hh": lambda: sum_of_outer_products(d_a_recurrent, tape.h_prev[:, here].T),  # (T1)
-        "bias_ih": lambda: sum_of_rows(d_a.T),  # (T1)
-        "bias_hh": lambda: sum_of_rows(d_a_recurrent.T),  # (T1)
-        "weight_hr": lambda: sum_of_outer_products(d_h, tape.m[:, here].T),  # (T3)
+        "weight_ih": lambda: sum_of_outer_products(tape.a[:, here], x),  # (T1)
+        "weight_hh": lambda: sum_of_outer_products(tape.a_recurrent[:, here], tape.h_prev[:, here].T),  # (T1)
+        "bias_ih": lambda: sum_of_rows(tape.a[:, here].T),  # (T1)
+        "bias_hh": lambda: sum_of_rows(tape.a_recurrent[:, here].T),  # (T1)
+        "weight_hr": lambda: sum_of_outer_products(tape.d_h[:, here], tape.m[:, here].T),  # (T3)
     }
     return {name: sums[name]() for name in wanted}
 
@@ -182,22 +172,12 @@ def add(total: Gradients, terms: Gradients) -> None:
             total[name] = term
 
 
-def rows_of(section: list[Chunk]) -> slice:
-    """The rows of a section among all N."""
-    return slice(section[0].rows.start, section[-1].rows.stop)
-
-
-def rows_apart(cell: Cell, W_hh: Array) -> slice:
-    """The rows of the weights that belong to the gates whose halves the cell wants apart."""
-    return slice(len(W_hh) - len(W_hh) // len(cell.gates) * cell.apart, None)
-
-
-def in_rows(blocks: Array) -> Array:
-    """Blocks as rows for a product: (S, g, H, B) to (S, g·H, B), in the same memory."""
-    S, g, H, B = blocks.shape
-    return blocks.reshape(S, g * H, B)
-
-
-def of_shape(shape: tuple[int, ...], memory: Array) -> Array:
-    """As much of the memory as the shape takes."""
-    return memory[: math.prod(shape)].reshape(shape)
+def joined(cell: Cell, b_ih: Array | None, b_hh: Array | None) -> tuple[Array | None, Array | float]:
+    """The biases as columns: the sum that goes with W_ih x, and what goes with W_hh h_prev of gates that are apart."""
+    if b_ih is None or b_hh is None:
+        return None, 0.0
+    apart = slice(len(b_ih) - len(b_ih) // len(cell.gates) * cell.apart, None)
+    b = b_ih + b_hh
+    if cell.apart:
+        b[apart] = b_ih[apart]
+    return b[:, None], b_hh[apart, None]

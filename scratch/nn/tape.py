@@ -8,9 +8,9 @@ a whole section at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, repeat
-from math import ceil
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ class Steps(NamedTuple):
         blocks = len(cell.blocks), H, B
         state = memory(S + 1, P or H, B), *(memory(S + 1, H, B) for _ in cell.state[1:])
         before, after = tuple(part[:-1] for part in state), tuple(part[1:] for part in state)
-        a = memory(S, *blocks) if cell.keeps_a else the_same_for(S, memory(*blocks))
+        a = memory(S, *blocks) if cell.keeps_a or cell.apart else the_same_for(S, memory(*blocks))
         made = (memory(S, H, B), *after[1:]) if P else after
         return cls(a, before, after, made, tuple(memory(S, H, B) for _ in range(cell.kept)))
 
@@ -53,24 +53,29 @@ class Steps(NamedTuple):
         return zip(self.a, each(self.before), each(self.made), each(self.kept), strict=False)
 
 
-class Chunk(NamedTuple):
-    """Some steps of one width."""
+class Chunk:
+    """Some steps of one width: what is kept of them, and their part of what the section has for all its steps."""
 
-    steps: Steps
-    rows: slice
-    """Theirs among all N of x and output."""
-    columns: slice
-    """Theirs among those of the section."""
+    def __init__(self, tape: Tape, steps: Steps, rows: slice, columns: slice) -> None:
+        S, blocks, H, B = steps.a.shape
+        G = len(tape.cell.gates)
+        self.steps, self.rows, self.width = steps, rows, B
+        self.slopes = of_shape((tape.cell.slopes, S, H, B), tape.slopes)
+        self.d_a = of_shape((S, blocks, H, B), tape.d_a)
+        # By rows, for products: the gates' own blocks, and the input's halves of those that are apart.
+        self.a_rows, self.a_apart = in_rows(steps.a[:, :G]), in_rows(steps.a[:, G:])
+        self.d_a_rows, self.d_a_apart = in_rows(self.d_a[:, :G]), in_rows(self.d_a[:, G:])
 
-    @property
-    def width(self) -> int:
-        """B, how many sequences take part."""
-        width: int = self.steps.a.shape[-1]
-        return width
+        def by_step(wide: Array) -> Array:
+            return wide[:, columns].reshape(len(wide), S, B).swapaxes(0, 1)  # a view: S, F, B
 
-    def by_step(self, columns: Array) -> Array:
-        """A view of the chunk's columns, step by step: (F, S·B) to (S, F, B)."""
-        return columns.reshape(len(columns), len(self.steps.a), self.width).swapaxes(0, 1)
+        self.a_columns, self.a_columns_apart = by_step(tape.a), by_step(tape.a[(G - tape.cell.apart) * H :])
+        self.recurrent_columns, self.h_prev_columns = by_step(tape.a_recurrent), by_step(tape.h_prev)
+        self.m_columns, self.d_h_columns = by_step(tape.m), by_step(tape.d_h)
+
+    def of_rows(self, rows: Array) -> Array:
+        """A view of the chunk's part of what is laid out in rows, step by step: (N, F) to (S, F, B)."""
+        return rows[self.rows].reshape(len(self.a_rows), self.width, rows.shape[1]).swapaxes(1, 2)
 
 
 class Tape:
@@ -80,7 +85,7 @@ class Tape:
     """
 
     def __init__(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int]) -> None:
-        self.batch_sizes, self.nbytes = batch_sizes, 0
+        self.cell, self.batch_sizes, self.nbytes = cell, batch_sizes, 0
         dtype, (gate_rows, outputs) = weights.W_hh.dtype, weights.W_hh.shape
         H, P = gate_rows // len(cell.gates), None if weights.W_hr is None else outputs
 
@@ -89,21 +94,19 @@ class Tape:
             self.nbytes += array.nbytes
             return array
 
-        N, done = sum(batch_sizes), 0
-        chunks: list[Chunk] = []
+        pieces: list[tuple[Steps, slice]] = []  # the chunks, with their rows among all N
+        done = 0
         for B, run in groupby(batch_sizes):
-            S = len(list(run))
-            steps, most = Steps.allocate(memory, cell, S, B, H, P), max(1, CHUNK // max(1, H * B))
+            S, most = len(list(run)), max(1, CHUNK // max(1, H * B))
+            steps = Steps.allocate(memory, cell, S, B, H, P)
             for first in range(0, S, most):
                 rows = slice(done, done + min(most, S - first) * B)
-                chunks.append(Chunk(steps.some(slice(first, first + most)), rows, rows))
+                pieces.append((steps.some(slice(first, first + most)), rows))
                 done = rows.stop
-        self.sections: list[list[Chunk]] = []
-        enough = max(1, N / max(1, ceil(N / SECTION)))
-        for _, section in groupby(chunks, key=lambda chunk: chunk.rows.start // enough):
-            self.sections.append(within_their_section(list(section)))
-        longest = max(section[-1].columns.stop for section in self.sections)
-        largest = max(H * (chunk.rows.stop - chunk.rows.start) for chunk in chunks)
+        enough = max(1, done / max(1, math.ceil(done / SECTION)))
+        sections = [list(some) for _, some in groupby(pieces, key=lambda piece: piece[1].start // enough)]
+        longest = max(some[-1][1].stop - some[0][1].start for some in sections)
+        largest = max(steps.made[0].size for steps, _ in pieces)
 
         def wide(rows: int) -> Array:
             # A step reads and writes its own columns. One sequence alone: a single column, quick if it lies in one
@@ -113,16 +116,15 @@ class Tape:
         # The same memory for one section after the other, …
         self.a = wide(gate_rows)  # W_ih x + b on the way forward, its gradient on the way back
         self.a_recurrent = wide(gate_rows) if cell.apart else self.a  # the gradient of W_hh h_prev
-        self.h_prev = wide(outputs)
-        self.m, self.d_h = wide(H if P else 0), wide(P or 0)
+        self.h_prev, self.m, self.d_h = wide(outputs), wide(H if P else 0), wide(P or 0)
         # … and for one chunk after the other.
         self.slopes, self.d_a = memory(cell.slopes * largest), memory(len(cell.blocks) * largest)
-
-
-def within_their_section(chunks: list[Chunk]) -> list[Chunk]:
-    """The chunks of a section, each with its place in it."""
-    first = chunks[0].rows.start
-    return [chunk._replace(columns=slice(chunk.rows.start - first, chunk.rows.stop - first)) for chunk in chunks]
+        self.sections: list[tuple[slice, list[Chunk]]] = []
+        """Each with its rows among all N."""
+        for some in sections:
+            first = some[0][1].start
+            chunks = [Chunk(self, *piece, slice(piece[1].start - first, piece[1].stop - first)) for piece in some]
+            self.sections.append((slice(first, chunks[-1].rows.stop), chunks))
 
 
 def each(parts: State) -> Iterator[State]:
@@ -133,3 +135,14 @@ def each(parts: State) -> Iterator[State]:
 def the_same_for(steps: int, array: Array) -> Array:
     """The same memory for so many steps: (steps, …)."""
     return np.ndarray((steps, *array.shape), array.dtype, buffer=array, strides=(0, *array.strides))
+
+
+def in_rows(blocks: Array) -> Array:
+    """Blocks one above the other, in the same memory: (S, g, H, B) to (S, g·H, B)."""
+    S, g, H, B = blocks.shape
+    return blocks.reshape(S, g * H, B)
+
+
+def of_shape(shape: tuple[int, ...], memory: Array) -> Array:
+    """As much of the memory as the shape takes."""
+    return memory[: math.prod(shape)].reshape(shape)

@@ -70,7 +70,10 @@ def step_backward(d_state: Array, kept: Any, parameters: Parameters, *, xp: Any 
 
 
 def forward(x: Array, state: Array, parameters: Parameters, *, xp: Any = np) -> tuple[Array, Any, Any]:
-    """All steps. x: (T, B, I); state: h_0 (B, H). Returns output (T, B, H), the last state, and the tape."""
+    """All steps. x: (T, B, I); state: h_0 (B, H). Returns output (T, B, H), the last state, and the tape.
+
+    The tape holds x, the states and the parameters themselves, not copies: leave them as they are until `backward`.
+    """
     output, steps = [], []
     for t in range(x.shape[0]):
         state, kept = step(x[t, :, :], state, parameters, xp=xp)  # (0) to (4)
