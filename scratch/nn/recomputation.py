@@ -17,6 +17,7 @@ narrower than the state that goes in; the columns that take no part come out as 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ class Spent(list[Tape]):
             tape = self.pop()
         except IndexError:
             return Tape(cell, weights, batch_sizes)
-        if tape.batch_sizes == batch_sizes:
+        if tape.batch_sizes == batch_sizes and tape.cell is cell:
             return tape
         self.clear()
         del tape  # before the new one is there
@@ -71,10 +72,11 @@ def forward(
     With `keep` off nothing is kept, and the segments are as short as is still quick. Returns the final state, and what
     `backward` needs.
     """
-    length = every or (len(batch_sizes) if keep else max(1, SECTION // max(1, max(batch_sizes))))
+    T = len(batch_sizes)
+    length = every or (T if keep else ceil(T / ceil(T * max(1, max(batch_sizes)) / SECTION)))
     segments: list[Segment] = []
     state, start = initial, 0
-    for first in range(0, len(batch_sizes), length):
+    for first in range(0, T, length):
         sizes = batch_sizes[first : first + length]
         rows = slice(start, start + sum(sizes))
         tape = spent.take(cell, weights, sizes)
