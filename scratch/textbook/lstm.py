@@ -1,6 +1,6 @@
 """A long short-term memory (Hochreiter and Schmidhuber 1997) with forget gates (Gers, Schmidhuber and Cummins 2000).
 
-(0)  a = W_ih x + b_ih + W_hh h_prev + b_hh     four blocks of H columns: a_i, a_f, a_g, a_o
+(0)  a = W_ih x + b_ih + W_hh h_prev + b_hh     four blocks of H features: a_i, a_f, a_g, a_o
 (1)  i = σ(a_i)                                 how much to write
 (2)  f = σ(a_f)                                 how much to remember
 (3)  g = tanh(a_g)                              what to write
@@ -9,10 +9,11 @@
 (6)  h = o ⊙ tanh(c)                            the hidden state, which is handed on and is also the output
 
 Letters: T steps, B sequences side by side, I input features, H hidden features. `d_name` is the gradient of the loss
-with respect to `name`, and has its shape. Every array holds sequences as rows, (B, features), so that W x is written
-x @ W.T. The arrays may come from NumPy, PyTorch, CuPy, JAX or any other library of the array API standard; `xp` is its
-namespace. `parameters` maps PyTorch's names to arrays: weight_ih (4H, I), weight_hh (4H, H), and either both of bias_ih
-(4H) and bias_hh (4H) or neither. lstm.md derives every line of the way back.
+with respect to `name`, and has its shape; with `_prev` or `_after` it is only the share that comes through one step.
+Every array holds sequences as rows, (B, features), so that W x is written x @ W.T. The arrays may come from NumPy,
+PyTorch, CuPy, JAX or any other library of the array API standard; `xp` is its namespace, as numpy or torch, the same in
+every call. `parameters` maps PyTorch's names to arrays: weight_ih (4H, I), weight_hh (4H, H), and either both of
+bias_ih (4H) and bias_hh (4H) or neither. lstm.md derives every line of the way back.
 """
 
 from typing import Any
@@ -24,8 +25,8 @@ Parameters = dict[str, Array]
 
 
 def sigmoid(a: Array, xp: Any) -> Array:
-    """σ(a) = 1 / (1 + e⁻ᵃ) = eᵃ / (1 + eᵃ): of the two the one whose power is at most 1, so that nothing overflows."""
-    power = xp.exp(xp.where(a > 0, -a, a))  # σ  e^−|a|
+    """σ(a) = 1 / (1 + e⁻ᵃ) where a > 0, else eᵃ / (1 + eᵃ): the same number, by a power that is never above 1."""
+    power = xp.exp(xp.where(a > 0, -a, a))  # σ  its power, e^−|a|
     return xp.where(a > 0, xp.ones_like(a), power) / (1 + power)  # σ
 
 
@@ -47,14 +48,15 @@ def step(x: Array, state: Any, parameters: Parameters, *, xp: Any = np) -> tuple
 
 
 def step_backward(d_state: Any, kept: Any, parameters: Parameters, *, xp: Any = np) -> tuple[Any, Any, Parameters]:
-    """The same step, backward. d_state: d_h, d_c (B, H) each, where d_c is only what comes from the step after.
+    """The same step, backward. d_state: d_h, d_c_after (B, H) each: d_h is all that the loss says about this step's h,
+    d_c_after only what reaches c through the step after; (6) adds the rest.
 
     Returns d_x (B, I), the gradient of the state before (two of (B, H)), and what this one step adds to d_parameters.
     """
     d_h, d_c_after = d_state
     x, h_prev, c_prev, i, f, g, o, tanh_c = kept
     d_o = d_h * tanh_c  # (6)
-    d_c = d_c_after + d_h * o * (1 - tanh_c * tanh_c)  # (6)  c acts through h, too; tanh′ = 1 − tanh²
+    d_c = d_c_after + d_h * o * (1 - tanh_c * tanh_c)  # (6)  c acts through h as well; tanh′ = 1 − tanh²
     d_f = d_c * c_prev  # (5)
     d_i = d_c * g  # (5)
     d_g = d_c * i  # (5)
@@ -64,9 +66,9 @@ def step_backward(d_state: Any, kept: Any, parameters: Parameters, *, xp: Any = 
     d_a_f = d_f * f * (1 - f)  # (2)
     d_a_i = d_i * i * (1 - i)  # (1)
     d_a = xp.concat([d_a_i, d_a_f, d_a_g, d_a_o], axis=1)  # (0)  B, 4H
-    d_x = d_a @ parameters["weight_ih"]  # (0)  B, I
+    d_x = d_a @ parameters["weight_ih"]  # (0)  B, I  a = x Wᵀ, so d_x = d_a W …
     d_h_prev = d_a @ parameters["weight_hh"]  # (0)  B, H
-    d_parameters = {"weight_ih": d_a.T @ x, "weight_hh": d_a.T @ h_prev}  # (0)
+    d_parameters = {"weight_ih": d_a.T @ x, "weight_hh": d_a.T @ h_prev}  # (0)  … and d_W = d_aᵀ x, summed over B
     if "bias_ih" in parameters:
         d_parameters |= {"bias_ih": xp.sum(d_a, axis=0), "bias_hh": xp.sum(d_a, axis=0)}  # (0)
     return d_x, (d_h_prev, d_c_prev), d_parameters
@@ -75,7 +77,8 @@ def step_backward(d_state: Any, kept: Any, parameters: Parameters, *, xp: Any = 
 def forward(x: Array, state: Any, parameters: Parameters, *, xp: Any = np) -> tuple[Array, Any, Any]:
     """All steps. x: (T, B, I); state: h_0, c_0 (B, H) each. Returns output (T, B, H), the last state, and the tape.
 
-    The tape holds x, the states and the parameters themselves, not copies: leave them as they are until `backward`.
+    The tape is what `backward` needs: each step's `kept`, and the parameters. The x, states and parameters in it are
+    the caller's own, not copies: do not change them before `backward`.
     """
     output, steps = [], []
     for t in range(x.shape[0]):
@@ -88,7 +91,8 @@ def forward(x: Array, state: Any, parameters: Parameters, *, xp: Any = np) -> tu
 def backward(d_output: Array, d_state: Any, tape: Any, *, xp: Any = np) -> tuple[Array, Any, Parameters]:
     """All steps, from the last to the first. d_output: (T, B, H); d_state: d_h_n, d_c_n (B, H) each, of the last state.
 
-    Returns d_x (T, B, I), the gradient of the first state d_h_0, d_c_0, and d_parameters, the sum over all steps.
+    Of a loss on the last output alone give the gradient in one of the two, as the last output is the last h: they add
+    up. Returns d_x (T, B, I), the gradient of the first state d_h_0, d_c_0, and d_parameters, the sum over all steps.
     """
     steps, parameters = tape
     d_x = []

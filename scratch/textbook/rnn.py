@@ -4,9 +4,10 @@
 (1)  h = φ(a)                                   the new state, which is also the output; φ is tanh or relu
 
 Letters: T steps, B sequences side by side, I input features, H hidden features. `d_name` is the gradient of the loss
-with respect to `name`, and has its shape. Every array holds sequences as rows, (B, features), so that W x is written
-x @ W.T. The arrays may come from NumPy, PyTorch, CuPy, JAX or any other library of the array API standard; `xp` is its
-namespace. `parameters` maps PyTorch's names to arrays: weight_ih (H, I), weight_hh (H, H), and either both of bias_ih
+with respect to `name`, and has its shape; with `_prev` or `_after` it is only the share that comes through one step.
+Every array holds sequences as rows, (B, features), so that W x is written x @ W.T. The arrays may come from NumPy,
+PyTorch, CuPy, JAX or any other library of the array API standard; `xp` is its namespace, as numpy or torch, the same in
+every call. `parameters` maps PyTorch's names to arrays: weight_ih (H, I), weight_hh (H, H), and either both of bias_ih
 (H) and bias_hh (H) or neither. rnn.md derives every line of the way back.
 """
 
@@ -48,10 +49,10 @@ def step_backward(d_state: Array, kept: Any, parameters: Parameters, *, xp: Any 
     if nonlinearity == "tanh":
         d_a = d_h * (1 - h * h)  # (1)  tanh′ = 1 − tanh²
     elif nonlinearity == "relu":
-        d_a = xp.where(h <= 0, xp.zeros_like(h), d_h)  # (1)  relu′ = [h > 0]
-    d_x = d_a @ parameters["weight_ih"]  # (0)  B, I
+        d_a = xp.where(h <= 0, xp.zeros_like(h), d_h)  # (1)  relu′ = [a > 0] = [h > 0]
+    d_x = d_a @ parameters["weight_ih"]  # (0)  B, I  a = x Wᵀ, so d_x = d_a W …
     d_h_prev = d_a @ parameters["weight_hh"]  # (0)  B, H
-    d_parameters = {"weight_ih": d_a.T @ x, "weight_hh": d_a.T @ h_prev}  # (0)
+    d_parameters = {"weight_ih": d_a.T @ x, "weight_hh": d_a.T @ h_prev}  # (0)  … and d_W = d_aᵀ x, summed over B
     if "bias_ih" in parameters:
         d_parameters |= {"bias_ih": xp.sum(d_a, axis=0), "bias_hh": xp.sum(d_a, axis=0)}  # (0)
     return d_x, d_h_prev, d_parameters
@@ -62,7 +63,8 @@ def forward(
 ) -> tuple[Array, Any, Any]:
     """All steps. x: (T, B, I); state: h_0 (B, H). Returns output (T, B, H), the last state, and the tape.
 
-    The tape holds x, the states and the parameters themselves, not copies: leave them as they are until `backward`.
+    The tape is what `backward` needs: each step's `kept`, and the parameters. The x, states and parameters in it are
+    the caller's own, not copies: do not change them before `backward`.
     """
     output, steps = [], []
     for t in range(x.shape[0]):
@@ -75,7 +77,8 @@ def forward(
 def backward(d_output: Array, d_state: Array, tape: Any, *, xp: Any = np) -> tuple[Array, Any, Parameters]:
     """All steps, from the last to the first. d_output: (T, B, H); d_state: d_h_n (B, H), of the last state.
 
-    Returns d_x (T, B, I), the gradient of the first state d_h_0 (B, H), and d_parameters, the sum over all steps.
+    Of a loss on the last output alone give the gradient in one of the two, as the last output is the last h: they add
+    up. Returns d_x (T, B, I), the gradient of the first state d_h_0 (B, H), and d_parameters, the sum over all steps.
     """
     steps, parameters = tape
     d_x = []
