@@ -23,6 +23,9 @@ from scratch.types import Array
 from ..problems import CELLS, Configuration, Problem, draw
 from ..runs import Masks, Run
 
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+"""PyTorch's names of the parameters, in the order of `Weights`."""
+
 Tap = Callable[..., Any]
 """Takes a value and the machine, which says at which layer, direction and step it is; returns what goes on instead."""
 
@@ -127,9 +130,8 @@ class Machine:
     def names(self) -> list[list[str | None]]:
         """The names of the parameters of each layer and direction, in the order of `Weights`."""
         suffixes = [f"_l{layer}" + direction for layer in range(self.L) for direction in ("", "_reverse")[: self.D]]
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         given = self.problem.parameters
-        return [[kind + suffix if kind + suffix in given else None for kind in kinds] for suffix in suffixes]
+        return [[kind + suffix if kind + suffix in given else None for kind in KINDS] for suffix in suffixes]
 
     def weights(self, k: int) -> Weights:
         """The parameters of layer and direction k."""
@@ -243,6 +245,7 @@ class Machine:
                 self.d_final = self.tap("d_final", d_finals[index])
                 d_state = tuple(np.array(part) for part in self.d_final)
                 d_input = np.zeros((self.T, self.B, weights.W_ih.shape[1]), self.dtype)
+                wanted = [kind for kind, weight in zip(KINDS, weights, strict=True) if weight is not None]
                 terms: list[Weights] = []
                 for s in reversed(records):
                     self.step, self.k = s, s.k
@@ -250,9 +253,10 @@ class Machine:
                     d_h, *d_rest = (np.ascontiguousarray(part[:, s.on]) for part in carried)
                     d_h = d_h + d_half[s.place, s.on].T
                     d_x = np.empty_like(s.x, order="C")
-                    d_prev, d_weights = bptt.backward(cell, weights, s.x, None, (d_h, *d_rest), s.tape, d_x)
+                    d_prev, of_step = bptt.backward(cell, weights, s.x, None, (d_h, *d_rest), s.tape, d_x, wanted)
                     d_input[s.read, s.on] += d_x
-                    terms.append(self.tap("term", d_weights))
+                    rest = (of_step.get(kind) for kind in KINDS[2:])
+                    terms.append(self.tap("term", Weights(of_step["weight_ih"], of_step["weight_hh"], *rest)))
                     for part, new in zip(d_state, self.tap("d_prev", d_prev), strict=True):
                         part[:, s.on] = new
                 terms = self.tap("terms", terms)
