@@ -131,8 +131,14 @@ def put_back(scene: Any) -> None:
     setattr(scene.subject, *scene.replaced)
 
 
+def backward(scene: Any, **options: Any) -> None:
+    """Run backward from the last result, with good gradients."""
+    scene.backward(*scene.upstream(), **options)
+
+
 def without_tape(scene: Any) -> None:
-    """Make a forward pass that keeps nothing."""
+    """Have a subject whose only forward pass has kept nothing."""
+    scene.renew()
     with scene.library.no_grad():
         scene.forward()
 
@@ -289,6 +295,7 @@ FORWARD = rows(
         mend=put_back,
     ),
     bad("train() without a bool", lambda s: s.subject.train(1), ValueError),
+    bad("requires_grad_() without a bool", lambda s: s.subject.requires_grad_(1), TypeError),
 )
 
 STATE = rows(
@@ -629,7 +636,21 @@ BACKWARD = rows(
 )
 
 
+def undone(group: str, scene: type[Scene], of: Iterable[str]) -> list[Row]:
+    """Rows about a forward pass that backward takes back."""
+    return rows(
+        group,
+        scene,
+        of,
+        bad("backward twice", backward, RuntimeError, prepare=backward),
+        bad("retain_graph no bool", lambda s: backward(s, retain_graph=1), TypeError, PASSES),
+        bad("retain_graph a text", lambda s: backward(s, retain_graph="yes"), TypeError),
+        bad("retain_graph None", lambda s: backward(s, retain_graph=None), TypeError, "PyTorch takes it for False"),
+    )
+
+
 CELL = [
+    *undone("cell", Cell, cells(RECURRENCES)),
     *rows(
         "cell",
         Cell,
@@ -662,12 +683,6 @@ CELL = [
             prepare=Scene.renew,
         ),
         bad(
-            "backward once more than called",
-            lambda s: s.backward(s.state(B, H)),
-            RuntimeError,
-            prepare=lambda s: s.backward(s.state(B, H)),
-        ),
-        bad(
             "backward after a step of an optimizer",
             lambda s: s.backward(s.state(B, H)),
             RuntimeError,
@@ -696,6 +711,7 @@ CELL = [
 ]
 
 LAYER = [
+    *undone("layer", Layer, ["Linear", "Embedding", "Dropout"]),
     *rows(
         "layer",
         Layer,
@@ -775,6 +791,7 @@ LAYER = [
 ]
 
 LOSS = [
+    *undone("loss", Layer, ["CrossEntropyLoss", "MSELoss"]),
     *rows(
         "loss",
         Layer,
@@ -1107,6 +1124,14 @@ PARAMETER = rows(
     bad("of a list", lambda s: s.kind([1.0, 2.0]), TypeError, ATTRIBUTE),
     bad("of integers", lambda s: s.kind(s.array([1, 2])), RuntimeError),
     bad("of float16", lambda s: s.kind(s.x(2, dtype=np.float16)), RuntimeError, HALF),
+    bad("requires_grad no bool", lambda s: s.kind(s.x(2), requires_grad=1), TypeError),
+    bad(
+        "requires_grad set to no bool",
+        lambda s: setattr(s.subject, "requires_grad", 1),
+        TypeError,
+        "PyTorch raises RuntimeError",
+    ),
+    bad("requires_grad_() without a bool", lambda s: s.subject.requires_grad_(1), TypeError),
     bad("data a list", lambda s: setattr(s.subject, "data", [0.0] * H), TypeError),
     bad("data of another shape", lambda s: setattr(s.subject, "data", s.x(2)), RuntimeError, PASSES),
     bad("data of another dtype", lambda s: setattr(s.subject, "data", s.x(H, dtype=np.float64)), RuntimeError, PASSES),
@@ -1122,6 +1147,7 @@ TABLE: list[Row] = [
     *PACKED,
     *FUNCTIONS,
     *BACKWARD,
+    *undone("backward", Recurrence, RECURRENCES),
     *CELL,
     *LAYER,
     *LOSS,

@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from scratch.nn.pile import Pile
+
 from .bad_calls import TABLE, Row, nothing
 from .scenes import PYTORCH, SCRATCH, Library, NoCounterpart, NoSuchClass, Scene
 
@@ -101,6 +103,8 @@ def snapshot(value: Any, name: str = "", found: dict[str, Any] | None = None, se
         found[name] = (value.dtype, value.shape, value.tobytes())
     elif isinstance(value, (str, bytes, int, float, complex, np.generic, np.dtype, type, type(None))):
         found[name] = repr(value)
+    elif isinstance(value, Pile) and not value.kept:
+        pass  # a module makes it when it first looks for a tape
     elif id(value) in seen:
         found[name] = seen[id(value)][0]
     else:
@@ -116,7 +120,8 @@ def snapshot(value: Any, name: str = "", found: dict[str, Any] | None = None, se
                 snapshot(each, f"{name}[{place}]", found, seen)
         else:
             found[name] = id(value)
-        for key, each in getattr(value, "__dict__", {}).items():
+        slots = {key: getattr(value, key) for key in getattr(value, "__slots__", ()) if hasattr(value, key)}
+        for key, each in (slots | getattr(value, "__dict__", {})).items():
             snapshot(each, f"{name}.{key}", found, seen)
     return found
 

@@ -45,17 +45,17 @@ class Library:
     dtype: Callable[[Any], Any]
     """A NumPy dtype as this library has it; what is no dtype stays as it is."""
     backward: Callable[..., Any]
-    """Takes a module, its last results, their upstream gradients, and whether the tape shall be kept."""
+    """Takes a module, its last results, their upstream gradients, and retain_graph if it is given."""
     seed: Mapping[str, Any]
     """The argument with which a module draws the same parameters every time."""
 
 
-def scratch_backward(module: Any, results: Any, upstream: tuple[Any, ...], keep: bool) -> Any:
+def scratch_backward(module: Any, results: Any, upstream: tuple[Any, ...], **options: Any) -> Any:
     """`backward` is a method of the module."""
-    return module.backward(*upstream)
+    return module.backward(*upstream, **options)
 
 
-def torch_backward(module: Any, results: Any, upstream: tuple[Any, ...], keep: bool) -> None:
+def torch_backward(module: Any, results: Any, upstream: tuple[Any, ...], **options: Any) -> None:
     """`backward` starts at the results: at each of them that has an upstream gradient."""
     if results is None:
         raise NoCounterpart
@@ -73,7 +73,7 @@ def torch_backward(module: Any, results: Any, upstream: tuple[Any, ...], keep: b
         else:
             roots.append(result)
             gradients.append(gradient)
-    torch.autograd.backward(roots, gradients, retain_graph=keep)
+    torch.autograd.backward(roots, gradients, **options)
 
 
 def torch_leaf(value: Array) -> torch.Tensor:
@@ -115,9 +115,6 @@ V, E, C = 7, 2, 8
 class Scene:
     """One library, and in it a `subject` on which bad calls are made. `work` uses it as it is meant to be used."""
 
-    keeps_its_tape = True
-    """Whether `backward` can be run again on the same tape."""
-
     def __init__(self, library: Library, name: str, options: Mapping[str, Any]) -> None:
         self.library = library
         self.name = name
@@ -133,11 +130,11 @@ class Scene:
         raise NotImplementedError
 
     def work(self) -> Any:
-        """Use the subject once, for all it is there for. Returns everything that this computes."""
+        """Use the subject for all it is there for. Returns everything that this computes."""
         raise NotImplementedError
 
     def from_tape(self) -> Any:
-        """What `backward` makes of the tape that `work` has left; None where there is none."""
+        """What `backward` makes of the tape that `work` has left, which is then gone; None where there is none."""
         return None
 
     @property
@@ -202,9 +199,9 @@ class Scene:
         """A parameter of nothing that is here."""
         return self.library.nn.Parameter(self.x(*shape, dtype=dtype))
 
-    def backward(self, *upstream: Any) -> Any:
+    def backward(self, *upstream: Any, **options: Any) -> Any:
         """Run backward from the last result."""
-        return self.library.backward(self.subject, self.results, upstream, self.keeps_its_tape)
+        return self.library.backward(self.subject, self.results, upstream, **options)
 
     def renew(self) -> None:
         """Have a subject that has never been called."""
@@ -245,8 +242,8 @@ class Recurrence(Scene):
         return None if self.result is None else tuple(self.result)
 
     def work(self) -> Any:
-        """Forward and backward."""
-        return self.forward(), self.from_tape()
+        """Forward, backward, and forward again."""
+        return self.forward(), self.from_tape(), self.forward()
 
     def from_tape(self) -> Any:
         """The gradients of everything."""
@@ -290,9 +287,8 @@ class Packed(Recurrence):
 
 
 class Cell(Recurrence):
-    """A recurrence that takes one step. It is called more often than it is run backward."""
+    """A recurrence that takes one step."""
 
-    keeps_its_tape = False
     input_shape = (B, I)
 
     def upstream(self) -> tuple[Any, ...]:
@@ -303,10 +299,6 @@ class Cell(Recurrence):
     def results(self) -> tuple[Any, ...] | None:
         """The new state."""
         return None if self.result is None else (self.result,)
-
-    def work(self) -> Any:
-        """Forward, backward, and forward again."""
-        return self.forward(), self.from_tape(), self.forward()
 
 
 LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[Scene], tuple[Array, ...]]]] = {
@@ -338,12 +330,16 @@ class Layer(Scene):
         return self.result
 
     def work(self) -> Any:
-        """Forward and backward."""
-        return self.forward(), self.from_tape()
+        """Forward, backward, and forward again."""
+        return self.forward(), self.from_tape(), self.forward()
+
+    def upstream(self) -> tuple[Any, ...]:
+        """A good upstream gradient."""
+        return (like(self, self.result),)
 
     def from_tape(self) -> Any:
         """The gradients of everything."""
-        return self.backward(like(self, self.result)), gradients(self.subject)
+        return self.backward(*self.upstream()), gradients(self.subject)
 
 
 class Training(Scene):
@@ -383,7 +379,7 @@ class Training(Scene):
         """One training step. The gradients stay."""
         self.layer.zero_grad()
         self.result = self.layer(self.leaf(self.random(B, I)))
-        self.library.backward(self.layer, (self.result,), (like(self, self.result),), True)
+        self.library.backward(self.layer, (self.result,), (like(self, self.result),))
         self.subject.step()
         return self.subject.state_dict(), values(self.layer), gradients(self.layer)
 
@@ -405,7 +401,7 @@ class Clipping(Training):
         """Clip. The gradients stay."""
         self.layer.zero_grad()
         self.result = self.layer(self.leaf(self.random(B, I)))
-        self.library.backward(self.layer, (self.result,), (like(self, self.result),), True)
+        self.library.backward(self.layer, (self.result,), (like(self, self.result),))
         return self.subject(self.parameters, 0.5), gradients(self.layer)
 
 
