@@ -160,7 +160,7 @@ def activations(
     LSTM's tanh(c). Where h is all of the state, it is h.
 
     indices: (T,) characters as integers, T ≥ 1; the state goes from zeros through all of them, one by one, and no tape
-    is kept. Nothing is dropped out. The parameters are only read, but a tape that the model has is lost. progress: is
+    is kept. Nothing is dropped out. The parameters are only read, and the tapes that the model has stay. progress: is
     told every hundred characters how many more have been read.
 
     Raises ValueError for a recurrence of two directions, and what the embedding raises for indices that are none.

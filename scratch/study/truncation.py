@@ -56,7 +56,7 @@ COLUMNS = 4096
 def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any = None) -> Gradients:
     """(2): the gradients of the module's parameters, with the gradient cut after every k steps.
 
-    module: any but a bidirectional one, with batch_first False; its `grad`s are left as they are, its tape is not.
+    module: any but a bidirectional one, with batch_first False; its `grad`s and tapes are left as they are.
     x: (T, B, I). d_output: (T, B, P or H), what ∂ℓ_t/∂h_t is. hx: the state before, zeros if left out. k ≥ T gives (1).
 
     Raises TypeError or ValueError for a k that is no number of steps, ValueError for another kind of module, TypeError

@@ -170,6 +170,16 @@ def test_activations_are_those_of_single_cells(problem: tuple[CharacterModel, Ar
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_a_forward_pass_before_can_still_be_undone() -> None:
+    model = CharacterModel("LSTM", 4, 3, embedding_size=2, rng=0)
+    indices = np.array([0, 1, 2, 3, 2])
+    logits, _ = model(indices[None, :-1])
+    activations(model, indices[::-1])
+    found = model.backward(logits)
+    again, _ = model(indices[None, :-1])
+    np.testing.assert_equal(found, model.backward(again))
+
+
 def test_two_directions_are_refused() -> None:
     model = CharacterModel("LSTM", 4, 3)
     model.rnn = nn.LSTM(4, 3, bidirectional=True, batch_first=True)

@@ -124,15 +124,19 @@ def test_looking_back_one_step_is_cutting_after_every_step(case: Case) -> None:
 
 
 @both
-def test_gradients_and_inputs_are_left_as_they_are(method: Any) -> None:
+def test_gradients_tapes_and_inputs_are_left_as_they_are(method: Any) -> None:
     rng = np.random.default_rng(0)
     lstm = nn.LSTM(2, 3, dtype=np.float64, rng=rng)
     x, d_output = rng.standard_normal((5, 2, 2)), rng.standard_normal((5, 2, 3))
     x.flags.writeable = d_output.flags.writeable = False
     lstm.bias_ih_l0.grad = np.arange(12.0)
-    method(lstm, x, d_output, 2)
+    lstm(x)
+    method(lstm, -x, d_output, 2)
     assert np.array_equal(lstm.bias_ih_l0.grad, np.arange(12.0))
     assert lstm.weight_hh_l0.grad is None
+    d_x, _ = lstm.backward(d_output)
+    lstm(x)
+    assert np.array_equal(d_x, lstm.backward(d_output)[0])
 
 
 @both
