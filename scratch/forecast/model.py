@@ -47,13 +47,16 @@ class Forecaster(nn.Module):
         forecast: Array = self.fc(h_n[-1])  # (2)
         return forecast
 
-    def backward(self, d_forecast: Array) -> Array:
-        """d_forecast: (B, K). Adds to every parameter's grad; returns d_windows: (B, W, 1)."""
-        d_h = self.fc.backward(d_forecast)  # (2)
+    def backward(self, d_forecast: Array, *, retain_graph: bool = False) -> Array:
+        """d_forecast: (B, K). Adds to every parameter's grad; returns d_windows: (B, W, 1).
+
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises what the modules raise.
+        """
+        d_h = self.fc.backward(d_forecast, retain_graph=retain_graph)  # (2)
         d_h_n = np.zeros((self.lstm.num_layers, *d_h.shape), d_h.dtype)
         d_h_n[-1] = d_h
         d_windows: Array
-        d_windows, _ = self.lstm.backward(None, (d_h_n, None))  # (1)
+        d_windows, _ = self.lstm.backward(None, (d_h_n, None), retain_graph=retain_graph)  # (1)
         return d_windows
 
     def predict(self, windows: Array) -> Array:

@@ -19,6 +19,9 @@ class OneHot(nn.Module):
     def __init__(self, vocabulary_size: int, dtype: npt.DTypeLike = np.float32) -> None:
         self.size, self.dtype = checks.size("vocabulary_size", vocabulary_size), checks.dtype(dtype)
 
+    def _cast(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+
     def forward(self, input: Array) -> Array:
         """input: indices of any shape. Returns a new array."""
         k = checks.indices("input", input, self.size)
@@ -68,11 +71,15 @@ class CharacterModel(nn.Module):
         output, state = self.rnn(self.embed(input), state)
         return self.fc(self.dropout(output)), state
 
-    def backward(self, d_logits: Array, d_state: Any = None) -> Any:
-        """d_logits: (B, T, V). Adds to every parameter's grad; returns the gradient of the initial state."""
-        d_output = self.dropout.backward(self.fc.backward(d_logits))
+    def backward(self, d_logits: Array, d_state: Any = None, *, retain_graph: bool = False) -> Any:
+        """d_logits: (B, T, V). Adds to every parameter's grad; returns the gradient of the initial state.
+
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises what the modules raise.
+        """
+        d_output = self.fc.backward(d_logits, retain_graph=retain_graph)
+        d_output = self.dropout.backward(d_output, retain_graph=retain_graph)
         if isinstance(self.embed, OneHot):  # nothing to learn
-            return self.rnn.backward(d_output, d_state, input_gradient=False)[1]
-        d_embedded, d_initial = self.rnn.backward(d_output, d_state)
-        self.embed.backward(d_embedded)
+            return self.rnn.backward(d_output, d_state, input_gradient=False, retain_graph=retain_graph)[1]
+        d_embedded, d_initial = self.rnn.backward(d_output, d_state, retain_graph=retain_graph)
+        self.embed.backward(d_embedded, retain_graph=retain_graph)
         return d_initial
