@@ -13,7 +13,7 @@ one after the other. (Chung et al. 2014, and many after them, let z and 1 − z 
 
 Kept for backward: r, z, a_n_h and n (in the memory of a); h_prev, which the products need, too, is kept by the time
 loop. Recomputed: nothing.
-core_notes_gru.md derives every line.
+The way back is derived in ../textbook/gru.md; the slopes, into which it is cut here, in from_textbook_to_core.md.
 """
 
 import numpy as np

@@ -12,7 +12,7 @@ With proj_size this h is the m of bptt.py (T3), which the time loop multiplies b
 
 Kept for backward: the four gates (in the memory of a), tanh(c), c_prev; what the products need, h_prev and x, is kept
 by the time loop. Recomputed: nothing.
-The derivation of every line is in core_notes_lstm.md.
+The way back is derived in ../textbook/lstm.md; the slopes, into which it is cut here, in from_textbook_to_core.md.
 """
 
 import numpy as np

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from scratch import nn, study, textbook
-from tests.scratch.nn.equations import Page
+from tests.scratch.textbook.equations import Page
 
 NN, STUDY, TEXTBOOK = (Path(package.__file__).parent for package in (nn, study, textbook))
+CORE = NN / "from_textbook_to_core.md"
 DERIVATIONS = [page for page in TEXTBOOK.glob("*.md") if Page(page).numbered()]
 QUOTING = [page for page in (*NN.rglob("*.md"), *DERIVATIONS) if "```python\n" in page.read_text()]
 
@@ -26,11 +27,14 @@ def test_quoted_code_is_the_code(page: Path) -> None:
     assert quoted - code == set()
 
 
-@pytest.mark.parametrize("page", sorted([*DERIVATIONS, STUDY / "rtrl.md"]), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted([*DERIVATIONS, CORE, STUDY / "rtrl.md"]), ids=lambda page: page.name)
 def test_equations_that_are_referred_to_exist(page: Path) -> None:
-    """On the page itself, or on rnn.md, on which the others build."""
+    """On the page that is named behind them; else on the page itself, or on rnn.md, on which the others build."""
     prose = re.sub(r"```math\n.*?```", "", page.read_text(), flags=re.DOTALL)
-    referred = set(re.findall(r"\((\d+\.\d+|[TR]\d)\)", prose))
+    named = re.findall(r"\((\d+\.\d+)\)(?: to \((\d+\.\d+)\))?\s+of\s+\[`(\w+\.md)`\]", prose)
+    for *numbers, there in named:
+        assert set(numbers) - {""} <= Page(TEXTBOOK / there).numbered().keys()
+    referred = set(re.findall(r"\((\d+\.\d+|[TR]\d)\)(?!(?: to \(\d+\.\d+\))?\s+of\s+\[`)", prose))
     assert referred
     there = Page(page).numbered().keys() | Page(TEXTBOOK / "rnn.md").numbered().keys()
     assert referred - there == set()

@@ -16,8 +16,8 @@ from scratch.study import rtrl
 from scratch.study.rtrl import own, walk
 from scratch.study.trace import copies, trace
 from scratch.types import Array
-from tests.scratch.nn.equations import Page, complex_step, run
 from tests.scratch.study.test_rtrl import CELL_OF, after_step, frozen, linearized
+from tests.scratch.textbook.equations import Page, complex_step
 
 PAGE = Page(Path(study.__file__).parent / "rtrl.md")
 T, I, H, P = 4, 3, 5, 2  # noqa: E741
@@ -336,9 +336,9 @@ def recursions():
     r, d_output, _, J, D = products()
     for t, now in enumerate(r.steps):
         yield J[t] @ now.prev_dot[0] + D[t], now.dot[0]
-    backward = run(r.module, r.x[:, None], r.state[0].T[None], d_output[:, None], None).of[0]
+    backward = trace(r.module, r.x, r.state[0].T, d_output).steps[0]
     for t in range(T - 1):
-        yield d_output[t] + J[t + 1].T @ backward[t + 1].d_made[0][:, 0], backward[t].d_made[0][:, 0]
+        yield d_output[t] + J[t + 1].T @ backward[t + 1].d_state[0][:, 0], backward[t].d_state[0][:, 0]
 
 
 @PAGE.equation("8.2", r"d_p = \sum_{s \le t} d_{\mathrm{output},t}^{\top} J_t J_{t-1} \cdots J_{s+1} D_s")

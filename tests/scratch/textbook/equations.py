@@ -1,4 +1,4 @@
-"""The numbered equations of the textbook's pages, and what its functions compute, to hold them against."""
+"""The numbered equations of pages, and what the textbook's functions compute, to hold them against."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ Array = Any
 Check = Callable[[], Iterable[tuple[Any, ...]]]
 """Yields pairs: what the equation says, written out in NumPy, and what the code computed; perhaps with a tolerance."""
 
-NUMBER = re.compile(r"\\text\{\((\d+\.\d+|\d)\)\}")
+NUMBER = re.compile(r"\\text\{\((\d+\.\d+|[TR]?\d)\)\}")
 BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
@@ -47,16 +47,13 @@ class Page:
 
     def check(self, number: str) -> None:
         """Compare what the equation says with what the code computed."""
-        pairs = list(self.tested[number][1]())
-        assert pairs
-        for page, code, *tolerance in pairs:
-            assert_close(page, code, *tolerance)
+        assert_all_close(self.tested[number][1]())
 
     def numbered(self) -> dict[str, str]:
         """The equations that are displayed on the page, by number. Each has to have one."""
         found = {}
         for block in re.findall(r"```math\n(.*?)```", self.path.read_text(), flags=re.DOTALL):
-            *equations, rest = NUMBER.split(re.sub(r"\\text\{(how|what)\b[^{}:]*\}", "", block))
+            *equations, rest = NUMBER.split(re.sub(r"\\text\{(forward|reverse|how|what)\b[^{}:]*\}", "", block))
             assert not bare(rest), f"{self.path.name}: no number behind {rest}"
             for latex, number in zip(equations[::2], equations[1::2], strict=True):
                 assert number not in found or bare(latex) == found[number], f"{self.path.name}: another ({number})"
@@ -70,6 +67,14 @@ class Page:
             head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
             found[head[0]] = rows
         return found
+
+
+def assert_all_close(pairs: Iterable[tuple[Any, ...]]) -> None:
+    """There is at least one pair, and the two sides of each agree."""
+    pairs = list(pairs)
+    assert pairs
+    for page, code, *tolerance in pairs:
+        assert_close(page, code, *tolerance)
 
 
 def assert_close(page: Any, code: Any, tolerance: float = 1e-13) -> None:
