@@ -1,7 +1,11 @@
 """Each page agrees with PyTorch, with the core and with itself, on the arrays of every library."""
 
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import combinations, product
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -139,3 +143,10 @@ def test_the_instrument_proves_the_page(module: ModuleType) -> None:
     assert found.disagreements == []
     offered = {(c.cell, c.bias, c.initial_state) for c in found.configurations}
     assert offered == set(product(subject.cells, (True, False), (True, False)))
+
+
+def test_the_readme_shows_what_the_instrument_prints() -> None:
+    readme = (Path(rnn.__file__).parent / "README.md").read_text()
+    ((command, last),) = re.findall(r"```sh\npython (.*)\n```\n\n```text\n(.*)\n```", readme)
+    printed = subprocess.run([sys.executable, *command.split()], check=True, capture_output=True, text=True).stdout
+    assert printed.splitlines()[-1] == last
