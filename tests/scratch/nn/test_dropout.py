@@ -25,7 +25,7 @@ def test_drops_or_scales_and_backward_does_the_same(shape, p, dtype, training, f
     dropout = nn.Dropout(p, rng).train(training)
     x, d_y = (rng.normal(size=shape).astype(dtype, order="F" if fortran else "C") for _ in range(2))
     x.flags.writeable = d_y.flags.writeable = False
-    y, d_x = dropout(x), dropout.backward(d_y)
+    y, d_x = dropout(x), dropout.backward(d_y, retain_graph=True)
     assert y.shape == d_x.shape == x.shape
     assert y.dtype == d_x.dtype == x.dtype
     dropped = np.asarray(y == 0)
@@ -68,12 +68,12 @@ def test_the_same_seed_drops_the_same_in_every_dtype_and_each_call_draws_anew():
     assert (dropout(np.ones((9, 5))) != dropout(np.ones((9, 5)))).any()
 
 
-def test_backward_uses_the_mask_of_the_last_forward_pass_whatever_the_mode_is_now():
+def test_backward_uses_the_mask_of_the_newest_forward_pass_whatever_the_mode_is_now():
     dropout = nn.Dropout(0.5, rng=0)
     x = np.ones(50)
-    dropout(x)
-    y = dropout(x)
-    np.testing.assert_array_equal(dropout.eval().backward(x), y)
+    first, second = dropout(x), dropout(x)
+    np.testing.assert_array_equal(dropout.eval().backward(x), second)
+    np.testing.assert_array_equal(dropout.backward(x), first)
     dropout(x)
     np.testing.assert_array_equal(dropout.train().backward(x), x)
 
@@ -96,11 +96,14 @@ def test_backward_needs_a_forward_pass_with_a_tape():
     assert dropout.mask is None
     with pytest.raises(RuntimeError, match="forward"):
         dropout.backward(x)
-    dropout(x)
     with no_grad():
         y = dropout(x)
     assert 0 < (y == 0).mean() < 1
     assert dropout.mask is None
+    with pytest.raises(RuntimeError, match="forward"):
+        dropout.backward(x)
+    dropout(x)
+    dropout.backward(x)
     with pytest.raises(RuntimeError, match="forward"):
         dropout.backward(x)
 

@@ -185,13 +185,18 @@ def test_a_shared_parameter_is_counted_once_and_named_twice() -> None:
     assert "tied.weight" in model.state_dict()
 
 
-def test_a_copied_module_is_independent_and_remembers_its_tape() -> None:
-    lstm = nn.LSTM(3, 4, rng=0)
-    output, _ = lstm(np.ones((2, 1, 3), np.float32))
+def test_a_copied_module_is_independent_and_has_no_tape() -> None:
+    lstm, x = nn.LSTM(3, 4, rng=0), np.ones((2, 1, 3), np.float32)
+    output, _ = lstm(x)
     twin = copy.deepcopy(lstm)
-    lstm(np.zeros((2, 1, 3), np.float32))
+    with pytest.raises(RuntimeError, match="forward"):
+        twin.backward(output)
+    twin(x)
     d_input, _ = twin.backward(output)
-    assert d_input.any() and lstm.weight_ih_l0.grad is None
+    assert lstm.weight_ih_l0.grad is None
+    assert np.array_equal(lstm.backward(output)[0], d_input)
+    twin.weight_ih_l0.data = -lstm.weight_ih_l0.data
+    assert np.array_equal(lstm(x)[0], output)
 
 
 def test_repr_is_pytorchs() -> None:

@@ -49,18 +49,20 @@ def test_outputs_and_gradients_are_those_of_the_ordinary_run(configuration: Conf
 
 
 @pytest.mark.parametrize("recurrence", RECURRENCES)
-def test_second_backward_repeats_the_first_and_upstream_may_be_left_out(recurrence: type) -> None:
+def test_a_graph_that_is_retained_is_undone_again_and_upstream_may_be_left_out(recurrence: type) -> None:
     module = recurrence(3, 4, num_layers=2, bidirectional=True, dtype=np.float64, rng=0, checkpoint_every=3)
     x = np.random.default_rng(1).standard_normal((8, 2, 3))
     output, _ = module(x)
-    first, _ = module.backward(output)
+    first, _ = module.backward(output, retain_graph=True)
     grad = module.weight_hh_l0.grad
     x[...] = np.nan
-    second, _ = module.backward(output)
+    second, _ = module.backward(output, retain_graph=True)
     assert np.array_equal(first, second)
     assert np.array_equal(module.weight_hh_l0.grad, 2 * grad)
     nothing, _ = module.backward()
     assert not nothing.any()
+    with pytest.raises(RuntimeError, match="forward"):
+        module.backward(output)
 
 
 def test_inference_gives_the_same_output() -> None:

@@ -99,16 +99,20 @@ def test_dtype_is_kept_and_nothing_warns_when_gates_saturate(cell: str, dtype: t
 
 
 @given(configurations())
-def test_second_backward_repeats_the_first(configuration: Configuration) -> None:
+def test_a_graph_that_is_retained_is_undone_again(configuration: Configuration) -> None:
     problem = draw(batched(configuration))
     module = module_of(problem)
-    first = run(module, problem)
+    first = run(module, problem, retain_graph=True)
     before = {name: value.copy() for name, value in first.items()}
-    assert_close(backward(module, problem), {name: before[name] for name in before if name[:2] == "d_"}, 0.0)
+    again = backward(module, problem, retain_graph=True)
+    assert_close(again, {name: before[name] for name in before if name[:2] == "d_"}, 0.0)
     d_output, *d_final = problem.upstream.values()
-    module.backward(d_output, d_final[0] if len(d_final) == 1 else tuple(d_final))
+    upstream = d_output, d_final[0] if len(d_final) == 1 else tuple(d_final)
+    module.backward(*upstream)
     for name, parameter in module.named_parameters():
         assert np.array_equal(parameter.grad, 2 * before[f"d_{name}"]), "gradients add up"
+    with pytest.raises(RuntimeError, match="forward"):
+        module.backward(*upstream)
     assert_close(first, before, 0.0)
 
 
@@ -125,18 +129,18 @@ def module_of(problem: Problem) -> nn.RNN | nn.LSTM:
     return module
 
 
-def run(module: nn.RNN | nn.LSTM, problem: Problem) -> dict[str, Array]:
+def run(module: nn.RNN | nn.LSTM, problem: Problem, retain_graph: bool = False) -> dict[str, Array]:
     initial = tuple(problem.initial.values()) if problem.initial else None
     output, final = module(problem.input, initial[0] if initial and len(initial) == 1 else initial)
-    return {"output": output, "final": np.concatenate([part.ravel() for part in parts(final)])} | backward(
-        module, problem
-    )
+    run = {"output": output, "final": np.concatenate([part.ravel() for part in parts(final)])}
+    return run | backward(module, problem, retain_graph)
 
 
-def backward(module: nn.RNN | nn.LSTM, problem: Problem) -> dict[str, Array]:
+def backward(module: nn.RNN | nn.LSTM, problem: Problem, retain_graph: bool = False) -> dict[str, Array]:
     d_output, *d_final = problem.upstream.values()
     module.zero_grad()
-    d_input, d_initial = module.backward(d_output, d_final[0] if len(d_final) == 1 else tuple(d_final))
+    d_state = d_final[0] if len(d_final) == 1 else tuple(d_final)
+    d_input, d_initial = module.backward(d_output, d_state, retain_graph=retain_graph)
     gradients = {f"d_{name}": parameter.grad for name, parameter in module.named_parameters()}
     return {"d_input": d_input} | {f"d_initial {k}": part for k, part in enumerate(parts(d_initial))} | gradients
 
@@ -289,7 +293,7 @@ def test_the_input_gradient_can_be_spared(configuration: Configuration, every: i
         d_input, d_initial = module.backward(*upstream(problem), **options)
         return [d_input, *parts(d_initial), *(parameter.grad for parameter in module.parameters())]
 
-    expected, found = gradients(), gradients(input_gradient=False)
+    expected, found = gradients(retain_graph=True), gradients(retain_graph=True, input_gradient=False)
     assert expected[0] is not None and found[0] is None
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(expected[1:], found[1:], strict=True))
     with pytest.raises(TypeError, match="input_gradient"):
@@ -301,7 +305,7 @@ def test_backward_undoes_the_dropout_of_its_forward_pass(recurrence: type) -> No
     """Whatever the mode has become since."""
     module = recurrence(3, 8, num_layers=2, dropout=0.5, dtype=np.float64, rng=0)
     output, _ = module(np.random.default_rng(1).standard_normal((4, 2, 3)))
-    expected, _ = module.backward(output)
+    expected, _ = module.backward(output, retain_graph=True)
     module.eval()
     assert np.array_equal(module.backward(output)[0], expected)
 
@@ -413,25 +417,45 @@ def test_the_callers_packing_may_change_after_the_call() -> None:
     rnn = nn.RNN(2, 3, dtype=np.float64, rng=0)
     rnn(packed)
     d_h_n = np.arange(9.0).reshape(1, 3, 3)
-    _, before = rnn.backward(None, d_h_n)
+    _, before = rnn.backward(None, d_h_n, retain_graph=True)
     packed.sorted_indices[:] = packed.unsorted_indices[:] = [0, 1, 2]
     _, after = rnn.backward(None, d_h_n)
     assert np.array_equal(before, after)
 
 
-def test_an_interrupted_forward_pass_leaves_no_tape() -> None:
+def test_an_interrupted_forward_pass_leaves_no_tape_and_the_one_before_it_alone() -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     rnn, x = nn.RNN(2, 3, rng=0), np.ones((4, 1, 2), np.float32)
     output, _ = rnn(x)
+    expected, _ = rnn.backward(output, retain_graph=True)
     whole, rnn.cell = rnn.cell, rnn.cell._replace(step=interrupted)
     with pytest.raises(KeyboardInterrupt):
-        rnn(x)
+        rnn(-x)
+    rnn.cell = whole
+    assert np.array_equal(rnn.backward(output)[0], expected)
     with pytest.raises(RuntimeError, match="forward"):
         rnn.backward(output)
-    rnn.cell = whole
     assert np.array_equal(rnn(x)[0], output)
+
+
+def test_an_interrupted_backward_pass_can_be_made_again() -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    rnn, x = nn.RNN(2, 3, num_layers=2, rng=0), np.random.default_rng(0).standard_normal((4, 1, 2), np.float32)
+    output, _ = rnn(x)
+    expected, _ = rnn.backward(output, retain_graph=True)
+    gradients = [parameter.grad for parameter in rnn.parameters()]
+    rnn.zero_grad()
+    whole, rnn.cell = rnn.cell, rnn.cell._replace(step_backward=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rnn.backward(output)
+    assert all(parameter.grad is None for parameter in rnn.parameters())
+    rnn.cell = whole
+    assert np.array_equal(rnn.backward(output)[0], expected)
+    assert all(np.array_equal(p.grad, gradient) for p, gradient in zip(rnn.parameters(), gradients, strict=True))
 
 
 def test_what_is_handed_out_may_be_written_over() -> None:
@@ -439,7 +463,7 @@ def test_what_is_handed_out_may_be_written_over() -> None:
     lstm = nn.LSTM(2, 3, num_layers=2, dropout=0.5, dtype=np.float64, rng=0)
     output, (h_n, c_n) = lstm(packed)
     d_output, d_h_n = output._replace(data=np.ones_like(output.data)), np.arange(18.0).reshape(2, 3, 3)
-    d_input, (d_h_0, d_c_0) = lstm.backward(d_output, (d_h_n, None))
+    d_input, (d_h_0, d_c_0) = lstm.backward(d_output, (d_h_n, None), retain_graph=True)
     expected = [d_input.data.copy(), d_h_0.copy(), d_c_0.copy()]
     for array in (*output, *lstm.dropout_masks[0], h_n, c_n, *d_input, d_h_0, d_c_0):
         array[...] = 0
@@ -462,4 +486,5 @@ def test_an_order_that_is_written_out_is_the_same_order() -> None:
     rnn = nn.RNN(2, 3, dtype=np.float64, rng=0)
     output, _ = rnn(packed)
     written_out = output._replace(sorted_indices=np.arange(2), unsorted_indices=np.arange(2))
-    assert np.array_equal(rnn.backward(written_out)[0].data, rnn.backward(output)[0].data)
+    expected, _ = rnn.backward(output, retain_graph=True)
+    assert np.array_equal(rnn.backward(written_out)[0].data, expected.data)

@@ -14,8 +14,7 @@ def test_sums_are_right(n: int, r: int, f: int, order: str, seed: int) -> None:
     columns, rows = np.asarray(rng.standard_normal((r, n)), order=order), rng.standard_normal((n, f))
     # One rounding for each of up to log N + 17 additions in a row, times the size of what is added.
     assert np.allclose(sum_of_rows(np.asarray(rows, order=order)), rows.sum(axis=0), rtol=0, atol=1e-14 * (n + 1))
-    product = np.full((r, f), np.nan)
-    sum_of_outer_products(columns, rows, out=product)
+    product = sum_of_outer_products(columns, rows)
     assert np.allclose(product, np.einsum("rn,nf->rf", columns, rows), rtol=0, atol=1e-14 * (n + 1))
 
 
@@ -29,6 +28,6 @@ def test_sums_keep_their_digits(n: int, order: str) -> None:
     exact = rows.sum(axis=0, dtype=np.float64)
     assert np.abs(sum_of_rows(rows) / exact - 1).max() < 5e-7
     exact = columns.astype(np.float64) @ rows.astype(np.float64)
-    product = np.empty((16, 16), np.float32)
-    sum_of_outer_products(columns, rows, out=product)
+    product = sum_of_outer_products(columns, rows)
+    assert product.dtype == np.float32
     assert np.abs(product / exact - 1).max() < (1e-6 if n == 2_000 else 2e-6)
