@@ -1,8 +1,10 @@
 """Steps taken in chunks and sections: each step once and in order, and the same numbers, however they are divided."""
 
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain, pairwise
+from itertools import chain
+from math import ceil
 from unittest import mock
 
 import numpy as np
@@ -12,101 +14,128 @@ from hypothesis import strategies as st
 from scratch.nn.team import Member
 
 from reference.conditioning import assert_matches_pytorch
-from reference.problems import CELLS, Configuration
+from reference.problems import CELLS, Configuration, can_project
 from scratch import nn
 from scratch.nn import tape
 from scratch.nn.cell import Weights
-from scratch.nn.lstm import CELL
-from scratch.nn.tape import Share, Tape, size_of
-from tests.scratch.nn.test_team import a_team_of
+from scratch.nn.tape import Tape
+from scratch.types import Array
 from tests.strategies import configurations
 
 few = st.integers(1, 40)
 batches = st.lists(st.tuples(st.integers(1, 5), few), min_size=1, max_size=3).map(
-    lambda runs: tuple(chain.from_iterable([width] * length for width, length in sorted(runs, reverse=True)))
-)
+    lambda runs: tuple(chain.from_iterable([width] * length for width, length in runs))
+) | few.map(lambda steps: (0,) * steps)
+"""How many sequences take part in each step, growing or shrinking; or an empty batch."""
 
 
 @contextmanager
-def a_division(smallest: int, largest: int, section: int) -> Iterator[None]:
-    """Chunks of so many numbers at least and at most, sections of so many columns."""
-    sizes = {"SMALLEST_CHUNK": smallest, "LARGEST_CHUNK": largest, "SECTION": section}
-    with mock.patch.multiple(tape, **sizes):
+def a_division(chunk: int, section: int) -> Iterator[None]:
+    """Chunks of so many numbers of a kind, sections of so many columns."""
+    with mock.patch.multiple(tape, CHUNK=chunk, SECTION=section):
         yield
 
 
-def tape_of(batch_sizes: tuple[int, ...], H: int, reverse: bool) -> Tape:
-    return Tape(CELL, Weights(np.empty((4 * H, 1)), np.empty((4 * H, H))), batch_sizes, reverse)
+def tape_of(batch_sizes: tuple[int, ...], H: int, cell_name: str = "LSTM") -> Tape:
+    cell = nn.RECURRENCES[cell_name].cell
+    G = len(cell.gates)
+    return Tape(cell, Weights(np.empty((G * H, 1)), np.empty((G * H, H))), batch_sizes)
 
 
-@given(configurations(), st.integers(1, 3), few, few)
+@given(configurations(), few, few)
 def test_chunks_and_sections_compute_what_pytorch_computes(
-    configuration: Configuration, size: int, chunk: int, section: int
+    configuration: Configuration, chunk: int, section: int
 ) -> None:
-    """Every option, and a team or none."""
-    with a_team_of(size), a_division(chunk, chunk, section):
+    """Every option."""
+    with a_division(chunk, section):
         assert_matches_pytorch(configuration)
 
 
-@pytest.mark.parametrize("size", [1, 2])
-@pytest.mark.parametrize(("cell", "proj_size"), [*((cell, 0) for cell in CELLS), ("LSTM", 2)])
-def test_every_cell_adds_up_what_its_sections_made(cell: str, proj_size: int, size: int) -> None:
+@pytest.mark.parametrize("proj_size", [0, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_adds_up_what_its_sections_made(cell: str, proj_size: int) -> None:
     options = {"num_layers": 2, "bidirectional": True, "layout": "packed", "lengths": (9, 7, 2)}
-    with a_team_of(size), a_division(2, 8, 5):
+    proj_size *= can_project(CELLS[cell]["module"])
+    with a_division(8, 5):
+        assert len(tape_of((3, 3, 2, 2, 2, 2, 2, 1, 1), 4, cell).sections) > 2
         assert_matches_pytorch(Configuration(cell, proj_size=proj_size, **options))
 
 
-def test_halves_that_are_apart_stay_of_each_step_whatever_the_cell_keeps() -> None:
+@pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
+def test_whether_steps_share_a_buffer_makes_no_difference(kind: nn.Kind) -> None:
+    """A cell that keeps nothing in its pre-activations has one buffer for all steps, also for halves that are apart."""
     x, outputs = np.random.default_rng(0).standard_normal((9, 2, 3)), []
     for keeps_a in (True, False):
-        module = nn.GRU(3, 4, dtype=np.float64, rng=0)
+        module = kind.module(3, 4, **kind.options, dtype=np.float64, rng=0)
         module.cell = module.cell._replace(keeps_a=keeps_a)
         outputs.append(module(x)[0])
     assert np.array_equal(*outputs)
 
 
-@given(batches, st.integers(1, 4), st.booleans(), few, few, few)
-def test_chunks_are_all_steps_in_order_and_of_the_size_that_was_asked_for(
-    batch_sizes: tuple[int, ...], H: int, reverse: bool, smallest: int, more: int, section: int
+@given(batches, st.integers(1, 4), few, few)
+def test_chunks_are_all_steps_in_order_and_as_long_as_is_asked_for(
+    batch_sizes: tuple[int, ...], H: int, size: int, section: int
 ) -> None:
-    with a_division(smallest, smallest + more, section):
-        sections = tape_of(batch_sizes, H, reverse).sections
-    taken = []
-    for run, steps, columns in chain.from_iterable(chunks for _, chunks in sections):
-        starts = range(columns.start, columns.stop, run.width)
-        assert len(starts) == size_of(steps)
-        taken += [(start, run.width) for start in (reversed(starts) if reverse else starts)]
-        one_step, whole = H * run.width, H * run.width * run.length
-        most = min(smallest + more, max(smallest, whole // 16))
-        assert size_of(steps) * one_step <= max(most, one_step), "it fits"
-        assert (size_of(steps) + 1) * one_step > most or steps.stop == run.length, "and is as long as it can be"
-    in_order = list(zip(np.cumsum((0, *batch_sizes)), batch_sizes, strict=False))
-    assert taken == (in_order[::-1] if reverse else in_order)
+    with a_division(size, section):
+        chunks = list(chain.from_iterable(tape_of(batch_sizes, H).sections))
+    taken, done = [], 0
+    for n, chunk in enumerate(chunks):
+        S, B = len(chunk.steps.a), chunk.width
+        assert (chunk.rows.start, chunk.rows.stop) == (done, done + S * B)
+        done = chunk.rows.stop
+        taken += [B] * S
+        assert size >= S * H * B or S == 1, "it fits"
+        goes_on = n + 1 < len(chunks) and chunks[n + 1].width == B
+        assert size < (S + 1) * max(1, H * B) or not goes_on, "and is as long as it can be"
+    assert tuple(taken) == batch_sizes
 
 
-@given(batches, st.booleans(), few, few)
+@given(batches, few, few)
 def test_sections_are_all_columns_in_parts_of_about_one_length(
-    batch_sizes: tuple[int, ...], reverse: bool, chunk: int, section: int
+    batch_sizes: tuple[int, ...], chunk: int, section: int
 ) -> None:
-    with a_division(chunk, chunk, section):
-        sections = tape_of(batch_sizes, 1, reverse).sections
-    N = sum(batch_sizes)
-    for columns, chunks in sections:
-        assert columns.start == min(part.start for *_, part in chunks)
-        assert columns.stop == max(part.stop for *_, part in chunks)
-        assert size_of(columns) == sum(size_of(part) for *_, part in chunks)
-        *_, last = chunks[-1]
-        assert (size_of(columns) - size_of(last)) * -(-N // section) < N, "one chunk fewer would be too short"
-    for columns, _ in sections[:-1]:
-        assert size_of(columns) * -(-N // section) >= N, "long enough"
+    with a_division(chunk, section):
+        sections = tape_of(batch_sizes, 1).sections
+    N, done = sum(batch_sizes), 0
+    for chunks in sections:
+        first = chunks[0].rows.start
+        assert first == done
+        for each in chunks:
+            assert (each.columns.start, each.columns.stop) == (each.rows.start - first, each.rows.stop - first)
+        done = chunks[-1].rows.stop
+        without_the_last = chunks[-1].rows.start - first
+        assert without_the_last < max(1, N / max(1, ceil(N / section))), "one chunk fewer would be too short"
+    assert done == N
+    assert len(sections) <= max(1, ceil(N / section))
 
 
-@given(batches, st.booleans(), few, few, st.integers(1, 3))
-def test_while_one_chunk_is_read_the_next_can_be_written(
-    batch_sizes: tuple[int, ...], reverse: bool, chunk: int, section: int, size: int
+@given(batches, st.integers(1, 3), few, few, st.sampled_from(list(CELLS)))
+def test_steps_that_wait_for_their_way_back_share_no_memory(
+    batch_sizes: tuple[int, ...], H: int, chunk: int, section: int, cell: str
 ) -> None:
-    """The members of a team do not wait for each other between two chunks."""
-    with a_division(chunk, chunk, section):
-        share = Share(tape_of(batch_sizes, 3, reverse), Member(0, size))
-    in_order = [chunk.d_a for _, chunks in share.sections for chunk in chunks]
-    assert not any(np.shares_memory(one, other) for one, other in pairwise(in_order))
+    """What is kept of each step is filled with its number, and each has its own in the end."""
+    with a_division(chunk, section):
+        chunks = list(chain.from_iterable(tape_of(batch_sizes, H, cell).sections))
+
+    def kept() -> Iterator[Array]:
+        for each in chunks:
+            a = each.steps.a if nn.RECURRENCES[cell].cell.keeps_a else []
+            yield from (*a, *(array for parts in (each.steps.after, each.steps.kept) for array in chain(*parts)))
+
+    for number, array in enumerate(kept()):
+        array[...] = number
+    assert all((array == number).all() for number, array in enumerate(kept()))
+    for each in chunks:
+        for before, after in zip(each.steps.before, each.steps.after, strict=True):
+            assert np.array_equal(before[1:], after[:-1]), "the state before a step is the one after the step before"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_bytes_are_counted(cell: str) -> None:
+    """They bound the memory of a program that never calls backward (`tape_limit`)."""
+    tape_of((1,), 1, cell)
+    tracemalloc.start()
+    made = tape_of((7, 7, 5, 5, 5, 2) * 20, 50, cell)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert made.nbytes <= after < 1.1 * made.nbytes  # objects of Python come on top
