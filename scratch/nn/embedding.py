@@ -56,6 +56,7 @@ class Embedding(Module):
             raise AssertionError(f"expected {name} of at least {-V} and below {V} (num_embeddings), got {value}")
         return row % V
 
+    @without_warnings
     def forward(self, input: Array) -> Array:
         """input: indices of any shape and any integer dtype. Returns (*input.shape, embedding_dim), a new array.
 

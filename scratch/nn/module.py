@@ -129,7 +129,7 @@ class Module:
                 warnings.warn(
                     f"the tapes of this {type(self).__name__} for backward passes take more than {self.tape_limit} "
                     "bytes (tape_limit): the oldest are dropped. Where no backward pass follows, use no_grad()",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
     def _newest(self, retain_graph: bool) -> Any:
