@@ -1,4 +1,6 @@
-"""RNNCell and LSTMCell: one step at a time, and many of them against one call of the whole recurrence."""
+"""Single steps of every recurrence: against PyTorch's, and many of them against one call of the whole recurrence."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,12 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.equivalence import assert_close
 from reference.space import SIZES
 from scratch import nn, no_grad
+from scratch.nn import Kind
 from scratch.types import Array
 
-KINDS = [("RNNCell", {"nonlinearity": "tanh"}), ("RNNCell", {"nonlinearity": "relu"}), ("LSTMCell", {})]
+KINDS = list(nn.RECURRENCES.values())
+EACH_KIND = pytest.mark.parametrize("kind", KINDS, ids=nn.RECURRENCES)
+IN_PYTORCH = [kind for kind in KINDS if hasattr(torch.nn, kind.single.__name__)]
 kinds = st.sampled_from(KINDS)
 sizes = st.sampled_from(SIZES)
 seeds = st.integers(0, 2**32 - 1)
@@ -25,9 +29,23 @@ def joined(values: list[Array]) -> Array | tuple[Array, ...]:
     return values[0] if len(values) == 1 else tuple(values)
 
 
-@given(kinds, sizes, sizes, st.booleans(), st.integers(0, 4) | st.none(), st.booleans(), seeds)
+def make(kind: Kind, *sizes: int, **options: Any) -> Any:
+    """A cell of this kind."""
+    return kind.single(*sizes, **{"dtype": np.float64, "rng": 0, **kind.options, **options})
+
+
+def assert_agrees(found: dict[str, Array], expected: dict[str, Array]) -> None:
+    """To 1e-12 of the size of the terms, which is 1 or more: an entry may be the small difference of some."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert (found[name].shape, found[name].dtype) == (value.shape, value.dtype), name
+        error = np.abs(found[name] - value).max(initial=0)
+        assert error <= 1e-12 * max(1, np.abs(value).max(initial=0)), f"{name}: {error}"
+
+
+@given(st.sampled_from(IN_PYTORCH), sizes, sizes, st.booleans(), st.integers(0, 4) | st.none(), st.booleans(), seeds)
 def test_step_matches_pytorch(
-    kind: tuple[str, dict[str, str]],
+    kind: Kind,
     input_size: int,
     hidden_size: int,
     bias: bool,
@@ -36,10 +54,10 @@ def test_step_matches_pytorch(
     seed: int,
 ) -> None:
     """batch None is an unbatched step."""
-    name, options = kind
     rng = np.random.default_rng(seed)
-    ours = getattr(nn, name)(input_size, hidden_size, bias, **options, dtype=np.float64, rng=rng)
-    theirs = getattr(torch.nn, name)(input_size, hidden_size, bias, **options, dtype=torch.float64)
+    ours = make(kind, input_size, hidden_size, bias=bias, rng=rng)
+    their_class = getattr(torch.nn, kind.single.__name__)
+    theirs = their_class(input_size, hidden_size, bias, **kind.options, dtype=torch.float64)
     theirs.load_state_dict({key: torch.from_numpy(value) for key, value in ours.state_dict().items()})
     count = len(ours.cell.state)
 
@@ -53,7 +71,7 @@ def test_step_matches_pytorch(
     )
     state = ours(x, joined(states) if given_state else None)
     d_x, d_state = ours.backward(joined(upstream))
-    run = {"x": d_x} | {f"state {k}": value for k, value in enumerate(parts(state))}
+    run = {"d_x": d_x} | {f"state {k}": value for k, value in enumerate(parts(state))}
     run |= {f"d_state {k}": value for k, value in enumerate(parts(d_state)) if given_state}
     run |= {key: parameter.grad for key, parameter in ours.named_parameters()}
 
@@ -62,21 +80,19 @@ def test_step_matches_pytorch(
     their_state = parts(theirs(leaf, joined(leaves) if given_state else None))
     loss = sum((value * torch.from_numpy(d)).sum() for value, d in zip(their_state, upstream, strict=True))
     loss.backward()
-    expected = {"x": leaf.grad} | {f"state {k}": value.detach() for k, value in enumerate(their_state)}
+    expected = {"d_x": leaf.grad} | {f"state {k}": value.detach() for k, value in enumerate(their_state)}
     expected |= {f"d_state {k}": value.grad for k, value in enumerate(leaves) if given_state}
     expected |= {key: parameter.grad for key, parameter in theirs.named_parameters()}
-    # 1e-10: a single element may be the small difference of large terms.
-    assert_close(run, {key: value.numpy() for key, value in expected.items()}, 1e-10)
+    assert_agrees(run, {key: value.numpy() for key, value in expected.items()})
 
 
 @given(kinds, sizes, sizes, st.integers(1, 6), st.integers(1, 3), seeds)
 def test_single_steps_with_carried_gradients_equal_one_call(
-    kind: tuple[str, dict[str, str]], input_size: int, hidden_size: int, steps: int, batch: int, seed: int
+    kind: Kind, input_size: int, hidden_size: int, steps: int, batch: int, seed: int
 ) -> None:
-    name, options = kind
     rng = np.random.default_rng(seed)
-    whole = getattr(nn, name.removesuffix("Cell"))(input_size, hidden_size, **options, dtype=np.float64, rng=rng)
-    cell = getattr(nn, name)(input_size, hidden_size, **options, dtype=np.float64)
+    whole = kind.module(input_size, hidden_size, **kind.options, dtype=np.float64, rng=rng)
+    cell = make(kind, input_size, hidden_size)
     cell.load_state_dict({key.removesuffix("_l0"): value for key, value in whole.state_dict().items()})
     count = len(cell.cell.state)
     x, d_output = rng.standard_normal((steps, batch, input_size)), rng.standard_normal((steps, batch, hidden_size))
@@ -104,11 +120,12 @@ def test_single_steps_with_carried_gradients_equal_one_call(
     many |= {f"final {k}": value for k, value in enumerate(parts(final_by_steps))}
     many |= {f"d_initial {k}": value for k, value in enumerate(parts(d_state))}
     many |= {key: parameter.grad for key, parameter in cell.named_parameters()}
-    assert_close(many, one, 1e-10)
+    assert_agrees(many, one)
 
 
-@pytest.mark.parametrize("cell", [nn.RNNCell(3, 4, rng=0), nn.LSTMCell(3, 4, rng=0)], ids=["RNNCell", "LSTMCell"])
-def test_each_backward_takes_back_one_call(cell: nn.RNNCell | nn.LSTMCell) -> None:
+@EACH_KIND
+def test_each_backward_takes_back_one_call(kind: Kind) -> None:
+    cell = make(kind, 3, 4, dtype=np.float32)
     x = np.ones((2, 3), np.float32)
     d_state = joined([np.ones((2, 4), np.float32)] * len(cell.cell.state))
     with no_grad():
@@ -128,9 +145,9 @@ def test_each_backward_takes_back_one_call(cell: nn.RNNCell | nn.LSTMCell) -> No
         cell.backward(d_state)
 
 
-@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell"])
-def test_the_callers_buffers_may_be_used_again(name: str) -> None:
-    cell, x = getattr(nn, name)(3, 4, dtype=np.float64, rng=0), np.ones((2, 3))
+@EACH_KIND
+def test_the_callers_buffers_may_be_used_again(kind: Kind) -> None:
+    cell, x = make(kind, 3, 4), np.ones((2, 3))
     start = [np.full((2, 4), 0.5) for _ in cell.cell.state]
     d_state = joined([np.ones((2, 4))] * len(start))
     state = cell(x, joined(start))
@@ -143,10 +160,10 @@ def test_the_callers_buffers_may_be_used_again(name: str) -> None:
     assert all(np.array_equal(value, kept) for value, kept in zip(again, expected, strict=True))
 
 
-@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell"])
-def test_backward_wants_the_tape_of_unchanged_parameters(name: str) -> None:
-    cell = getattr(nn, name)(3, 4, rng=0)
-    cell(np.ones((2, 3), np.float32))
+@EACH_KIND
+def test_backward_wants_the_tape_of_unchanged_parameters(kind: Kind) -> None:
+    cell = make(kind, 3, 4)
+    cell(np.ones((2, 3)))
     cell.weight_hh.data = cell.weight_hh.data * 2
     with pytest.raises(RuntimeError, match="changed"):
         cell.backward()
@@ -180,10 +197,11 @@ def test_upstream_may_be_left_out() -> None:
     assert results[0].any() and not results[2].any()
 
 
-@pytest.mark.parametrize(("name", "options"), KINDS)
-def test_parameters_are_pytorchs(name: str, options: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", IN_PYTORCH, ids=lambda kind: str(kind.options or kind.single.__name__))
+def test_parameters_are_pytorchs(kind: Kind) -> None:
     for bias in (True, False):
-        ours, theirs = (getattr(library, name)(5, 6, bias, **options) for library in (nn, torch.nn))
+        name = kind.single.__name__
+        ours, theirs = (getattr(library, name)(5, 6, bias, **kind.options) for library in (nn, torch.nn))
         assert {key: value.shape for key, value in ours.state_dict().items()} == {
             key: tuple(value.shape) for key, value in theirs.state_dict().items()
         }
@@ -192,11 +210,11 @@ def test_parameters_are_pytorchs(name: str, options: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
-@pytest.mark.parametrize(("name", "options"), KINDS)
-def test_other_dtypes_compute_the_same(name: str, options: dict[str, str], dtype: type) -> None:
+@EACH_KIND
+def test_other_dtypes_compute_the_same(kind: Kind, dtype: type) -> None:
     def run(dtype: type) -> list[Array]:
         rng = np.random.default_rng(1)
-        cell = getattr(nn, name)(3, 4, **options, dtype=dtype, rng=0)
+        cell = make(kind, 3, 4, dtype=dtype)
         x, *start = (rng.standard_normal(shape).astype(dtype) for shape in [(2, 3)] + [(2, 4)] * len(cell.cell.state))
         state = parts(cell(x, joined(start)))
         d_x, d_start = cell.backward(joined(start))

@@ -9,21 +9,29 @@ import numpy as np
 import pytest
 
 from scratch import nn
+from scratch.nn import tape
+from scratch.nn.cell import Cell
 
 T, B, H, P = 50, 16, 64, 32
 ONE = T * B * H * 8  # bytes of one number for each step, sequence and hidden feature, in float64
 
-# Held for each step: h, c; tanh c, the four gates; h_prev; W_ih x + b of each gate, later d_a. With a projection h and
-# h_prev are narrower, and m and d_h come along. An RNN needs no pre-activations: all its steps share one buffer. A GRU
-# has four blocks of them for three gates, and two d_a of each gate. For a chunk of four steps: d_a of each block twice,
-# and the slopes.
-CHUNK = 4 / T
-TAPES = [
-    ("RNN", {}, 1 + 1 + 1 + (2 + 1) * CHUNK, 1),
-    ("LSTM", {}, 2 + 5 + 1 + 4 + (8 + 6) * CHUNK, 1),
-    ("GRU", {}, 1 + 4 + 1 + 6 + (8 + 5) * CHUNK, 1),
-    ("LSTM", {"proj_size": P}, 2 + 5 + P / H + 4 + 1 + 2 * P / H + (8 + 6) * CHUNK, P / H),
-]
+CHUNK = tape.CHUNK // (B * H) / T
+"""The steps of a chunk, as a part of all."""
+CASES = [*((kind, 0) for kind in nn.RECURRENCES.values()), (nn.RECURRENCES["LSTM"], P)]
+
+
+def expected(cell: Cell, projection: int) -> float:
+    """What is held for each step, in numbers for each hidden feature.
+
+    For the steps: the state, the blocks of pre-activations (unless all steps share one buffer) and what the cell keeps.
+    For the section, here all steps: h_prev, and W_ih x + b of each gate, later d_a; twice if halves are apart. For a
+    chunk: d_a of each block, and the slopes. With a projection h and h_prev are narrower, and m and d_h come along,
+    the first of them for the steps as well.
+    """
+    h, G, blocks = projection / H if projection else 1, len(cell.gates), len(cell.blocks)
+    steps = h + len(cell.state) - 1 + (blocks if cell.keeps_a or cell.apart else 0) + cell.kept
+    section = h + (2 * G if cell.apart else G)
+    return steps + section + (cell.slopes + blocks) * CHUNK + (2 + h if projection else 0)
 
 
 def memory(call: Callable[[], Any]) -> tuple[float, float]:
@@ -37,13 +45,18 @@ def memory(call: Callable[[], Any]) -> tuple[float, float]:
     return after / ONE, peak / ONE
 
 
-@pytest.mark.parametrize(("name", "options", "tape", "output"), TAPES)
-def test_a_pass_keeps_what_backward_needs_and_the_next_one_uses_the_same_memory(
-    name: str, options: dict[str, Any], tape: float, output: float
-) -> None:
-    module, x = getattr(nn, name)(1, H, **options, dtype=np.float64, rng=0), np.ones((T, B, 1))
-    small = 0.4  # x, views, and buffers that all steps share
+@pytest.mark.parametrize(
+    ("kind", "projection"), CASES, ids=lambda value: value.module.__name__ if isinstance(value, nn.Kind) else str(value)
+)
+def test_a_pass_keeps_what_backward_needs_and_the_next_one_uses_the_same_memory(kind: nn.Kind, projection: int) -> None:
+    options = {**kind.options} | ({"proj_size": projection} if projection else {})
+    module, x = kind.module(1, H, **options, dtype=np.float64, rng=0), np.ones((T, B, 1))
+    output, small = (projection or H) / H, 0.4  # x, views, and buffers that all steps share
     after, _ = memory(lambda: module(x))
-    assert after < tape + output + small
-    _, peak = memory(lambda: module(x))
-    assert peak < output + small
+    assert after - output == pytest.approx(expected(module.cell, projection), abs=small)
+    again, _ = memory(lambda: module(x))
+    assert again == pytest.approx(after, abs=small), "a tape of its own, as long as the first is not undone"
+    for _ in range(2):
+        module.backward(module(x)[0])
+        _, peak = memory(lambda: module(x))
+        assert peak < output + small, "the memory of the one that is"

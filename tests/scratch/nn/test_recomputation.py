@@ -95,7 +95,7 @@ def test_memory_grows_with_the_root_of_the_steps() -> None:
         unavoidable = d_output.nbytes + 2 * x.nbytes  # the output, d_x, the copy of x
         for k in (None, round(T**0.5)):
             beyond[T, k] = peak(nn.LSTM(1, H, dtype=float, rng=0, checkpoint_every=k), x, d_output) - unavoidable
-    assert beyond[16384, None] > 3 * beyond[4096, None], "a tape of all steps, and one section whatever T"
+    assert beyond[16384, None] > 2.5 * beyond[4096, None], "a tape of all steps, and one section whatever T"
     assert beyond[16384, 128] < 2.5 * beyond[4096, 64]
     assert beyond[16384, 128] < beyond[16384, None] / 15
 

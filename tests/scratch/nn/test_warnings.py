@@ -15,11 +15,21 @@ def full(*shape: int) -> Array:
     return np.full(shape, HUGE)
 
 
+def state(kind: nn.Kind, *shape: int) -> Any:
+    """A state of this shape."""
+    parts = tuple(full(*shape) for _ in kind.cell.state)
+    return parts if len(parts) > 1 else parts[0]
+
+
 CALLS: list[tuple[nn.Module, tuple[Any, ...], Any]] = [
-    (nn.RNN(2, 3, nonlinearity="relu", rng=0), (full(4, 1, 2), full(1, 1, 3)), full(4, 1, 3)),
-    (nn.LSTM(2, 3, rng=0), (full(4, 1, 2), (full(1, 1, 3), full(1, 1, 3))), full(4, 1, 3)),
-    (nn.RNNCell(2, 3, nonlinearity="relu", rng=0), (full(1, 2), full(1, 3)), full(1, 3)),
-    (nn.LSTMCell(2, 3, rng=0), (full(1, 2), (full(1, 3), full(1, 3))), (full(1, 3), full(1, 3))),
+    *(
+        (kind.module(2, 3, **kind.options, rng=0), (full(4, 1, 2), state(kind, 1, 1, 3)), full(4, 1, 3))
+        for kind in nn.RECURRENCES.values()
+    ),
+    *(
+        (kind.single(2, 3, **kind.options, rng=0), (full(1, 2), state(kind, 1, 3)), state(kind, 1, 3))
+        for kind in nn.RECURRENCES.values()
+    ),
     (nn.Linear(2, 3, rng=0), (full(4, 2),), full(4, 3)),
     (nn.Embedding(2, 3, rng=0), (np.array([0, 0]),), full(2, 3)),
     (nn.Dropout(rng=0), (full(9),), full(9)),
