@@ -157,6 +157,26 @@ def test_every_assignment_counts_as_a_version() -> None:
     assert model.fc.bias.version == before + 2
 
 
+@pytest.mark.parametrize("value", [1, 0, None, "False"])
+def test_requires_grad_is_a_bool(value: object) -> None:
+    model = Model()
+    with pytest.raises(TypeError, match="requires_grad"):
+        model.fc.bias.requires_grad = value
+    with pytest.raises(TypeError, match="requires_grad"):
+        model.requires_grad_(value)
+    with pytest.raises(TypeError, match="requires_grad"):
+        nn.Parameter(np.ones(3), requires_grad=value)
+    assert all(parameter.requires_grad is True for parameter in model.parameters())
+    assert model.requires_grad_(False) is model
+    assert all(parameter.requires_grad is False for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["requires_gradient", "required_grad", "frozen", "gradient"])
+def test_a_parameter_takes_no_attribute_that_nobody_reads(name: str) -> None:
+    with pytest.raises(AttributeError, match=name):
+        setattr(Model().fc.bias, name, False)
+
+
 @pytest.mark.parametrize("values", [np.arange(3), np.ones(3, bool), np.ones(3, np.float16)])
 def test_parameters_have_a_dtype_with_gradients(values: Array) -> None:
     with pytest.raises(RuntimeError, match="dtype"):

@@ -1,0 +1,608 @@
+"""Who owns the tape of a forward pass: every module, called in any order, copied, frozen, in threads, without end."""
+
+import copy
+import gc
+import pickle
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scratch import nn, no_grad, optim
+from scratch.nn import pile
+from scratch.nn.recurrent import Recurrent
+from scratch.nn.utils.rnn import pack_sequence
+from scratch.processes import shared
+from scratch.types import Array
+
+T, B, I, H, C = 5, 3, 4, 2, 6  # noqa: E741
+
+
+class Case(NamedTuple):
+    """A module and what it is called with."""
+
+    make: Callable[[], Any]
+    """A new one, with the same weights each time."""
+    draw: Callable[[np.random.Generator], tuple[Any, ...]]
+    """Random arguments of `forward`, always of the same shapes."""
+
+
+def normal(*shape: int) -> Callable[[np.random.Generator], tuple[Any, ...]]:
+    return lambda rng: (rng.standard_normal(shape),)
+
+
+PARTS = {kind.module: len(kind.cell.state) for kind in nn.RECURRENCES.values()}
+
+
+def state(kind: nn.Kind, rng: np.random.Generator, *shape: int) -> Any:
+    parts = tuple(rng.standard_normal(shape) for _ in range(PARTS[kind.module]))
+    return parts if len(parts) > 1 else parts[0]
+
+
+def packed(rng: np.random.Generator) -> tuple[Any, ...]:
+    return (pack_sequence([rng.standard_normal((length, I)) for length in (2, T, 1, 4)], enforce_sorted=False),)
+
+
+DEEP = {"num_layers": 2, "bidirectional": True, "dropout": 0.5}
+
+
+def recurrences() -> Iterator[tuple[str, Case]]:
+    """Every recurrence in three forms, and its single step."""
+    for name, kind in nn.RECURRENCES.items():
+
+        def make(kind: nn.Kind = kind, **options: Any) -> Any:
+            return kind.module(I, H, **kind.options, **options, dtype=np.float64, rng=0)
+
+        def single(kind: nn.Kind = kind) -> Any:
+            return kind.single(I, H, **kind.options, dtype=np.float64, rng=0)
+
+        def call(rng: np.random.Generator, kind: nn.Kind = kind) -> tuple[Any, ...]:
+            return rng.standard_normal((T, B, I)), state(kind, rng, 1, B, H)
+
+        def step(rng: np.random.Generator, kind: nn.Kind = kind) -> tuple[Any, ...]:
+            return rng.standard_normal((B, I)), state(kind, rng, B, H)
+
+        yield name, Case(make, call)
+        yield f"{name}, deep and packed", Case(lambda make=make: make(**DEEP), packed)
+        yield f"{name}, recomputed", Case(lambda make=make: make(checkpoint_every=2), call)
+        yield f"{name}, a step", Case(single, step)
+
+
+CASES = {
+    **dict(recurrences()),
+    "LSTM, projected": Case(lambda: nn.LSTM(I, H, proj_size=1, dtype=np.float64, rng=0), normal(T, B, I)),
+    "Linear": Case(lambda: nn.Linear(I, H, dtype=np.float64, rng=0), normal(T, B, I)),
+    "Linear, no bias": Case(lambda: nn.Linear(I, H, bias=False, dtype=np.float64, rng=0), normal(T, B, I)),
+    "Embedding": Case(lambda: nn.Embedding(C, I, dtype=np.float64, rng=0), lambda rng: (rng.integers(C, size=(T, B)),)),
+    "Dropout": Case(lambda: nn.Dropout(0.5, rng=0), normal(T, B)),
+    "CrossEntropyLoss": Case(
+        lambda: nn.CrossEntropyLoss(), lambda rng: (rng.standard_normal((B, C)), rng.integers(C, size=B))
+    ),
+    "MSELoss": Case(lambda: nn.MSELoss(), lambda rng: tuple(rng.standard_normal((2, T, B)))),
+}
+EACH_CASE = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def test_the_list_has_every_module_with_a_backward_pass() -> None:
+    exported = [getattr(nn, name) for name in nn.__all__]
+    modules = {each for each in exported if isinstance(each, type) and issubclass(each, nn.Module)}
+    assert {type(case.make()) for case in CASES.values()} == {each for each in modules if hasattr(each, "backward")}
+
+
+def arrays(value: Any) -> list[Array]:
+    """All arrays in what a module gave or takes."""
+    if isinstance(value, (tuple, list)):
+        return [array for part in value for array in arrays(part)]
+    return [] if value is None else [np.asarray(value)]
+
+
+def upstream(module: Any, output: Any, rng: np.random.Generator) -> tuple[Any, ...]:
+    """Random arguments of `backward` for what `forward` gave."""
+
+    def like(value: Any) -> Any:
+        if hasattr(value, "batch_sizes"):
+            return copy.deepcopy(value)._replace(data=like(value.data))
+        if isinstance(value, tuple):
+            return tuple(map(like, value))
+        return rng.standard_normal(value.shape) if isinstance(value, np.ndarray) else float(rng.standard_normal())
+
+    return like(output) if isinstance(module, Recurrent) else (like(output),)
+
+
+def gradients(module: Any) -> list[Array | None]:
+    return [parameter.grad for parameter in module.parameters()]
+
+
+def undone(module: Any, d_output: tuple[Any, ...], **options: bool) -> list[Array]:
+    """What one backward pass gives: the gradients of the arguments, and of each parameter."""
+    module.zero_grad()
+    d_input = module.backward(*d_output, **options)
+    return arrays(d_input) + arrays(gradients(module))
+
+
+def twin(case: Case, module: Any) -> Any:
+    """A new module that has never been used, but will do what this one does next."""
+    fresh = case.make().train(module.training)
+    fresh.load_state_dict(module.state_dict())
+    if hasattr(module, "rng"):
+        fresh.rng.bit_generator.state = module.rng.bit_generator.state
+    return fresh
+
+
+def assert_same(found: list[Array], expected: list[Array]) -> None:
+    """But for rounding, which may depend on where an array lies in memory. Numbers here are near 1."""
+    assert [array.shape for array in found] == [array.shape for array in expected]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def write_over(given: tuple[Any, ...]) -> None:
+    """The caller uses its memory for something else."""
+    for array in arrays(given):
+        array[...] = 0
+
+
+class Call(NamedTuple):
+    """A forward pass that is waiting for its backward pass."""
+
+    d_output: tuple[Any, ...]
+    expected: list[Array]
+    """What that will give."""
+    changes: int
+    """How often parameters had changed before."""
+
+
+class Model:
+    """A module, and beside it what the rule says: a list of calls, and what each must give."""
+
+    def __init__(self, case: Case, seed: int) -> None:
+        self.case, self.module, self.rng = case, case.make(), np.random.default_rng(seed)
+        self.calls: list[Call] = []
+        self.changes = 0
+        self.elsewhere = nn.Parameter(np.zeros(1))
+        self.handed_out: list[tuple[Array, Array]] = []
+        self.has_parameters = bool(list(self.module.parameters()))
+
+    def hand_out(self, found: list[Array], to_keep: bool = False) -> None:
+        """What the caller keeps must not change; what the caller writes over must not matter."""
+        for array in found:
+            if to_keep or array.dtype.kind != "f" or self.rng.random() < 0.5:
+                self.handed_out.append((array, array.copy()))
+            else:
+                array[...] = np.nan
+
+    def called(self, module: Any) -> Call:
+        """Call a module, and compare with one that is called for the first time."""
+        fresh, arguments = twin(self.case, module), self.case.draw(self.rng)
+        given = copy.deepcopy(arguments)
+        output, expected = module(*given), fresh(*arguments)
+        assert_same(arrays(output), arrays(expected))
+        write_over(given)
+        d_output = upstream(module, output, self.rng)
+        self.hand_out(arrays(output) + arrays(getattr(module, "mask", None)))
+        self.hand_out(arrays(getattr(module, "dropout_masks", [])))
+        if not pile.tape_is_on():
+            return Call((), [], 0)
+        return Call(d_output, undone(fresh, d_output), self.changes)
+
+    def drop_useless(self) -> None:
+        """What a forward pass does first."""
+        old = [call for call in self.calls if call.changes != self.changes]
+        if old:
+            del self.calls[: len(old) if self.has_parameters else max(0, len(old) - pile.LEFT_OVER)]
+
+    def forward(self) -> None:
+        call = self.called(self.module)
+        self.drop_useless()
+        self.calls.append(call)
+
+    def forward_without_a_tape(self) -> None:
+        with no_grad():
+            self.called(self.module)
+        self.drop_useless()
+
+    def backward(self, retain_graph: bool = False) -> None:
+        if not self.calls:
+            self.refused("undone")
+        elif self.has_parameters and self.calls[-1].changes != self.changes:
+            self.refused("changed")
+        else:
+            call = self.calls[-1] if retain_graph else self.calls.pop()
+            options = {"retain_graph": True} if retain_graph else {}
+            before = gradients(self.module)
+            given = copy.deepcopy(call.d_output)
+            d_input = self.module.backward(*given, **options)
+            write_over(given)
+            after = gradients(self.module)
+            added = [one if other is None else one - other for one, other in zip(after, before, strict=True)]
+            assert_same(arrays([d_input, added]), call.expected)
+            self.hand_out(arrays(d_input))
+            self.hand_out(arrays(after), to_keep=True)
+
+    def backward_and_retain(self) -> None:
+        self.backward(retain_graph=True)
+
+    def refused(self, why: str) -> None:
+        before = gradients(self.module)
+        with pytest.raises(RuntimeError, match=why):
+            self.module.backward(None)
+        assert all(one is other for one, other in zip(gradients(self.module), before, strict=True))
+
+    def assign(self) -> None:
+        """Change one parameter, of another module if there is none here."""
+        parameters = list(self.module.parameters()) or [self.elsewhere]
+        parameter = parameters[self.rng.integers(len(parameters))]
+        parameter.data = self.rng.standard_normal(parameter.shape)
+        self.changes += 1
+
+    def optimize(self) -> None:
+        parameters = list(self.module.parameters()) or [self.elsewhere]
+        for parameter in parameters:
+            parameter.grad = self.rng.standard_normal(parameter.shape)
+        optim.SGD(parameters, lr=0.1).step()
+        self.changes += 1
+
+    def bad_input(self) -> None:
+        with pytest.raises(TypeError):
+            self.module(*["no array"] * len(self.case.draw(self.rng)))
+        if self.calls and not (self.has_parameters and self.calls[-1].changes != self.changes):
+            before = gradients(self.module)
+            for bad, error in (({"retain_graph": 1}, TypeError), ({}, (TypeError, ValueError, RuntimeError))):
+                with pytest.raises(error):
+                    self.module.backward(np.ones((9, 9, 9, 9)), **bad)
+            assert all(one is other for one, other in zip(gradients(self.module), before, strict=True))
+
+    def copied(self, how: Callable[[Any], Any]) -> None:
+        """A copy has no tape, computes the same, and leaves the tapes of what it is a copy of alone."""
+        other = how(self.module)
+        with pytest.raises(RuntimeError, match="undone"):
+            other.backward(None)
+        call = self.called(other)
+        assert_same(undone(other, call.d_output), call.expected)
+
+    def shallow_copy(self) -> None:
+        self.copied(copy.copy)
+
+    def deep_copy(self) -> None:
+        self.copied(copy.deepcopy)
+
+    def pickled(self) -> None:
+        self.copied(lambda module: pickle.loads(pickle.dumps(module)))
+
+    def change_mode(self) -> None:
+        self.module.train(not self.module.training)
+
+    def forget_gradients(self) -> None:
+        self.module.zero_grad()
+
+    def forget(self) -> None:
+        self.module.clear_tape()
+        self.calls.clear()
+
+    def check(self) -> None:
+        """What was handed out is as it was."""
+        for array, before in self.handed_out:
+            np.testing.assert_array_equal(array, before)
+
+
+OFTEN = [Model.forward] * 6 + [Model.backward] * 5 + [Model.backward_and_retain] * 2
+RARELY = [
+    *(Model.forward_without_a_tape, Model.assign, Model.optimize, Model.bad_input, Model.change_mode, Model.forget),
+    *(Model.forget_gradients, Model.shallow_copy, Model.deep_copy, Model.pickled),
+]
+
+
+@EACH_CASE
+@settings(max_examples=max(1, settings().max_examples // 4))
+@given(actions=st.lists(st.sampled_from(OFTEN + RARELY), min_size=1, max_size=25), seed=st.integers(0, 2**32 - 1))
+def test_calls_in_any_order_are_undone_in_the_opposite_order(
+    case: Case, actions: list[Callable[[Model], None]], seed: int
+) -> None:
+    with mock.patch.object(pile, "LEFT_OVER", 2):
+        model = Model(case, seed)
+        for action in actions:
+            action(model)
+        while model.calls:
+            if model.has_parameters and model.calls[-1].changes != model.changes:
+                model.calls.clear()
+                model.module.clear_tape()
+            else:
+                model.backward()
+        model.refused("undone")
+        model.check()
+
+
+@pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
+@pytest.mark.parametrize("every", [None, 2])
+def test_steps_with_carried_gradients_equal_one_call(kind: nn.Kind, every: int | None) -> None:
+    """Pieces of one step, of two and of three, as in truncated backpropagation."""
+    options = {**kind.options, "num_layers": 2, "dtype": np.float64, "rng": 0, "checkpoint_every": every}
+    whole, pieces = kind.module(I, H, **options), kind.module(I, H, **options)
+    rng = np.random.default_rng(1)
+    x, first, d_output, d_last = (
+        *(rng.standard_normal((6, B, I)), state(kind, rng, 2, B, H)),
+        *(rng.standard_normal((6, B, H)), state(kind, rng, 2, B, H)),
+    )
+    output, last = whole(x, first)
+    d_x, d_first = whole.backward(d_output, d_last)
+    cuts = [slice(0, 1), slice(1, 3), slice(3, 6)]
+    now, outputs = first, []
+    for cut in cuts:
+        piece, now = pieces(x[cut], now)
+        outputs.append(piece)
+    assert_same([*outputs, *arrays(now)], [*(output[cut] for cut in cuts), *arrays(last)])
+    d_now = d_last
+    for cut in reversed(cuts):
+        d_piece, d_now = pieces.backward(d_output[cut], d_now)
+        assert_same([d_piece], [d_x[cut]])
+    assert_same(arrays([d_now, gradients(pieces)]), arrays([d_first, gradients(whole)]))
+
+
+def test_a_layer_used_twice_gathers_both_gradients() -> None:
+    linear, (a, b, d_a, d_b) = nn.Linear(I, I, dtype=np.float64, rng=0), np.random.default_rng(0).normal(size=(4, 7, I))
+    linear(a)
+    linear(b)
+    np.testing.assert_allclose(linear.backward(d_b), d_b @ linear.weight.data, rtol=1e-12)
+    np.testing.assert_allclose(linear.backward(d_a), d_a @ linear.weight.data, rtol=1e-12)
+    np.testing.assert_allclose(linear.weight.grad, d_a.T @ a + d_b.T @ b, rtol=1e-12)
+
+
+def test_one_criterion_serves_two_heads() -> None:
+    criterion, (a, b, c) = nn.MSELoss(), np.random.default_rng(0).standard_normal((3, 4, 5))
+    criterion(a, c)
+    criterion(b, c)
+    np.testing.assert_allclose(criterion.backward(), 2 * (b - c) / c.size, rtol=1e-14)
+    np.testing.assert_allclose(criterion.backward(), 2 * (a - c) / c.size, rtol=1e-14)
+
+
+def used(case: Case) -> Any:
+    """A module with spent tapes, with one that is waiting, and with other weights than at the start."""
+    module, rng = case.make(), np.random.default_rng(1)
+    for parameter in module.parameters():
+        parameter.data = rng.standard_normal(parameter.shape)
+    for _ in range(3):
+        output = module(*case.draw(rng))
+    for _ in range(2):
+        module.backward(*upstream(module, output, rng))
+    module.zero_grad()
+    return module
+
+
+def first_pass(module: Any, arguments: tuple[Any, ...], d_output: tuple[Any, ...]) -> tuple[str, list[Array]]:
+    """What a module says of a backward pass before any other, and what a whole pass gives."""
+    try:
+        module.backward(*d_output)
+    except RuntimeError as error:
+        refusal = str(error)
+    return refusal, arrays(module(*arguments)) + undone(module, d_output)
+
+
+def first_pass_of(task: tuple[Any, tuple[Any, ...], tuple[Any, ...]]) -> tuple[str, list[Array]]:
+    return first_pass(*task)
+
+
+def task(case: Case) -> tuple[tuple[Any, tuple[Any, ...], tuple[Any, ...]], list[Array]]:
+    """A used module, other data of the same shape, and what a fresh one makes of them."""
+    module, rng = used(case), np.random.default_rng(2)
+    fresh, arguments = twin(case, module), case.draw(rng)
+    output = fresh(*arguments)
+    d_output = upstream(module, output, rng)
+    return (module, arguments, d_output), arrays(output) + undone(fresh, d_output)
+
+
+@EACH_CASE
+@pytest.mark.parametrize(
+    "how", [copy.copy, copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))], ids=["copy", "deep", "pickle"]
+)
+def test_a_copy_of_a_used_module_is_as_good_as_new(case: Case, how: Callable[[Any], Any]) -> None:
+    (module, arguments, d_output), expected = task(case)
+    refusal, found = first_pass(how(module), arguments, d_output)
+    assert "undone" in refusal
+    assert_same(found, expected)
+    assert len(module._pile.kept) == 1, "the module itself still has its tape"
+
+
+def test_a_module_sent_to_another_process_is_as_good_as_new() -> None:
+    tasks = [task(case) for case in CASES.values()]
+    results = shared(first_pass_of, [given for given, _ in tasks], processes=1)
+    for (refusal, found), (_, expected) in zip(results, tasks, strict=True):
+        assert "undone" in refusal
+        assert_same(found, expected)
+
+
+@pytest.fixture
+def busy_threads() -> Iterator[None]:
+    """Threads take turns every 10 µs instead of every 5 ms."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("busy_threads")
+@EACH_CASE
+def test_four_threads_compute_what_one_computes(case: Case) -> None:
+    module, rng = case.make().eval(), np.random.default_rng(1)
+    inputs = [case.draw(rng) for _ in range(100)]
+    outputs = [case.make().eval()(*arguments) for arguments in inputs]
+    d_outputs = [upstream(module, output, rng) for output in outputs]
+
+    def infer(number: int) -> list[Array]:
+        with no_grad():
+            return arrays(module(*inputs[number]))
+
+    def train(number: int) -> list[Array]:
+        output = module(*inputs[number])
+        return arrays(output) + arrays(module.backward(*d_outputs[number]))
+
+    alone = [train(number) for number in range(len(inputs))]
+    total = arrays(gradients(module))
+    module.zero_grad()
+    with ThreadPoolExecutor(4) as pool:
+        for found, output in zip(pool.map(infer, range(len(inputs))), outputs, strict=True):
+            assert_same(found, arrays(output))
+        for found, expected in zip(pool.map(train, range(len(inputs))), alone, strict=True):
+            assert_same(found, expected)
+    assert_same(arrays(gradients(module)), total)
+
+
+@pytest.mark.usefixtures("busy_threads")
+def test_no_gradient_is_lost_where_several_threads_add_theirs() -> None:
+    parameter = nn.Parameter(np.zeros(3))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: [parameter.add_grad(np.ones(3)) for _ in range(2000)], range(4)))
+    np.testing.assert_array_equal(parameter.grad, 8000)
+
+
+def test_a_thread_cannot_undo_what_another_called() -> None:
+    case = CASES["Linear"]
+    module, (x,) = case.make(), case.draw(np.random.default_rng(0))
+    y = module(x)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="this thread"):
+        pool.submit(module.backward, y).result()
+    module.backward(y)
+
+
+@EACH_CASE
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=max(1, settings().max_examples // 10))
+def test_frozen_parameters_get_no_gradient_and_the_others_theirs(case: Case, data: st.DataObject, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    module, arguments = case.make(), case.draw(rng)
+    free = twin(case, module)
+    names = [name for name, _ in module.named_parameters()]
+    frozen = set(data.draw(st.lists(st.sampled_from(names), unique=True))) if names else set()
+    for name in frozen:
+        module.get_parameter(name).requires_grad = False
+    output = module(*arguments)
+    assert_same(arrays(output), arrays(free(*arguments)))
+    d_output = upstream(module, output, rng)
+    assert_same(arrays(module.backward(*d_output)), arrays(free.backward(*d_output)))
+    for name, parameter in free.named_parameters():
+        found = module.get_parameter(name).grad
+        if name in frozen:
+            assert found is None, name
+        else:
+            np.testing.assert_array_equal(found, parameter.grad)
+
+
+@pytest.mark.parametrize("name", [name for name in optim.__all__ if hasattr(getattr(optim, name), "step")])
+def test_optimizers_leave_frozen_parameters_alone_even_with_a_gradient_left_from_before(name: str) -> None:
+    rng = np.random.default_rng(0)
+    frozen, free = (nn.Parameter(rng.standard_normal(3)) for _ in range(2))
+    try:
+        optimizer = getattr(optim, name)([frozen, free], lr=0.1)
+    except TypeError:  # the base of the others
+        return
+    before = frozen.data.copy(), free.data.copy()
+    frozen.grad = free.grad = rng.standard_normal(3)
+    frozen.requires_grad = False
+    for _ in range(3):
+        optimizer.step()
+    np.testing.assert_array_equal(frozen.data, before[0])
+    assert (free.data != before[1]).all()
+    assert frozen.version == 0 and frozen not in optimizer.state
+    frozen.requires_grad_()
+    optimizer.step()
+    assert (frozen.data != before[0]).all()
+
+
+STEPS = min(10_000, 20 * settings().max_examples)
+
+
+@pytest.mark.parametrize("evaluates", [False, True])
+def test_the_memory_of_a_training_does_not_grow(evaluates: bool) -> None:
+    """Also with evaluations between that say neither `no_grad()` nor call backward."""
+    embedding, lstm, dropout = nn.Embedding(5, 3, rng=0), nn.LSTM(3, 4, rng=0), nn.Dropout(0.5, rng=0)
+    linear, criterion = nn.Linear(4, 5, rng=0), nn.CrossEntropyLoss()
+    layers = embedding, lstm, dropout, linear
+    optimizer = optim.SGD([p for layer in layers for p in layer.parameters()], lr=0.01)
+    k = np.random.default_rng(0).integers(5, size=(4, 2))
+
+    def loss() -> None:
+        output, _ = lstm(embedding(k))
+        criterion(linear(dropout(output)).reshape(-1, 5), k.ravel())
+
+    def train(steps: int) -> int:
+        for _ in range(steps):
+            loss()
+            d_output = dropout.backward(linear.backward(criterion.backward().reshape(4, 2, 5)))
+            embedding.backward(lstm.backward(d_output)[0])
+            optimizer.step()
+            optimizer.zero_grad()
+            if evaluates:
+                for layer in layers:
+                    layer.eval()
+                loss()
+                for layer in layers:
+                    layer.train()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    before = train(STEPS // 10)
+    after = train(STEPS)
+    tracemalloc.stop()
+    assert after - before < 8 * STEPS, "less than a pointer for each step"
+
+
+@pytest.mark.parametrize("count", [pile.LEFT_OVER, pile.LEFT_OVER + 1, 3 * pile.LEFT_OVER])
+@pytest.mark.parametrize("name", ["Dropout", "CrossEntropyLoss", "MSELoss", "Linear", "LSTM"])
+def test_what_nobody_trains_keeps_few_tapes_from_before_a_change(name: str, count: int) -> None:
+    case = CASES[name]
+    module, rng, other = case.make().requires_grad_(False), np.random.default_rng(0), nn.Parameter(np.zeros(1))
+    for _ in range(count):
+        d_output = upstream(module, module(*case.draw(rng)), rng)
+    other.data = np.ones(1)
+    for _ in range(count):
+        module(*case.draw(rng))
+    for _ in range(count + min(count, pile.LEFT_OVER)):
+        module.backward(*d_output)
+    with pytest.raises(RuntimeError, match="undone"):
+        module.backward(*d_output)
+
+
+@EACH_CASE
+def test_beyond_the_limit_the_oldest_tapes_are_dropped_with_one_warning(case: Case) -> None:
+    model = Model(case, seed=0)
+    module, calls = model.module, [model.called(model.module)]
+    module.tape_limit = 3 * module._pile.nbytes
+    assert module.tape_limit > 0
+    calls += [model.called(module) for _ in range(2)]  # a warning would be an error
+    with pytest.warns(UserWarning, match=f"tapes of this {type(module).__name__}.*tape_limit.*no_grad") as caught:
+        calls += [model.called(module) for _ in range(7)]
+    assert [warning.filename for warning in caught] == [__file__]
+    for call in calls[:-4:-1]:
+        assert_same(undone(module, call.d_output), call.expected)
+    with pytest.raises(RuntimeError, match=r"oldest were dropped.*tape_limit"):
+        module.backward(*calls[0].d_output)
+    module.tape_limit = 1
+    model.forward()
+    model.backward()  # the newest stays, however large it is
+
+
+SHAPES = {"a sequence": ((40, 4, 8), {}), "recomputed": ((40, 4, 8), {"checkpoint_every": 1}), "a step": ((4, 8), {})}
+
+
+@pytest.mark.parametrize("form", SHAPES)
+@pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
+def test_the_limit_counts_what_a_tape_holds_and_nothing_else(kind: nn.Kind, form: str) -> None:
+    """Not the weights, which all tapes of a module share; but the states that are kept for computing again."""
+    shape, options = SHAPES[form]
+    make = kind.single if form == "a step" else kind.module
+    module, x = make(8, 64, **kind.options, **options, dtype=np.float64, rng=0), np.ones(shape)
+    module(x)
+    before = module._pile.nbytes
+    tracemalloc.start()
+    for _ in range(10):
+        module(x)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert module._pile.nbytes - before == pytest.approx(held, rel=0.25)  # objects of Python come on top
