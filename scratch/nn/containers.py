@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .module import Module
+from .pile import Versions
 
 
 class ModuleList(Module):
@@ -53,18 +54,27 @@ class Sequential(ModuleList):
     def __init__(self, *modules: Module) -> None:
         super().__init__(modules)
 
+    def _versions(self) -> Versions:
+        return [(parameter, parameter.version) for parameter in self.parameters()]
+
     def forward(self, input: Any) -> Any:
         """Raises what the modules raise."""
+        if self._pile.kept and self._pile.kept[-1].versions != self._versions():
+            self.clear_tape()  # of all members together, as a call is undone by all or by none
         for module in self:
             input = module(input)
+        self._keep()
         return input
 
     def backward(self, d_output: Any, *, retain_graph: bool = False) -> Any:
         """Undo the newest call, module by module, from the last to the first. Returns d_input, as the first gives it.
 
-        Raises what the modules raise: RuntimeError if there is no call to undo.
+        The call is taken off unless retain_graph. Raises what the modules raise: RuntimeError if there is no call to
+        undo, or a parameter has changed since.
         """
+        self._newest(retain_graph)
         modules: list[Any] = list(reversed(self._members()))
         for module in modules:
             d_output = module.backward(d_output, retain_graph=retain_graph)
+        self._undone(retain_graph)
         return d_output

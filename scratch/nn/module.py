@@ -331,7 +331,7 @@ class Module:
 
 def nbytes(value: Any) -> int:
     """The memory of the arrays in a tape."""
-    if isinstance(value, (tuple, list)):
-        return sum(map(nbytes, value))
-    size: int = getattr(value, "nbytes", 0)
+    size: int | None = getattr(value, "nbytes", None)
+    if size is None:
+        size = sum(map(nbytes, value)) if isinstance(value, (tuple, list)) else 0
     return size

@@ -54,6 +54,11 @@ class Segment(NamedTuple):
     tape: Tape | None
     """None if it is to be made again."""
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        return sum(part.nbytes for part in self.initial) + (0 if self.tape is None else self.tape.nbytes)
+
 
 def forward(
     cell: Cell,

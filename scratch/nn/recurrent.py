@@ -22,6 +22,7 @@ from .bptt import Gradients
 from .cell import State, Weights
 from .checks import without_warnings
 from .layout import Layout
+from .module import nbytes
 from .pile import tape_is_on
 from .recomputation import Segment
 from .recurrence import Names, Recurrence, StateT
@@ -45,8 +46,7 @@ class Pass:
     @property
     def nbytes(self) -> int:
         """The memory that it takes."""
-        tapes = sum(tape.nbytes for segments in self.segments for tape in recomputation.tapes_of(segments))
-        return tapes + sum(array.nbytes for array in (*self.inputs, *self.masks))
+        return nbytes((self.inputs, self.masks, self.segments))
 
 
 class Recurrent(Recurrence[StateT]):

@@ -55,7 +55,7 @@ class RecurrentCell(Recurrence[StateT]):
         final, segments = recomputation.forward(
             self.cell, weights, x, initial, (len(x),), output, self._spent_tapes, keep=keep
         )
-        self._keep(x, batched, weights, segments)
+        self._keep(x, batched, segments)
         return self._state(final, batched)
 
     @without_warnings
@@ -69,10 +69,10 @@ class RecurrentCell(Recurrence[StateT]):
         Raises RuntimeError if there is no call to undo, if a parameter has been assigned, loaded or updated since, and
         for a gradient of another shape or dtype; TypeError for one of another kind, and if retain_graph is no bool.
         """
-        x, batched, weights, segments = self._newest(retain_graph)
+        x, batched, segments = self._newest(retain_graph)
         d_final = self._state_columns("d_state", "d_{}", d_state, len(x), batched)
 
-        d_x = np.empty_like(x)
+        weights, d_x = self._weights(self._names), np.empty_like(x)
         d_initial, gradients = recomputation.backward(
             self.cell, weights, x, None, d_final, segments, d_x, self._wanted(self._names), self._spent_tapes
         )

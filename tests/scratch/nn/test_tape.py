@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch.nn.team import Member
 
 from reference.conditioning import assert_matches_pytorch
 from reference.problems import CELLS, Configuration, can_project
@@ -77,7 +76,7 @@ def test_chunks_are_all_steps_in_order_and_as_long_as_is_asked_for(
     batch_sizes: tuple[int, ...], H: int, size: int, section: int
 ) -> None:
     with a_division(size, section):
-        chunks = list(chain.from_iterable(tape_of(batch_sizes, H).sections))
+        chunks = [chunk for _, chunks in tape_of(batch_sizes, H).sections for chunk in chunks]
     taken, done = [], 0
     for n, chunk in enumerate(chunks):
         S, B = len(chunk.steps.a), chunk.width
@@ -97,12 +96,11 @@ def test_sections_are_all_columns_in_parts_of_about_one_length(
     with a_division(chunk, section):
         sections = tape_of(batch_sizes, 1).sections
     N, done = sum(batch_sizes), 0
-    for chunks in sections:
-        first = chunks[0].rows.start
-        assert first == done
-        for each in chunks:
-            assert (each.columns.start, each.columns.stop) == (each.rows.start - first, each.rows.stop - first)
-        done = chunks[-1].rows.stop
+    for rows, chunks in sections:
+        first = rows.start
+        assert first == chunks[0].rows.start == done
+        done = rows.stop
+        assert done == chunks[-1].rows.stop
         without_the_last = chunks[-1].rows.start - first
         assert without_the_last < max(1, N / max(1, ceil(N / section))), "one chunk fewer would be too short"
     assert done == N
@@ -115,7 +113,7 @@ def test_steps_that_wait_for_their_way_back_share_no_memory(
 ) -> None:
     """What is kept of each step is filled with its number, and each has its own in the end."""
     with a_division(chunk, section):
-        chunks = list(chain.from_iterable(tape_of(batch_sizes, H, cell).sections))
+        chunks = [chunk for _, chunks in tape_of(batch_sizes, H, cell).sections for chunk in chunks]
 
     def kept() -> Iterator[Array]:
         for each in chunks:
@@ -130,12 +128,24 @@ def test_steps_that_wait_for_their_way_back_share_no_memory(
             assert np.array_equal(before[1:], after[:-1]), "the state before a step is the one after the step before"
 
 
+@given(batches, few, few)
+def test_a_chunk_has_its_own_columns_of_its_section(batch_sizes: tuple[int, ...], chunk: int, section: int) -> None:
+    """What is written step by step stands side by side in the order of the rows."""
+    with a_division(chunk, section):
+        made = tape_of(batch_sizes, 2)
+    for rows, chunks in made.sections:
+        for each in chunks:
+            of_rows = np.arange(sum(batch_sizes))[:, None]
+            each.h_prev_columns[...] = each.of_rows(of_rows)
+        assert np.array_equal(made.h_prev[0, : rows.stop - rows.start], np.arange(rows.start, rows.stop))
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_bytes_are_counted(cell: str) -> None:
     """They bound the memory of a program that never calls backward (`tape_limit`)."""
     tape_of((1,), 1, cell)
     tracemalloc.start()
-    made = tape_of((7, 7, 5, 5, 5, 2) * 20, 50, cell)
+    made = tape_of((7, 7, 5, 5, 5, 2) * 20, 200, cell)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert made.nbytes <= after < 1.1 * made.nbytes  # objects of Python come on top
