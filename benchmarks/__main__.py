@@ -65,7 +65,7 @@ app.command(
     epilog="""\b
 Examples:
   python -m benchmarks show
-  python -m benchmarks show benchmarks/results/amd-epyc-2-threads.json
+  python -m benchmarks show benchmarks/results/intel-xeon-2-threads.json
 """
 )(show)
 app.command(
