@@ -1,10 +1,8 @@
 """The command `python -m reference check`: the whole space of options, `scratch` or a candidate against the truth."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -19,10 +17,11 @@ from rich.text import Text
 from scratch.processes import available_cores
 from scratch.terminal import progress, table, writable
 
-from .candidates import DTYPES, ERRORS, Candidate, Implementation, Scratch, candidate, in_words
+from .candidates import DTYPES, Candidate, Implementation, Scratch, candidate
 from .check import PYTORCH, Found
 from .check import check as run_check
 from .devices import NO_DEVICE
+from .exercise_command import module_of
 from .failures import Failure, Told, failures
 from .problems import CELLS, Configuration
 from .space import examples, grid
@@ -69,6 +68,7 @@ def check(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the summary to this JSON file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the whole of it as one HTML page.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the picture to this file: .png, .svg or .pdf.")] = None,
+    solution: Annotated[bool, typer.Option("--solution", help="Of an exercise: show the textbook's line.")] = False,
 ) -> int:
     """Hold a recurrence against the truth, over every combination of options, tensor by tensor.
 
@@ -76,9 +76,12 @@ def check(
     real-time recurrent learning and central differences. Checked are scratch itself and PyTorch, in float64 and in
     float32, on the CPU and, where there is one, on a GPU; or a recurrence of your own (--candidate): a class with the
     interface of scratch.nn or of torch.nn, or a pair of functions. What is wrong with it is told as a teacher would.
+    A module with the textbook's `step` (see `exercise`) is taken stage by stage instead, if no other options are given.
 
-    Exit status: 0 if everything agrees, 1 if not, 2 if the command is wrong.
+    Exit status: 0 if everything agrees, 1 if not, 2 if the command is wrong; 3 if something of an exercise is to do.
     """
+    if solution:
+        raise typer.BadParameter("expected --solution with the --candidate module of an exercise, and at most --cell")
     for option, path in (("--json", json_file), ("--report", report), ("--plot", plot)):
         writable(option, path)
     files = [path.resolve() for path in (json_file, report, plot) if path is not None]
@@ -150,15 +153,8 @@ def chosen_cells(names: list[str] | None) -> list[str]:
 def load(subject: str, cells: list[str] | None) -> Candidate:
     """The candidate that --candidate names. Raises typer.BadParameter for what cannot be imported, or is none."""
     place, _, names = subject.rpartition(":") if ":" in subject else (subject, "", "")
-    path = Path(place)
-    if path.suffix == ".py":  # a file, of which its folder makes a module
-        sys.path.insert(0, str(path.parent.resolve()))
-        place = path.stem
-    sys.path.insert(0, os.getcwd())
-    try:
-        module = import_module(place)
-    except ERRORS as error:
-        raise typer.BadParameter(f"cannot import {place!r}: {in_words(error)}") from None
+    module = module_of(place)
+    place = module.__name__
     chosen = [name for name in names.split(",") if name]
     missing = [name for name in chosen if not has(module, name)]
     if missing:

@@ -208,7 +208,9 @@ def test_kept_results_become_a_table(
 
 def test_the_readme_shows_the_kept_results() -> None:
     root = Path(__file__).parent.parent.parent
-    assert as_markdown(root / "benchmarks" / "results" / "intel-xeon-2-threads.json") in (root / "README.md").read_text()
+    assert (
+        as_markdown(root / "benchmarks" / "results" / "intel-xeon-2-threads.json") in (root / "README.md").read_text()
+    )
 
 
 def test_files_keep_the_figures_of_other_commands(tmp_path: Path) -> None:

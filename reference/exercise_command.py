@@ -1,0 +1,141 @@
+"""The commands of the exercises: `exercise` writes one, and `check --candidate` takes it stage by stage.
+
+Nothing here needs PyTorch, so that it can be run after every line that is written.
+"""
+
+import ast
+import inspect
+import os
+import re
+import sys
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from textwrap import fill
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from .stages import stages
+from .stages.subject import ERRORS, TAKES, raised
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+NAMES = ("rnn", "lstm", "gru")
+OPTIONS = ("--candidate", "--cell", "--solution")
+"""With these alone, `check` takes a module that has a `step` stage by stage."""
+
+
+@app.command()
+def exercise(
+    cell: Annotated[str, typer.Argument(metavar="CELL", help=f"Which: {', '.join(NAMES)}.")],
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> int:
+    """Write an exercise: a recurrence to be written by hand, forward and backward through time.
+
+    my_lstm.py (or my_rnn.py, my_gru.py) has the equations, and four functions without a body. `python -m reference
+    check --candidate my_lstm` says after every line how far you are, and what is wrong.
+    """
+    name = cell.lower()
+    if name not in NAMES:
+        raise typer.BadParameter(f"expected the cell {', '.join(NAMES)}, got {name!r}")
+    path = Path(f"my_{name}.py")
+    if path.exists() and not force:
+        raise typer.BadParameter(f"{path} is there already; --force writes over it")
+    path.write_text(text_of(name), encoding="utf-8")
+    print(f"{path}: four functions to write. After every line: python -m reference check --candidate {path.stem}")
+    return 0
+
+
+def text_of(name: str) -> str:
+    """An exercise: the textbook's page without its bodies."""
+    page = import_module(f"scratch.textbook.{name}")
+    about = re.sub(r" The arrays may come from .*?every call\.", "", page.__doc__ or "", flags=re.DOTALL)
+    about = re.sub(r" \w+\.md derives every line of the way back\.", "", about)
+    about = re.sub(
+        r"^Letters:.*?\n(?=\Z|\n)", lambda letters: fill(letters[0], 120) + "\n", about, flags=re.DOTALL | re.M
+    )
+    text = f'''"""{about}
+An exercise: write the bodies. After every line, see how far you are:
+
+    python -m reference check --candidate my_{name}
+
+What is still `...`, or None, is to do.
+"""
+
+import numpy as np
+'''
+    for node in ast.parse(inspect.getsource(page)).body:
+        if isinstance(node, ast.FunctionDef):
+            text += f"\n\n{bare(node)}\n"
+    return text
+
+
+def bare(function: ast.FunctionDef) -> str:
+    """A function for NumPy, without types; if it is to be written, without its body."""
+    given = function.args
+    for argument in (*given.args, *given.kwonlyargs):
+        argument.annotation = None
+    keywords = zip(given.kwonlyargs, given.kw_defaults, strict=True)
+    given.kw_defaults = [default for argument, default in keywords if argument.arg != "xp"]
+    given.kwonlyargs = [argument for argument in given.kwonlyargs if argument.arg != "xp"]
+    given.args = [argument for argument in given.args if argument.arg != "xp"]
+    function.returns = None
+    if function.name in TAKES:
+        function.body = [function.body[0], ast.Expr(ast.Constant(...))]
+    return ast.unparse(function).replace("xp.", "np.")
+
+
+def meant(arguments: list[str]) -> bool:
+    """Whether a command line is one of the exercises'."""
+    if arguments[:1] == ["exercise"]:
+        return True
+    options = [each.split("=")[0] for each in arguments[1:] if each.startswith("-")]
+    if arguments[:1] != ["check"] or "--candidate" not in options or not set(options) <= set(OPTIONS):
+        return False
+    given = [each.split("=", 1)[-1] for each in arguments[1:] if each.startswith("--candidate=")]
+    given += [after for each, after in pairwise(arguments) if each == "--candidate"]
+    if len(given) != 1 or ":" in given[0]:
+        return False
+    module = module_of(given[0])
+    return any(callable(getattr(module, name, None)) for name in ("step", "step_backward"))
+
+
+def module_of(place: str) -> ModuleType:
+    """The module of this name, or in this file. Raises typer.BadParameter if it cannot be imported."""
+    path = Path(place)
+    if path.suffix == ".py":  # a file, of which its folder makes a module
+        sys.path.insert(0, str(path.parent.resolve()))
+        place = path.stem
+    sys.path.insert(0, os.getcwd())
+    try:
+        return import_module(place)
+    except ERRORS as error:
+        raise typer.BadParameter(f"cannot import {place!r}: {raised(error)}") from None
+
+
+@app.command("check")
+def check(
+    subject: Annotated[str, typer.Option("--candidate", metavar="MODULE", help="The module, or its file.")],
+    cell: Annotated[str | None, typer.Option(metavar="CELL", help="Its cell, if its name does not tell.")] = None,
+    solution: Annotated[bool, typer.Option("--solution", help="Show the textbook's line.")] = False,
+) -> int:
+    """Take a module with the textbook's functions stage by stage: step, step backward, loop, loop backward.
+
+    Exit status: 0 if everything is right, 1 if something is wrong, 2 if the command is, 3 if nothing is wrong and
+    something is still to do.
+    """
+    module = module_of(subject)
+    try:
+        report = stages(module, cell)
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(f"{subject}: {error}") from None
+    print(f"{module.__name__}, stage by stage\n")
+    for stage in report:
+        print(f"  {stage}")
+    if report.first:
+        print(f"\n{report.first.text(solution)}")
+    elif not report.status:
+        pair = f"{module.__name__}:forward,backward"
+        print(f"\nEverything is right. Over every option: python -m reference check --candidate {pair}")
+    return report.status

@@ -1,0 +1,236 @@
+"""The textbook's equations as data: what each result of `step` and of `step_backward` is, with its number.
+
+An equation is a line `name = expression (number)`. The expression is Python over the values that a step knows by name,
+so that it can be evaluated and shown (expressions.py), and changed (mutations.py). `W_ih`, `b_ih`, … are the
+parameters, `d_W_ih`, … their gradients; `block(a, k, H)` is the k-th block of H columns, and `side` puts columns side
+by side. An alternative is what people write by mistake where no small change of the equation gives it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from scratch.textbook import gru, lstm, rnn
+
+from .expressions import Values, evaluate, expression
+
+
+class Equation(NamedTuple):
+    """`name` is `right`, by the equation with this number."""
+
+    name: str
+    right: ast.expr
+    number: str
+
+
+def equations(text: str) -> tuple[Equation, ...]:
+    """The equations that stand one a line."""
+    found = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, rest = line.split(" = ", 1)
+        right, number = re.split(r"\s+(?=\(\d\))", rest, maxsplit=1)
+        found.append(Equation(name, expression(right), number))
+    return tuple(found)
+
+
+class Cell:
+    """One cell: the page it is from, its gates in their order, the parts of its state, and its equations.
+
+    text: the equations of `step`, of `step_backward`, and the alternatives as lines `equation; equation | words`.
+    keywords: what `step` and `forward` are called with besides.
+    """
+
+    def __init__(self, name: str, page: ModuleType, gates: str, parts: str, text: str, **keywords: str) -> None:
+        self.name, self.page, self.gates, self.parts, self.keywords = name, page, gates, parts, keywords
+        step, step_backward, alternatives = text.split("---")
+        self.step, self.step_backward = equations(step), equations(step_backward)
+        self.alternatives = [line.strip().split(" | ") for line in alternatives.splitlines() if line.strip()]
+
+    def equations(self, function: str) -> tuple[Equation, ...]:
+        """Those of `step` or of `step_backward`."""
+        return self.step if function == "step" else self.step_backward
+
+    @cached_property
+    def known_forward(self) -> list[str]:
+        """The names of what a step is given and computes, which the way back may use."""
+        return ["x", *(f"{part}_prev" for part in self.parts), *(equation.name for equation in self.step)]
+
+    @cached_property
+    def stated(self) -> dict[str, list[str]]:
+        """The equations as the page's docstring states them, by number."""
+        found: dict[str, list[str]] = {}
+        for line in (self.page.__doc__ or "").splitlines():
+            if match := re.match(r"\(\d\)(?=  )", line):
+                found[match[0]] = [line]
+            elif line.startswith("     "):
+                found[max(found)].append(line)
+        return found
+
+
+def follow(
+    cell: Cell,
+    function: str,
+    given: Values,
+    changes: Mapping[int, ast.expr] | None = None,
+    like: Values | None = None,
+    start: int = 0,
+) -> Values:
+    """Everything that the equations give, one after the other, from one of them on, with some of them changed.
+
+    A change may give a single number where an array belongs; `like` has the shapes. Raises ValueError where the shape
+    is another, and whatever the change raises.
+    """
+    values = dict(given)
+    for index, (name, right, _) in enumerate(cell.equations(function)[start:], start):
+        if changes and index in changes:
+            value = evaluate(changes[index], values)
+            values[name] = np.broadcast_to(value, np.shape(like[name])) if like else value
+        else:
+            values[name] = evaluate(right, values)
+    return values
+
+
+# The cells.
+
+SUM = "a = x @ W_ih.T + b_ih + h_prev @ W_hh.T + b_hh (0)"
+BACKWARD = """
+    d_x = d_a @ W_ih (0)
+    d_h_prev = d_a @ W_hh (0)
+    d_W_ih = d_a.T @ x (0)
+    d_W_hh = d_a.T @ h_prev (0)
+    d_b_ih = sum(d_a) (0)
+    d_b_hh = sum(d_a) (0)
+"""
+EXCHANGED = """
+    a = side(h_prev, x) @ side(W_ih, W_hh).T + b_ih + b_hh | x and h_prev are exchanged where they are put side by side
+    d_W_ih = (d_a.T @ side(h_prev, x))[:, :I] | x and h_prev are exchanged where they are put side by side
+    d_W_hh = (d_a.T @ side(h_prev, x))[:, I:] | x and h_prev are exchanged where they are put side by side
+    d_x = (d_a @ side(W_ih, W_hh))[:, H:] | the columns of x and of h_prev are exchanged
+    d_h_prev = (d_a @ side(W_ih, W_hh))[:, :H] | the columns of x and of h_prev are exchanged
+    d_x = (d_a @ side(W_hh, W_ih))[:, :I] | the columns of x and of h_prev are exchanged
+    d_h_prev = (d_a @ side(W_hh, W_ih))[:, I:] | the columns of x and of h_prev are exchanged
+"""
+
+RNN_TANH = Cell(
+    "RNN tanh",
+    rnn,
+    "a",
+    "h",
+    f"""
+    {SUM}
+    h = tanh(a) (1)
+    ---
+    d_a = d_h * (1 - h**2) (1)
+    {BACKWARD}
+    ---
+    {EXCHANGED}
+    """,
+    nonlinearity="tanh",
+)
+RNN_RELU = Cell(
+    "RNN relu",
+    rnn,
+    "a",
+    "h",
+    f"""
+    {SUM}
+    h = relu(a) (1)
+    ---
+    d_a = d_h * positive(h) (1)
+    {BACKWARD}
+    ---
+    {EXCHANGED}
+    d_a = d_h * (1 - h**2) | tanh′ is there for relu′
+    """,
+    nonlinearity="relu",
+)
+LSTM = Cell(
+    "LSTM",
+    lstm,
+    "ifgo",
+    "hc",
+    f"""
+    {SUM}
+    a_i = block(a, 0, H) (0)
+    a_f = block(a, 1, H) (0)
+    a_g = block(a, 2, H) (0)
+    a_o = block(a, 3, H) (0)
+    i = σ(a_i) (1)
+    f = σ(a_f) (2)
+    g = tanh(a_g) (3)
+    o = σ(a_o) (4)
+    c = f * c_prev + i * g (5)
+    tanh_c = tanh(c) (6)
+    h = o * tanh_c (6)
+    ---
+    d_o = d_h * tanh_c (6)
+    d_c = d_c_after + d_h * o * (1 - tanh_c**2) (6)
+    d_f = d_c * c_prev (5)
+    d_i = d_c * g (5)
+    d_g = d_c * i (5)
+    d_c_prev = d_c * f (5)
+    d_a_o = d_o * o * (1 - o) (4)
+    d_a_g = d_g * (1 - g**2) (3)
+    d_a_f = d_f * f * (1 - f) (2)
+    d_a_i = d_i * i * (1 - i) (1)
+    d_a = side(d_a_i, d_a_f, d_a_g, d_a_o) (0)
+    {BACKWARD}
+    ---
+    {EXCHANGED}
+    c = f * c_prev + (1 - f) * g | 1 − f is there for i, as if the two gates were coupled
+    d_c = (d_c_after + d_h * o) * (1 - tanh_c**2) | tanh′ is a factor of d_c_after, too
+    d_c = d_c_after * o * (1 - tanh_c**2) + d_h | the factors of d_h are at d_c_after
+    """,
+)
+GRU = Cell(
+    "GRU",
+    gru,
+    "rzn",
+    "h",
+    """
+    a_x = x @ W_ih.T + b_ih (0)
+    a_h = h_prev @ W_hh.T + b_hh (0)
+    x_r = block(a_x, 0, H) (0)
+    x_z = block(a_x, 1, H) (0)
+    x_n = block(a_x, 2, H) (0)
+    h_r = block(a_h, 0, H) (0)
+    h_z = block(a_h, 1, H) (0)
+    h_n = block(a_h, 2, H) (0)
+    r = σ(x_r + h_r) (1)
+    z = σ(x_z + h_z) (2)
+    n = tanh(x_n + r * h_n) (3)
+    h = (1 - z) * n + z * h_prev (4)
+    ---
+    d_n = d_h * (1 - z) (4)
+    d_z = d_h * (h_prev - n) (4)
+    d_x_n = d_n * (1 - n**2) (3)
+    d_h_n = d_x_n * r (3)
+    d_r = d_x_n * h_n (3)
+    d_a_z = d_z * z * (1 - z) (2)
+    d_a_r = d_r * r * (1 - r) (1)
+    d_a_x = side(d_a_r, d_a_z, d_x_n) (0)
+    d_a_h = side(d_a_r, d_a_z, d_h_n) (0)
+    d_x = d_a_x @ W_ih (0)
+    d_h_prev = d_h * z + d_a_h @ W_hh (4), (0)
+    d_W_ih = d_a_x.T @ x (0)
+    d_W_hh = d_a_h.T @ h_prev (0)
+    d_b_ih = sum(d_a_x) (0)
+    d_b_hh = sum(d_a_h) (0)
+    ---
+    a_x = x @ W_ih.T; a_h = h_prev @ W_hh.T | the biases are missing
+    h = z * n + (1 - z) * h_prev | z and 1 − z are exchanged
+    n = tanh(x_n + (r * h_prev) @ rows(W_hh, 2, H).T + rows(b_hh, 2, H)) | r acts before the product with W_hh, \
+where it belongs after it
+    n = tanh(x_n + rows(b_hh, 2, H) + r * (h_n - rows(b_hh, 2, H))) | the bias b_hh of n is outside the product with r
+    n = tanh(r * (x_n + h_n)) | r is a factor of both halves
+    d_h_prev = d_h * z + d_a_x @ W_hh | d_a_x is there for d_a_h
+    """,
+)
+CELLS = {cell.name: cell for cell in (RNN_TANH, RNN_RELU, LSTM, GRU)}

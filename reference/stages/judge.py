@@ -1,0 +1,287 @@
+"""The stages: each function of a candidate is held against the truth on every problem, alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+
+from .equations import CELLS, Cell
+from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, tensor, wrong_numbers
+from .models import clipped, explained, given_by, matches, together
+from .mutations import Mistake
+from .problems import Problem, packed, problems
+from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, leaves, several, takes, truth
+
+NEEDS = {"step": (), "step_backward": ("step",), "forward": ("step",), "backward": ("step_backward", "forward")}
+"""The functions, and which others must be right before each is taken."""
+
+
+def stages(target: Any, cell: str | None = None, seed: int = 0) -> Report:
+    """Take a candidate stage by stage.
+
+    target: anything with some of the functions step, step_backward, forward, backward as attributes, or a pair
+    (forward, backward). cell: "RNN tanh", "RNN relu", "LSTM" or "GRU", if its name does not tell. An RNN whose
+    functions take `nonlinearity` is taken with both.
+
+    Raises TypeError if it has none of the functions, ValueError if the cell cannot be told.
+    """
+    functions = functions_of(target)
+    chosen = cell_of(target, cell)
+    report = staged(Subject(functions, chosen), seed)
+    both = any("nonlinearity" in takes(function) for function in functions.values())
+    if both and chosen.name == "RNN tanh" and "tanh" not in (cell or "").lower() and not report.status:
+        return staged(Subject(functions, CELLS["RNN relu"]), seed)
+    return report
+
+
+def functions_of(target: Any) -> dict[str, Callable[..., Any]]:
+    """The functions of a candidate by name. Raises TypeError if there are none."""
+    if isinstance(target, tuple) and len(target) == 2:
+        return dict(zip(("forward", "backward"), target, strict=True))
+    found = {name: getattr(target, name) for name in NEEDS if callable(getattr(target, name, None))}
+    if not found:
+        raise TypeError(f"expected some of the functions {', '.join(NEEDS)}, got {described(target)}")
+    return found
+
+
+def cell_of(target: Any, cell: str | None) -> Cell:
+    """The cell that is asked for, or that the candidate's name tells. Raises ValueError."""
+    first = target[0] if isinstance(target, tuple) else target
+    names = [str(getattr(first, each, "")) for each in ("__name__", "__module__", "__file__")]
+    for name in [cell] if cell else names:  # the nearest name that tells it
+        for known in CELLS.values():
+            if known.name.split()[0].lower() in name.lower() and (not cell or cell.lower() in known.name.lower()):
+                return known
+    raise ValueError(f"expected a name that tells the cell (RNN, LSTM, GRU), or to be told, got {cell or names[0]!r}")
+
+
+def staged(subject: Subject, seed: int) -> Report:
+    """All stages, one after the other."""
+    report = Report(subject.cell)
+    standing: dict[str, str] = {}
+    pair = not (subject.has("step") or subject.has("step_backward"))
+    for name in ("forward", "backward") if pair else NEEDS:
+        waits = [f"`{other}`" for other in NEEDS[name] if subject.has(other) and standing.get(other) != RIGHT]
+        if not subject.has(name):
+            stage = Stage(name, TO_DO, "there is no such function")
+        elif waits:
+            stage = Stage(name, NOT_YET, f"{' and '.join(waits)} first")
+        else:
+            stage = Judge(subject, name, problems(subject.cell, seed)).stage()
+        standing[name] = stage.status
+        report.append(stage)
+    return report
+
+
+NONLINEAR = "what it gives does not grow in proportion to the gradients it is given: something clips or rescales them"
+
+
+class Judge:
+    """One function of a candidate, on every problem."""
+
+    def __init__(self, subject: Subject, function: str, problems: Sequence[Problem]) -> None:
+        self.subject, self.function, self.problems, self.cell = subject, function, problems, subject.cell
+        self.two = problems[:2]
+        self.kept = {"step_backward": "kept", "backward": "tape"}.get(function, "")
+
+    def stage(self) -> Stage:
+        """How the function stands."""
+        try:
+            taken = self.take(self.problems[0])
+            if not taken.results and not taken.misshapen:
+                raise Empty
+            finding = self.finding()
+        except Empty:
+            return Stage(self.function, TO_DO)
+        except Interface as told:
+            finding = Finding(self.function, str(told), self.expected(), interface=True)
+        if finding:
+            return Stage(self.function, WRONG, finding=finding)
+        if taken.empty:
+            return Stage(self.function, TO_DO, f"{', '.join(map(tensor, taken.empty))} (the rest is right)")
+        return Stage(self.function, RIGHT)
+
+    def take(self, problem: Problem) -> Taken:
+        """What the function gives for a problem. Raises Empty and Interface."""
+        try:
+            return self.subject.take(problem, self.function)
+        except Interface as told:
+            raise Interface(f"{problem.remark}{told}") from told
+
+    def expected(self) -> list[str]:
+        """What the function is given and what it should return."""
+        problem = self.problems[0]
+        x = problem.numbers["x"][0] if "step" in self.function else problem.numbers["x"]
+        shapes = [f"{name} {value.shape}" for name, value in problem.parameters.items()]
+        state = f"state {problem.state()[0].shape}{' each' * (len(self.cell.parts) > 1)}"
+        gives = ", ".join(self.subject.gives(self.function))
+        return [
+            f"expected: {self.function}({TAKES[self.function]}) → {gives}",
+            f"given: x {x.shape}, {state}, {', '.join(shapes)}",
+        ]
+
+    def finding(self) -> Finding | None:
+        """The first thing that is wrong with it."""
+        for problem in self.problems:
+            taken = self.take(problem)
+            if taken.misshapen:
+                return self.of_shape(problem, taken)
+            if wrong := taken.wrong(truth(problem, self.function)):
+                return self.of_numbers(problem, taken, wrong)
+        return self.side_effects()
+
+    # What is wrong with shapes.
+
+    def of_shape(self, problem: Problem, taken: Taken) -> Finding:
+        """A result in another shape."""
+        name, value = next(iter(taken.misshapen.items()))
+        letters, expected = problem.shape(name, self.function)
+        if not isinstance(value, np.ndarray):
+            told = f"{tensor(name)} is {described(value)}, which holds no real numbers; expected {letters} = {expected}"
+            return Finding(self.function, told, interface=True)
+        told = f"{problem.remark}{tensor(name)} has the shape {value.shape}; expected {letters} = {expected}"
+        right = truth(problem, self.function)[name]
+        if any(alike(value.transpose(axes), right) for axes in permutations(range(value.ndim))):
+            told += ". Its numbers are right: only its axes are in another order"
+        elif value.size == np.prod(expected) and alike(value.reshape(expected), right):
+            told += ". Its numbers are right: only its shape is another"
+        elif value.shape[1:] == expected and len(value) == problem.sizes["B"]:
+            told += ": there is one for each sequence, which are to be summed"
+        elif letters.startswith("(T") and value.shape == (expected[0] - 1, *expected[1:]):
+            told += ": one step is missing"
+        elif (spread := self.spread()) and (named := explained(self.cell, self.function, self.two, spread)):
+            return Finding(self.function, told, named=named)
+        return Finding(self.function, told, interface=True)
+
+    def spread(self) -> list[dict[str, Any]]:
+        """The results, with smaller ones in the shape that is expected, which a known mistake may give; or nothing."""
+        found = []
+        for problem in self.two:
+            taken = self.take(problem)
+            try:
+                more = {
+                    name: np.broadcast_to(value, problem.shape(name, self.function)[1])
+                    for name, value in taken.misshapen.items()
+                }
+            except (ValueError, TypeError):
+                return []
+            found.append(taken.results | more)
+        return found
+
+    # What is wrong with numbers.
+
+    def of_numbers(self, problem: Problem, taken: Taken, wrong: dict[str, float]) -> Finding:
+        """Results with other numbers than the truth's."""
+        if problem not in self.two:
+            return wrong_numbers(self.function, problem, taken, wrong, [])
+        owns = [self.take(each).results for each in self.two]
+        for one, other in combinations(owns[0], 2):
+            if self.exchanged(owns, one, other):
+                told = f"{one} and {other} are right, but exchanged in what is returned"
+                return Finding(self.function, told, self.expected(), interface=True)
+        named = explained(self.cell, self.function, self.two, owns)
+        also: list[Mistake] = []
+        sure = True
+        if not named:
+            chosen, sure = together(self.cell, self.function, self.two, owns)
+            if chosen and (sure or self.is_there(chosen[0], owns)):
+                named, also = chosen[:1], chosen[1:] if sure else []
+        nonlinear = not named and self.nonlinear()
+        if nonlinear and (clip := self.clip()):
+            named, nonlinear = [clip], False
+        found = wrong_numbers(self.function, problem, taken, wrong, named)
+        found.also = also
+        if not sure and named:
+            found.told += "; these have causes of their own"
+        if nonlinear:
+            found.told += f"; {NONLINEAR}"
+        if not named and (in_place := self.in_place()):
+            found.told += f"; {in_place}"
+        return found
+
+    def exchanged(self, owns: Sequence[dict[str, Any]], one: str, other: str) -> bool:
+        """Whether two results are each other's."""
+        return all(
+            {one, other} <= own.keys()
+            and alike(own[one], right[other])
+            and alike(own[other], right[one])
+            and not alike(own[one], right[one])
+            for own, right in zip(owns, (truth(problem, self.function) for problem in self.two), strict=True)
+        )
+
+    def is_there(self, one: Mistake, owns: Sequence[dict[str, Any]]) -> bool:
+        """Whether a mistake is there for certain: a result has its name, and it gives the whole of that result."""
+        return all(
+            one.name in own and matches({one.name: own[one.name]}, given_by(problem, self.function, [one]))
+            for problem, own in zip(self.two, owns, strict=True)
+        )
+
+    def nonlinear(self) -> bool:
+        """Whether a way back is not linear in the gradients, as it should be: something clips or rescales them."""
+        if not self.kept:
+            return False
+        problem = self.problems[0]
+        own = self.take(problem).results
+        for scale in (1e-3, 1e3):
+            results = self.take(problem.scaled(scale)).results
+            if not all(alike(results[name], scale * own[name]) for name in own.keys() & results.keys()):
+                return True
+        return False
+
+    def clip(self) -> Mistake | None:
+        """Where the loop clips the gradients, if that is it."""
+        large = self.problems[0].scaled(100.0)
+        return clipped(large, self.take(large).results) if self.function == "backward" else None
+
+    # What is wrong although the numbers are right.
+
+    def side_effects(self) -> Finding | None:
+        """Another answer at a second call, something changed in place, or gradients that are clipped when large."""
+        problem = self.problems[0]
+        if self.function == "forward" and self.kept_changed():
+            told = "the numbers are right, but what `step` kept is changed afterwards, in place"
+            return Finding(self.function, told, interface=True)
+        given = self.subject.arguments(problem, self.function)
+        try:
+            for _ in range(2):
+                again = {name: value if name == self.kept else copy.deepcopy(value) for name, value in given.items()}
+                taken = self.subject.take(problem, self.function, again)
+            right = not taken.wrong(truth(problem, self.function))
+        except (Empty, Interface):
+            right = False
+        if not right:
+            in_place = self.in_place()
+            told = f"it is right at the first call only{': ' if in_place else ''}{in_place}"
+            return Finding(self.function, told, interface=True)
+        if self.nonlinear():
+            clip = self.clip()
+            told = f"it is right for these gradients, but {NONLINEAR}"
+            return Finding(self.function, told, named=[clip] if clip else [])
+        return None
+
+    def in_place(self) -> str:
+        """That it changes what is kept for it, if it does."""
+        given = self.subject.arguments(self.problems[0], self.function)
+        before = [leaf.copy() for leaf in leaves(given.get(self.kept))]
+        self.subject.call(self.function, given)
+        same = all(map(np.array_equal, before, leaves(given.get(self.kept))))
+        return "" if same else f"it changes what is in `{self.kept}` in place"
+
+    def kept_changed(self) -> bool:
+        """Whether the tape holds other numbers than the candidate's own step keeps, one step after the other."""
+        problem = self.problems[0]
+        if not self.subject.has("step"):
+            return False
+        given, fresh = self.subject.arguments(problem, "forward"), []
+        state = packed(problem.state())
+        for x in given["x"]:
+            step = {"x": x, "state": state, "parameters": given["parameters"]}
+            state, kept = several(self.subject.call("step", step), self.subject.gives("step"))
+            fresh += [leaf.copy() for leaf in leaves(kept)]
+        tape = leaves(self.subject.arguments(problem, "backward")["tape"])[: len(fresh)]
+        fits = [leaf.shape for leaf in tape] == [leaf.shape for leaf in fresh]
+        return fits and not all(alike(one.astype(float), other) for one, other in zip(tape, fresh, strict=True))

@@ -1,0 +1,280 @@
+"""What people write by mistake in a step: every small change of an equation.
+
+The changes are made from the equation itself, whatever it says: a term left out, doubled, its sign turned; a factor
+left out or doubled; a value replaced by another of the same shape, of this step or of the one before or after; a
+derivative for another; a matrix transposed; gates in another order; a sum over everything, or a mean.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import combinations, permutations
+from typing import NamedTuple
+
+import numpy as np
+
+from .equations import Cell, Equation
+from .expressions import (
+    expression,
+    factors_of,
+    made,
+    matched,
+    names_in,
+    parts,
+    product,
+    renamed,
+    replaced,
+    shown,
+    terms_of,
+    total,
+    value_of,
+)
+from .problems import problems
+
+
+class Mistake(NamedTuple):
+    """What is written where something else belongs: in equations of a step, or in slots of a loop (loops.py)."""
+
+    function: str
+    name: str
+    """What it makes wrong: the first equation or slot that it changes."""
+    right: str
+    """What belongs there, as it is shown."""
+    yours: str
+    words: str
+    """What kind of mistake it is, without what belongs there."""
+    changes: Mapping[int, ast.expr] = {}
+    """Equations, by their place, and what they are instead."""
+    slots: Mapping[str, str] = {}
+    number: str = ""
+    """The equation's."""
+    rank: int = 0
+    """How far-fetched it is."""
+
+    @property
+    def places(self) -> set[int | str]:
+        """Where it is."""
+        return {*self.changes, *self.slots}
+
+
+Change = tuple[int, str, ast.expr]
+"""How far-fetched a change is, what kind it is, and the changed expression."""
+
+MISSING_FACTOR = "a factor is missing"
+TOO_MANY = "there is a term too many"
+SIGN = "a sign is turned"
+OTHER_VALUE = "a value stands where another belongs"
+COMPLEMENT = "a value and one minus that value are confused"
+DERIVATIVE = "the derivative of another function is there"
+ORDER = "the gates are in another order"
+SUMMED = "what is summed, or over which axis, is another"
+SCALED = "there is a constant factor"
+KEPT = "what is kept for the way back is another value"
+
+TRANSPOSED = "a matrix is transposed that should not be, or the other way"
+RULES = [
+    ("1 - u", 1, COMPLEMENT, "u"),
+    ("1 - u**2", 1, DERIVATIVE, "u * (1 - u)"),
+    ("1 - u**2", 2, DERIVATIVE, "1 - tanh(u)**2"),
+    ("1 - u**2", 2, "a square is missing", "(1 - u)**2"),
+    ("u**2", 1, "a square is missing", "u"),
+    ("u.T @ v", 1, SUMMED, "u.T @ v / B"),
+    ("u.T @ v", 1, TRANSPOSED, "v.T @ u"),
+    ("u.T @ v", 2, TRANSPOSED, "reshaped(v.T @ u)"),
+    ("u @ v.T", 1, TRANSPOSED, "u @ v"),
+    ("u @ v.T", 1, TRANSPOSED, "u @ turned(v).T"),
+    ("u @ v.T", 1, TRANSPOSED, "u @ reshaped(v)"),
+    ("u @ v", 1, TRANSPOSED, "u @ v.T"),
+    ("u @ v", 1, TRANSPOSED, "u @ turned(v)"),
+    ("u @ v", 1, TRANSPOSED, "u @ reshaped(v).T"),
+    ("positive(u)", 0, MISSING_FACTOR, "1"),
+    ("positive(u)", 1, DERIVATIVE, "u"),
+    ("positive(u)", 1, DERIVATIVE, "1 - u**2"),
+    ("positive(u)", 2, SIGN, "positive(-u)"),
+    *(("sum(u)", 1, SUMMED, f"{other}(u)") for other in ("total", "mean", "first", "last")),
+]
+"""An expression, how far-fetched a change of it is, what kind it is, and what is there instead."""
+FUNCTIONS = ("σ", "tanh", "relu")
+for name in FUNCTIONS:
+    others = [*(f"{other}(u)" for other in FUNCTIONS if other != name), "u", f"{name}({name}(u))"]
+    RULES += [(f"{name}(u)", 1, "another function is applied", other) for other in others]
+    RULES += [(f"{name}(u)", 2, SCALED, f"{name}(2 * u)"), (f"{name}(u)", 2, SCALED, f"{name}(u / 2)")]
+    RULES += [(f"{name}(u)", 2, SIGN, f"{name}(-u)"), (f"{name}(u)", 2, "a constant is added", f"{name}(u + 1)")]
+WHOLE = [
+    (2, SIGN, "-u"),
+    (2, SCALED, "2 * u"),
+    (2, SCALED, "u / 2"),
+    (2, SUMMED, "u / B"),
+    (2, "it is zero", "0 * u"),
+    (4, "it is clipped", "clip(u, 1)"),
+]
+"""The same for the right side of an equation as a whole."""
+
+
+def changes_of(equation: Equation, others: Callable[[str], Sequence[str]]) -> Iterator[Change]:
+    """Every small change of an equation. `others` gives what might stand for a name."""
+    right = equation.right
+    for rank, words, pattern in WHOLE:
+        yield rank, words, made(pattern, u=right)
+    for part in parts(right):
+        for rank, words, changed in changes_of_part(part, others):
+            yield rank, words, replaced(right, part, changed)
+    for name in names_in(right):  # everywhere at once
+        for other in others(name):
+            yield 3, OTHER_VALUE, renamed(right, {name: value_of(other)})
+    inside = right.args[0] if isinstance(right, ast.Call) else right
+    for name in [other for other in others(equation.name) if other not in names_in(right)]:
+        for pattern in ("u + v", "u - v"):
+            yield 4, TOO_MANY, made(pattern, u=right, v=value_of(name))
+        yield 4, TOO_MANY, replaced(right, inside, made("u + v", u=inside, v=value_of(name)))
+
+
+def changes_of_part(node: ast.expr, others: Callable[[str], Sequence[str]]) -> Iterator[Change]:
+    """The small changes of one part of an equation."""
+    if len(terms := terms_of(node)) > 1:
+        yield from changes_of_sum(terms)
+    elif len(factors := factors_of(node)) > 1:
+        yield from changes_of_product(factors)
+    for pattern, rank, words, other in RULES:
+        if found := matched(expression(pattern), node):
+            yield rank, words, made(other, **found)
+    match node:
+        case ast.Name(name):
+            for other in others(name):
+                yield 3, OTHER_VALUE, value_of(other)
+                yield 4, "there is a factor too many", made("u * v", u=node, v=value_of(other))
+            yield 4, COMPLEMENT, made("1 - u", u=node)
+        case ast.Call(ast.Name("side"), blocks):
+            for block in blocks:
+                yield 1, "the block of a gate is zero", replaced(node, block, made("0 * u", u=block))
+            for order in list(permutations(blocks))[1:]:
+                yield 2, ORDER, ast.Call(value_of("side"), list(order), [])
+
+
+def changes_of_sum(terms: list[tuple[int, ast.expr]]) -> Iterator[Change]:
+    """A term is missing, counts twice, or has another sign."""
+    for count, rank in ((1, 0), (2, 3)):
+        for chosen in combinations(range(len(terms)), count) if len(terms) > count else ():
+            words = "a term is missing" if count == 1 else "two terms are missing"
+            yield rank, words, total([each for k, each in enumerate(terms) if k not in chosen])
+            twice = [(sign, made("2 * u", u=u) if k in chosen else u) for k, (sign, u) in enumerate(terms)]
+            yield max(rank, 1), "a term counts twice" if count == 1 else "two terms count twice", total(twice)
+    for k, (sign, term) in enumerate(terms):
+        yield 1, SIGN, total([*terms[:k], (-sign, term), *terms[k + 1 :]])
+
+
+def changes_of_product(factors: list[ast.expr]) -> Iterator[Change]:
+    """A factor is missing or there twice, or both of u(1 − u) are other than they should be."""
+    for u in factors:
+        complement = shown(made("1 - u", u=u))
+        rest = [factor for factor in factors if factor is not u and shown(factor) != complement]
+        if len(rest) < len(factors) - 1:
+            yield 0, MISSING_FACTOR, product(rest)
+            yield 1, DERIVATIVE, product([*rest, made("1 - u**2", u=u)])
+            yield 2, DERIVATIVE, product([*rest, made("σ(u) * (1 - σ(u))", u=u)])
+    for k, factor in enumerate(factors):
+        yield 0, MISSING_FACTOR, product([*factors[:k], *factors[k + 1 :]])
+        yield 1, "a factor is there twice", product([*factors[:k], made("u**2", u=factor), *factors[k + 1 :]])
+
+
+# All of a function's.
+
+
+@cache
+def mutations(cell: Cell, function: str) -> tuple[Mistake, ...]:
+    """Every small change of a function's equations, the least far-fetched first."""
+    example = problems(cell)[0].backward_values
+    known = {name: np.shape(value) for name, value in example.items() if np.ndim(value)}
+    there = ["x", *(f"{part}_prev" for part in cell.parts), "W_ih", "W_hh", "b_ih", "b_hh"]
+    back = [*cell.known_forward, "d_h", *["d_c_after"] * ("c" in cell.parts), "W_ih", "W_hh"]
+    scope = there if function == "step" else back
+
+    def others(name: str) -> list[str]:
+        return [other for other in scope if name in known and known[other] == known[name] and other != name]
+
+    found = [*alternatives(cell, function), *orders(cell, function)]
+    for index, equation in enumerate(cell.equations(function)):
+        if block_of(equation.right) is None:
+            found += [
+                mistake(cell, function, {index: right}, words, rank)
+                for rank, words, right in changes_of(equation, others)
+            ]
+        scope.append(equation.name)
+    if function == "step_backward":
+        for name, other in permutations(cell.known_forward, 2):
+            if known[name] == known[other] and sum(name in names_in(e.right) for e in cell.step_backward) > 1:
+                found.append(kept_as(cell, {name: other}))
+    unique: dict[object, Mistake] = {}
+    for one in sorted(found, key=lambda one: one.rank):
+        unique.setdefault((one.name, *one.changes, one.yours), one)
+    return tuple(unique.values())
+
+
+@cache
+def mutations_across_steps(cell: Cell) -> tuple[Mistake, ...]:
+    """Values of other steps on the way back, which only a loop has."""
+    found = []
+    for name in cell.known_forward:
+        for other in (f"{name}_before", f"{name}_later"):
+            for index, equation in enumerate(cell.step_backward):
+                if name in names_in(equation.right):
+                    right = renamed(equation.right, {name: value_of(other)})
+                    found.append(mistake(cell, "step_backward", {index: right}, OTHER_VALUE, 3))
+            if any(name in names_in(equation.right) for equation in cell.step_backward):
+                found.append(kept_as(cell, {name: other}))
+    for changed in dict.fromkeys((cell.parts, *cell.parts)):
+        words = f"{KEPT}: it has been changed in place, by the steps that came later"
+        found.append(kept_as(cell, {f"{part}_prev": f"{part}_end" for part in changed}, words))
+    return tuple(found)
+
+
+def mistake(cell: Cell, function: str, changes: Mapping[int, ast.expr], words: str, rank: int, **other: str) -> Mistake:
+    """A mistake in a step, told of the first equation that it changes."""
+    first = cell.equations(function)[min(changes)]
+    told = {"name": first.name, "right": shown(first.right), "yours": shown(changes[min(changes)])} | other
+    name, right, yours = told["name"], told["right"], told["yours"]
+    return Mistake(function, name, right, yours, words, changes, number=first.number, rank=rank)
+
+
+def alternatives(cell: Cell, function: str) -> Iterator[Mistake]:
+    """The cell's alternatives that are this function's."""
+    places = {equation.name: index for index, equation in enumerate(cell.equations(function))}
+    for text, words in cell.alternatives:
+        lines = dict(line.split(" = ", 1) for line in text.split("; "))
+        if lines.keys() <= places.keys():
+            changes = {places[name]: expression(right) for name, right in lines.items()}
+            yield mistake(cell, function, changes, words, 0)
+
+
+def kept_as(cell: Cell, other: Mapping[str, str], words: str = KEPT) -> Mistake:
+    """Values of the step that are others everywhere on the way back, as if the wrong ones had been kept."""
+    new = {name: value_of(text) for name, text in other.items()}
+    changes = {k: renamed(e.right, new) for k, e in enumerate(cell.step_backward) if {*new} & {*names_in(e.right)}}
+    right, yours = " and ".join(new), " and ".join(map(shown, new.values()))
+    return mistake(cell, "step_backward", changes, words, 5, name=right, right=right, yours=yours)
+
+
+def block_of(right: ast.expr) -> tuple[str, int] | None:
+    """What a block is cut from, and which it is; None for what is no block."""
+    match right:
+        case ast.Call(ast.Name("block"), [ast.Name(source), ast.Constant(int(k)), _]):
+            return source, k
+    return None
+
+
+def orders(cell: Cell, function: str) -> Iterator[Mistake]:
+    """The blocks of the pre-activations read in another order; in all sums, or, where there are two, in one."""
+    cut = [(index, block) for index, e in enumerate(cell.equations(function)) if (block := block_of(e.right))]
+    sources = tuple(dict.fromkeys(source for _, (source, _) in cut))
+    for group in dict.fromkeys((sources, *((source,) for source in sources))):
+        for order in list(permutations(range(len(cell.gates))))[1:]:
+            changes = {
+                index: made(f"block(u, {order.index(k)}, H)", u=value_of(source))
+                for index, (source, k) in cut
+                if source in group
+            }
+            if changes:
+                right, yours = (f"[{', '.join(cell.gates[k] for k in each)}]" for each in (sorted(order), order))
+                yield mistake(cell, function, changes, ORDER, 2, name=" and ".join(group), right=right, yours=yours)

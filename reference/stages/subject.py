@@ -1,0 +1,277 @@
+"""A candidate's functions: how they are called, and what they give that can be compared."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scratch.types import Array
+
+from .equations import Cell
+from .problems import PARAMETERS, Problem, names, packed
+
+ERRORS = (Exception, SystemExit)
+"""What a candidate may raise without ending the check."""
+
+TAKES = {
+    "step": "x, state, parameters",
+    "step_backward": "d_state, kept, parameters",
+    "forward": "x, state, parameters",
+    "backward": "d_output, d_state, tape",
+}
+GIVES = {
+    "step": "{}, kept",
+    "step_backward": "d_x, d_{}_prev, d_parameters",
+    "forward": "output, {}_n, tape",
+    "backward": "d_x, d_{}_0, d_parameters",
+}
+"""What each function takes and gives; {} is for each part of the state."""
+
+LEAST, FLOAT32 = 1e-11, 2e-5
+"""Up to which relative error results are right, in float64 and in float32."""
+
+
+class Interface(Exception):
+    """The function does not give what can be compared. The argument says what was expected and what came."""
+
+
+class Empty(Exception):
+    """The function is still to be written."""
+
+
+class Taken(NamedTuple):
+    """What a function gave for one problem."""
+
+    results: dict[str, Array]
+    """What can be compared: numbers, in the shape that is expected."""
+    empty: list[str]
+    """Results that are None: still to do."""
+    misshapen: dict[str, Any]
+    """Results in another shape, or that are no numbers."""
+
+    def wrong(self, right: Mapping[str, Any]) -> dict[str, float]:
+        """The results that are wrong, and how far each is from the truth."""
+        errors = {name: error_of(value, right[name]) for name, value in self.results.items()}
+        return {name: error for name, error in errors.items() if error > tolerance(self.results[name])}
+
+
+class Subject:
+    """A candidate's functions. Where it has none of a name, the textbook's are called."""
+
+    def __init__(self, functions: Mapping[str, Callable[..., Any]], cell: Cell) -> None:
+        self.functions, self.cell = dict(functions), cell
+        self.there: Mapping[str, Any] = {}  # what the last loop forward was given, which the way back may not change
+
+    def has(self, name: str) -> bool:
+        """Whether it has a function."""
+        return name in self.functions
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """What a function returns.
+
+        Raises Empty if it is still to be written, Interface if it raises anything, or writes into what it is given.
+        """
+        function = self.functions.get(name) or getattr(self.cell.page, name)
+        guarded = {**(self.there if name == "backward" else {}), **arguments}
+        before = {what: copy.deepcopy(value) for what, value in guarded.items() if what not in ("kept", "tape")}
+        keywords = {key: value for key, value in self.cell.keywords.items() if key in takes(function)}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                value = function(*arguments.values(), **keywords)
+        except NotImplementedError:
+            raise Empty from None
+        except ERRORS as error:
+            raise Interface(f"it raises {raised(error)}{advice(name, error)}") from error
+        if value is None or value is Ellipsis:
+            raise Empty
+        for what, given in before.items():
+            if not same(leaves(guarded[what]), leaves(given)):
+                raise Interface(f"it writes into `{what}`, which is the caller's: compute a new array instead")
+        return value
+
+    def arguments(self, problem: Problem, name: str) -> dict[str, Any]:
+        """What a function is called with: copies. For the way back, what the way there of the candidate's own left."""
+        there = {
+            "x": problem.numbers["x"].copy(),
+            "state": packed(part.copy() for part in problem.state()),
+            "parameters": {PARAMETERS[key]: value.copy() for key, value in problem.parameters.items()},
+        }
+        if name in ("step", "step_backward"):
+            there["x"] = there["x"][0]
+        if name in ("step", "forward"):
+            return there
+        d_state = packed(part.copy() for part in problem.state("d_{}_n"))
+        if name == "step_backward":
+            _, kept = several(self.call("step", there), self.gives("step"))
+            return {"d_state": d_state, "kept": kept, "parameters": copy.deepcopy(there["parameters"])}
+        *_, tape = several(self.call("forward", there), self.gives("forward"))
+        self.there = there
+        return {"d_output": problem.numbers["d_output"].copy(), "d_state": d_state, "tape": tape}
+
+    def gives(self, name: str) -> list[str]:
+        """What a function should return, in words."""
+        states = [names(self.cell, pattern) for pattern in GIVES[name].split(", ")]
+        return [f"({', '.join(each)})" if len(set(each)) > 1 else each[0] for each in states]
+
+    def take(self, problem: Problem, name: str, arguments: Mapping[str, Any] | None = None) -> Taken:
+        """What a function gives for a problem. Raises Empty and Interface."""
+        value = self.call(name, arguments or self.arguments(problem, name))
+        found: dict[str, Any] = {}
+        for pattern, part in zip(GIVES[name].split(", "), several(value, self.gives(name)), strict=True):
+            if "{}" in pattern:
+                found |= state_by_name(names(self.cell, pattern), part)
+            elif pattern == "d_parameters":
+                found |= parameters_by_name(problem, part)
+            elif pattern not in ("kept", "tape"):
+                found[pattern] = part
+        taken = Taken({}, [], {})
+        for each, result in found.items():
+            if result is None or result is Ellipsis:
+                taken.empty.append(each)
+            elif (array := numbers(result)) is None or array.shape != problem.shape(each, name)[1]:
+                taken.misshapen[each] = result if array is None else array
+            else:
+                taken.results[each] = array
+        return taken
+
+
+@cache
+def truth(problem: Problem, name: str) -> dict[str, Any]:
+    """What the textbook gives, in longdouble."""
+    exact = problem.changed(**{each: value.astype(np.longdouble) for each, value in problem.numbers.items()})
+    return Subject({}, problem.cell).take(exact, name).results
+
+
+# What is returned, by name.
+
+
+def several(value: Any, expected: Sequence[str]) -> Sequence[Any]:
+    """The several things that a function returns. Raises Interface."""
+    if isinstance(value, (tuple, list)) and len(value) == len(expected):
+        return value
+    came = len(value) if isinstance(value, (tuple, list)) else described(value)
+    raise Interface(f"it should return {len(expected)} things, {', '.join(expected)}; it returns {came}")
+
+
+def state_by_name(expected: list[str], value: Any) -> dict[str, Any]:
+    """A state's parts. What is None is None. Raises Interface."""
+    if value is None:
+        return dict.fromkeys(expected)
+    if isinstance(value, (tuple, list)) and len(value) == len(expected):
+        return dict(zip(expected, value, strict=True))
+    if len(expected) == 1:
+        return {expected[0]: value}
+    raise Interface(f"({', '.join(expected)}) should be a tuple of {len(expected)} arrays; it is {described(value)}")
+
+
+def parameters_by_name(problem: Problem, value: Any) -> dict[str, Any]:
+    """The gradients of the parameters. If there are none, they are still to do. Raises Interface."""
+    expected = {f"d_{name}": PARAMETERS[name] for name in problem.parameters}
+    if value is None or (isinstance(value, Mapping) and not value):
+        return dict.fromkeys(expected)
+    if not isinstance(value, Mapping) or not set(expected.values()) <= value.keys():
+        came = f"has {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"is {described(value)}"
+        raise Interface(f"d_parameters should have {', '.join(expected.values())}; it {came}")
+    return {name: value[key] for name, key in expected.items()}
+
+
+def described(value: Any) -> str:
+    """What something is, in words."""
+    shape = f" of shape {np.shape(value)}" if isinstance(value, np.ndarray) else ""
+    return f"a {type(value).__name__}{shape}"
+
+
+# What is raised, in words.
+
+
+def raised(error: BaseException) -> str:
+    """An error in one line: its class, what it says, and where in the candidate's code it came from."""
+    said = " ".join(str(error).split())[:300]
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    here = Path(__file__).parent
+    own = [f" ({path.name}, line {n})" for path, n in frames if path.parent != here and "numpy" not in path.parts]
+    return f"{type(error).__name__}{': ' if said else ''}{said}{own[-1] if own else ''}"
+
+
+def advice(name: str, error: BaseException) -> str:
+    """What to do about an error that comes from how a function is called, or how it multiplies."""
+    if isinstance(error, TypeError) and "argument" in str(error):
+        return f". It is called with {TAKES[name]}"
+    if isinstance(error, ValueError) and any(word in str(error) for word in ("matmul", "broadcast", "shape", "dim")):
+        return ". Every array holds sequences as rows, so that W x is written x @ W.T"
+    if isinstance(error, KeyError) and "bias_" in str(error):
+        return '. Ask for them: if "bias_ih" in parameters'
+    return ""
+
+
+def takes(function: Callable[..., Any]) -> set[str]:
+    """The names of a function's arguments."""
+    try:
+        return set(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return set()
+
+
+# Comparing.
+
+
+def numbers(value: Any) -> Array | None:
+    """The real numbers that something holds, or None if it holds something else."""
+    try:
+        array = np.asarray(value)
+    except ERRORS:
+        return None
+    if array.dtype.kind in "biu":
+        array = array.astype(float)
+    return array.copy() if array.dtype.kind == "f" else None
+
+
+def tolerance(value: Array) -> float:
+    """Up to which relative error an array of this dtype is right."""
+    return LEAST if value.dtype.itemsize >= 8 else FLOAT32
+
+
+@np.errstate(all="ignore")
+def error_of(own: Array, right: Any) -> float:
+    """How far an array is from another, relative to the other; infinite where shapes or numbers are none."""
+    right = np.asarray(right)
+    if own.shape != right.shape:
+        return float("inf")
+    size = float(np.linalg.norm(right.astype(float)))
+    error = float(np.linalg.norm((own - right).astype(float))) / (size or 1.0)
+    return error if np.isfinite(error) else float("inf")
+
+
+def alike(own: Array, model: Any) -> bool:
+    """Whether two arrays are equal but for rounding."""
+    model = np.asarray(model)
+    if own.size and own.shape == model.shape and abs(own.flat[0] - model.flat[0]) > 1e-3 * (1 + abs(own.flat[0])):
+        return False  # most are told apart by a single number
+    return error_of(own, model) <= 30 * tolerance(own)
+
+
+def leaves(value: Any) -> list[Array]:
+    """Every array inside of something."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return [leaf for each in value for leaf in leaves(each)]
+    return leaves(vars(value)) if hasattr(value, "__dict__") and not callable(value) else []
+
+
+def same(one: Sequence[Array], other: Sequence[Array]) -> bool:
+    """Whether the arrays are the same, each with each."""
+    return len(one) == len(other) and all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(one, other, strict=True)
+    )
