@@ -10,11 +10,11 @@ from pathlib import Path
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file in place of what is at `path`, at once or not at all; through a link, where it leads.
 
-    Raises OSError, also if something that is no file is in its place.
+    Raises OSError, also if something that is not a file is in its place.
     """
     path = Path(os.path.realpath(path))
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise OSError(EINVAL, "it is no file", os.fspath(path))
+        raise OSError(EINVAL, "it is not a file", os.fspath(path))
     descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""The nonlinearities that NumPy does not bring along, in any floating-point dtype, real or complex.
+"""The nonlinearities that NumPy lacks, in any floating-point dtype, real or complex.
 
 Complex arguments serve complex-step derivatives (Squire and Trapp 1998): f′(x) ≈ Im f(x + iε) / ε.
 """

@@ -6,7 +6,8 @@ Forward, for each step t, with state = (h, …):
     state  = step(a, state_prev)                     (T2)   the cell's own equations
     h      = W_hr m,  m the h of (T2)                (T3)   only with a projection; h is then (P, B)
 
-Of some gates a cell may want the two halves of (T1), the input's and the state's, apart; each has its own d_a then.
+For some gates a cell may want the two halves of (T1), the input's and the state's, separately; each then has its own
+d_a.
 
 Backward, from the last step to the first. d_h has two sources: the output of this step, and the step after it.
 

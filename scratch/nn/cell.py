@@ -26,7 +26,7 @@ class Equation(NamedTuple):
 class Equations(NamedTuple):
     """What a cell computes, for people, in the order of computation. Each line acts entry by entry.
 
-    A line may use σ, tanh, relu, ², ⊙, +, −, [… > …] and the names that are known by then. Forward, these are h_prev
+    A line may use σ, tanh, relu, ², ⊙, +, −, [… > …] and the names defined so far. Forward, these are h_prev
     and the other parts of the state before, and the blocks of `a`: a_i and so on, after the gates, or a if there is but
     one. (A gate n that is `apart` has two, a_n_h and a_n_x.) Backward, they are all of forward, the whole d_h, and for
     each other part of the state what comes from the step after: d_c_after and so on.
@@ -45,21 +45,20 @@ class Cell(NamedTuple):
     """What the loop over time needs to know of a cell: the elementwise mathematics of one step, in three parts.
 
     `a`, `d_a` and `a_dot` are (G, H, B), a block for each gate, or (G + apart, H, B); the parts of the state, `kept`
-    and each of the n slopes are (H, B). What acts elementwise needs no layer as a whole: H may be some of its hidden
-    units, and B any shape of what stands side by side.
+    and each of the n slopes are (H, B). The mathematics is elementwise, so H may be a part of the hidden
+    units, and B may be any shape.
 
     `step(a, state_prev, state, kept)` overwrites `a` with whatever of it is needed later, and fills `state` and `kept`.
 
     `linearize(a, state_prev, state, kept, slopes)` takes what `step` left and fills `slopes`, (n, H, B), with the
     derivatives of what it computed. They depend on no other step, so they can be made for many steps at once.
 
-    With the slopes the chain rule is a few products, in either direction. `step_backward(d_state, slopes, d_a)` fills
-    `d_a`, may overwrite the other two, and returns the gradient of the state before: of h_prev, without the path
-    through W_hh (None for zero, if h_prev does not also act directly), and of the other parts.
-    `step_tangent(a_dot, state_prev_dot, slopes)` goes from causes to effects: it returns the change of the state when
-    `a` and the state before change by `a_dot` and `state_prev_dot`, in new arrays. There the slopes may be of one
-    column, (n, H, 1), and the changes many, (H, K). Time does not need it: real-time recurrent learning
-    (study/rtrl.py) does.
+    With the slopes the chain rule takes a few products, in either direction. `step_backward(d_state, slopes, d_a)`
+    fills `d_a`, may overwrite the other two, and returns the gradient of the state before: of h_prev, without the path
+    through W_hh (None for zero, if h_prev does not also act directly), and of the other parts. `step_tangent(a_dot,
+    state_prev_dot, slopes)` goes from causes to effects: it returns the change of the state when `a` and the state
+    before change by `a_dot` and `state_prev_dot`, in new arrays. There the slopes may be of one column, (n, H, 1), and
+    the changes many, (H, K). Time does not need it: real-time recurrent learning (study/rtrl.py) does.
     """
 
     gates: tuple[str, ...]
@@ -77,7 +76,7 @@ class Cell(NamedTuple):
     step_backward: Callable[[State, Array, Array], tuple[Array | None, State]]
     step_tangent: Callable[[Array, State, Array], State]
     apart: int = 0
-    """Of how many gates, the last ones, the cell gets W_ih x + b_ih and W_hh h_prev + b_hh apart instead of their sum.
+    """For how many gates, the last ones, the cell gets W_ih x + b_ih and W_hh h_prev + b_hh apart instead of their sum.
 
     `a` and `d_a` have so many blocks more, (G + apart, H, B): the gates' own blocks hold the state's halves then, and
     those at the end the input's. `a` is kept then in any case."""
@@ -122,6 +121,6 @@ class Weights(NamedTuple):
     W_hr: Array | None = None  # P, H
 
     def map(self, function: Callable[[Array], Array]) -> "Weights":
-        """The function of each that there is."""
+        """Apply the function to each weight that is there."""
         W_ih, W_hh, *rest = self
         return Weights(function(W_ih), function(W_hh), *(None if w is None else function(w) for w in rest))

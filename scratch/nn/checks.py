@@ -51,7 +51,7 @@ def number(name: str, value: Any, *, least: float = 0.0, below: float = np.inf) 
 def dtype(value: npt.DTypeLike) -> np.dtype[Any]:
     """A floating-point dtype that the core computes in: float32 (also for None), float64, longdouble or a complex one.
 
-    Raises TypeError for what is no dtype, RuntimeError for a dtype in which nothing can be differentiated.
+    Raises TypeError for anything but a dtype, RuntimeError for a dtype in which nothing can be differentiated.
     """
     try:
         result = np.dtype(np.float32 if value is None else value).newbyteorder("=")
@@ -87,7 +87,10 @@ def floats(
 
 
 def size(name: str, value: Any) -> int:
-    """A number of features or of rows; none is allowed. Raises TypeError for no int, RuntimeError below 0."""
+    """A number of features or of rows; none is allowed.
+
+    Raises TypeError for anything but an int, RuntimeError below 0.
+    """
     if integer(name, value, least=np.iinfo(np.int64).min) < 0:
         raise RuntimeError(f"expected {name} of at least 0, got {value}")
     return int(value)
@@ -125,7 +128,7 @@ def members(name: str, value: Any) -> list[Any]:
 
 
 def gradient(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    """An upstream gradient: it has the dtype and the shape of that with respect to which it is one.
+    """An upstream gradient, which must have the dtype and the shape of the value that it belongs to.
 
     A NumPy scalar stands for an array without dimensions. Raises TypeError for another kind of value, RuntimeError for
     another dtype or shape.

@@ -12,14 +12,14 @@ from .pile import Versions
 class ModuleList(Module):
     """Modules in a list, whose parameters are found by their numbers, as in `torch.nn.ModuleList`.
 
-    Raises TypeError for what is no module.
+    Raises TypeError for anything but a module.
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self.extend(modules)
 
     def append(self, module: Module) -> ModuleList:
-        """Add a module at the end. Returns the list. Raises TypeError for what is no module."""
+        """Add a module at the end. Returns the list. Raises TypeError for anything but a module."""
         if not isinstance(module, Module):
             raise TypeError(f"expected a Module, got {type(module).__name__}")
         setattr(self, str(len(self)), module)
@@ -48,7 +48,7 @@ class Sequential(ModuleList):
     """Modules that are called one after the other, each with what the one before it gave, as `torch.nn.Sequential`.
 
     `Sequential(embedding, dropout, linear)`. A module whose output is a pair, as a recurrence's is, does not fit
-    between others. Raises TypeError for what is no module.
+    between others. Raises TypeError for anything but a module.
     """
 
     def __init__(self, *modules: Module) -> None:

@@ -26,7 +26,7 @@ class Dropout(Module):
     Does nothing after `eval()`. `rng` says where the random numbers come from; the same seed drops the same elements
     in every dtype.
 
-    Raises TypeError if `p` is no number, ValueError if it lies outside [0, 1].
+    Raises TypeError if `p` is not a number, ValueError if it lies outside [0, 1].
     """
 
     _changeable: ClassVar = {
@@ -53,7 +53,7 @@ class Dropout(Module):
     def forward(self, input: Array) -> Array:
         """input: any shape, any floating-point dtype. Returns a new array of the same shape and dtype.
 
-        Raises TypeError for no array, RuntimeError for a dtype that is no floating-point one.
+        Raises TypeError for anything but an array, RuntimeError for a dtype that is not floating-point.
         """
         input = checks.array("input", input)
         if input.dtype.kind not in "fc":
@@ -67,8 +67,8 @@ class Dropout(Module):
     def backward(self, d_output: Array, *, retain_graph: bool = False) -> Array:
         """d_output: like the output. Returns d_input, through the mask of the forward pass.
 
-        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for no array,
-        RuntimeError for another shape or dtype than the output's, and if there is no forward pass to undo.
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for anything but an
+        array, RuntimeError for another shape or dtype than the output's, and if there is no forward pass to undo.
         """
         mask, shape, dtype = self._newest(retain_graph)
         d_output = checks.gradient("d_output", d_output, dtype, shape)

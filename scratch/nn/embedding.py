@@ -26,8 +26,8 @@ class Embedding(Module):
     `weight`: (num_embeddings, embedding_dim) starts with the standard normal distribution. The row at `padding_idx`,
     which counts from the end if it is negative, starts with zeros and gets no gradient.
 
-    Raises TypeError for sizes or a `padding_idx` that are no ints, RuntimeError for negative sizes and for a dtype that
-    is no floating-point one, AssertionError for a `padding_idx` outside the table.
+    Raises TypeError for sizes or a `padding_idx` that are not ints, RuntimeError for negative sizes and for a dtype
+    that is not floating-point, AssertionError for a `padding_idx` outside the table.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Embedding(Module):
     def forward(self, input: Array) -> Array:
         """input: indices of any shape and any integer dtype. Returns (*input.shape, embedding_dim), a new array.
 
-        Raises TypeError for no array, RuntimeError for another dtype, IndexError for indices outside
+        Raises TypeError for anything but an array, RuntimeError for another dtype, IndexError for indices outside
         [0, num_embeddings).
         """
         k = checks.indices("input", input, self.num_embeddings)
@@ -72,8 +72,8 @@ class Embedding(Module):
     def backward(self, d_output: Array, *, retain_graph: bool = False) -> None:
         """d_output: like the output. Adds to `weight.grad`; indices have no gradient to return.
 
-        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for no array,
-        RuntimeError for another shape or dtype than the output's, if there is no forward pass to undo, and if
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for anything but an
+        array, RuntimeError for another shape or dtype than the output's, if there is no forward pass to undo, and if
         `weight` has changed since.
         """
         (k,) = self._newest(retain_graph)

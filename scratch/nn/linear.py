@@ -30,8 +30,8 @@ class Linear(Module):
     `weight`: (out_features, in_features) and `bias`: (out_features), or None with `bias=False`, start uniform in
     ±1/√in_features.
 
-    Raises TypeError for sizes that are no ints and for a `bias` that is no bool, RuntimeError for negative sizes and
-    for a dtype that is no floating-point one.
+    Raises TypeError for sizes that are not ints and for a `bias` that is not a bool, RuntimeError for negative sizes
+    and for a dtype that is not floating-point.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class Linear(Module):
     def forward(self, input: Array) -> Array:
         """input: (…, in_features), also with one dimension. Returns (…, out_features).
 
-        Raises TypeError for no array, RuntimeError for no dimension, the wrong width, and another dtype than weight's.
+        Raises TypeError for anything but an array, RuntimeError for no dimension, the wrong width, and another dtype
+        than weight's.
         """
         W = self.weight.data
         input = checks.floats("input", input, W.dtype)
@@ -76,8 +77,8 @@ class Linear(Module):
     def backward(self, d_output: Array, *, retain_graph: bool = False) -> Array:
         """d_output: (…, out_features). Adds to `weight.grad` and `bias.grad`; returns d_input: (…, in_features).
 
-        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for no array,
-        RuntimeError for another shape or dtype than the output's, if there is no forward pass to undo, and if a
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for anything but an
+        array, RuntimeError for another shape or dtype than the output's, if there is no forward pass to undo, and if a
         parameter has changed since.
         """
         (input,) = self._newest(retain_graph)

@@ -33,7 +33,10 @@ from .module import Module
 
 
 class Loss(Module):
-    """What the losses share: how the losses of single elements become one. Raises ValueError for no such reduction."""
+    """What the losses share: how the losses of single elements become one.
+
+    Raises ValueError for an unknown reduction.
+    """
 
     def __init__(self, reduction: str = "mean") -> None:
         if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
@@ -80,9 +83,10 @@ class CrossEntropyLoss(Loss):
         Returns a NumPy scalar of the prediction's dtype; with reduction 'none' an array of the target's shape. The mean
         over no targets at all is NaN, and its gradient zero, as in PyTorch.
 
-        Raises TypeError for no arrays, NotImplementedError for a prediction that is not floating-point, RuntimeError
-        for a prediction without dimensions, a target that is not integer, another target shape, or a weight of another
-        length or dtype, ValueError for another number of targets, IndexError for a class outside [0, C).
+        Raises TypeError for anything but arrays, NotImplementedError for a prediction that is not floating-point,
+        RuntimeError for a prediction without dimensions, a target that is not integer, another target shape, or a
+        weight of another length or dtype, ValueError for another number of targets, IndexError for a class outside [0,
+        C).
         """
         prediction, target = self._checked(prediction, target)
         counts = np.asarray(target != self.ignore_index)
@@ -164,8 +168,8 @@ class MSELoss(Loss):
         Returns a NumPy scalar of the prediction's dtype; with reduction 'none' an array of the prediction's shape. The
         mean over no elements is NaN.
 
-        Raises TypeError for no arrays, NotImplementedError for a prediction that is not floating-point, RuntimeError if
-        shapes or dtypes differ (only a complex prediction may have a real target).
+        Raises TypeError for anything but arrays, NotImplementedError for a prediction that is not floating-point,
+        RuntimeError if shapes or dtypes differ (only a complex prediction may have a real target).
         """
         prediction, target = floating("prediction", prediction), checks.array("target", target)
         if target.dtype not in (prediction.dtype, prediction.real.dtype) or target.shape != prediction.shape:
@@ -201,7 +205,10 @@ def classes_last(logits: Array) -> Array:
 
 
 def floating(name: str, value: Any) -> Array:
-    """A floating-point array. Raises TypeError for no array and, as PyTorch does, NotImplementedError for integers."""
+    """A floating-point array.
+
+    Raises TypeError for anything but an array and, as PyTorch does, NotImplementedError for integers.
+    """
     result = checks.array(name, value)
     if result.dtype.kind not in "fc":
         raise NotImplementedError(f"expected {name} of a floating-point dtype, got {result.dtype}")

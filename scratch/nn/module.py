@@ -4,11 +4,11 @@ A module is called to compute forward, and its `backward` is called to compute g
 autograd: a model made of several modules calls their `backward` methods in the opposite order. What a backward pass
 needs of its forward pass is a *tape*, a value that belongs to that one pass. One rule for every module:
 
-- A forward pass lays its tape on the module's pile; a backward pass takes the newest one off, so that calls are undone
-  in the opposite order, as the chain rule wants it. `backward(…, retain_graph=True)` leaves it there. If there is none,
-  RuntimeError.
-- A tape whose parameters have changed since is of no use: backward refuses it, and the next forward pass drops it. A
-  module without parameters to train keeps 16 tapes from before the last change of any parameter.
+- A forward pass puts its tape on the module's pile; a backward pass takes the newest one off. So calls are undone in
+  reverse order, as the chain rule needs it. `backward(…, retain_graph=True)` leaves the tape there. With no tape left,
+  backward raises RuntimeError.
+- A tape whose parameters have changed since is useless: backward refuses it, and the next forward pass drops it. A
+  module without trainable parameters keeps at most 16 tapes from before the last change of any parameter.
 - Inside `no_grad()` nothing is kept. A program that never calls backward keeps at most `tape_limit` bytes for each
   module: beyond that the oldest tapes are dropped, with a warning.
 - Every thread has a pile of its own. A copy of a module, by `copy`, by pickle or in another process, has none.
@@ -42,7 +42,7 @@ NOT_HERE = {
     **dict.fromkeys(("compile", "share_memory", "type"), "scratch has nothing of the kind"),
     **dict.fromkeys(("register_buffer", "buffers", "named_buffers"), "scratch's modules have parameters, no buffers"),
 }
-"""What PyTorch's modules have and these cannot, and why."""
+"""Attributes of PyTorch's modules that these cannot have, and why."""
 
 
 class Module:
@@ -60,13 +60,13 @@ class Module:
         "training": checks.flag,
         "tape_limit": checks.size,
     }
-    """Of a module of this library: the attributes that may be assigned after construction, and how each is checked."""
+    """The attributes that may be assigned after construction, in a module of this library, and the check of each."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign an attribute.
 
-        Where a parameter is, nothing but another or None can be assigned: raises TypeError. A module of this library
-        takes no attribute that nothing reads, or reads after construction alone: raises AttributeError.
+        Raises TypeError if anything but a Parameter or None is assigned over a Parameter. In a module of this library,
+        raises AttributeError for an attribute that nothing reads, or that is read during construction only.
         """
         if isinstance(vars(self).get(name), Parameter):
             if not (value is None or isinstance(value, Parameter)):
@@ -86,7 +86,7 @@ class Module:
             vars(self)["_sealed"] = True
 
     def __getattr__(self, name: str) -> Any:
-        """Say of what PyTorch has and this cannot have why not."""
+        """Explain why an attribute is missing that PyTorch's modules have."""
         reason = NOT_HERE.get(name)
         if "hook" in name:
             reason = "scratch has no hooks: forward and backward are plain methods, to be called or overridden"
@@ -116,7 +116,7 @@ class Module:
         return [(value, value.version) for value in vars(self).values() if isinstance(value, Parameter)]
 
     def _keep(self, *tape: Any) -> None:
-        """Lay the tape of a forward pass on the pile, unless inside `no_grad()`; drop those that are of no use."""
+        """Put the tape of a forward pass on the pile, unless inside `no_grad()`; drop the useless ones."""
         pile, versions = self._pile, self._versions()
         pile.drop_useless(versions)
         if not tape_is_on():
@@ -135,7 +135,7 @@ class Module:
     def _newest(self, retain_graph: bool) -> Any:
         """The tape that a backward pass undoes.
 
-        Raises RuntimeError if there is none, or its parameters have changed; TypeError if retain_graph is no bool.
+        Raises RuntimeError if there is none, or its parameters have changed; TypeError if retain_graph is not a bool.
         """
         checks.flag("retain_graph", retain_graph)
         pile = self._pile
@@ -217,7 +217,7 @@ class Module:
         return found
 
     def _named_parameters(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
-        """As `named_parameters`, but a parameter that has two names comes twice: so a state dict wants it."""
+        """As `named_parameters`, but a parameter with two names comes twice, as a state dict needs it."""
         modules = []
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
@@ -273,8 +273,8 @@ class Module:
         Everything is checked first; after an error nothing has changed. With `strict=False` names that do not match
         are returned instead of refused; shapes must match all the same.
 
-        Raises TypeError if `state_dict` is no mapping, RuntimeError for missing or unexpected names, for a wrong
-        shape, and for values that are no arrays of numbers.
+        Raises TypeError if `state_dict` is not a mapping, RuntimeError for missing or unexpected names, for a wrong
+        shape, and for values that are not arrays of numbers.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"expected state_dict to be a mapping, got {type(state_dict).__name__}")
@@ -308,7 +308,7 @@ class Module:
         return IncompatibleKeys(missing, unexpected)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, here and in all children. Raises ValueError if `mode` is no bool."""
+        """Set training mode, here and in all children. Raises ValueError if `mode` is not a bool."""
         if not isinstance(mode, bool):
             raise ValueError(f"expected mode to be a bool, got {mode!r}")
         for module in self.modules():

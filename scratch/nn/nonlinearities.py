@@ -4,7 +4,7 @@
 (2)  y = σ(x)            d_x = d_y ⊙ y ⊙ (1 − y)
 (3)  y = max(x, 0)       d_x = d_y where y > 0, else 0
 
-Kept for backward: y, of which each derivative can be told.
+Kept for backward: y. Each derivative follows from it.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from .module import Module
 
 
 class Nonlinearity(Module):
-    """What the three share. A subclass says what φ and its backward pass are."""
+    """What the three share. A subclass gives φ and its backward pass."""
 
     def value(self, x: Array) -> Array:
         """φ(x), a new array."""
@@ -30,7 +30,7 @@ class Nonlinearity(Module):
     def forward(self, input: Array) -> Array:
         """input: any shape, any floating-point dtype. Returns a new array of the same shape and dtype.
 
-        Raises TypeError for no array, RuntimeError for a dtype that is no floating-point one.
+        Raises TypeError for anything but an array, RuntimeError for a dtype that is not floating-point.
         """
         if checks.array("input", input).dtype.kind not in "fc":
             raise RuntimeError(f"expected input of a floating-point dtype, got {input.dtype}")
@@ -42,8 +42,8 @@ class Nonlinearity(Module):
     def backward(self, d_output: Array, *, retain_graph: bool = False) -> Array:
         """d_output: like the output. Returns d_input.
 
-        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for no array,
-        RuntimeError for another shape or dtype than the output's, and if there is no forward pass to undo.
+        Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for anything but an
+        array, RuntimeError for another shape or dtype than the output's, and if there is no forward pass to undo.
         """
         (y,) = self._newest(retain_graph)
         d_output = checks.gradient("d_output", d_output, y.dtype, y.shape)

@@ -13,7 +13,7 @@ from . import checks
 
 
 class Changes(threading.local):
-    """How often this thread has changed a parameter, whichever."""
+    """How often this thread has changed any parameter."""
 
     count = 0
 
@@ -31,8 +31,8 @@ class Parameter:
     Optimizers change `data` in place. `grad` is replaced when gradients are added, never written over, so an array
     once read from it stays as it is. No attribute can be added.
 
-    Raises TypeError for anything but an array and for a requires_grad that is no bool, RuntimeError for a dtype without
-    gradients.
+    Raises TypeError for anything but an array and for a requires_grad that is not a bool, RuntimeError for a dtype
+    without gradients.
     """
 
     __slots__ = ("_data", "_grad", "_requires_grad", "version")
@@ -56,7 +56,7 @@ class Parameter:
         self.changed()
 
     def changed(self) -> None:
-        """Say that `data` has changed: tapes that were made before cannot be used any more."""
+        """Note that `data` has changed: tapes made before cannot be used any more."""
         self.version += 1
         changes.count += 1
 
@@ -109,7 +109,10 @@ class Parameter:
         return self._data.ndim
 
     def size(self, dim: int | None = None) -> Any:
-        """The shape of `data`, or its length in one dimension. Raises IndexError for a dimension that it has not."""
+        """The shape of `data`, or its length in one dimension.
+
+        Raises IndexError for a dimension that it does not have.
+        """
         return self.shape if dim is None else self.shape[dim]
 
     def numel(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .parameter import Parameter, changes
 
 LEFT_OVER = 16
-"""How many tapes from before the last change of any parameter a module keeps that has none to train."""
+"""How many tapes from before the last change of any parameter a module without trainable parameters keeps."""
 
 _tape_is_on: ContextVar[bool] = ContextVar("tape_is_on", default=True)
 
@@ -67,7 +67,7 @@ class Pile(threading.local):
         self.nbytes -= self.kept.pop(index).nbytes
 
     def drop_useless(self, versions: Versions) -> None:
-        """Drop the tapes that no backward pass can undo, or none will."""
+        """Drop the tapes that no backward pass can undo, and those that none is going to."""
         if self.kept and self.kept[-1].versions != versions:  # then those below it, as they were of use with it
             self.kept.clear()
             self.nbytes = 0

@@ -16,7 +16,7 @@ narrower than the state that goes in; the columns that take no part come out as 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from math import ceil
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Spent(list[Tape]):
     """Tapes that nobody will read any more, whose memory later passes use again. Threads may share it."""
 
     def take(self, cell: Cell, weights: Weights, batch_sizes: tuple[int, ...]) -> Tape:
-        """A tape for such a pass. Those at hand are let go if they do not fit."""
+        """A tape for such a pass, a spent one if it fits. If it does not, all spent ones are let go."""
         try:
             tape = self.pop()
         except IndexError:
@@ -56,7 +56,7 @@ class Segment(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes."""
+        """The bytes that it takes."""
         return sum(part.nbytes for part in self.initial) + (0 if self.tape is None else self.tape.nbytes)
 
 
@@ -74,8 +74,8 @@ def forward(
 ) -> tuple[State, list[Segment]]:
     """`bptt.forward` in segments of `every` steps, of which the states are kept; None is one segment with its tape.
 
-    With `keep` off nothing is kept, and the segments are as short as is still quick. Returns the final state, and what
-    `backward` needs.
+    Without `keep` nothing is kept, and the segments are as short as they can be without losing speed. Returns the final
+    state, and what `backward` needs.
     """
     T = len(batch_sizes)
     length = every or (T if keep else ceil(T / ceil(T * max(1, max(batch_sizes)) / SECTION)))
@@ -119,8 +119,3 @@ def backward(
         if kept is None:
             spent.append(tape)
     return d_state, total
-
-
-def tapes_of(segments: list[Segment]) -> Iterator[Tape]:
-    """The tapes that are kept."""
-    return (segment.tape for segment in segments if segment.tape is not None)

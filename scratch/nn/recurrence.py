@@ -12,7 +12,7 @@ from .cell import Cell, State, Weights
 from .module import Module
 from .parameter import Parameter
 from .pile import Versions
-from .recomputation import Spent
+from .recomputation import Segment, Spent
 
 StateT = TypeVar("StateT")
 """The state as the caller sees it: the array h for an RNN, the tuple (h, c) for an LSTM."""
@@ -81,6 +81,12 @@ class Recurrence(Module, Generic[StateT]):
         """Memory for later passes. A copy has its own."""
         spent: Spent = vars(self).setdefault("_spent", Spent())
         return spent
+
+    def _spend(self, retain_graph: bool, *passes: list[Segment]) -> None:
+        """Take the newest tape off, unless it is to be retained, and give its memory to later passes."""
+        self._undone(retain_graph)
+        if not retain_graph:
+            self._spent_tapes.extend(each.tape for segments in passes for each in segments if each.tape is not None)
 
     def _cast(self, dtype: np.dtype[Any]) -> None:
         super()._cast(dtype)

@@ -1,8 +1,8 @@
 """The stack: layers, directions and dropout between layers, around one loop over time (bptt.py, recomputation.py).
 
 Layer k reads what layer k − 1 put out. With two directions each layer runs once forward and once backward in time and
-puts out both results side by side, 2·P features. In training mode dropout acts on what goes from one layer to the next;
-the states are never dropped.
+puts out both results side by side, 2·P features. In training mode dropout acts on what one layer hands to the next; the
+states are never dropped.
 
 The loop over time knows one direction. The reverse one is given the rows of its input in the opposite order of steps,
 and what it puts out is turned back.
@@ -45,7 +45,7 @@ class Pass:
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes."""
+        """The bytes that it takes."""
         return nbytes((self.inputs, self.masks, self.segments))
 
 
@@ -58,11 +58,11 @@ class Recurrent(Recurrence[StateT]):
     dropout: the probability with which, in training mode, each value that passes from one layer to the next is set to
     zero (the others are scaled by 1/(1 − dropout)). dtype: float32, float64, longdouble; complex for complex-step
     derivatives, whose gradients are those of a holomorphic function, without conjugation. rng: a generator, a seed or
-    None; it draws the parameters and the dropout. checkpoint_every: keep the state every so many steps alone, and
+    None; it draws the parameters and the dropout. checkpoint_every: keep only the state of every so many steps, and
     compute the steps between again on the way back (recomputation.py); None keeps every step.
 
-    Construction raises TypeError for a size that is no int and a flag that is no bool, ValueError for a size or a
-    checkpoint_every below 1, a proj_size outside 0 … hidden_size − 1 or of a recurrence without projection, and a
+    Construction raises TypeError for a size that is not an int and a flag that is not a bool, ValueError for a size or
+    a checkpoint_every below 1, a proj_size outside 0 … hidden_size − 1 or of a recurrence without projection, and a
     dropout outside [0, 1], RuntimeError for a dtype without gradients.
     """
 
@@ -74,7 +74,7 @@ class Recurrent(Recurrence[StateT]):
     }
 
     projects: ClassVar[bool] = False
-    """Whether there may be a proj_size."""
+    """Whether it takes a proj_size."""
 
     def __init__(
         self,
@@ -134,8 +134,8 @@ class Recurrent(Recurrence[StateT]):
         output holds h of the last layer at every step; its reverse half ends at step 0, so with two directions the
         last step of output is not h_n.
 
-        Raises TypeError for what is no array (or tuple of two), ValueError for an input neither 2-D nor 3-D or of
-        another dtype than the parameters, RuntimeError for a wrong width, no step, a wrong state, wrong packing.
+        Raises TypeError for anything but an array (or a tuple of two), ValueError for an input neither 2-D nor 3-D or
+        of another dtype than the parameters, RuntimeError for a wrong width, no step, a wrong state, wrong packing.
         """
         layout = Layout.of(input, self.batch_first)
         data = input.data if isinstance(input, PackedSequence) else input
@@ -191,18 +191,15 @@ class Recurrent(Recurrence[StateT]):
     ) -> tuple[Any, StateT]:
         """The gradients of the newest forward pass; adds to the `grad` of every parameter that is not frozen.
 
-        d_output: the gradient of the loss with respect to output, like output. d_state: with respect to the final
-        state, like the final state: d_h_n for an RNN, (d_h_n, d_c_n) for an LSTM. Each may be None: zeros.
-        input_gradient: False spares the product that makes the gradient with respect to the input; None comes in its
-        place. So it is in PyTorch with an input that requires no gradient.
+        d_output, d_state: the gradients of the loss with respect to output and to the final state (d_h_n, or for an
+        LSTM (d_h_n, d_c_n)), laid out like these. Each may be None: zeros.
+        input_gradient: with False the gradient with respect to the input is not computed, and None is returned in its
+        place, as in PyTorch with an input that does not require a gradient.
+        retain_graph: with True the same forward pass can be undone again.
 
-        retain_graph: the forward pass is taken off the pile of those to be undone, unless this is True.
-
-        Returns the gradients with respect to the input and to the initial state, in the same forms.
-
-        Raises RuntimeError if there is no forward pass to undo (inside `no_grad()` there is none), when a parameter has
-        been assigned, loaded or updated since, and for a gradient of another shape or dtype; TypeError for one of
-        another kind, and if input_gradient or retain_graph is no bool.
+        Returns the gradients with respect to the input and to the initial state, laid out like these. Raises
+        RuntimeError if there is no forward pass to undo, if a parameter has changed since, and for a gradient of
+        another shape or dtype; TypeError for one of another kind, and if input_gradient or retain_graph is not a bool.
         """
         checks.flag("input_gradient", input_gradient)
         (kept,) = self._newest(retain_graph)
@@ -240,9 +237,7 @@ class Recurrent(Recurrence[StateT]):
             d_rows = d_input
             if d_rows is not None and kept.masks and layer > 0:
                 d_rows *= kept.masks[layer - 1]
-        self._undone(retain_graph)
-        if not retain_graph:
-            self._spent_tapes.extend(tape for segments in kept.segments for tape in recomputation.tapes_of(segments))
+        self._spend(retain_graph, *kept.segments)
         for names, terms in gradients:
             self._add_gradients(names, terms)
         return None if d_rows is None else layout.sequence(d_rows), self._state(d_initial, layout)

@@ -18,8 +18,8 @@ class RecurrentCell(Recurrence[StateT]):
 
     A cell can be called for many steps; each backward undoes the newest call (module.py says how).
 
-    Construction raises TypeError for a size that is no int and a flag that is no bool, ValueError for a size below 1,
-    RuntimeError for a dtype without gradients.
+    Construction raises TypeError for a size that is not an int and a flag that is not a bool, ValueError for a size
+    below 1, RuntimeError for a dtype without gradients.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class RecurrentCell(Recurrence[StateT]):
     def forward(self, input: Array, hx: Any = None) -> StateT:
         """Take one step. input: (B, I) or (I). hx: h (B, H) or (H), or the tuple (h, c); zeros if left out.
 
-        Returns the new state, shaped like hx. Raises TypeError for what is no array (or tuple of two), ValueError for
-        an array neither 1-D nor 2-D, RuntimeError for a wrong width, batch or dtype.
+        Returns the new state, shaped like hx. Raises TypeError for anything but an array (or a tuple of two),
+        ValueError for an array neither 1-D nor 2-D, RuntimeError for a wrong width, batch or dtype.
         """
         self._check_rank("input", checks.array("input", input))
         checks.floats("input", input, self.dtype)
@@ -67,7 +67,7 @@ class RecurrentCell(Recurrence[StateT]):
         with respect to the input and to the state before.
 
         Raises RuntimeError if there is no call to undo, if a parameter has been assigned, loaded or updated since, and
-        for a gradient of another shape or dtype; TypeError for one of another kind, and if retain_graph is no bool.
+        for a gradient of another shape or dtype; TypeError for one of another kind, and if retain_graph is not a bool.
         """
         x, batched, segments = self._newest(retain_graph)
         d_final = self._state_columns("d_state", "d_{}", d_state, len(x), batched)
@@ -76,9 +76,7 @@ class RecurrentCell(Recurrence[StateT]):
         d_initial, gradients = recomputation.backward(
             self.cell, weights, x, None, d_final, segments, d_x, self._wanted(self._names), self._spent_tapes
         )
-        self._undone(retain_graph)
-        if not retain_graph:
-            self._spent_tapes.extend(recomputation.tapes_of(segments))
+        self._spend(retain_graph, segments)
         self._add_gradients(self._names, gradients)
         return d_x if batched else d_x[0], self._state(d_initial, batched)
 

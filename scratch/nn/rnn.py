@@ -3,7 +3,7 @@
      a = W_ih x + b_ih + W_hh h_prev + b_hh       (H, B), computed by the time loop (bptt.py)
 (1)  h = φ(a)                                     φ is tanh or relu
 
-Kept for backward: h. Recomputed: nothing, because φ′ can be told from h: tanh′ = 1 − h², relu′ = [h > 0].
+Kept for backward: h. Recomputed: nothing, because φ′ follows from h: tanh′ = 1 − h², relu′ = [h > 0].
 The equations and their derivatives are derived in ../textbook/rnn.md.
 """
 

@@ -19,9 +19,9 @@ from ..types import Array
 from .cell import Cell, State, Weights
 
 CHUNK = 32_768
-"""Numbers of a kind in a chunk, unless one step has more: a dozen such arrays fit into the cache of a core."""
+"""How many numbers an array of a chunk has, unless one step has more: a dozen such arrays fit into a core's cache."""
 SECTION = 2_048
-"""Columns with which a matrix product is as quick as with any more."""
+"""With so many columns a matrix product is as quick as with more."""
 
 
 class Steps(NamedTuple):
@@ -133,7 +133,7 @@ def each(parts: State) -> Iterator[State]:
 
 
 def the_same_for(steps: int, array: Array) -> Array:
-    """The same memory for so many steps: (steps, …)."""
+    """The same memory for every step: (steps, …)."""
     return np.ndarray((steps, *array.shape), array.dtype, buffer=array, strides=(0, *array.strides))
 
 
@@ -144,5 +144,5 @@ def in_rows(blocks: Array) -> Array:
 
 
 def of_shape(shape: tuple[int, ...], memory: Array) -> Array:
-    """As much of the memory as the shape takes."""
+    """A view of the memory's beginning, of this shape."""
     return memory[: math.prod(shape)].reshape(shape)

@@ -26,7 +26,7 @@ from .optimizer import Check, Optimizer, Options, Parameters, State
 
 
 def _pair(name: str, value: Any) -> tuple[float, float]:
-    """Two numbers in [0, 1). Raises TypeError for what is no tuple or list, ValueError for another length."""
+    """Two numbers in [0, 1). Raises TypeError for anything but a tuple or a list, ValueError for another length."""
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"expected {name} to be a pair of numbers, got {value!r} of type {type(value).__name__}")
     if len(value) != 2:

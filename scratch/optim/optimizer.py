@@ -55,8 +55,8 @@ class Optimizer:
 
     The options of a group may be changed between steps, in `param_groups`, as a schedule for the learning rate does.
 
-    Raises TypeError for what is no parameter and for an option of the wrong type; ValueError for no parameters, for a
-    parameter given twice, and for an option out of range.
+    Raises TypeError for anything but a parameter and for an option of the wrong type; ValueError for no parameters, for
+    a parameter given twice, and for an option out of range.
     """
 
     options: ClassVar[Mapping[str, Check]] = {
@@ -105,7 +105,7 @@ class Optimizer:
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Optimize further parameters, with options of their own where `param_group` has them beside 'params'.
 
-        Keys that are no options are kept and have no effect. Raises as the constructor does, KeyError if there is no
+        Keys that are not options are kept and have no effect. Raises as the constructor does, KeyError if there is no
         'params', and ValueError if only some parameters have names; then nothing has changed.
         """
         if not isinstance(param_group, dict):
@@ -190,7 +190,7 @@ class Optimizer:
         The groups must have as many parameters as here, which are matched by their places. State is cast to the dtype
         of its parameter, `step` excepted. Everything is checked first; after an error nothing has changed.
 
-        Raises TypeError for what is no mapping or no number, KeyError if 'state', 'param_groups' or 'params' is
+        Raises TypeError for anything but mappings of numbers, KeyError if 'state', 'param_groups' or 'params' is
         missing, and ValueError for groups, options, names or shapes that do not fit.
         """
         saved_groups = _item("state_dict", _mapping("state_dict", state_dict), "param_groups")

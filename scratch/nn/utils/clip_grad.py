@@ -37,7 +37,7 @@ def clip_grad_norm_(
     Every clipped `grad` is a new array: one read before keeps its values. If the norm is not finite, the gradients
     become 0 or NaN, as in PyTorch, unless `error_if_nonfinite`.
 
-    Raises TypeError for what is no parameter, number or bool; ValueError for a `max_norm` below 0 and for NaN;
+    Raises TypeError for anything but parameters, a number and a bool; ValueError for a `max_norm` below 0 and for NaN;
     RuntimeError if `error_if_nonfinite` and the norm is infinite or NaN. Then nothing has changed.
     """
     max_norm, order = _limit("max_norm", max_norm), _order(norm_type)
@@ -62,7 +62,7 @@ def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: fl
 
     `parameters`: one, or any iterable; those without a gradient are left out. Every clipped `grad` is a new array.
 
-    Raises TypeError for what is no parameter or number, ValueError for a `clip_value` below 0 and for NaN. Then
+    Raises TypeError for anything but parameters and a number, ValueError for a `clip_value` below 0 and for NaN. Then
     nothing has changed.
     """
     clip_value = _limit("clip_value", clip_value)
@@ -87,7 +87,7 @@ def _norm(array: Array, order: float) -> np.floating[Any]:
 
 
 def _with_gradients(parameters: Any) -> list[tuple[Parameter, Array]]:
-    """The parameters that have a gradient with elements in it. Raises TypeError for what is no parameter."""
+    """The parameters that have a gradient with elements in it. Raises TypeError for anything but a parameter."""
     members = [parameters] if isinstance(parameters, Parameter) else checks.members("parameters", parameters)
     if not members and isinstance(parameters, Iterator):
         # The usual mistake: module.parameters() kept in a variable, and used up by whoever came first.
@@ -99,7 +99,10 @@ def _with_gradients(parameters: Any) -> list[tuple[Parameter, Array]]:
 
 
 def _order(norm_type: Any) -> float:
-    """The order of a norm, also written as text. Raises TypeError or ValueError for what is no number, and for NaN."""
+    """The order of a norm, also written as text.
+
+    Raises TypeError or ValueError for anything but a number, and for NaN.
+    """
     try:
         order = float(norm_type)
     except TypeError:

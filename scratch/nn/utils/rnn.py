@@ -84,7 +84,7 @@ def invert_permutation(permutation: Array) -> Array: ...
 def invert_permutation(permutation: Array | None) -> Array | None:
     """The permutation that undoes `permutation` (B,), int64; None for None.
 
-    Raises TypeError for what is no array, RuntimeError for an array that is no permutation of 0 to B-1.
+    Raises TypeError for anything but an array, RuntimeError for an array that is not a permutation of 0 to B-1.
     """
     if permutation is None:
         return None
@@ -98,7 +98,7 @@ def invert_permutation(permutation: Array | None) -> Array | None:
 def check_packed_sequence(sequence: PackedSequence) -> None:
     """Refuse a `PackedSequence` that contradicts itself; one built by hand may.
 
-    Raises TypeError if it is no `PackedSequence` or holds something else than arrays, and RuntimeError unless
+    Raises TypeError if it is not a `PackedSequence` or holds something else than arrays, and RuntimeError unless
     `batch_sizes` is a vector of positive int64 that never grows and sums to the rows of `data`, and the indices are
     both None or two int64 permutations of the batch, each the other's inverse.
     """
@@ -140,7 +140,7 @@ def pack_padded_sequence(
     Backward: the gradient with respect to `input` is `pad_packed_sequence` of the gradient with respect to `data`,
     with `total_length=T`.
 
-    Raises TypeError for an input that is no array, lengths that are no integers and flags that are no bools;
+    Raises TypeError for an input that is not an array, lengths that are not integers and flags that are not bools;
     IndexError for an input of fewer than 2 dimensions; RuntimeError for an input without elements, and for lengths
     that are out of range, not sorted, or not B.
     """
@@ -168,8 +168,8 @@ def pad_packed_sequence(
     batch, with the same lengths (and `enforce_sorted=False` if the packing was sorted).
 
     Raises TypeError or RuntimeError for a bad packing (see `check_packed_sequence`); TypeError for a flag that is no
-    bool, a `total_length` that is no int and a `padding_value` that is no number; RuntimeError for a `padding_value`
-    that the dtype cannot hold; ValueError for a `total_length` below the longest length.
+    bool, a `total_length` that is not an int and a `padding_value` that is not a number; RuntimeError for a
+    `padding_value` that the dtype cannot hold; ValueError for a `total_length` below the longest length.
     """
     check_packed_sequence(sequence)
     batch_first = checks.flag("batch_first", batch_first)
@@ -186,11 +186,10 @@ def pad_packed_sequence(
 def pack_sequence(sequences: Iterable[Array], enforce_sorted: bool = True) -> PackedSequence:
     """Pack B arrays of shapes (length, *), without a padded array between.
 
-    With `enforce_sorted` the lengths must not increase; without it the sequences are sorted, longest first, and
-    equally long ones keep their order. Backward: `unpack_sequence` of the gradient.
+    enforce_sorted: as in `pack_padded_sequence`. Backward: `unpack_sequence` of the gradient.
 
-    Raises TypeError for what is no array, IndexError for a 0-dimensional one, RuntimeError for no sequences, sequences
-    without elements, of different dtypes or trailing dimensions, or not sorted.
+    Raises TypeError for anything but an array, IndexError for a 0-dimensional one, RuntimeError for no sequences,
+    sequences without elements, of different dtypes or trailing dimensions, or not sorted.
     """
     sequences = _sequences(sequences, scalar_error=IndexError)
     for sequence in sequences:
@@ -225,9 +224,9 @@ def pad_sequence(
     The filling goes after each sequence, or before it if `padding_side` is 'left'. Backward: `unpad_sequence` of the
     gradient (for 'right').
 
-    Raises TypeError for what is no array, a flag that is no bool, a side that is no string and a `padding_value` that
-    is no number; RuntimeError for no sequences, 0-dimensional ones, different dtypes or trailing dimensions, an
-    unknown `padding_side` and a `padding_value` that the dtype cannot hold.
+    Raises TypeError for anything but an array, a flag that is not a bool, a side that is not a string and a
+    `padding_value` that is not a number; RuntimeError for no sequences, 0-dimensional ones, different dtypes or
+    trailing dimensions, an unknown `padding_side` and a `padding_value` that the dtype cannot hold.
     """
     sequences = _sequences(sequences, scalar_error=RuntimeError)
     batch_first = checks.flag("batch_first", batch_first)
@@ -250,8 +249,8 @@ def unpad_sequence(padded_sequences: Array, lengths: Sequence[int] | Array, batc
     padded_sequences: (T, B, *), or (B, T, *) if `batch_first`. lengths: B integers from 0 to T. Backward:
     `pad_sequence` of the gradients, filled with zeros up to T.
 
-    Raises TypeError for an input that is no array, lengths that are no integers and a flag that is no bool; IndexError
-    for an input of fewer than 2 dimensions; ValueError for lengths that are out of range or not B.
+    Raises TypeError for an input that is not an array, lengths that are not integers and a flag that is not a bool;
+    IndexError for an input of fewer than 2 dimensions; ValueError for lengths that are out of range or not B.
     """
     padded_sequences = checks.array("padded_sequences", padded_sequences)
     batch_first = checks.flag("batch_first", batch_first)
@@ -260,9 +259,6 @@ def unpad_sequence(padded_sequences: Array, lengths: Sequence[int] | Array, batc
     rows = padded_sequences if batch_first else padded_sequences.swapaxes(0, 1)  # a view: B, T, *
     lengths = _lengths(lengths, rows.shape[0], least=0, most=rows.shape[1], error=ValueError)
     return [row[:length].copy() for row, length in zip(rows, lengths, strict=True)]
-
-
-# The layout of a packing.
 
 
 def _transpose_sizes(sizes: Array) -> Array:
@@ -311,9 +307,6 @@ def _filled(batch: int, steps: int, like: Array, batch_first: bool, padding_valu
         raise RuntimeError(f"expected padding_value to be a value of dtype {like.dtype}, got {padding_value}")
     shape = (batch, steps) if batch_first else (steps, batch)
     return np.full(shape + like.shape[1:], value)
-
-
-# The door.
 
 
 def _int64_vector(name: str, value: Any) -> Array:
