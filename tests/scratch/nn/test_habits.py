@@ -32,13 +32,45 @@ def test_a_parameter_answers_as_pytorchs_does() -> None:
     assert (ours.shape, ours.size(), ours.size(0), ours.size(-1)) == ((4, 3), tuple(theirs.size()), 4, theirs.size(-1))
     assert (ours.numel(), ours.ndim, len(ours)) == (theirs.numel(), theirs.ndim, len(theirs))
     assert ours.dtype == np.float32 and ours.requires_grad and np.asarray(ours) is ours.data
-    assert np.array(ours, np.float64).dtype == np.float64
+    assert np.array(ours, np.float64).dtype == np.float64 and not np.shares_memory(np.array(ours), ours.data)
+    with pytest.raises(ValueError, match="copy"):
+        np.asarray(ours, np.float64, copy=False)
+    assert repr(ours) == f"Parameter({ours.data!r})"
+    assert repr(ours.requires_grad_(False)) == f"Parameter({ours.data!r}, requires_grad=False)"
     with pytest.raises(IndexError):
         ours.size(2)
     with pytest.raises(AttributeError):
         ours.requires_gard = False
-    with pytest.raises(TypeError, match="requires_grad"):
+    with pytest.raises(TypeError, match="expected requires_grad "):
         ours.requires_grad_(1)
+
+
+def test_a_module_is_frozen_and_unfrozen_as_in_pytorch() -> None:
+    for module in (nn.LSTM(3, 4), torch.nn.LSTM(3, 4)):
+        assert module.requires_grad_(False) is module
+        assert not any(parameter.requires_grad for parameter in module.parameters())
+        assert all(parameter.requires_grad for parameter in module.requires_grad_().parameters())
+    with pytest.raises(TypeError, match="expected requires_grad "):
+        nn.LSTM(3, 4).requires_grad_(1)
+
+
+@pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
+def test_a_kind_has_the_cell_of_its_modules(kind: nn.Kind) -> None:
+    assert kind.cell is kind.single(3, 4, **kind.options).cell is kind.module(3, 4, **kind.options).cell
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_parameters_and_gradients_change_their_dtype_with_the_module(dtype: type) -> None:
+    for module in (nn.LSTM(3, 4, dtype=np.float64, rng=0), nn.Linear(3, 4, dtype=np.float64, rng=0)):
+        for parameter in module.parameters():
+            parameter.grad = 1e300 * parameter.data  # in float32 that is infinite, without a warning
+        before = [(parameter.data, parameter.grad) for parameter in module.parameters()]
+        assert module.to(dtype) is module
+        for parameter, (data, grad) in zip(module.parameters(), before, strict=True):
+            assert parameter.data.dtype == dtype and parameter.grad is not None and parameter.grad.dtype == dtype
+            np.testing.assert_array_equal(parameter.data, data.astype(dtype))
+            with np.errstate(over="ignore"):
+                np.testing.assert_array_equal(parameter.grad, grad.astype(dtype))
 
 
 @pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
@@ -67,15 +99,19 @@ def parts(value: Any) -> list[Any]:
 
 
 def test_the_weights_of_a_loss_change_their_dtype_too() -> None:
-    loss = nn.CrossEntropyLoss(weight=np.ones(3, np.float32)).double()
-    assert loss(np.zeros((2, 3)), np.array([0, 1])).dtype == np.float64
+    weight, logits, target = np.array([1.0, 2.0, 4.0]), np.eye(2, 3), np.array([1, 2])
+    expected = nn.CrossEntropyLoss(weight=weight)(logits, target)
+    for dtype in (np.float32, np.longdouble):
+        loss = nn.CrossEntropyLoss(weight=weight).to(dtype)(logits.astype(dtype), target)
+        assert loss.dtype == dtype
+        np.testing.assert_allclose(loss, expected, rtol=1e-6)  # float32's roundings
 
 
 def test_what_cannot_be_says_why() -> None:
     module = nn.LSTM(3, 4)
     for name, why in (
         ("cuda", "CPU"),
-        ("register_forward_hook", "no hooks"),
+        ("register_forward_hook", ": scratch has no hooks"),
         ("half", "float32"),
         ("buffers", "no buffers"),
     ):
