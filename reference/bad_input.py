@@ -10,21 +10,21 @@ twin, which was spared the bad call, gives the same answers from then on.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Column, Table
+from rich.padding import Padding
 from rich.text import Text
 
 from scratch.nn.pile import Pile
+from scratch.terminal import say, table
 
-from .bad_calls import TABLE, Row, nothing
+from .bad_calls import TABLE, Row
 from .scenes import PYTORCH, SCRATCH, Library, NoCounterpart, NoSuchClass, Scene
 
 
@@ -58,16 +58,7 @@ class Result:
     @property
     def label(self) -> str:
         """Names the row and what it was run for."""
-        return f"{self.row.group}: {self.row.what} [{self.name}]"
-
-    def outcome(self) -> tuple[Row, str, str, str]:
-        """What can be told in one line for several names."""
-        return self.row, self.scratch.name, self.torch.name, self.verdict
-
-    @property
-    def unchanged(self) -> bool:
-        """Whether everything in `scratch` was left as it was."""
-        return not self.changed
+        return f"{self.row.group}: {self.row.text} [{self.name}]"
 
     @property
     def verdict(self) -> str:
@@ -77,6 +68,9 @@ class Result:
             return f"WRONG: expected {expected.__name__}, got {self.scratch.name}" + (
                 f" ({self.scratch.message})" if self.scratch.message else ""
             )
+        message = self.scratch.message
+        if not (message.startswith(self.row.message) and re.fullmatch(r".+, got .+", message)):
+            return f"WRONG: expected the message '{' or '.join(self.row.message)}, got …', got {message!r}"
         if self.changed:
             return f"WRONG: expected everything as it was, got changes of {', '.join(self.changed)}"
         if self.torch.error is NoSuchClass:
@@ -126,23 +120,17 @@ def snapshot(value: Any, name: str = "", found: dict[str, Any] | None = None, se
     return found
 
 
-def state_of_scene(scene: Scene) -> dict[str, Any]:
-    """Every bit of what the caller holds of the library."""
-    held = {key: value for key, value in vars(scene).items() if key not in ("library", "given")}
-    return snapshot(held)
-
-
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The names of what differs."""
     names = dict.fromkeys([*before, *after])
     return [name.lstrip(".") for name in names if before.get(name, "") != after.get(name, "")]
 
 
-def set_up(row: Row, name: str, library: Library) -> Any:
+def set_up(row: Row, name: str, library: Library) -> Scene:
     """A scene that has been at work."""
-    scene = row.scene(library, name, row.options)
+    scene = Scene(library, name, row.subject)
     scene.work()
-    row.prepare(scene)
+    scene.do(row.before)
     return scene
 
 
@@ -152,25 +140,22 @@ def run(row: Row, name: str, ours: Library = SCRATCH, theirs: Library = PYTORCH)
         warnings.simplefilter("ignore")
         try:
             other = set_up(row, name, theirs)
-            expected, _ = attempt(lambda: row.call(other))
+            expected, _ = attempt(lambda: other.do(row.call))
         except NoSuchClass:
             expected = Outcome(NoSuchClass)
 
         twin = set_up(row, name, ours)  # asked first, lest a refusal break what both have in common
-        has_tape = row.prepare is nothing
-        gradients = answer(twin.from_tape) if has_tape else None
-        row.mend(twin)
+        gradients = None if row.before else answer(twin.from_tape)
         wanted = answer(twin.work)
 
         scene = set_up(row, name, ours)
-        before = state_of_scene(scene)
-        outcome, _ = attempt(lambda: row.call(scene))
-        changed = differences(before, state_of_scene(scene))
+        before = snapshot(scene.held)
+        outcome, _ = attempt(lambda: scene.do(row.call))
+        changed = differences(before, snapshot(scene.held))
         if any(not same(value, copy) for value, copy in scene.given):
             changed.append("the caller's arrays")
-        if has_tape and not same(answer(scene.from_tape), gradients):
+        if not row.before and not same(answer(scene.from_tape), gradients):
             changed.append("the gradients of the earlier forward pass")
-        row.mend(scene)
         if isinstance(wanted, Outcome) or not same(answer(scene.work), wanted):
             changed.append("the answer to a good call")
     return Result(row, name, outcome, expected, tuple(changed))
@@ -191,7 +176,7 @@ def run_table(table: Iterable[Row] = TABLE, advance: Callable[[], None] = lambda
     """Make every bad call for every name it is for. `advance` is called after each."""
     results = []
     for row in table:
-        for name in row.of or ():
+        for name in row.subject.names:
             results.append(run(row, name))
             advance()
     return results
@@ -202,29 +187,53 @@ def disagreements(results: Iterable[Result]) -> list[str]:
     return [f"{result.label}: {result.verdict}" for result in results if result.verdict.startswith("WRONG")]
 
 
-def show(results: Iterable[Result], console: Console) -> None:
-    """Print what came of every bad call, in one line for all the classes or functions of which it is true."""
+def show(results: Iterable[Result], console: Console, verbose: bool = False) -> None:
+    """Print the verdict, what is wrong, and how many calls of which kind; with `verbose` what came of each call."""
     results = list(results)
-    for group, of_group in groupby(results, lambda result: result.row.group):
-        columns = [
-            Column("bad call", ratio=4),
-            Column("of", ratio=2, overflow="fold"),
-            "scratch",
-            "PyTorch",
-            Column("why stricter", ratio=4),
-        ]
-        table = Table(*columns, title=group, title_justify="left", box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0))
-        for (row, ours, theirs, verdict), alike in groupby(of_group, Result.outcome):
-            names = [result.name for result in alike]
-            reason = row.reason(names[0]) if verdict == "stricter" else ""
-            why = Text(verdict, style="bold red") if verdict.startswith("WRONG") else Text(reason)
-            table.add_row(Text(row.what), Text(", ".join(names)), ours, theirs, why)
-        console.print(table)
-    kinds = ("same", "stricter", "alone", "WRONG")
-    count = {kind: sum(r.verdict.startswith(kind) for r in results) for kind in kinds}
+    wrong = disagreements(results)
+    kinds = {"same": "same", "stricter": "stricter", "alone": "not in PyTorch", "WRONG": "wrong"}
+    count = {kind: sum(result.verdict.startswith(kind) for result in results) for kind in kinds}
+    if not count["alone"]:
+        del kinds["alone"]
+    say(
+        console,
+        f"{len(wrong)} of {len(results)} calls: WRONG" if wrong else "Every bad call is refused as it should be.",
+    )
+    for each in wrong:
+        say(console, each, style="bold red")
     alone = f" not there in PyTorch: {count['alone']};" if count["alone"] else ""
-    console.print(
+    say(
+        console,
         f"Bad calls: {len({result.row for result in results})}, made {len(results)} times in both libraries. The same "
         f"class of error: {count['same']}; scratch is stricter: {count['stricter']};{alone} wrong: {count['WRONG']}.",
-        highlight=False,
     )
+    if verbose:
+        listing(results, console)
+        return
+    counts = table("calls about", *kinds.values())
+    for group in dict.fromkeys(result.row.group for result in results):
+        verdicts = [result.verdict for result in results if result.row.group == group]
+        counts.add_row(group, *(str(sum(verdict.startswith(kind) for verdict in verdicts)) for kind in kinds))
+    console.print(counts)
+    say(console, "--verbose lists every call, what it raises, and why scratch is stricter.")
+
+
+def listing(results: Iterable[Result], console: Console) -> None:
+    """Print every call, under what it is about and what came of it."""
+    names: dict[tuple[Row, str], list[str]] = {}
+    for result in results:
+        ours, theirs, reason = result.scratch.name, result.torch.name, result.row.reason(result.name)
+        refusal = f"{ours} in both" if ours == theirs else f"{ours}; PyTorch: {theirs}"
+        names.setdefault((result.row, refusal + (f" ({reason})" if reason else "")), []).append(result.name)
+    blocks: dict[tuple[str, str, str], list[str]] = {}
+    for (row, refusal), those in names.items():
+        blocks.setdefault((row.group, row.subject.line, f"{', '.join(those)}: {refusal}"), []).append(row.text)
+    say(console, "reference/bad_calls.md says what the names in the calls are.")
+    title = ""
+    for (group, line, refusal), texts in blocks.items():
+        if title != f"{group}: {line}":
+            title = f"{group}: {line}"
+            say(console, f"\n{title}", style="bold")
+        say(console, refusal)
+        for text in texts:
+            console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))

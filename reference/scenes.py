@@ -1,14 +1,16 @@
 """The two libraries behind one interface, and scenes: something of a library that has been at work.
 
-A call that is written once, for a `Scene`, can be made in `scratch` and in PyTorch. `bad_calls.py` holds such calls.
+A scene is a namespace in which a line of `bad_calls.md` runs, in `scratch` or in PyTorch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,8 @@ import torch
 import scratch
 from scratch.types import Array
 
+from .bad_calls import OPTIMIZERS, RECURRENCES, Subject
 from .problems import state_of
-from .weights import torch_dtype
 
 
 class NoCounterpart(Exception):
@@ -42,22 +44,17 @@ class Library:
     """The same as the other library has it."""
     leaf: Callable[[Array], Any]
     """The same as an input that gets a gradient."""
-    dtype: Callable[[Any], Any]
-    """A NumPy dtype as this library has it; what is no dtype stays as it is."""
+    dtype: Callable[[str], Any]
+    """A dtype of this library by its name."""
     backward: Callable[..., Any]
     """Takes a module, its last results, their upstream gradients, and retain_graph if it is given."""
-    seed: Mapping[str, Any]
+    seed: str
     """The argument with which a module draws the same parameters every time."""
 
 
-def scratch_backward(module: Any, results: Any, upstream: tuple[Any, ...], **options: Any) -> Any:
-    """`backward` is a method of the module."""
-    return module.backward(*upstream, **options)
-
-
-def torch_backward(module: Any, results: Any, upstream: tuple[Any, ...], **options: Any) -> None:
+def torch_backward(module: Any, results: tuple[Any, ...], upstream: tuple[Any, ...], **options: Any) -> None:
     """`backward` starts at the results: at each of them that has an upstream gradient."""
-    if results is None:
+    if not results:
         raise NoCounterpart
     roots: list[Any] = []
     gradients: list[Any] = []
@@ -76,11 +73,6 @@ def torch_backward(module: Any, results: Any, upstream: tuple[Any, ...], **optio
     torch.autograd.backward(roots, gradients, **options)
 
 
-def torch_leaf(value: Array) -> torch.Tensor:
-    """A tensor, which gets a gradient if it can have one."""
-    return torch.from_numpy(value).requires_grad_(value.dtype.kind in "fc")
-
-
 SCRATCH = Library(
     nn=scratch.nn,
     optim=scratch.optim,
@@ -88,9 +80,9 @@ SCRATCH = Library(
     array=lambda value: value,
     foreign=torch.from_numpy,
     leaf=lambda value: value,
-    dtype=lambda value: value,
-    backward=scratch_backward,
-    seed={"rng": 0},
+    dtype=np.dtype,
+    backward=lambda module, results, upstream, **options: module.backward(*upstream, **options),
+    seed="rng=0",
 )
 PYTORCH = Library(
     nn=torch.nn,
@@ -98,363 +90,222 @@ PYTORCH = Library(
     no_grad=torch.no_grad,
     array=torch.from_numpy,
     foreign=lambda value: value,
-    leaf=torch_leaf,
-    dtype=lambda value: torch_dtype(np.dtype(value)) if isinstance(value, type) else value,
+    leaf=lambda value: torch.from_numpy(value).requires_grad_(value.dtype.kind in "fc"),
+    dtype=lambda name: getattr(torch, name),
     backward=torch_backward,
-    seed={},
+    seed="",
 )
 
+SIZES = {"T": 4, "B": 3, "I": 5, "H": 6, "V": 7, "E": 2, "C": 8}
+"""Time, batch, input, hidden; symbols and width of an embedding, classes: no two are the same."""
 
-# The scenes: what a bad call is made on.
+MODULES = {
+    **dict.fromkeys(RECURRENCES, ("I, H", "x(T, B, I)")),
+    **dict.fromkeys([f"{name}Cell" for name in RECURRENCES], ("I, H", "x(B, I)")),
+    "Linear": ("I, H", "x(B, I)"),
+    "Embedding": ("V, E", "array([0, 1, 2])"),
+    "Dropout": ("0.5", "x(B, I)"),
+    "CrossEntropyLoss": ("", "x(B, C), array([2, 0, 3])"),
+    "MSELoss": ("", "x(B, C), -x(B, C)"),
+}
+"""What modules are made with, and a good input."""
 
-T, B, I, H = 4, 3, 5, 6  # noqa: E741  I is the letter for input features in all of this project
-V, E, C = 7, 2, 8
-"""Symbols and width of an embedding, classes: no two sizes are the same, so that none can be taken for another."""
+TRAINED = "module = Linear(I, H, SEED); parameters = list(module.parameters())"
+USE = "module.zero_grad(); result = module(x(B, I)); backward(*upstream())"
+OPTIONS = {"SGD": ", momentum=0.9", "RMSprop": ", momentum=0.9, centered=True", "Adam": ", amsgrad=True"}
+"""With these an optimizer has more to remember."""
+OTHERS = {
+    **{
+        name: (
+            f"{TRAINED}; optimizer = {name}(parameters, lr=0.1{OPTIONS.get(name, '')})",
+            f"{USE}; optimizer.step()",
+            "(optimizer.state_dict(), data(), gradients())",
+        )
+        for name in OPTIMIZERS
+    },
+    **{
+        name: (TRAINED, f"{USE}; norm = {name}(parameters, 0.5)", "(norm, gradients())")
+        for name in ("clip_grad_norm_", "clip_grad_value_")
+    },
+    "Parameter": (
+        "parameter = Parameter(x(H))",
+        "parameter.data = x(H); parameter.grad = x(H)",
+        "(parameter.data, parameter.grad)",
+    ),
+}
+"""Of what is no module: how it is made, how it is used, and what is to be seen of it then."""
+PACKING = (
+    "packed = pack(x(T, B, I), [2, 4, 3], enforce_sorted=False)",
+    "padded = pad_packed_sequence(packed), pad_sequence([x(T, I)])",
+    "padded",
+)
+"""The same for the functions that pack and pad."""
+FUNCTIONS = ("pack_padded_sequence", "pad_packed_sequence", "pack_sequence", "pad_sequence", "PackedSequence")
+
+
+@cache
+def compiled(line: str) -> CodeType:
+    """A line of Python, ready to be run."""
+    return compile(line, "bad_calls.md", "exec")
 
 
 class Scene:
-    """One library, and in it a `subject` on which bad calls are made. `work` uses it as it is meant to be used."""
+    """One library, and in it what bad calls are made on; `do` runs a line, `work` uses everything as it should be used.
 
-    def __init__(self, library: Library, name: str, options: Mapping[str, Any]) -> None:
+    Its methods are the functions that a line may call. Raises NoSuchClass where the library has no class of this name.
+    """
+
+    def __init__(self, library: Library, name: str, subject: Subject) -> None:
         self.library = library
         self.name = name
         self.given: list[tuple[Array, Array]] = []
         """Every array that a call was given, and a copy of it."""
-        self.options = {key: self.array(v) if isinstance(v, np.ndarray) else v for key, v in options.items()}
-        self.result: Any = None
-        """What the last forward pass has returned."""
-        self.subject = self.made()
+        self.spoilt: list[tuple[Any, str, Any]] = []
+        places = (library.nn, library.optim, library.nn.utils, library.nn.utils.rnn)
+        kinds = [getattr(place, name) for place in places if hasattr(place, name)]
+        if not kinds:
+            raise NoSuchClass
+        self.namespace: dict[str, Any] = {
+            **{"numpy": np, "nan": np.nan, "inf": np.inf},
+            **SIZES,
+            **{dtype: library.dtype(dtype) for dtype in ("float16", "float64", "int64")},
+            **{each: getattr(library.nn, each) for each in ("Linear", "Parameter")},
+            **{each: getattr(library.nn.utils.rnn, each) for each in FUNCTIONS},
+            **{each: getattr(self, each) for each, method in vars(Scene).items() if callable(method)},
+            **dict.fromkeys(("Recurrence", "Cell", "Loss", "Optimizer", name), kinds[0]),
+        }
+        self.common = {*self.namespace, "__builtins__"}
+        if name in MODULES:
+            sizes, usual = MODULES[name]
+            arguments = [sizes, subject.options, "" if name.endswith("Loss") else "SEED"]
+            making = f"module = {name}({', '.join(filter(None, arguments))})"
+            self.making, self.use, self.seen = making, f"result = module({subject.input or usual})", "result"
+        else:
+            self.making, self.use, self.seen = OTHERS.get(name, PACKING)
+        self.do(self.making)
 
-    def made(self) -> Any:
-        """A new subject."""
-        raise NotImplementedError
-
-    def work(self) -> Any:
-        """Use the subject for all it is there for. Returns everything that this computes."""
-        raise NotImplementedError
-
-    def from_tape(self) -> Any:
-        """What `backward` makes of the tape that `work` has left, which is then gone; None where there is none."""
-        return None
+    def do(self, line: str) -> None:
+        """Run a line of Python."""
+        exec(compiled(line.replace("SEED", self.library.seed)), self.namespace)
 
     @property
-    def results(self) -> tuple[Any, ...] | None:
-        """The parts of the last result that have an upstream gradient of their own; None if there is no result."""
-        return None if self.result is None else (self.result,)
+    def held(self) -> dict[str, Any]:
+        """What the caller holds of the library: everything that was assigned."""
+        return {name: value for name, value in self.namespace.items() if name not in self.common}
+
+    def work(self) -> Any:
+        """Use everything as it is meant, a module forward, backward and forward. Returns what is to be seen of it."""
+        while self.spoilt:
+            put(*self.spoilt.pop())
+        self.do(self.use)
+        first = None
+        if self.name in MODULES:
+            first = self.namespace["result"], self.from_tape()
+            self.do(self.use)
+        return first, eval(self.seen, self.namespace)
+
+    def from_tape(self) -> Any:
+        """The gradients that `backward` makes of the tape that `work` has left, which is then gone."""
+        return (self.backward(*self.upstream()), self.gradients()) if self.name in MODULES else None
+
+    # What a line may call.
+
+    def x(self, *shape: int, dtype: str = "float32") -> Any:
+        """An array of random numbers of the library, the same every time."""
+        numbers = 3 * np.random.default_rng(0).standard_normal(shape)
+        return self.library.leaf(self.remember(np.asarray(numbers).astype(dtype)))
+
+    def array(self, values: Any, dtype: str | None = None) -> Any:
+        """An array of the library."""
+        return self.library.array(self.remember(np.array(values, dtype)))
+
+    def ones(self, *shape: int, dtype: str) -> Any:
+        """An array of ones."""
+        return self.array(np.ones(shape), dtype)
+
+    def classes(self, *shape: int) -> Any:
+        """Good targets of any shape."""
+        return self.ones(*shape, dtype="int64")
+
+    def foreign(self, *shape: int) -> Any:
+        """An array of the other library."""
+        return self.library.foreign(np.ones(shape, np.float32))
+
+    def state(self, *shape: int, dtype: str = "float32") -> Any:
+        """An array, or a tuple of as many as the state of the recurrence has parts."""
+        parts = tuple(self.x(*shape, dtype=dtype) for _ in state_of(self.name.removesuffix("Cell")))
+        return parts if len(parts) > 1 else parts[0]
+
+    def pack(self, value: Any, lengths: Any, **options: Any) -> Any:
+        """A PackedSequence; its arrays are the caller's, too."""
+        packed = self.library.nn.utils.rnn.pack_padded_sequence(value, lengths, **options)
+        for part in packed:
+            if isinstance(part, np.ndarray):
+                self.remember(part)
+        return packed
+
+    def like(self, result: Any) -> Any:
+        """A good upstream gradient of a result: of the same form."""
+        if isinstance(result, self.library.nn.utils.rnn.PackedSequence):
+            return result._replace(data=self.like(result.data))
+        if isinstance(result, tuple):
+            return tuple(self.like(part) for part in result)
+        return self.x(*result.shape, dtype=str(result.dtype).removeprefix("torch."))
+
+    def results(self) -> tuple[Any, ...]:
+        """The parts of the last result that have an upstream gradient of their own; none if there is no result."""
+        result = self.namespace.get("result")
+        return () if result is None else tuple(result) if self.name in RECURRENCES else (result,)
+
+    def upstream(self) -> tuple[Any, ...]:
+        """Good upstream gradients."""
+        return tuple(self.like(result) for result in self.results())
+
+    def backward(self, *upstream: Any, **options: Any) -> Any:
+        """Run backward from the last result."""
+        return self.library.backward(self.namespace["module"], self.results(), upstream, **options)
+
+    def data(self) -> list[Any]:
+        """The data of every parameter."""
+        return [parameter.data for parameter in self.namespace["module"].parameters()]
+
+    def gradients(self) -> list[Any]:
+        """The gradient of every parameter."""
+        return [parameter.grad for parameter in self.namespace["module"].parameters()]
+
+    def renew(self) -> None:
+        """Have a module that has never been called."""
+        del self.namespace["result"]
+        self.do(self.making)
+
+    def renew_without_tape(self) -> None:
+        """Have a module whose only forward pass has kept nothing."""
+        self.renew()
+        with self.library.no_grad():
+            self.do(self.use)
+
+    def train(self) -> None:
+        """Change every parameter, as training does."""
+        self.library.optim.SGD(self.namespace["module"].parameters(), lr=0.1).step()
+
+    def spoil(self, holder: Any, name: str, value: Any) -> None:
+        """Set an attribute or a key until `work` is next called."""
+        self.spoilt.append((holder, name, holder[name] if isinstance(holder, dict) else getattr(holder, name)))
+        put(holder, name, value)
+
+    def resize(self, gradient: Any) -> None:
+        """Give a gradient another shape behind the parameter's back."""
+        gradient.resize(2, refcheck=False) if isinstance(gradient, np.ndarray) else gradient.resize_(2)
 
     def remember(self, value: Array) -> Array:
         """The same array, which nobody may change from now on."""
         self.given.append((value, value.copy()))
         return value
 
-    def array(self, value: Any) -> Any:
-        """An array of the library."""
-        return self.library.array(self.remember(np.array(value)))
 
-    def random(self, *shape: int, dtype: Any = np.float32) -> Array:
-        """The same random numbers every time, as a NumPy array."""
-        return np.asarray(3 * np.random.default_rng(0).standard_normal(shape)).astype(dtype)
-
-    def x(self, *shape: int, dtype: Any = np.float32) -> Any:
-        """An array of random numbers of the library."""
-        return self.array(self.random(*shape, dtype=dtype))
-
-    def leaf(self, value: Array) -> Any:
-        """An array of the library that gets a gradient."""
-        return self.library.leaf(self.remember(value))
-
-    def foreign(self, *shape: int) -> Any:
-        """An array of the other library."""
-        return self.library.foreign(self.random(*shape))
-
-    def dtype(self, value: Any) -> Any:
-        """A dtype of the library."""
-        return self.library.dtype(value)
-
-    @property
-    def kind(self) -> Any:
-        """The class, or the function, that the scene is about. Raises NoSuchClass where the library has none."""
-        if not hasattr(self.library.nn, self.name):
-            raise NoSuchClass
-        return getattr(self.library.nn, self.name)
-
-    @property
-    def packing(self) -> Any:
-        """The functions for packed sequences."""
-        return self.library.nn.utils.rnn
-
-    def pack(self, value: Any, lengths: Any, **options: Any) -> Any:
-        """A PackedSequence; its arrays are the caller's, too."""
-        packed = self.packing.pack_padded_sequence(value, lengths, **options)
-        for part in packed:
-            if isinstance(part, np.ndarray):
-                self.remember(part)
-        return packed
-
-    def packed(self, data: Any, batch_sizes: Any, *indices: Any) -> Any:
-        """A PackedSequence that the caller has put together."""
-        return self.packing.PackedSequence(data, self.array(batch_sizes), *map(self.array, indices))
-
-    def parameter(self, *shape: int, dtype: Any = np.float32) -> Any:
-        """A parameter of nothing that is here."""
-        return self.library.nn.Parameter(self.x(*shape, dtype=dtype))
-
-    def backward(self, *upstream: Any, **options: Any) -> Any:
-        """Run backward from the last result."""
-        return self.library.backward(self.subject, self.results, upstream, **options)
-
-    def renew(self) -> None:
-        """Have a subject that has never been called."""
-        self.subject, self.result = self.made(), None
-
-
-class Recurrence(Scene):
-    """A recurrence over a whole batch."""
-
-    input_shape: tuple[int, ...] = (T, B, I)
-
-    def made(self) -> Any:
-        """A recurrent module."""
-        return self.kind(I, H, **self.options, **self.library.seed)
-
-    def state(self, *shape: int, dtype: Any = np.float32, count: int | None = None) -> Any:
-        """An array, or a tuple of as many as the recurrence (or `count`) has parts of its state."""
-        parts = len(state_of(self.name.removesuffix("Cell"))) if count is None else count
-        return self.x(*shape, dtype=dtype) if parts == 1 else tuple(self.x(*shape, dtype=dtype) for _ in range(parts))
-
-    def input(self) -> Any:
-        """A good input."""
-        return self.leaf(self.random(*self.input_shape))
-
-    def forward(self) -> Any:
-        """A good forward pass."""
-        self.result = self.subject(self.input())
-        return self.result
-
-    def upstream(self) -> tuple[Any, ...]:
-        """Good upstream gradients."""
-        output, final = self.result
-        return (like(self, output), like(self, final))
-
-    @property
-    def results(self) -> tuple[Any, ...] | None:
-        """Output and final state."""
-        return None if self.result is None else tuple(self.result)
-
-    def work(self) -> Any:
-        """Forward, backward, and forward again."""
-        return self.forward(), self.from_tape(), self.forward()
-
-    def from_tape(self) -> Any:
-        """The gradients of everything."""
-        return self.backward(*self.upstream()), gradients(self.subject)
-
-
-class Unbatched(Recurrence):
-    """A recurrence over one sequence alone."""
-
-    input_shape = (T, I)
-
-
-class BatchFirst(Recurrence):
-    """A recurrence with `batch_first`."""
-
-    input_shape = (B, T, I)
-
-    def made(self) -> Any:
-        """A recurrent module."""
-        return self.kind(I, H, batch_first=True, **self.options, **self.library.seed)
-
-
-class Double(Recurrence):
-    """A recurrence in float64."""
-
-    def made(self) -> Any:
-        """A recurrent module."""
-        return self.kind(I, H, **self.options, **self.library.seed, dtype=self.dtype(np.float64))
-
-    def input(self) -> Any:
-        """A good input."""
-        return self.leaf(self.random(*self.input_shape, dtype=np.float64))
-
-
-class Packed(Recurrence):
-    """A recurrence over packed sequences, which were not sorted."""
-
-    def input(self) -> Any:
-        """A good input."""
-        return self.pack(self.leaf(self.random(T, B, I)), [2, 4, 3], enforce_sorted=False)
-
-
-class Cell(Recurrence):
-    """A recurrence that takes one step."""
-
-    input_shape = (B, I)
-
-    def upstream(self) -> tuple[Any, ...]:
-        """Good upstream gradients."""
-        return (like(self, self.result),)
-
-    @property
-    def results(self) -> tuple[Any, ...] | None:
-        """The new state."""
-        return None if self.result is None else (self.result,)
-
-
-LAYERS: dict[str, tuple[tuple[Any, ...], Callable[[Scene], tuple[Array, ...]]]] = {
-    "Linear": ((I, H), lambda s: (s.random(B, I),)),
-    "Embedding": ((V, E), lambda s: (np.arange(B),)),
-    "Dropout": ((0.5,), lambda s: (s.random(B, I),)),
-    "CrossEntropyLoss": ((), lambda s: (s.random(B, C), np.array([2, 0, 3]))),
-    "MSELoss": ((), lambda s: (s.random(B, C), -s.random(B, C))),
-}
-"""What they are made with, and a good input."""
-
-
-class Layer(Scene):
-    """A layer without time, or a loss."""
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether it returns a number."""
-        return self.name.endswith("Loss")
-
-    def made(self) -> Any:
-        """A module."""
-        return self.kind(*LAYERS[self.name][0], **self.options, **({} if self.is_loss else self.library.seed))
-
-    def forward(self) -> Any:
-        """A good forward pass."""
-        first, *others = LAYERS[self.name][1](self)
-        self.result = self.subject(self.leaf(first), *map(self.array, others))
-        return self.result
-
-    def work(self) -> Any:
-        """Forward, backward, and forward again."""
-        return self.forward(), self.from_tape(), self.forward()
-
-    def upstream(self) -> tuple[Any, ...]:
-        """A good upstream gradient."""
-        return (like(self, self.result),)
-
-    def from_tape(self) -> Any:
-        """The gradients of everything."""
-        return self.backward(*self.upstream()), gradients(self.subject)
-
-
-class Training(Scene):
-    """An optimizer, and a linear layer that it trains."""
-
-    usual: Mapping[str, Any] = {
-        "SGD": {"momentum": 0.9},
-        "RMSprop": {"momentum": 0.9, "centered": True},
-        "Adam": {"amsgrad": True},
-    }
-    """Options with which an optimizer has more to remember."""
-
-    @property
-    def kind(self) -> Any:
-        """The optimizer's class."""
-        return getattr(self.library.optim, self.name)
-
-    def made(self) -> Any:
-        """An optimizer."""
-        self.layer = self.library.nn.Linear(I, H, **self.library.seed)
-        return self.kind(self.parameters, **{"lr": 0.1, **self.usual.get(self.name, {}), **self.options})
-
-    @property
-    def parameters(self) -> list[Any]:
-        """What it trains: a weight and a bias."""
-        return list(self.layer.parameters())
-
-    def group(self, **changes: Any) -> dict[str, Any]:
-        """A further group of parameters."""
-        return {"params": [self.parameter(2, 2)], **changes}
-
-    def saved(self, **changes: Any) -> dict[str, Any]:
-        """The optimizer's state dict, changed."""
-        return {**self.subject.state_dict(), **changes}
-
-    def work(self) -> Any:
-        """One training step. The gradients stay."""
-        self.layer.zero_grad()
-        self.result = self.layer(self.leaf(self.random(B, I)))
-        self.library.backward(self.layer, (self.result,), (like(self, self.result),))
-        self.subject.step()
-        return self.subject.state_dict(), values(self.layer), gradients(self.layer)
-
-
-class Clipping(Training):
-    """A function that clips gradients, and a linear layer that has some."""
-
-    @property
-    def kind(self) -> Any:
-        """The function."""
-        return getattr(self.library.nn.utils, self.name)
-
-    def made(self) -> Any:
-        """The function."""
-        self.layer = self.library.nn.Linear(I, H, **self.library.seed)
-        return self.kind
-
-    def work(self) -> Any:
-        """Clip. The gradients stay."""
-        self.layer.zero_grad()
-        self.result = self.layer(self.leaf(self.random(B, I)))
-        self.library.backward(self.layer, (self.result,), (like(self, self.result),))
-        return self.subject(self.parameters, 0.5), gradients(self.layer)
-
-
-class Packing(Scene):
-    """A function for packed sequences. None of them remembers anything."""
-
-    @property
-    def kind(self) -> Any:
-        """The function."""
-        return getattr(self.packing, self.name)
-
-    def made(self) -> Any:
-        """The function."""
-        return self.kind
-
-    def work(self) -> Any:
-        """Pack and pad."""
-        packed = self.pack(self.x(T, B, I), [2, 4, 3], enforce_sorted=False)
-        return packed, self.packing.pad_packed_sequence(packed), self.packing.pad_sequence([self.x(T, I)])
-
-    def some(self, *shape: int, dtype: Any = np.float32) -> Any:
-        """A packed sequence of its own."""
-        return self.packing.pack_sequence([self.x(*(shape or (T, I)), dtype=dtype)])
-
-
-class Single(Scene):
-    """One parameter, which has a gradient."""
-
-    def made(self) -> Any:
-        """A parameter."""
-        return self.parameter(H)
-
-    def work(self) -> Any:
-        """Set data and gradient."""
-        self.subject.data = self.x(H)
-        self.subject.grad = self.x(H)
-        return self.subject.data, self.subject.grad
-
-
-def like(scene: Scene, result: Any) -> Any:
-    """A good upstream gradient of a result: of the same form."""
-    if isinstance(result, scene.packing.PackedSequence):
-        return result._replace(data=like(scene, result.data))
-    if isinstance(result, tuple):
-        return tuple(like(scene, part) for part in result)
-    return scene.x(*result.shape, dtype=np.dtype(str(result.dtype).removeprefix("torch.")))
-
-
-def values(module: Any) -> list[Any]:
-    """The data of every parameter."""
-    return [parameter.data for parameter in module.parameters()]
-
-
-def gradients(module: Any) -> list[Any]:
-    """The gradient of every parameter."""
-    return [parameter.grad for parameter in module.parameters()]
+def put(holder: Any, name: str, value: Any) -> None:
+    """Set an attribute or a key."""
+    if isinstance(holder, dict):
+        holder[name] = value
+    else:
+        setattr(holder, name, value)

@@ -2,8 +2,7 @@
 
 import io
 import re
-from collections import Counter
-from functools import cache
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,52 +11,35 @@ import pytest
 import torch
 from rich.console import Console
 
-from reference.bad_calls import RECURRENCES, SEVERAL_PARTS, TABLE, Row
-from reference.bad_input import Result, disagreements, run, show
-from reference.scenes import PYTORCH, SCRATCH, B, H, I, Library, T
+from reference.bad_calls import PAGE, RECURRENCES, SEVERAL_PARTS, TABLE, Row, each, table
+from reference.bad_input import disagreements, run, show
+from reference.scenes import PYTORCH, SCRATCH, SIZES, Library
 from scratch import nn
 from scratch.nn.utils.rnn import pack_padded_sequence
 
-CALLS = [(row, name) for row in TABLE for name in row.of or ()]
-GROUPS = {
-    "constructor",
-    "forward",
-    "state",
-    "packing",
-    "backward",
-    "cell",
-    "layer",
-    "loss",
-    "optimizer",
-    "clipping",
-    "load_state_dict",
-    "parameter",
+T, B, WIDTH, H = (SIZES[letter] for letter in "TBIH")
+CALLS = {
+    f"{row.group}: {row.text} [{name}] ({row.subject.line})": (row, name) for row in TABLE for name in row.subject.names
 }
 
 
-@cache
-def result_of(row: Row, name: str) -> Result:
-    return run(row, name)
-
-
-@pytest.mark.parametrize(("row", "name"), CALLS, ids=[f"{row.group}: {row.what} [{name}]" for row, name in CALLS])
+@pytest.mark.parametrize(("row", "name"), CALLS.values(), ids=CALLS)
 def test_a_bad_call_is_refused_as_by_pytorch_or_more_strictly_and_changes_nothing(row: Row, name: str) -> None:
-    result = result_of(row, name)
-    assert result.verdict in ("same", "stricter")
-    assert result.unchanged
+    assert run(row, name).verdict in ("same", "stricter")
 
 
-def test_every_refusal_says_in_one_line_what_was_expected_and_what_came() -> None:
-    messages = {result.label: result.scratch.message for result in (result_of(*call) for call in CALLS)}
-    assert [call for call in messages.items() if not re.fullmatch(r"expected .+, got .+", call[1])] == []
+def test_the_table_has_every_line_of_the_page_and_no_call_twice() -> None:
+    lines = re.findall(r"^(\S.*?)  # \w+: ", PAGE.read_text(), flags=re.MULTILINE)
+    assert sum(len(each(line)) for line in lines) == len(TABLE) > 300
+    assert sum(len(row.subject.names) for row in TABLE) == len(CALLS)
+    assert {name for row in TABLE if row.group == "forward" for name in row.subject.names} == set(RECURRENCES)
 
 
-def test_the_table_has_every_group_and_no_call_twice() -> None:
-    assert len(TABLE) >= 80
-    assert {row.group for row in TABLE} == GROUPS
-    count = Counter(f"{row.group}: {row.what} [{name}]" for row, name in CALLS)
-    assert [label for label, times in count.items() if times > 1] == []
-    assert {name for row, name in CALLS if row.group == "forward"} == set(RECURRENCES)
+def test_a_line_that_is_no_row_is_refused() -> None:
+    page = PAGE.read_text()
+    for line in ("module(x(9))", "module(x(9))  # ValueError", "module(x(9))  # TypeError: got 9"):
+        with pytest.raises(ValueError, match=r"^expected `call  # Error: expected …` in bad_calls\.md, got 'module"):
+            list(table(page.replace("module(x(0, B, WIDTH))", f"{line}\nmodule(x(0, B, WIDTH))", 1)))
 
 
 # The runner can fail.
@@ -74,39 +56,44 @@ def planted(forward: Any) -> Library:
         def forward(self, *arguments: Any) -> Any:
             return forward(self, super().forward, *arguments)
 
-    modules = SimpleNamespace(**{name: getattr(nn, name) for name in nn.__all__})
-    modules.RNN = Planted
-    return Library(**{**vars(SCRATCH), "nn": modules})
+    return replace(SCRATCH, nn=SimpleNamespace(**{**vars(nn), "RNN": Planted}))
 
 
-def row_of(group: str, what: str) -> Row:
-    (row,) = (row for row in TABLE if (row.group, row.what) == (group, what))
+def row_of(group: str, text: str) -> Row:
+    (row,) = (row for row in TABLE if (row.group, row.text) == (group, text))
     return row
 
 
-WIDTH = row_of("forward", "wrong width")
+TOO_WIDE = row_of("forward", "module(x(T, B, 9))")
 
 
 def test_the_runner_passes_what_is_right() -> None:
-    assert run(WIDTH, "RNN", planted(lambda module, forward, *arguments: forward(*arguments))).verdict == "same"
+    assert run(TOO_WIDE, "RNN", planted(lambda module, forward, *arguments: forward(*arguments))).verdict == "same"
 
 
 def test_the_runner_sees_a_call_that_is_accepted() -> None:
     def accept(module: nn.RNN, forward: Any, input: Any, hx: Any = None) -> Any:
-        return forward(input, hx) if input.shape[-1] == I else None
+        return forward(input, hx) if input.shape[-1] == WIDTH else None
 
-    assert run(WIDTH, "RNN", planted(accept)).verdict == "WRONG: expected RuntimeError, got accepted"
+    assert run(TOO_WIDE, "RNN", planted(accept)).verdict == "WRONG: expected RuntimeError, got accepted"
 
 
-def test_the_runner_sees_another_class() -> None:
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (Bad("expected more"), "expected RuntimeError, got Bad (expected more)"),
+        (RuntimeError("expected more, got 9"), "expected the message 'TOO_WIDE, got …', got 'expected more, got 9'"),
+        (RuntimeError("TOO_WIDE"), "expected the message 'TOO_WIDE, got …', got 'TOO_WIDE'"),
+        (RuntimeError("TOO_WIDE, got\n9"), r"expected the message 'TOO_WIDE, got …', got 'TOO_WIDE, got\n9'"),
+    ],
+)
+def test_the_runner_sees_another_class_or_message(error: Exception, verdict: str) -> None:
     def refuse(module: nn.RNN, forward: Any, input: Any, hx: Any = None) -> Any:
-        if input.shape[-1] != I:
-            raise Bad("expected another width")
+        if input.shape[-1] != WIDTH:
+            raise type(error)(str(error).replace("TOO_WIDE", *TOO_WIDE.message))
         return forward(input, hx)
 
-    assert run(WIDTH, "RNN", planted(refuse)).verdict == (
-        "WRONG: expected RuntimeError, got Bad (expected another width)"
-    )
+    assert run(TOO_WIDE, "RNN", planted(refuse)).verdict == "WRONG: " + verdict.replace("TOO_WIDE", *TOO_WIDE.message)
 
 
 def change_parameter(module: nn.RNN, input: Any) -> None:
@@ -136,7 +123,7 @@ def change_input(module: nn.RNN, input: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        (change_parameter, "weight_hh_l0._data"),
+        (change_parameter, "module.weight_hh_l0._data"),
         (change_gradient, "bias_hh_l0._grad"),
         (change_mode, "training"),
         (change_random_numbers, "rng.state.state"),
@@ -146,11 +133,11 @@ def change_input(module: nn.RNN, input: Any) -> None:
 )
 def test_the_runner_sees_what_a_refusal_has_changed(change: Any, name: str) -> None:
     def change_and_refuse(module: nn.RNN, forward: Any, input: Any, hx: Any = None) -> Any:
-        if input.shape[-1] != I:
+        if input.shape[-1] != WIDTH:
             change(module, input)
         return forward(input, hx)
 
-    result = run(WIDTH, "RNN", planted(change_and_refuse))
+    result = run(TOO_WIDE, "RNN", planted(change_and_refuse))
     assert result.scratch.error is RuntimeError
     assert result.verdict.startswith("WRONG: expected everything as it was, got changes of ")
     assert name in result.verdict
@@ -165,54 +152,59 @@ def test_the_runner_sees_that_a_module_does_not_work_any_more() -> None:
         output, h_n = forward(input, hx)
         return (output + 1, h_n) if refused else (output, h_n)
 
-    result = run(WIDTH, "RNN", planted(break_down))
+    result = run(TOO_WIDE, "RNN", planted(break_down))
     assert result.verdict == "WRONG: expected everything as it was, got changes of the answer to a good call"
 
 
 def test_the_runner_sees_that_a_reason_is_not_true_or_is_missing() -> None:
-    row = row_of("forward", "a list")
-    silent = Row(**{**vars(row), "stricter": ""})
+    silent = replace(row_of("forward", "module(None)"), why="")
     assert run(silent, "RNN").verdict == "WRONG: expected TypeError in PyTorch, too, or a reason, got AttributeError"
-    untrue = Row(**{**vars(WIDTH), "stricter": "PyTorch lets it pass"})
+    untrue = replace(TOO_WIDE, why="PyTorch lets it pass")
     assert run(untrue, "RNN").verdict == (
         "WRONG: expected PyTorch not to raise RuntimeError (PyTorch lets it pass), got it"
     )
 
 
-def test_what_is_wrong_is_shown() -> None:
-    results = [result_of(WIDTH, name) for name in RECURRENCES]
-    wrong = run(WIDTH, "RNN", planted(lambda module, forward, input, hx=None: forward(input[..., :I], hx)))
+def shown(*results: Any, verbose: bool = False) -> str:
+    """What is printed of them, on one line."""
     out = io.StringIO()
-    show([*results, wrong], Console(file=out, width=120))
-    shown = out.getvalue()
-    assert re.search(rf"wrong width +{', '.join(RECURRENCES)} +RuntimeError +RuntimeError", shown)
-    assert re.search(r"accepted +RuntimeError +WRONG: expected RuntimeError", shown)
-    assert f"Bad calls: 1, made {len(RECURRENCES) + 1} times in both libraries." in shown
-    assert "scratch is stricter: 0; wrong: 1." in " ".join(shown.split())
-    assert disagreements(results) == []
-    assert disagreements([wrong]) == ["forward: wrong width [RNN]: WRONG: expected RuntimeError, got accepted"]
+    show(results, Console(file=out, width=80), verbose)
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+    return " ".join(out.getvalue().split())
+
+
+def test_the_verdict_and_what_is_wrong_come_first() -> None:
+    results = [run(TOO_WIDE, name) for name in RECURRENCES]
+    stricter = run(row_of("forward", "module(None)"), "RNN")
+    wrong = run(TOO_WIDE, "RNN", planted(lambda module, forward, input, hx=None: forward(input[..., :WIDTH], hx)))
+    label = "forward: module(x(T, B, 9)) [RNN]: WRONG: expected RuntimeError, got accepted"
+    assert disagreements(results) == [] and disagreements([wrong]) == [label]
+    told = shown(*results, stricter, wrong)
+    assert told.startswith(f"1 of {len(RECURRENCES) + 2} calls: WRONG {label} Bad calls: 2, made ")
+    assert f"same class of error: {len(RECURRENCES)}; scratch is stricter: 1; wrong: 1." in told
+    assert f"│ forward │ {len(RECURRENCES)} │ 1 │ 1 │" in told
+    assert shown(*results).startswith("Every bad call is refused as it should be. Bad calls: 1, made ")
+    listed = shown(*results, stricter, verbose=True)
+    assert f"forward: every recurrence {', '.join(RECURRENCES)}: RuntimeError in both module(x(T, B, 9))" in listed
+    assert "RNN: TypeError; PyTorch: AttributeError (PyTorch stumbles over a missing attribute) module(None)" in listed
 
 
 def test_a_class_that_pytorch_lacks_is_looked_at_alone() -> None:
     """What `scratch` raises, and leaves behind, is checked all the same."""
-    lacking = Library(**{**vars(PYTORCH), "nn": SimpleNamespace(**{**vars(torch.nn), "RNN": None})})
-    del lacking.nn.RNN
-    alone = run(WIDTH, "RNN", theirs=lacking)
+    lacking = replace(PYTORCH, nn=SimpleNamespace(**{k: v for k, v in vars(torch.nn).items() if k != "RNN"}))
+    alone = run(TOO_WIDE, "RNN", theirs=lacking)
     assert (alone.verdict, alone.scratch.error, alone.torch.name) == ("alone", RuntimeError, "no such class")
 
     def change(module: nn.RNN, forward: Any, input: Any, hx: Any = None) -> Any:
-        if input.shape[-1] != I:
+        if input.shape[-1] != WIDTH:
             change_mode(module, input)
         return forward(input, hx)
 
-    assert run(WIDTH, "RNN", planted(change), lacking).verdict.startswith("WRONG: expected everything as it was")
-    accepting = planted(lambda module, forward, input, hx=None: forward(input[..., :I], hx))
-    assert run(WIDTH, "RNN", accepting, lacking).verdict == "WRONG: expected RuntimeError, got accepted"
-    out = io.StringIO()
-    show([alone, result_of(WIDTH, "RNN")], Console(file=out, width=120))
-    assert "same class of error: 1; scratch is stricter: 0; not there in PyTorch: 1; wrong: 0." in " ".join(
-        out.getvalue().split()
-    )
+    assert run(TOO_WIDE, "RNN", planted(change), lacking).verdict.startswith("WRONG: expected everything as it was")
+    accepting = planted(lambda module, forward, input, hx=None: forward(input[..., :WIDTH], hx))
+    assert run(TOO_WIDE, "RNN", accepting, lacking).verdict == "WRONG: expected RuntimeError, got accepted"
+    told = shown(alone, run(TOO_WIDE, "RNN"))
+    assert "same class of error: 1; scratch is stricter: 0; not there in PyTorch: 1; wrong: 0." in told
 
 
 # What is no bad call.
@@ -222,16 +214,16 @@ def test_a_class_that_pytorch_lacks_is_looked_at_alone() -> None:
 def test_dropout_with_one_layer_only_warns(name: str) -> None:
     for library in (nn, torch.nn):
         with pytest.warns(UserWarning, match="dropout"):
-            getattr(library, name)(I, H, dropout=0.5)
+            getattr(library, name)(WIDTH, H, dropout=0.5)
 
 
 @pytest.mark.parametrize("name", RECURRENCES)
 def test_an_empty_batch_is_allowed(name: str) -> None:
-    module = getattr(nn, name)(I, H, bidirectional=True, rng=0)
-    output, _ = module(np.zeros((T, 0, I), np.float32))
+    module = getattr(nn, name)(WIDTH, H, bidirectional=True, rng=0)
+    output, _ = module(np.zeros((T, 0, WIDTH), np.float32))
     d_input, _ = module.backward(output)
-    assert output.shape == getattr(torch.nn, name)(I, H, bidirectional=True)(torch.zeros(T, 0, I))[0].shape
-    assert d_input.shape == (T, 0, I)
+    assert output.shape == getattr(torch.nn, name)(WIDTH, H, bidirectional=True)(torch.zeros(T, 0, WIDTH))[0].shape
+    assert d_input.shape == (T, 0, WIDTH)
     assert not module.weight_hh_l0.grad.any()
 
 
@@ -239,13 +231,13 @@ def test_an_empty_batch_is_allowed(name: str) -> None:
 def test_a_list_may_stand_for_a_tuple_of_states(name: str) -> None:
     for library, zeros in ((nn, np.zeros), (torch.nn, torch.zeros)):
         dtype = {"dtype": np.float32} if library is nn else {}
-        x, h = zeros((T, B, I), **dtype), zeros((1, B, H), **dtype)
-        assert getattr(library, name)(I, H)(x, [h, h])[0].shape == (T, B, H)
+        x, h = zeros((T, B, WIDTH), **dtype), zeros((1, B, H), **dtype)
+        assert getattr(library, name)(WIDTH, H)(x, [h, h])[0].shape == (T, B, H)
 
 
 def test_a_packed_gradient_may_name_the_order_that_the_input_left_out() -> None:
-    module = nn.RNN(I, H, rng=0)
-    output, _ = module(pack_padded_sequence(np.ones((T, B, I), np.float32), [4, 3, 2]))
+    module = nn.RNN(WIDTH, H, rng=0)
+    output, _ = module(pack_padded_sequence(np.ones((T, B, WIDTH), np.float32), [4, 3, 2]))
     wanted, _ = module.backward(output, retain_graph=True)
     same_order, _ = module.backward(output._replace(sorted_indices=np.arange(B), unsorted_indices=np.arange(B)))
     assert np.array_equal(same_order.data, wanted.data)
