@@ -39,7 +39,7 @@ def test_a_line_that_is_no_row_is_refused() -> None:
     page = PAGE.read_text()
     for line in ("module(x(9))", "module(x(9))  # ValueError", "module(x(9))  # TypeError: got 9"):
         with pytest.raises(ValueError, match=r"^expected `call  # Error: expected …` in bad_calls\.md, got 'module"):
-            list(table(page.replace("module(x(0, B, WIDTH))", f"{line}\nmodule(x(0, B, WIDTH))", 1)))
+            list(table(page.replace("module(x(0, B, I))", f"{line}\nmodule(x(0, B, I))", 1)))
 
 
 # The runner can fail.
@@ -148,7 +148,7 @@ def test_the_runner_sees_that_a_module_does_not_work_any_more() -> None:
 
     def break_down(module: nn.RNN, forward: Any, input: Any, hx: Any = None) -> Any:
         nonlocal refused
-        refused |= input.shape[-1] != I
+        refused |= input.shape[-1] != WIDTH
         output, h_n = forward(input, hx)
         return (output + 1, h_n) if refused else (output, h_n)
 
