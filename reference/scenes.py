@@ -158,6 +158,7 @@ class Scene:
     def __init__(self, library: Library, name: str, subject: Subject) -> None:
         self.library = library
         self.name = name
+        self.subject = subject
         self.given: list[tuple[Array, Array]] = []
         """Every array that a call was given, and a copy of it."""
         self.spoilt: list[tuple[Any, str, Any]] = []
@@ -283,6 +284,15 @@ class Scene:
         self.renew()
         with self.library.no_grad():
             self.do(self.use)
+
+    def later_state(self) -> dict[str, Any]:
+        """The state dict of another optimizer, which has been at work for longer and has another learning rate."""
+        other = Scene(self.library, self.name, self.subject)
+        for _ in range(3):
+            other.work()
+        saved = other.namespace["optimizer"].state_dict()
+        saved["param_groups"][0]["lr"] = 0.5
+        return dict(saved)
 
     def train(self) -> None:
         """Change every parameter, as training does."""

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from scratch import nn
-from scratch.types import Array
 
 
 class Model(nn.Module):
@@ -100,10 +99,6 @@ def test_a_lenient_load_names_what_did_not_fit() -> None:
     result = model.load_state_dict({"fc.bias": np.arange(5), "other": np.zeros(1)}, strict=False)
     assert result.unexpected_keys == ["other"] and "fc.weight" in result.missing_keys
     assert np.array_equal(model.fc.bias.data, np.arange(5, dtype=np.float32))
-    with pytest.raises(RuntimeError, match="shape"):
-        model.load_state_dict({"fc.bias": np.zeros(4)}, strict=False)
-    with pytest.raises(TypeError):
-        model.load_state_dict([("fc.bias", np.zeros(5))])
 
 
 def test_modes_reach_all_children() -> None:
@@ -112,8 +107,6 @@ def test_modes_reach_all_children() -> None:
     assert not (model.training or model.rnn.training or model.drop.training)
     model.train()
     assert model.training and model.rnn.training and model.drop.training
-    with pytest.raises(ValueError, match="mode"):
-        model.train(1)
 
 
 def test_zero_grad_forgets() -> None:
@@ -123,19 +116,6 @@ def test_zero_grad_forgets() -> None:
     assert not model.fc.bias.grad.any() and handed_out.all()
     model.zero_grad()
     assert model.fc.bias.grad is None
-
-
-@pytest.mark.parametrize(
-    ("value", "error"),
-    [(np.zeros(4, np.float32), RuntimeError), (np.zeros(5), RuntimeError), ([0.0] * 5, TypeError), (3, TypeError)],
-)
-def test_data_and_grad_keep_shape_and_dtype(value: object, error: type[Exception]) -> None:
-    parameter = Model().fc.bias
-    before = parameter.data.copy()
-    for attribute in ("data", "grad"):
-        with pytest.raises(error):
-            setattr(parameter, attribute, value)
-    assert np.array_equal(parameter.data, before) and parameter.grad is None
 
 
 def test_data_is_copied_when_assigned_or_loaded() -> None:
@@ -157,15 +137,8 @@ def test_every_assignment_counts_as_a_version() -> None:
     assert model.fc.bias.version == before + 2
 
 
-@pytest.mark.parametrize("value", [1, 0, None, "False"])
-def test_requires_grad_is_a_bool(value: object) -> None:
+def test_requires_grad_reaches_all_parameters() -> None:
     model = Model()
-    with pytest.raises(TypeError, match="requires_grad"):
-        model.fc.bias.requires_grad = value
-    with pytest.raises(TypeError, match="requires_grad"):
-        model.requires_grad_(value)
-    with pytest.raises(TypeError, match="requires_grad"):
-        nn.Parameter(np.ones(3), requires_grad=value)
     assert all(parameter.requires_grad is True for parameter in model.parameters())
     assert model.requires_grad_(False) is model
     assert all(parameter.requires_grad is False for parameter in model.parameters())
@@ -175,12 +148,6 @@ def test_requires_grad_is_a_bool(value: object) -> None:
 def test_a_parameter_takes_no_attribute_that_nobody_reads(name: str) -> None:
     with pytest.raises(AttributeError, match=name):
         setattr(Model().fc.bias, name, False)
-
-
-@pytest.mark.parametrize("values", [np.arange(3), np.ones(3, bool), np.ones(3, np.float16)])
-def test_parameters_have_a_dtype_with_gradients(values: Array) -> None:
-    with pytest.raises(RuntimeError, match="dtype"):
-        nn.Parameter(values)
 
 
 def test_prefix_is_joined_with_a_dot() -> None:
