@@ -1,4 +1,4 @@
-"""Dropout: what is dropped and how the rest is scaled, the gradient through the same mask. (What is refused: reference/bad_calls.md)"""
+"""Dropout: what is dropped, how the rest is scaled, and the gradient. (What is refused: reference/bad_calls.md)"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The losses against PyTorch and against complex steps: values, gradients, extremes. (What is refused: reference/bad_calls.md)"""
+"""The losses against PyTorch and against complex steps. (What is refused: reference/bad_calls.md)"""
 
 import numpy as np
 import pytest
