@@ -1,4 +1,4 @@
-"""A refusal begins with the name of what it refuses."""
+"""Every argument of every function and class is refused by its name. (All other refusals: reference/bad_calls.md)"""
 
 import inspect
 from collections.abc import Callable
@@ -51,38 +51,3 @@ def test_an_argument_of_another_type_is_refused_by_its_name(function: Callable[.
     arguments = dict(zip(inspect.signature(function).parameters, POSITIONAL[function], strict=False))
     with pytest.raises(REFUSALS, match=f"^expected {name} .*, got "):
         function(**arguments | {name: NOTHING})
-
-
-x, h = np.ones((2, 1, 3), np.float32), np.ones((1, 1, 4), np.float32)
-packed = pack_sequence([np.ones((2, 3), np.float32)])
-state = {
-    "RNN": ("RNN(3, 4)", x, h, ["h_0"], ["d_h_n"]),
-    "LSTM": ("LSTM(3, 4)", x, (h, h), ["h_0", "c_0"], ["d_h_n", "d_c_n"]),
-    "RNNCell": ("RNNCell(3, 4)", x[0], h[0], ["h"], ["d_h"]),
-    "LSTMCell": ("LSTMCell(3, 4)", x[0], (h[0], h[0]), ["h", "c"], ["d_h", "d_c"]),
-}
-each_recurrence = pytest.mark.parametrize("name", ["RNN", "LSTM", "RNNCell", "LSTMCell"])
-
-
-@each_recurrence
-@pytest.mark.parametrize(
-    "wrong",
-    [NOTHING, np.ones(5, int), np.ones((7, 7), np.float32), np.ones((1, 1, 1, 4), np.float32)],
-    ids=["type", "dtype", "shape", "rank"],
-)
-def test_each_part_of_a_state_is_refused_by_its_name(name: str, wrong: Any) -> None:
-    _, x, h, parts, d_parts = state[name]
-    module = getattr(nn, name)(3, 4)
-    module(x)
-    for index in range(len(parts)):
-        spoilt = wrong if len(parts) == 1 else tuple(wrong if k == index else h[k] for k in range(len(parts)))
-        with pytest.raises(REFUSALS, match=f"^expected {parts[index]} .*, got "):
-            module(x, spoilt)
-        with pytest.raises(REFUSALS, match=f"^expected {d_parts[index]} .*, got "):
-            module.backward(*[None] * ("Cell" not in name), spoilt)
-    if len(parts) > 1:
-        for spoilt in (NOTHING, h[:1]):
-            with pytest.raises(REFUSALS, match=r"^expected hx to be a tuple \(h, c\), got "):
-                module(x, spoilt)
-            with pytest.raises(REFUSALS, match=r"^expected d_state to be a tuple \(h, c\), got "):
-                module.backward(*[None] * ("Cell" not in name), spoilt)
