@@ -43,6 +43,8 @@ class Subject:
     """What the module has been called on before; empty for its usual input."""
     line: str
     """All this as it is on the page."""
+    how: str
+    """The part of the line behind the names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,8 @@ def table(page: str) -> Iterator[Row]:
     for group, code in re.findall(r"^## (.+?)\n.*?^```text\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE):
         for line in filter(None, code.splitlines()):
             if heading := re.fullmatch(r"# (.+?)(?:, made with (.+?))?(?:, called on (.+))?", line):
-                subject = Subject(names(heading[1]), heading[2] or "", heading[3] or "", line[2:])
+                what, options, input = heading.groups(default="")
+                subject = Subject(names(what), options, input, line[2:], line[2:].removeprefix(what))
             elif row := re.fullmatch(r"(.+?)  # (\w+): (expected .+?)(?:  # (?:(\w+) only: )?(.+))?", line):
                 for text in each(row[1]):
                     before, _, call = text.rpartition("; ")

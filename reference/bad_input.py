@@ -58,7 +58,7 @@ class Result:
     @property
     def label(self) -> str:
         """Names the row and what it was run for."""
-        return f"{self.row.group}: {self.row.text} [{self.name}]"
+        return f"{self.row.group}: {self.row.text} [{self.name}{self.row.subject.how}]"
 
     @property
     def verdict(self) -> str:
@@ -222,7 +222,8 @@ def listing(results: Iterable[Result], console: Console) -> None:
     """Print every call, under what it is about and what came of it."""
     names: dict[tuple[Row, str], list[str]] = {}
     for result in results:
-        ours, theirs, reason = result.scratch.name, result.torch.name, result.row.reason(result.name)
+        ours, theirs = result.scratch.name, result.torch.name
+        reason = result.row.reason(result.name) if result.verdict == "stricter" else ""
         refusal = f"{ours} in both" if ours == theirs else f"{ours}; PyTorch: {theirs}"
         names.setdefault((result.row, refusal + (f" ({reason})" if reason else "")), []).append(result.name)
     blocks: dict[tuple[str, str, str], list[str]] = {}

@@ -19,7 +19,7 @@ from scratch.nn.utils.rnn import pack_padded_sequence
 
 T, B, WIDTH, H = (SIZES[letter] for letter in "TBIH")
 CALLS = {
-    f"{row.group}: {row.text} [{name}] ({row.subject.line})": (row, name) for row in TABLE for name in row.subject.names
+    f"{row.group}: {row.text} [{name}{row.subject.how}]": (row, name) for row in TABLE for name in row.subject.names
 }
 
 
