@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -19,7 +19,7 @@ WITH_NONLINEARITY = {str(options["module"]) for options in CELLS.values() if "no
 SEVERAL_PARTS = tuple(name for name in RECURRENCES if len(state_of(name)) > 1)
 """Those whose state is a tuple of arrays."""
 OPTIMIZERS = ("SGD", "Adagrad", "RMSprop", "Adam", "AdamW")
-KINDS = {
+KINDS: dict[str, Callable[[str], bool]] = {
     "": lambda name: True,
     " that has a nonlinearity": lambda name: name in WITH_NONLINEARITY,
     " that has no nonlinearity": lambda name: name not in WITH_NONLINEARITY,
@@ -84,27 +84,40 @@ def each(text: str) -> list[str]:
 
 
 def names(what: str) -> tuple[str, ...]:
-    """The classes that 'every recurrence', 'every cell', 'every optimizer' or a list of names stands for."""
+    """The classes that 'every recurrence', 'every cell', 'every optimizer' or a list of names stands for.
+
+    Raises ValueError for other words.
+    """
     if what == "every optimizer":
         return OPTIMIZERS
-    if kind := re.fullmatch(r"every (recurrence|cell)(.*)", what):
+    kind = re.fullmatch(rf"every (recurrence|cell)({'|'.join(KINDS)})", what)
+    if kind:
         suffix = "Cell" if kind[1] == "cell" else ""
         return tuple(name + suffix for name in RECURRENCES if KINDS[kind[2]](name))
+    if " " in what.replace(", ", ""):
+        raise ValueError(f"expected names or 'every …' in {PAGE.name}, got {what!r}")
     return tuple(what.split(", "))
 
 
 def table(page: str) -> Iterator[Row]:
     """The rows of a page. Raises ValueError for a line that is not one."""
-    for group, code in re.findall(r"^## (.+?)\n.*?^```text\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE):
-        for line in filter(None, code.splitlines()):
-            if heading := re.fullmatch(r"# (.+?)(?:, made with (.+?))?(?:, called on (.+))?", line):
+    group, inside, subject = "", False, None
+    for line in page.splitlines():
+        if line.startswith("```"):
+            inside, subject = not inside, None
+        elif line.startswith("## "):
+            group = line[3:]
+        elif inside and line:
+            heading = re.fullmatch(r"# (.+?)(?:, made with (.+?))?(?:, called on (.+))?", line)
+            row = re.fullmatch(r"(.+?)  # (\w+): (expected .+?)(?:  # (?:(\w+) only: )?(.+))?", line)
+            error = getattr(builtins, row[2], None) if row else None
+            if heading:
                 what, options, input = heading.groups(default="")
                 subject = Subject(names(what), options, input, line[2:], line[2:].removeprefix(what))
-            elif row := re.fullmatch(r"(.+?)  # (\w+): (expected .+?)(?:  # (?:(\w+) only: )?(.+))?", line):
+            elif row and error and subject:
                 for text in each(row[1]):
                     before, _, call = text.rpartition("; ")
-                    error, message = getattr(builtins, row[2]), tuple(each(row[3]))
-                    yield Row(group, subject, before, call, error, message, row[5] or "", row[4] or "")
+                    yield Row(group, subject, before, call, error, tuple(each(row[3])), row[5] or "", row[4] or "")
             else:
                 raise ValueError(f"expected `call  # Error: expected …` in {PAGE.name}, got {line!r}")
 

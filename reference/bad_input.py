@@ -225,7 +225,9 @@ def listing(results: Iterable[Result], console: Console) -> None:
         ours, theirs = result.scratch.name, result.torch.name
         reason = result.row.reason(result.name) if result.verdict == "stricter" else ""
         refusal = f"{ours} in both" if ours == theirs else f"{ours}; PyTorch: {theirs}"
-        names.setdefault((result.row, refusal + (f" ({reason})" if reason else "")), []).append(result.name)
+        if reason and not reason.startswith("PyTorch raises"):
+            refusal += f" ({reason})"
+        names.setdefault((result.row, refusal), []).append(result.name)
     blocks: dict[tuple[str, str, str], list[str]] = {}
     for (row, refusal), those in names.items():
         blocks.setdefault((row.group, row.subject.line, f"{', '.join(those)}: {refusal}"), []).append(row.text)

@@ -35,11 +35,21 @@ def test_the_table_has_every_line_of_the_page_and_no_call_twice() -> None:
     assert {name for row in TABLE if row.group == "forward" for name in row.subject.names} == set(RECURRENCES)
 
 
-def test_a_line_that_is_no_row_is_refused() -> None:
-    page = PAGE.read_text()
-    for line in ("module(x(9))", "module(x(9))  # ValueError", "module(x(9))  # TypeError: got 9"):
-        with pytest.raises(ValueError, match=r"^expected `call  # Error: expected …` in bad_calls\.md, got 'module"):
-            list(table(page.replace("module(x(0, B, I))", f"{line}\nmodule(x(0, B, I))", 1)))
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("module(x(9))", "`call  # Error: expected …`"),
+        ("module(x(9))  # ValueError", "`call  # Error: expected …`"),
+        ("module(x(9))  # ValueError: got 9", "`call  # Error: expected …`"),
+        ("module(x(9))  # Valueerror: expected more", "`call  # Error: expected …`"),
+        ("# every recurrence of mine", "names or 'every …'"),
+        ("```\n```text\nmodule(x(9))  # ValueError: expected more", "`call  # Error: expected …`"),
+    ],
+)
+def test_a_line_that_is_no_row_is_refused(line: str, expected: str) -> None:
+    page = PAGE.read_text().replace("module(x(0, B, I))", f"{line}\nmodule(x(0, B, I))", 1)
+    with pytest.raises(ValueError, match=f"^{re.escape(f'expected {expected} in bad_calls.md, got ')}"):
+        list(table(page))
 
 
 # The runner can fail.
