@@ -14,6 +14,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from rich.text import Text
 from scratch.nn.pile import Pile
 from scratch.terminal import say, table
 
-from .bad_calls import TABLE, Row
+from .bad_calls import TABLE, Row, Subject
 from .scenes import PYTORCH, SCRATCH, Library, NoCounterpart, NoSuchClass, Scene
 
 
@@ -126,11 +127,11 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     return [name.lstrip(".") for name in names if before.get(name, "") != after.get(name, "")]
 
 
-def set_up(row: Row, name: str, library: Library) -> Scene:
-    """A scene that has been at work."""
-    scene = Scene(library, name, row.subject)
+def set_up(subject: Subject, name: str, before: str, library: Library) -> Scene:
+    """A scene that has been at work, and in which the line `before` has been run."""
+    scene = Scene(library, name, subject)
     scene.work()
-    scene.do(row.before)
+    scene.do(before)
     return scene
 
 
@@ -139,37 +140,39 @@ def run(row: Row, name: str, ours: Library = SCRATCH, theirs: Library = PYTORCH)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            other = set_up(row, name, theirs)
+            other = set_up(row.subject, name, row.before, theirs)
             expected, _ = attempt(lambda: other.do(row.call))
         except NoSuchClass:
             expected = Outcome(NoSuchClass)
 
-        twin = set_up(row, name, ours)  # asked first, lest a refusal break what both have in common
-        gradients = None if row.before else answer(twin.from_tape)
-        wanted = answer(twin.work)
-
-        scene = set_up(row, name, ours)
+        gradients, wanted = unspoilt(row.subject, name, row.before, ours)
+        scene = set_up(row.subject, name, row.before, ours)
         before = snapshot(scene.held)
         outcome, _ = attempt(lambda: scene.do(row.call))
         changed = differences(before, snapshot(scene.held))
-        if any(not same(value, copy) for value, copy in scene.given):
+        if any(snapshot(value) != snapshot(copy) for value, copy in scene.given):
             changed.append("the caller's arrays")
-        if not row.before and not same(answer(scene.from_tape), gradients):
+        if not row.before and answer(scene.from_tape) != gradients:
             changed.append("the gradients of the earlier forward pass")
-        if isinstance(wanted, Outcome) or not same(answer(scene.work), wanted):
+        if wanted is None or answer(scene.work) != wanted:
             changed.append("the answer to a good call")
     return Result(row, name, outcome, expected, tuple(changed))
 
 
-def answer(call: Callable[[], Any]) -> Any:
-    """The result of a call that should be good, or what came of it."""
+@cache
+def unspoilt(subject: Subject, name: str, before: str, library: Library) -> tuple[Any, Any]:
+    """What a twin that is spared the bad call answers: the gradients from its tape, and from then on.
+
+    It is asked before any bad call is made, lest a refusal break what both have in common.
+    """
+    twin = set_up(subject, name, before, library)
+    return None if before else answer(twin.from_tape), answer(twin.work)
+
+
+def answer(call: Callable[[], Any]) -> dict[str, Any] | None:
+    """Every bit of the result of a call that should be good; None if it is refused."""
     outcome, result = attempt(call)
-    return result if outcome.error is None else outcome
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two answers are the same to the bit."""
-    return snapshot(one) == snapshot(other)
+    return snapshot(result) if outcome.error is None else None
 
 
 def run_table(table: Iterable[Row] = TABLE, advance: Callable[[], None] = lambda: None) -> list[Result]:

@@ -31,7 +31,7 @@ class NoSuchClass(Exception):
     """PyTorch does not have the class at all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Library:
     """Either library: its modules, and what differs in how they are called."""
 
