@@ -15,8 +15,12 @@ def main() -> int:
 
 
 def run() -> object:
-    """The exercises are apart: they do without PyTorch, which takes longer to load than all of their work."""
+    """The exercises and their grading are apart: they do without PyTorch, which takes longer to load than they run."""
     app: typer.Typer
+    if sys.argv[1:2] == ["grade"]:
+        from .grade_command import app
+
+        return app(sys.argv[2:], standalone_mode=False, prog_name="python -m reference grade")
     if exercise_command.meant(sys.argv[1:]):
         app = exercise_command.app
     else:

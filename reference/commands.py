@@ -8,6 +8,7 @@ from .carry.losses_command import losses
 from .carry.train_command import train
 from .check_command import check
 from .exercise_command import exercise
+from .grade_command import EPILOG, grade
 from .side_by_side_command import side_by_side
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -44,6 +45,7 @@ Examples:
   python -m reference check --candidate my_lstm --solution
 """
 )(exercise)
+app.command(epilog=EPILOG)(grade)
 app.command(
     "bad-input",
     epilog="""\b

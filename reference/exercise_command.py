@@ -18,12 +18,14 @@ from typing import Annotated
 import typer
 
 from .stages import stages
-from .stages.subject import ERRORS, TAKES, raised
+from .stages.subject import ERRORS, TAKES, Endless, at_most, raised
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 NAMES = ("rnn", "lstm", "gru")
-OPTIONS = ("--candidate", "--cell", "--solution")
+OPTIONS = ("--candidate", "--cell", "--solution", "--limit")
 """With these alone, `check` takes a module that has a `step` stage by stage."""
+LIMIT = 10.0
+"""Seconds after which a call is given up, and the import of a module."""
 
 
 @app.command()
@@ -93,23 +95,39 @@ def meant(arguments: list[str]) -> bool:
     options = [each.split("=")[0] for each in arguments[1:] if each.startswith("-")]
     if arguments[:1] != ["check"] or "--candidate" not in options or not set(options) <= set(OPTIONS):
         return False
-    given = [each.split("=", 1)[-1] for each in arguments[1:] if each.startswith("--candidate=")]
-    given += [after for each, after in pairwise(arguments) if each == "--candidate"]
+    given = values_of("--candidate", arguments)
     if len(given) != 1 or ":" in given[0]:
         return False
-    module = module_of(given[0])
+    module = module_of(given[0], seconds(values_of("--limit", arguments)))
     return any(callable(getattr(module, name, None)) for name in ("step", "step_backward"))
 
 
-def module_of(place: str) -> ModuleType:
-    """The module of this name, or in this file. Raises typer.BadParameter if it cannot be imported."""
+def values_of(option: str, arguments: list[str]) -> list[str]:
+    """What a command line gives an option, each time it does."""
+    given = [each.split("=", 1)[-1] for each in arguments[1:] if each.startswith(f"{option}=")]
+    return given + [after for each, after in pairwise(arguments) if each == option]
+
+
+def seconds(given: list[str]) -> float:
+    """The limit that is given last, if it is a number at all, of which the command itself says more."""
+    try:
+        return max(0.1, float(given[-1]))
+    except (IndexError, ValueError):
+        return LIMIT
+
+
+def module_of(place: str, limit: float = LIMIT) -> ModuleType:
+    """The module of this name, or in this file. Raises typer.BadParameter if it cannot be imported in time."""
     path = Path(place)
     if path.suffix == ".py":  # a file, of which its folder makes a module
         sys.path.insert(0, str(path.parent.resolve()))
         place = path.stem
     sys.path.insert(0, os.getcwd())
     try:
-        return import_module(place)
+        with at_most(limit):
+            return import_module(place)
+    except Endless as told:
+        raise typer.BadParameter(f"cannot import {place!r}: {told}") from None
     except ERRORS as error:
         raise typer.BadParameter(f"cannot import {place!r}: {raised(error)}") from None
 
@@ -119,15 +137,16 @@ def check(
     subject: Annotated[str, typer.Option("--candidate", metavar="MODULE", help="The module, or its file.")],
     cell: Annotated[str | None, typer.Option(metavar="CELL", help="Its cell, if its name does not tell.")] = None,
     solution: Annotated[bool, typer.Option("--solution", help="Show the textbook's line.")] = False,
+    limit: Annotated[float, typer.Option(min=0.1, help="Seconds after which a call is given up.")] = LIMIT,
 ) -> int:
     """Take a module with the textbook's functions stage by stage: step, step backward, loop, loop backward.
 
     Exit status: 0 if everything is right, 1 if something is wrong, 2 if the command is, 3 if nothing is wrong and
     something is still to do.
     """
-    module = module_of(subject)
+    module = module_of(subject, limit)
     try:
-        report = stages(module, cell)
+        report = stages(module, cell, limit=limit)
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(f"{subject}: {error}") from None
     print(f"{module.__name__}, stage by stage\n")

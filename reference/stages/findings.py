@@ -60,6 +60,8 @@ class Stage:
     status: str
     note: str = ""
     finding: Finding | None = None
+    share: float = 0.0
+    """Which share of its results is right."""
 
     def __str__(self) -> str:
         return f"{self.name:<14} {self.status}{f': {self.note}' if self.note else ''}"

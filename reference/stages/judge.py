@@ -14,27 +14,28 @@ from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, tens
 from .models import clipped, explained, given_by, matches, together
 from .mutations import Mistake
 from .problems import Problem, packed, problems
-from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, leaves, several, takes, truth
+from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, several, takes, truth
+from .worker import leaves
 
 NEEDS = {"step": (), "step_backward": ("step",), "forward": ("step",), "backward": ("step_backward", "forward")}
 """The functions, and which others must be right before each is taken."""
 
 
-def stages(target: Any, cell: str | None = None, seed: int = 0) -> Report:
+def stages(target: Any, cell: str | None = None, seed: int = 0, limit: float | None = None) -> Report:
     """Take a candidate stage by stage.
 
     target: anything with some of the functions step, step_backward, forward, backward as attributes, or a pair
     (forward, backward). cell: "RNN tanh", "RNN relu", "LSTM" or "GRU", if its name does not tell. An RNN whose
-    functions take `nonlinearity` is taken with both.
+    functions take `nonlinearity` is taken with both. limit: after how many seconds a call is given up.
 
     Raises TypeError if it has none of the functions, ValueError if the cell cannot be told.
     """
     functions = functions_of(target)
     chosen = cell_of(target, cell)
-    report = staged(Subject(functions, chosen), seed)
+    report = staged(Subject(functions, chosen, limit), seed)
     both = any("nonlinearity" in takes(function) for function in functions.values())
     if both and chosen.name == "RNN tanh" and "tanh" not in (cell or "").lower() and not report.status:
-        return staged(Subject(functions, CELLS["RNN relu"]), seed)
+        return staged(Subject(functions, CELLS["RNN relu"], limit), seed)
     return report
 
 
@@ -99,11 +100,25 @@ class Judge:
             return Stage(self.function, TO_DO)
         except Interface as told:
             finding = Finding(self.function, str(told), self.expected(), interface=True)
-        if finding:
             return Stage(self.function, WRONG, finding=finding)
+        if finding:
+            return Stage(self.function, WRONG, finding=finding, share=self.share())
         if taken.empty:
-            return Stage(self.function, TO_DO, f"{', '.join(map(tensor, taken.empty))} (the rest is right)")
-        return Stage(self.function, RIGHT)
+            note = f"{', '.join(map(tensor, taken.empty))} (the rest is right)"
+            return Stage(self.function, TO_DO, note, share=self.share())
+        return Stage(self.function, RIGHT, share=1.0)
+
+    def share(self) -> float:
+        """Which share of the results is right in every problem; 0 if all are, as then something else is wrong."""
+        wrong: set[str] = set()
+        for problem in self.problems:
+            try:
+                taken = self.take(problem)
+            except (Empty, Interface):
+                return 0.0
+            right = truth(problem, self.function)
+            wrong |= right.keys() - taken.results.keys() | taken.wrong(right).keys()
+        return 1 - len(wrong) / len(truth(self.problems[0], self.function)) if wrong else 0.0
 
     def take(self, problem: Problem) -> Taken:
         """What the function gives for a problem. Raises Empty and Interface."""
@@ -145,7 +160,8 @@ class Judge:
             return Finding(self.function, told, interface=True)
         told = f"{problem.remark}{tensor(name)} has the shape {value.shape}; expected {letters} = {expected}"
         right = truth(problem, self.function)[name]
-        if any(alike(value.transpose(axes), right) for axes in permutations(range(value.ndim))):
+        axes = permutations(range(value.ndim)) if value.ndim == len(expected) else ()
+        if any(alike(value.transpose(each), right) for each in axes):
             told += ". Its numbers are right: only its axes are in another order"
         elif value.size == np.prod(expected) and alike(value.reshape(expected), right):
             told += ". Its numbers are right: only its shape is another"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import inspect
+import signal
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +20,7 @@ from scratch.types import Array
 
 from .equations import Cell
 from .problems import PARAMETERS, Problem, names, packed
+from .worker import Other, leaves
 
 ERRORS = (Exception, SystemExit)
 """What a candidate may raise without ending the check."""
@@ -47,6 +51,10 @@ class Empty(Exception):
     """The function is still to be written."""
 
 
+class Endless(BaseException):
+    """A call has taken too long. No Exception, so that a candidate's `except Exception` does not hold it up."""
+
+
 class Taken(NamedTuple):
     """What a function gave for one problem."""
 
@@ -64,10 +72,13 @@ class Taken(NamedTuple):
 
 
 class Subject:
-    """A candidate's functions. Where it has none of a name, the textbook's are called."""
+    """A candidate's functions. Where it has none of a name, the textbook's are called.
 
-    def __init__(self, functions: Mapping[str, Callable[..., Any]], cell: Cell) -> None:
-        self.functions, self.cell = dict(functions), cell
+    limit: after how many seconds a call is given up; None for never.
+    """
+
+    def __init__(self, functions: Mapping[str, Callable[..., Any]], cell: Cell, limit: float | None = None) -> None:
+        self.functions, self.cell, self.limit = dict(functions), cell, limit
         self.there: Mapping[str, Any] = {}  # what the last loop forward was given, which the way back may not change
 
     def has(self, name: str) -> bool:
@@ -84,11 +95,15 @@ class Subject:
         before = {what: copy.deepcopy(value) for what, value in guarded.items() if what not in ("kept", "tape")}
         keywords = {key: value for key, value in self.cell.keywords.items() if key in takes(function)}
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), at_most(self.limit):
                 warnings.simplefilter("ignore")
                 value = function(*arguments.values(), **keywords)
         except NotImplementedError:
             raise Empty from None
+        except Endless as told:
+            raise Interface(str(told)) from None
+        except Interface:  # from a function that runs in another process (remote.py)
+            raise
         except ERRORS as error:
             raise Interface(f"it raises {raised(error)}{advice(name, error)}") from error
         if value is None or value is Ellipsis:
@@ -186,6 +201,8 @@ def parameters_by_name(problem: Problem, value: Any) -> dict[str, Any]:
 
 def described(value: Any) -> str:
     """What something is, in words."""
+    if isinstance(value, Other):
+        return str(value)
     shape = f" of shape {np.shape(value)}" if isinstance(value, np.ndarray) else ""
     return f"a {type(value).__name__}{shape}"
 
@@ -219,6 +236,36 @@ def takes(function: Callable[..., Any]) -> set[str]:
         return set(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return set()
+
+
+# How long a call may take.
+
+
+@contextmanager
+def at_most(seconds: float | None) -> Iterator[None]:
+    """Raise Endless in what takes longer, again and again in case it catches that.
+
+    Only where there are alarms: not on Windows, and in the main thread alone.
+    """
+    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() != threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise Endless(endless(seconds))
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def endless(seconds: float) -> str:
+    """What is said of a call that takes longer."""
+    return f"it does not come back after {seconds:g} s (a loop that does not end?)"
 
 
 # Comparing.
@@ -257,17 +304,6 @@ def alike(own: Array, model: Any) -> bool:
     if own.size and own.shape == model.shape and abs(own.flat[0] - model.flat[0]) > 1e-3 * (1 + abs(own.flat[0])):
         return False  # most are told apart by a single number
     return error_of(own, model) <= 30 * tolerance(own)
-
-
-def leaves(value: Any) -> list[Array]:
-    """Every array inside of something."""
-    if isinstance(value, np.ndarray):
-        return [value]
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (tuple, list)):
-        return [leaf for each in value for leaf in leaves(each)]
-    return leaves(vars(value)) if hasattr(value, "__dict__") and not callable(value) else []
 
 
 def same(one: Sequence[Array], other: Sequence[Array]) -> bool:

@@ -1,0 +1,246 @@
+"""Grade submissions: each exercise's file is taken stage by stage, in a process of its own.
+
+Three kinds of process: the command; some judges, each of which holds the results of one submission after the other
+against the truth (stages/judge.py); and for each submission a process that runs its functions and knows nothing of
+the truth (stages/worker.py, stages/remote.py). Nothing here needs PyTorch.
+
+Points: 25 for each function that is right. One of which some results are wrong, or still to do, has the share of its
+results that are right. A function is taken only when those that it calls are right. Of a file that has `forward` and
+`backward` alone, each counts 50.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from .grade_source import LARGEST, Look, cell_of, foreign, look
+from .stages import RIGHT, Finding, Report, stages
+from .stages.findings import in_words
+from .stages.remote import Limits, NotLoaded, Submission, plain
+from .stages.worker import FUNCTIONS
+
+FULL, PART, NONE, TO_DO, USES, NOT_GRADED = "full marks", "in part", "no points", "to do", "uses", "not graded"
+"""What becomes of a submission."""
+EXPECTED = "expected the functions step, step_backward, forward and backward, or the last two alone"
+Row = dict[str, Any]
+"""All about one submission, as it is written to --json."""
+
+
+class Options(NamedTuple):
+    """How submissions are graded. allowed: modules that they may use besides NumPy and the standard library."""
+
+    cell: str | None
+    limits: Limits
+    seed: int
+    allowed: tuple[str, ...]
+    folder: str
+    """Where each gets a folder of its own."""
+
+
+def graded(paths: Sequence[Path], options: Options, jobs: int) -> Iterator[tuple[Path, Row]]:
+    """Grade files, so many at a time. Yields each with its row when it is done."""
+    waiting, busy, idle = deque(paths), dict[Connection, Judge](), list[Judge]()
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < jobs:
+                judge = idle.pop() if idle else Judge(options)
+                judge.give(waiting.popleft())
+                busy[judge.connection] = judge
+            for connection in wait(list(busy), 0.5):
+                judge = busy.pop(connection)
+                try:
+                    row = judge.connection.recv()
+                    idle.append(judge)
+                except (EOFError, OSError):
+                    judge.end()
+                    row = new_row(NOT_GRADED, "the process that was to judge it ended")
+                yield judge.path, row
+            for judge in [judge for judge in busy.values() if monotonic() > judge.deadline]:
+                del busy[judge.connection]
+                judge.end()
+                yield judge.path, new_row(NOT_GRADED, "judging it took too long")
+    finally:
+        for judge in [*busy.values(), *idle]:
+            judge.end()
+
+
+class Judge:
+    """A process that judges one submission after the other."""
+
+    def __init__(self, options: Options) -> None:
+        context = get_context("spawn")  # a fresh interpreter, which may have no threads of this one
+        self.connection, theirs = context.Pipe()
+        self.options, self.path, self.deadline = options, Path(), 0.0
+        self.process = context.Process(target=judge_all, args=(theirs, options), daemon=False)
+        self.process.start()
+        theirs.close()
+
+    def give(self, path: Path) -> None:
+        """Have a file judged; `connection` will have its row."""
+        self.path, self.deadline = path, monotonic() + 6 * self.options.limits.seconds + 120
+        self.connection.send(path)
+
+    def end(self) -> None:
+        """End it, and with it the submission that it runs."""
+        self.connection.close()
+        self.process.terminate()
+        self.process.join(3)
+        self.process.kill()
+        self.process.join()
+
+
+def judge_all(connection: Connection, options: Options) -> None:
+    """Judge what comes, until nothing does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command ends its judges itself
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # Linux: what a submission leaves behind becomes this one's child
+    with suppress(EOFError, OSError):
+        while True:
+            path = connection.recv()
+            start = monotonic()
+            try:
+                row = judged(path, options)
+            except Exception as error:
+                row = new_row(NOT_GRADED, f"the judge failed: {type(error).__name__}: {plain(error, 200)}")
+            finally:
+                end_strays()
+            connection.send(row | {"seconds": round(monotonic() - start, 3)})
+
+
+def end_strays() -> None:
+    """End the children that this process has: what a submission started, and what got away from its session."""
+    for _ in range(100):
+        children = ""
+        with suppress(OSError):
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+        if not children.split():
+            return
+        for child in map(int, children.split()):
+            with suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+
+
+# One submission.
+
+
+def new_row(status: str, problem: str = "") -> Row:
+    """A row of which no more is known."""
+    nothing: Row = {"uses": [], "remarks": [], "refused": [], "files": [], "output": {"bytes": 0, "text": ""}}
+    return {"status": status, "points": 0, "cell": None, "problem": problem, "stages": [], **nothing, "seconds": 0.0}
+
+
+def judged(path: Path, options: Options) -> Row:
+    """All about one submission."""
+    try:
+        size = path.stat().st_size
+        source = path.read_bytes() if size <= LARGEST else b""
+    except OSError as error:
+        return new_row(NOT_GRADED, f"cannot be read: {error.strerror}")
+    if size > LARGEST or path.suffix != ".py":
+        what = f"a file of {size:,} bytes" if size > LARGEST else f"a {path.suffix or 'file without ending'}"
+        return new_row(NOT_GRADED, f"expected an exercise, a .py of at most {LARGEST:,} bytes, got {what}")
+    try:
+        seen = look(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        return new_row(NOT_GRADED, f"cannot be read as Python: {plain(said, 200)}{line}")
+    cell = options.cell or cell_of(path, source)
+    row = new_row(TO_DO, "there is nothing in it yet") | {"cell": cell}
+    if seen.empty:
+        return row
+    with TemporaryDirectory(dir=options.folder, ignore_cleanup_errors=True) as name:
+        file = Path(name) / path.name
+        file.write_bytes(source)
+        submission = Submission(file, options.limits, options.allowed)
+        try:
+            row |= taken(submission, cell, options.seed)
+        finally:
+            submission.stop()
+        row["files"] = files_in(Path(name), file, source)
+    return finished(row, submission, seen, options)
+
+
+def taken(submission: Submission, cell: str | None, seed: int) -> Row:
+    """Run a submission's file, and take its functions stage by stage."""
+    try:
+        submission.start()
+    except NotLoaded as told:
+        return {"status": NOT_GRADED, "problem": f"when its file is run: {told}"}
+    if not submission.functions:
+        found = plain(", ".join(submission.defines) or "nothing", 100)
+        return {"status": NOT_GRADED, "problem": f"{EXPECTED}; it has {found}"}
+    if cell is None:
+        return {"status": NOT_GRADED, "problem": "its name and its text do not tell which cell it is; give --cell"}
+    report = stages(SimpleNamespace(**submission.functions), cell, seed)
+    found = [about(stage, len(report)) for stage in report]
+    points = sum(each["points"] for each in found)
+    right = all(each["status"] == RIGHT for each in found)
+    status = FULL if right else PART if points else TO_DO if report.status == 3 else NONE
+    return {"status": status, "problem": "", "points": points, "stages": found, "cell": report.cell.name}
+
+
+def about(stage: Any, stages: int) -> Row:
+    """One stage, as it is written down."""
+    points = int(100 / stages * stage.share + 1e-9)
+    found: Row = {"name": stage.name, "status": stage.status, "points": points, "note": plain(stage.note, 300)}
+    finding = stage.finding
+    text = [plain(line, 300) for line in finding.text(solution=True).splitlines()] if finding else []
+    return found | {"finding": in_a_line(finding) if finding else "", "details": text}
+
+
+def in_a_line(finding: Finding) -> str:
+    """A finding with its equation."""
+    if finding.named:
+        return plain(in_words(finding.named[0]), 300)
+    equation = [" ".join(line.split()) for line in finding.lines if line.startswith("(")][:1]
+    return plain("; it is ".join([finding.told, *equation]), 300)
+
+
+def files_in(folder: Path, own: Path, source: bytes) -> list[Row]:
+    """What it left in its folder: at most a hundred files."""
+    found = []
+    for place, _, names in os.walk(folder):
+        for path in (Path(place) / name for name in names):
+            with suppress(OSError):
+                size = path.lstat().st_size
+                if path != own or size != len(source) or path.read_bytes() != source:
+                    found.append({"name": plain(path.relative_to(folder), 100), "bytes": size})
+            if len(found) == 100:
+                return found
+    return found
+
+
+def finished(row: Row, submission: Submission, seen: Look, options: Options) -> Row:
+    """The row, with what was noticed on the side."""
+    imported = [text for kind, text in submission.notes if kind == "import"]
+    by_libraries = [text for kind, text in submission.notes if kind == "imported by a library"]
+    uses = foreign([*seen.uses, *imported]) or foreign(by_libraries[:1])
+    row["uses"] = [each for each in uses if each.partition(".")[0] not in options.allowed][:5]
+    row["refused"] = [text for kind, text in submission.notes if kind == "refused"]
+    row["output"] = {"bytes": submission.printed, "text": submission.output.decode("utf-8", "replace")}
+    if submission.narrow:
+        row["remarks"].append("returns float32, in which results are right up to 2e-5")
+    if seen.complex_numbers:
+        row["remarks"].append("computes with complex numbers: are its gradients derived?")
+    if row["uses"]:
+        row |= {"status": USES, "points": 0}
+    return row
+
+
+__all__ = ["FULL", "FUNCTIONS", "NONE", "NOT_GRADED", "PART", "TO_DO", "USES", "Options", "Report", "Row", "graded"]

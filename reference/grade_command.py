@@ -1,0 +1,224 @@
+"""The command `grade`: submissions of an exercise, each in a process of its own, with points by stage."""
+
+import csv
+import glob
+import json
+import os
+import secrets
+import signal
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
+from textwrap import fill
+from typing import Annotated, Any
+
+import typer
+
+from scratch import terminal
+
+from .grade import FULL, NONE, NOT_GRADED, PART, TO_DO, USES, Options, Row, graded
+from .stages.remote import Limits, plain
+from .stages.worker import FUNCTIONS
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+NAMES = ("rnn", "lstm", "gru")
+EPILOG = """\b
+Examples:
+  python -m reference grade submissions/ --json grades.json --csv grades.csv
+  python -m reference grade 'homework/*/my_lstm.py' --limit 5 --jobs 4
+  python -m reference grade handed_in/*.py --cell gru --allow scipy
+"""
+
+
+@app.command(epilog=EPILOG)
+def grade(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders of them, or patterns.")],
+    cell: Annotated[
+        str | None, typer.Option(metavar="CELL", help="rnn, lstm or gru, if names and texts do not tell.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all that is known.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a row a submission.")] = None,
+    limit: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="Seconds for running a file, and for each function in all.")
+    ] = Limits().seconds,
+    memory: Annotated[
+        int, typer.Option(min=16, max=2**20, help="Megabytes for a submission, beyond what Python and NumPy take.")
+    ] = Limits().memory,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Submissions at a time.  [default: one for each processor]")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="MODULE", help="What may be used besides NumPy; may be repeated.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the numbers.  [default: another one every time]")
+    ] = None,
+) -> int:
+    """Grade submissions of an exercise: my_lstm.py and the like, as `exercise` writes them.
+
+    A submission is one file with the functions step, step_backward, forward and backward. Each that is right is 25
+    points; one of which some results are wrong or to do has the share that is right. A function is taken when those
+    that it calls are right. Of a file with forward and backward alone, each is 50. What uses other modules than NumPy
+    and Python's own has no points (--allow).
+
+    Each runs in a process of its own with limits of time, memory and file size. What is right is not in that process,
+    so that a submission cannot look it up or write its own grade. Processes, signals, the network, and files outside
+    its own folder are refused and reported. This is no sandbox: run what you do not trust in a container besides. A
+    limit of the number of processes does nothing for root, so that what starts processes is refused by Python, and
+    ended with its session.
+
+    Exit status: 0 if all could be graded, whatever their points; 1 if some could not; 2 if the command is wrong.
+    """
+    chosen = cell.lower() if cell else None
+    if chosen not in (None, *NAMES):
+        raise typer.BadParameter(f"expected the --cell {', '.join(NAMES)}, got {cell!r}")
+    if not hasattr(os, "killpg"):
+        raise typer.BadParameter("grade needs Linux or macOS, which can limit a process")
+    for option, path in (("--json", json_file), ("--csv", csv_file)):
+        terminal.writable(option, path)
+    paths = found(files)
+    used = secrets.randbelow(2**32) if seed is None else seed
+    limits = Limits(limit, memory)
+    rows, interrupted = all_rows(paths, chosen, limits, used, tuple(allow or ()), jobs or processors())
+    settings = {"seed": used, "limit": limit, "memory": memory, "allow": allow or []}
+    told = verdict(rows, len(paths), interrupted)
+    if json_file:
+        write(json_file, json.dumps({"verdict": told, **settings, "submissions": rows}, indent=1, ensure_ascii=False))
+    if csv_file:
+        write(csv_file, as_csv(rows))
+    print(f"{fill(told, 80)}\n\n{table(rows)}")
+    if interrupted:
+        return 130
+    return int(any(row["status"] == NOT_GRADED for row in rows))
+
+
+def all_rows(
+    paths: dict[str, Path], cell: str | None, limits: Limits, seed: int, allowed: tuple[str, ...], jobs: int
+) -> tuple[list[Row], bool]:
+    """The rows in the order of the files, and whether it was interrupted before all were there."""
+    rows: dict[str, Row] = {}
+    names = {path: name for name, path in paths.items()}
+    before = signal.signal(signal.SIGTERM, interrupt)
+    interrupted = False
+    try:
+        with TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder, terminal.progress(idle=True) as bar:
+            task = bar.add_task("grading", total=len(paths))
+            bar.refresh()
+            options = Options(cell, limits, seed, allowed, os.path.realpath(folder))
+            for path, row in graded(list(paths.values()), options, min(jobs, len(paths))):
+                rows[names[path]] = {"file": names[path], **row}
+                bar.update(task, advance=1, description=f"grading: {len(rows)} of {len(paths)}")
+                bar.refresh()
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return [rows[name] for name in paths if name in rows], interrupted
+
+
+def interrupt(*_: object) -> None:
+    """End as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def found(places: Sequence[str]) -> dict[str, Path]:
+    """The files, each once, by the names that tell them apart. Raises typer.BadParameter."""
+    paths: dict[str, Path] = {}
+    for place in places:
+        matches = [place] if os.path.lexists(place) else sorted(glob.glob(place, recursive=True))
+        if not matches:
+            raise typer.BadParameter(f"there is no {place}")
+        for path in map(Path, matches):
+            inside = sorted(each for each in path.rglob("*.py") if is_submission(each, path)) if path.is_dir() else [path]
+            if not inside and len(matches) == 1:
+                raise typer.BadParameter(f"there is no .py in the folder {path}")
+            if not path.is_dir() and not path.is_file():
+                raise typer.BadParameter(f"{path} is neither a file nor a folder")
+            for each in inside:
+                paths.setdefault(os.path.realpath(each), each)
+    names = [os.path.abspath(path) for path in paths.values()]
+    shared = os.path.commonpath([os.path.dirname(name) for name in names])
+    return {os.path.relpath(name, shared): path for name, path in zip(names, paths.values(), strict=True)}
+
+
+def is_submission(path: Path, folder: Path) -> bool:
+    """Whether a file in a folder is one to grade: not in a hidden or a cache's folder."""
+    parts = path.relative_to(folder).parts
+    return path.is_file() and not any(part.startswith((".", "__")) for part in parts)
+
+
+# What is told.
+
+
+def verdict(rows: Sequence[Row], files: int, interrupted: bool) -> str:
+    """What became of all, in a sentence."""
+    count = Counter(row["status"] for row in rows)
+    kinds = {FULL: "with full marks", PART: "in part", NONE: "without points", TO_DO: "still to do", USES: "using what they may not"}
+    parts = [f"{count[status]} {words}" for status, words in kinds.items() if count[status]]
+    told = f"{len(rows) - count[NOT_GRADED]} graded{': ' if parts else ''}{', '.join(parts)}"
+    told += f"; {count[NOT_GRADED]} could not be graded" if count[NOT_GRADED] else ""
+    return f"Interrupted: {len(rows)} of {files} are done. {told}" if interrupted else told
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A row for each submission, and below it what was found, in 80 columns."""
+    lines = [f"{'submission':<34} {'points':>6} {'step':>5} {'step_b':>6} {'forw':>5} {'backw':>5} {'s':>5}", "-" * 72]
+    for row in rows:
+        points = {stage["name"]: str(stage["points"]) for stage in row["stages"]}
+        name = row["file"] if len(row["file"]) <= 34 else f"…{row['file'][-33:]}"
+        total = "-" if row["status"] == NOT_GRADED else row["points"]
+        each = [points.get(function, "-") for function in FUNCTIONS]
+        lines.append(f"{plain(name, 34):<34} {total:>6} {each[0]:>5} {each[1]:>6} {each[2]:>5} {each[3]:>5} {row['seconds']:>5.1f}")
+        lines += [f"    {plain(note, 76)}" for note in remarks(row)]
+    return "\n".join(lines)
+
+
+def remarks(row: Row) -> Iterable[str]:
+    """What is told about a submission, a line each."""
+    if row["uses"]:
+        yield f"uses {', '.join(row['uses'])}"
+    if row["problem"]:
+        yield f"{'not graded: ' if row['status'] == NOT_GRADED else ''}{row['problem']}"
+    for stage in row["stages"]:
+        if stage["finding"]:
+            yield f"{stage['name']}: {stage['finding']}"
+        elif stage["status"] == "to do":
+            yield f"{stage['name']}: to do{': ' if stage['note'] else ''}{stage['note']}"
+    yield from row["remarks"]
+    yield from (f"refused: {each}" for each in row["refused"][:2])
+    if row["files"]:
+        yield f"wrote {', '.join(each['name'] for each in row['files'][:3])}"
+    if row["output"]["bytes"] > 1000:
+        yield f"printed {row['output']['bytes']:,} bytes"
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """A row for each submission."""
+    text = StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow(["file", "cell", "status", "points", *FUNCTIONS, "uses", "told", "seconds"])
+    for row in rows:
+        points: dict[str, Any] = {stage["name"]: stage["points"] for stage in row["stages"]}
+        uses, told = " ".join(row["uses"]), "; ".join(remarks(row))
+        each = [points.get(function, "") for function in FUNCTIONS]
+        out.writerow([row["file"], row["cell"], row["status"], row["points"], *each, uses, told, row["seconds"]])
+    return text.getvalue()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():  # /dev/stdout
+        path.write_text(text, encoding="utf-8")
+        return
+    with NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8", errors="replace") as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
