@@ -111,7 +111,7 @@ def values_of(option: str, arguments: list[str]) -> list[str]:
 def seconds(given: list[str]) -> float:
     """The limit that is given last, if it is a number at all, of which the command itself says more."""
     try:
-        return max(0.1, float(given[-1]))
+        return min(max(0.1, float(given[-1])), 3600.0)
     except (IndexError, ValueError):
         return LIMIT
 
@@ -137,7 +137,7 @@ def check(
     subject: Annotated[str, typer.Option("--candidate", metavar="MODULE", help="The module, or its file.")],
     cell: Annotated[str | None, typer.Option(metavar="CELL", help="Its cell, if its name does not tell.")] = None,
     solution: Annotated[bool, typer.Option("--solution", help="Show the textbook's line.")] = False,
-    limit: Annotated[float, typer.Option(min=0.1, help="Seconds after which a call is given up.")] = LIMIT,
+    limit: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds after which a call is given up.")] = LIMIT,
 ) -> int:
     """Take a module with the textbook's functions stage by stage: step, step backward, loop, loop backward.
 

@@ -8,6 +8,7 @@ import secrets
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from io import StringIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
@@ -76,9 +77,16 @@ def grade(
         raise typer.BadParameter(f"expected the --cell {', '.join(NAMES)}, got {cell!r}")
     if not hasattr(os, "killpg"):
         raise typer.BadParameter("grade needs Linux or macOS, which can limit a process")
+    if not limit > 0:
+        raise typer.BadParameter(f"expected a --limit in seconds, got {limit}")
+    paths = found(files)
+    taken = {os.path.realpath(path) for path in paths.values()}
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         terminal.writable(option, path)
-    paths = found(files)
+        if path and os.path.realpath(path) in taken:
+            raise typer.BadParameter(f"{option} {path} would be written over a submission, or over the other file")
+        if path and (path.is_file() or not path.exists()):  # not /dev/stdout
+            taken.add(os.path.realpath(path))
     used = secrets.randbelow(2**32) if seed is None else seed
     limits = Limits(limit, memory)
     rows, interrupted = all_rows(paths, chosen, limits, used, tuple(allow or ()), jobs or processors())
@@ -88,7 +96,7 @@ def grade(
         write(json_file, json.dumps({"verdict": told, **settings, "submissions": rows}, indent=1, ensure_ascii=False))
     if csv_file:
         write(csv_file, as_csv(rows))
-    print(f"{fill(told, 80)}\n\n{table(rows)}")
+    print(f"{fill(told, 80)}\n\n{table(rows)}\n\nThe same numbers again: --seed {used}")
     if interrupted:
         return 130
     return int(any(row["status"] == NOT_GRADED for row in rows))
@@ -103,14 +111,18 @@ def all_rows(
     before = signal.signal(signal.SIGTERM, interrupt)
     interrupted = False
     try:
-        with TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder, terminal.progress(idle=True) as bar:
+        with (
+            TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder,
+            terminal.progress(idle=True) as bar,
+        ):
             task = bar.add_task("grading", total=len(paths))
             bar.refresh()
             options = Options(cell, limits, seed, allowed, os.path.realpath(folder))
-            for path, row in graded(list(paths.values()), options, min(jobs, len(paths))):
-                rows[names[path]] = {"file": names[path], **row}
-                bar.update(task, advance=1, description=f"grading: {len(rows)} of {len(paths)}")
-                bar.refresh()
+            with closing(graded(list(paths.values()), options, min(jobs, len(paths)))) as results:
+                for path, row in results:
+                    rows[names[path]] = {"file": names[path], **row}
+                    bar.update(task, advance=1, description=f"grading: {len(rows)} of {len(paths)}")
+                    bar.refresh()
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -136,7 +148,7 @@ def found(places: Sequence[str]) -> dict[str, Path]:
         if not matches:
             raise typer.BadParameter(f"there is no {place}")
         for path in map(Path, matches):
-            inside = sorted(each for each in path.rglob("*.py") if is_submission(each, path)) if path.is_dir() else [path]
+            inside = sorted(each for each in path.rglob("*") if is_submission(each, path)) if path.is_dir() else [path]
             if not inside and len(matches) == 1:
                 raise typer.BadParameter(f"there is no .py in the folder {path}")
             if not path.is_dir() and not path.is_file():
@@ -149,9 +161,9 @@ def found(places: Sequence[str]) -> dict[str, Path]:
 
 
 def is_submission(path: Path, folder: Path) -> bool:
-    """Whether a file in a folder is one to grade: not in a hidden or a cache's folder."""
-    parts = path.relative_to(folder).parts
-    return path.is_file() and not any(part.startswith((".", "__")) for part in parts)
+    """Whether a file in a folder is one to grade, or to refuse by name: not in a hidden or a cache's folder."""
+    hidden = any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
+    return path.suffix in (".py", ".ipynb") and path.is_file() and not hidden
 
 
 # What is told.
@@ -160,7 +172,13 @@ def is_submission(path: Path, folder: Path) -> bool:
 def verdict(rows: Sequence[Row], files: int, interrupted: bool) -> str:
     """What became of all, in a sentence."""
     count = Counter(row["status"] for row in rows)
-    kinds = {FULL: "with full marks", PART: "in part", NONE: "without points", TO_DO: "still to do", USES: "using what they may not"}
+    kinds = {
+        FULL: "with full marks",
+        PART: "in part",
+        NONE: "without points",
+        TO_DO: "still to do",
+        USES: "using what they may not",
+    }
     parts = [f"{count[status]} {words}" for status, words in kinds.items() if count[status]]
     told = f"{len(rows) - count[NOT_GRADED]} graded{': ' if parts else ''}{', '.join(parts)}"
     told += f"; {count[NOT_GRADED]} could not be graded" if count[NOT_GRADED] else ""
@@ -169,13 +187,14 @@ def verdict(rows: Sequence[Row], files: int, interrupted: bool) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """A row for each submission, and below it what was found, in 80 columns."""
-    lines = [f"{'submission':<34} {'points':>6} {'step':>5} {'step_b':>6} {'forw':>5} {'backw':>5} {'s':>5}", "-" * 72]
+    lines = [f"{'submission':<42} {'points':>6} {'step':>5} {'step_b':>6} {'forw':>5} {'backw':>5} {'s':>5}", "-" * 80]
     for row in rows:
         points = {stage["name"]: str(stage["points"]) for stage in row["stages"]}
-        name = row["file"] if len(row["file"]) <= 34 else f"…{row['file'][-33:]}"
+        name = row["file"] if len(row["file"]) <= 42 else f"…{row['file'][-41:]}"
         total = "-" if row["status"] == NOT_GRADED else row["points"]
-        each = [points.get(function, "-") for function in FUNCTIONS]
-        lines.append(f"{plain(name, 34):<34} {total:>6} {each[0]:>5} {each[1]:>6} {each[2]:>5} {each[3]:>5} {row['seconds']:>5.1f}")
+        step, step_backward, forward, backward = (points.get(function, "-") for function in FUNCTIONS)
+        marks = f"{total:>6} {step:>5} {step_backward:>6} {forward:>5} {backward:>5} {row['seconds']:>5.1f}"
+        lines.append(f"{plain(name, 42):<42} {marks}")
         lines += [f"    {plain(note, 76)}" for note in remarks(row)]
     return "\n".join(lines)
 
@@ -192,7 +211,7 @@ def remarks(row: Row) -> Iterable[str]:
         elif stage["status"] == "to do":
             yield f"{stage['name']}: to do{': ' if stage['note'] else ''}{stage['note']}"
     yield from row["remarks"]
-    yield from (f"refused: {each}" for each in row["refused"][:2])
+    yield from (f"refused: {each}" for each in row["refused"][: 0 if row["uses"] else 2])
     if row["files"]:
         yield f"wrote {', '.join(each['name'] for each in row['files'][:3])}"
     if row["output"]["bytes"] > 1000:

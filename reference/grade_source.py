@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ CELLS = {
     "rnn": r"rnn|elman|vanilla recurrent",
 }
 """Words by which a file's name, or its text, tells the cell: from the most special to the most general."""
-ITS_LETTERS = {"lstm": r"\bd?_?c_(prev|0|n|after|next|t)\b", "gru": r"\bz(_t)?\b.*\b1(\.0?)? - z|\b1(\.0?)? - z"}
+ITS_LETTERS = {"lstm": r"\bd?_?c_(prev|0|n|after|next|t)\b", "gru": r"\b1(\.0?)? ?- ?z"}
 """What stands in the equations of one cell alone."""
 
 
@@ -25,37 +27,43 @@ class Look(NamedTuple):
     """What the text tells."""
 
     uses: list[str]
-    """What it imports, other than NumPy and the standard library."""
+    """What it imports besides NumPy and the standard library; and complex numbers, which give gradients underived."""
     empty: bool
     """Whether nothing is in it but imports and text."""
-    complex_numbers: bool
-    """Whether it computes with complex numbers, by which a gradient can be had without deriving it."""
 
 
 def cell_of(path: Path, source: bytes) -> str | None:
     """The cell: by the file's name, or its text, or its folder's name."""
     text = source.decode("utf-8", "replace")
-    for words in (path.stem, text, path.resolve().parent.name):
-        found = [cell for cell, pattern in CELLS.items() if re.search(pattern, words, re.IGNORECASE)]
-        if words is not text or len(set(found) - {"rnn"}) < 2:
-            if found:
-                return found[0]
-        if words is text and (found := [cell for cell, letters in ITS_LETTERS.items() if re.search(letters, text)]):
-            return found[0] if len(found) == 1 else None
-    return None
+    said = told_by(text)
+    special = [cell for cell in said if cell != "rnn"]
+    letters = [cell for cell, pattern in ITS_LETTERS.items() if re.search(pattern, text)]
+    ways = [told_by(path.stem)[:1], special, letters, said, told_by(path.resolve().parent.name)[:1]]
+    return next((found[0] for found in ways if len(found) == 1), None)
+
+
+def told_by(words: str) -> list[str]:
+    """The cells that words speak of."""
+    return [cell for cell, pattern in CELLS.items() if re.search(pattern, words, re.IGNORECASE)]
 
 
 def look(source: bytes) -> Look:
     """Look at a file's text. Raises SyntaxError, or ValueError, for what is no Python."""
+    encoding, _ = tokenize.detect_encoding(BytesIO(source).readline)
+    source.decode(encoding)  # which the parser leaves out where it is in a comment
     tree = ast.parse(source)
     body = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass))]
     empty = all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
-    numbers = any(
-        (isinstance(node, ast.Constant) and isinstance(node.value, complex))
-        or (isinstance(node, (ast.Name, ast.Attribute)) and re.match("complex", getattr(node, "id", "") or getattr(node, "attr", "")))
-        for node in ast.walk(tree)
-    )
-    return Look(foreign(imports(tree)), empty, numbers)
+    numbers = ["complex"] if any(map(is_complex, ast.walk(tree))) else []
+    return Look(foreign([*imports(tree), *numbers]), empty)
+
+
+def is_complex(node: ast.AST) -> bool:
+    """Whether a piece of the text makes complex numbers."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, complex) or (isinstance(node.value, str) and node.value.startswith("complex"))
+    name = getattr(node, "id", "") if isinstance(node, ast.Name) else getattr(node, "attr", "")
+    return name.startswith(("complex", "emath", "csingle", "cdouble"))
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
@@ -78,7 +86,7 @@ def imports(tree: ast.Module) -> Iterator[str]:
                 yield node.args[0].value
 
 
-def foreign(names: Iterator[str] | list[str]) -> list[str]:
+def foreign(names: Iterable[str]) -> list[str]:
     """The modules that are neither NumPy's nor the standard library's, each once, by its longest name."""
     own = sys.stdlib_module_names | {"numpy", "submission", "__main__", ""}
     found = sorted({name for name in names if name.partition(".")[0] not in own})

@@ -140,7 +140,7 @@ def turned(W: Any) -> Any:
 
 FUNCTIONS: Values = {
     "__builtins__": {},
-    "σ": lambda a: 1 / (1 + np.exp(-a)),
+    "σ": np.errstate(over="ignore")(lambda a: 1 / (1 + np.exp(-a))),
     "tanh": np.tanh,
     "relu": lambda a: np.where(a > 0, a, 0 * a),
     "positive": lambda a: 1.0 * (a > 0),

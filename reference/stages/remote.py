@@ -30,10 +30,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .subject import Interface, advice, endless
-from .worker import FUNCTIONS, KEEPS, Kept, Other, decoded, encoded, framed, leaves
+from .worker import FUNCTIONS, Kept, Other, decoded, encoded, framed, leaves
 
 SENT_AT_MOST = 2**25
 """Bytes of one answer, beyond which it is not read."""
+START = 60.0
+"""Seconds in which Python and NumPy start, which are nobody's fault."""
 OUTPUT_KEPT = 4000
 """Bytes of what it prints that are kept."""
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
@@ -171,10 +173,9 @@ class Process:
                 break
         found = []
         with suppress(BlockingIOError):
-            for line in os.read(self.notes, 2**16).splitlines():
-                with suppress(*UNREADABLE):
-                    kind, text = map(str, json.loads(line))
-                    found.append((kind, plain(text, 300)))
+            for line in os.read(self.notes, 2**16).decode("ascii", "replace").splitlines():
+                kind, _, text = line.partition("\t")
+                found.append((kind, plain(text.strip("'\""), 300)))
         for pipe in (self.requests, self.answers, self.notes, self.out):
             os.close(pipe)
         return found
@@ -205,6 +206,7 @@ class Submission:
         if self.process is None:
             self.process = Process(self.file, self.limits, self.allowed)
             try:
+                self.process.ask({"do": "ready"}, START)
                 found = self.ask("load", {"do": "load"})
                 self.defines = [plain(name, 40) for name in found["defines"] if name[:2] != "__"]
                 self.functions = {
@@ -212,9 +214,9 @@ class Submission:
                     for name, takes in found["functions"].items()
                     if name in self.left
                 }
-            except Interface as told:
+            except (Broken, Interface, TimeoutError) as told:
                 self.stop()
-                raise NotLoaded(str(told)) from None
+                raise NotLoaded(str(told) or "its process does not start") from None
             except UNREADABLE:
                 self.stop()
                 raise NotLoaded("what comes back from its process is no answer") from None

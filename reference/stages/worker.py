@@ -15,7 +15,7 @@ import struct
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
@@ -96,7 +96,7 @@ def decoded(value: Any, kept: Callable[[int], Any]) -> Any:
         return tuple(parts) if kind == "tuple" else parts
     if kind == "dict":
         return {str(key): decoded(each, kept) for key, each in content}
-    simple = {"dots": lambda _: ..., "text": str, "other": Other, "kept": kept}
+    simple: dict[str, Callable[[Any], Any]] = {"dots": lambda _: ..., "text": str, "other": Other, "kept": kept}
     return simple[kind](content)
 
 
@@ -123,104 +123,6 @@ def send(pipe: int, message: Any) -> None:
         data = data[os.write(pipe, data) :]
 
 
-# What a submission may not do, and what is noted.
-
-REFUSED = {
-    "it starts a process": "os.fork os.forkpty os.system os.exec os.posix_spawn os.spawn subprocess.Popen pty.spawn",
-    "it sends signals": "os.kill os.killpg signal.pthread_kill",
-    "it uses the network": "socket.connect socket.bind socket.getaddrinfo socket.sendto socket.sendmsg",
-    "it reaches below Python": "ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle ctypes.cdata ctypes.call_function",
-    "it searches the memory": "gc.get_objects gc.get_referrers gc.get_referents object.__setattr__",
-    "it changes its limits": "resource.setrlimit resource.prlimit",
-}
-"""What is refused, in words and as Python's audit events."""
-WRITES = (
-    "os.chmod os.chown os.link os.mkdir os.remove os.rename os.rmdir os.symlink os.truncate os.utime shutil.rmtree "
-    "shutil.move shutil.copyfile sqlite3.connect"
-).split()
-TRIED_BY_PYTHON = {"org", "java", "vms_lib", "sitecustomize", "usercustomize"}
-"""What the standard library itself tries to import, where it is another Python's."""
-
-
-def watch(note: Callable[[str, str], None], here: str, roots: Sequence[str], denied: Sequence[str]) -> None:
-    """Note imports from now on, and refuse what is not for a submission. An audit hook cannot be taken away.
-
-    here: the folder where it may write. roots: the folders where it may read, but for what is denied in them.
-    """
-    refused = {event: words for words, events in REFUSED.items() for event in events.split()}
-    known = sys.stdlib_module_names | TRIED_BY_PYTHON | {"numpy", "submission"}
-    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    mine = f"/proc/{os.getpid()}"
-    realpath, fsdecode, getframe = os.path.realpath, os.fsdecode, sys._getframe
-
-    def inside(path: str, folders: Sequence[str]) -> bool:
-        return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
-
-    def check(path: Any, write: bool) -> None:
-        if isinstance(path, int):
-            return
-        place = realpath(fsdecode(path))
-        if inside(place, [here, "/dev/null"]):
-            return
-        if write or inside(place, denied) or not inside(place, [*roots, mine]):
-            what = f"it {'writes' if write else 'reads'} {place}"
-            note("refused", what)
-            raise PermissionError(f"{what}: a submission may {'write' if write else 'read'} in its own folder only")
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event == "import":
-            if args[0].partition(".")[0] not in known:
-                frame = getframe(1)
-                while frame.f_back and "importlib" in frame.f_code.co_filename:
-                    frame = frame.f_back
-                by_library = inside(frame.f_code.co_filename, roots)
-                note("imported by a library" if by_library else "import", args[0])
-        elif event == "open":
-            path, mode, flags = args
-            check(path, bool((flags or 0) & writing or set(mode or "") & set("wax+")))
-        elif event in WRITES:
-            for path in args[:2]:
-                if isinstance(path, (str, bytes, os.PathLike)):
-                    check(path, True)
-        elif event in refused and (event != "object.__setattr__" or args[1] == "__code__"):
-            note("refused", f"{refused[event]} ({event})")
-            raise PermissionError(f"{refused[event]}: a submission may not")
-
-    sys.addaudithook(hook)
-
-
-def notes_into(pipe: int) -> Callable[[str, str], None]:
-    """Writes each note once, and not too many of a kind; at once, so that it cannot be taken back."""
-    seen: set[tuple[str, str]] = set()
-    counts = {"import": 30, "imported by a library": 10, "refused": 30}
-    write, dumps = os.write, json.dumps
-
-    def note(kind: str, text: str) -> None:
-        if (kind, text) not in seen and counts[kind]:
-            seen.add((kind, text))
-            counts[kind] -= 1
-            with suppress(OSError):
-                write(pipe, dumps([kind, text[:300]]).encode() + b"\n")
-
-    return note
-
-
-def limit(memory: int, processor: int, file_size: int) -> None:
-    """Limit this process: memory in bytes beyond what it has now, processor seconds, and a file's bytes."""
-    import resource
-
-    def at_most(which: int, most: int) -> None:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(which, (most, most))
-
-    with suppress(OSError), open("/proc/self/statm") as file:
-        at_most(resource.RLIMIT_AS, memory + int(file.read().split()[0]) * resource.getpagesize())
-    at_most(resource.RLIMIT_CPU, processor)
-    at_most(resource.RLIMIT_FSIZE, file_size)
-    at_most(resource.RLIMIT_CORE, 0)
-    at_most(resource.RLIMIT_NOFILE, 64)
-
-
 # The submission.
 
 
@@ -229,7 +131,8 @@ def told(error: BaseException, file: str) -> dict[str, str]:
     said, where = "", ""
     with suppress(Exception):
         said = " ".join(str(error).split())[:300]
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        frames = traceback.walk_tb(error.__traceback__)
+        lines = [line for frame, line in frames if frame.f_code.co_filename == file]
         where = f" ({os.path.basename(file)}, line {lines[-1]})" if lines else ""
     return {"kind": type(error).__name__, "said": said, "where": where}
 
@@ -271,6 +174,8 @@ class Runner:
     def answer(self, request: Any) -> dict[str, Any]:
         """Do what is asked."""
         try:
+            if request["do"] == "ready":
+                return {}
             if request["do"] == "load":
                 return {"functions": self.load(), "defines": [*map(str, vars(self.module))][:50]}
             if request["do"] == "leaves":
@@ -306,8 +211,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for name in ("copy", "ctypes", "inspect", "pickle"):  # which NumPy loads late, and some of it would be refused
         import_module(name)
-    limit(settings["memory"], settings["processor"], settings["file_size"])
-    watch(notes_into(notes), os.getcwd(), settings["roots"], settings["denied"])
+    sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+    guard = import_module("guard")  # which lies beside this script
+    del sys.path[0], sys.modules["guard"]
+    guard.limit(settings["memory"], settings["processor"], settings["file_size"])
+    guard.watch(notes, os.getcwd(), settings["roots"], settings["denied"])
     runner = Runner(settings["file"])
     with suppress(EOFError):
         while True:
