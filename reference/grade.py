@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -49,8 +49,10 @@ class Options(NamedTuple):
     """Where each gets a folder of its own."""
 
 
-def graded(paths: Sequence[Path], options: Options, jobs: int) -> Generator[tuple[Path, Row]]:
-    """Grade files, so many at a time. Yields each with its row when it is done."""
+def graded(
+    paths: Sequence[Path], options: Options, jobs: int, tick: Callable[[], object] = bool
+) -> Generator[tuple[Path, Row]]:
+    """Grade files, so many at a time. Yields each with its row when it is done. tick: is called now and then."""
     waiting, busy, idle = deque(paths), dict[Connection, Judge](), list[Judge]()
     try:
         while waiting or busy:
@@ -58,6 +60,7 @@ def graded(paths: Sequence[Path], options: Options, jobs: int) -> Generator[tupl
                 judge = idle.pop() if idle else Judge(options)
                 judge.give(waiting.popleft())
                 busy[judge.connection] = judge
+            tick()
             for connection in wait(list(busy), 0.5):
                 judge = busy.pop(cast(Connection, connection))
                 try:
@@ -161,7 +164,7 @@ def judged(path: Path, options: Options) -> Row:
         return new_row(NOT_GRADED, f"cannot be read as Python: {plain(said, 200)}{line}")
     cell = options.cell or cell_of(path, source)
     row = new_row(TO_DO, "there is nothing in it yet") | {"cell": cell}
-    if seen.empty:
+    if seen.empty and not seen.uses:
         return row
     with TemporaryDirectory(dir=options.folder, ignore_cleanup_errors=True) as name:
         file = Path(name) / path.name

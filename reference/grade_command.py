@@ -45,7 +45,7 @@ def grade(
         float, typer.Option(min=0.1, max=3600, help="Seconds for running a file, and for each function in all.")
     ] = Limits().seconds,
     memory: Annotated[
-        int, typer.Option(min=16, max=2**20, help="Megabytes for a submission, beyond what Python and NumPy take.")
+        int, typer.Option(min=32, max=2**20, help="Megabytes for a submission, beyond what Python and NumPy take.")
     ] = Limits().memory,
     jobs: Annotated[
         int | None, typer.Option(min=1, max=256, help="Submissions at a time.  [default: one for each processor]")
@@ -85,7 +85,7 @@ def grade(
         terminal.writable(option, path)
         if path and os.path.realpath(path) in taken:
             raise typer.BadParameter(f"{option} {path} would be written over a submission, or over the other file")
-        if path and (path.is_file() or not path.exists()):  # not /dev/stdout
+        if path and not path.is_relative_to("/dev"):
             taken.add(os.path.realpath(path))
     used = secrets.randbelow(2**32) if seed is None else seed
     limits = Limits(limit, memory)
@@ -117,8 +117,13 @@ def all_rows(
         ):
             task = bar.add_task("grading", total=len(paths))
             bar.refresh()
+
+            def tick() -> None:
+                bar.update(task)
+                bar.refresh()
+
             options = Options(cell, limits, seed, allowed, os.path.realpath(folder))
-            with closing(graded(list(paths.values()), options, min(jobs, len(paths)))) as results:
+            with closing(graded(list(paths.values()), options, min(jobs, len(paths)), tick)) as results:
                 for path, row in results:
                     rows[names[path]] = {"file": names[path], **row}
                     bar.update(task, advance=1, description=f"grading: {len(rows)} of {len(paths)}")
@@ -233,10 +238,11 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 def write(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():  # /dev/stdout
-        path.write_text(text, encoding="utf-8")
+    if path.is_relative_to("/dev"):
+        with path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(text)
         return
+    path = Path(os.path.realpath(path))
     with NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8", errors="replace") as file:
         file.write(text)
     os.chmod(file.name, 0o644)

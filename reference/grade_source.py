@@ -79,7 +79,10 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
-            yield from ((f"{base}.{alias.name}" if base in ("scratch", "reference") else base) for alias in node.names)
+            yield from (
+                (f"{base}.{alias.name}" if base.partition(".")[0] in ("scratch", "reference") else base)
+                for alias in node.names
+            )
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
             if name in ("__import__", "import_module") and isinstance(node.args[0].value, str):

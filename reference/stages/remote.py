@@ -13,6 +13,7 @@ Whoever runs the submissions of people that he does not trust runs them in a con
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -66,13 +67,15 @@ class Process:
 
     def __init__(self, file: Path, limits: Limits, allowed: Sequence[str] = ()) -> None:
         self.out, out = os.pipe()
+        with suppress(AttributeError, OSError):
+            fcntl.fcntl(self.out, fcntl.F_SETPIPE_SZ, 2**20)  # Linux: a gigabyte goes through quicker
         requests, self.requests = os.pipe()
         self.answers, answers = os.pipe()
         self.notes, notes = os.pipe()
         theirs = (requests, answers, notes)
         command = [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), *map(str, theirs)]
         environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
-        environment |= dict.fromkeys(("HOME", "TMPDIR"), str(file.parent))
+        environment |= dict.fromkeys(("HOME", "TMPDIR"), str(file.parent)) | {"MALLOC_ARENA_MAX": "2"}
         environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             command,
@@ -95,6 +98,7 @@ class Process:
             "memory": limits.memory * 2**20,
             "processor": math.ceil(6 * limits.seconds) + 2,
             "file_size": limits.file_size * 2**20,
+            "below": bool(allowed),
             "path": [str(house)] if allowed else [],
             "roots": [*readable(), *([str(house)] if allowed else [])],
             "denied": [str(house / name) for name in ("scratch", "reference") if name not in allowed],

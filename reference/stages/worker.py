@@ -130,7 +130,7 @@ def told(error: BaseException, file: str) -> dict[str, str]:
     """An error: its class, what it says, and where in the submission it came from."""
     said, where = "", ""
     with suppress(Exception):
-        said = " ".join(str(error).split())[:300]
+        said = "" if error.args == (None,) else " ".join(str(error).split())[:300]
         frames = traceback.walk_tb(error.__traceback__)
         lines = [line for frame, line in frames if frame.f_code.co_filename == file]
         where = f" ({os.path.basename(file)}, line {lines[-1]})" if lines else ""
@@ -211,11 +211,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for name in ("copy", "ctypes", "inspect", "pickle"):  # which NumPy loads late, and some of it would be refused
         import_module(name)
+    _ = np.ones((64, 64)) @ np.ones((64, 64))  # for which BLAS takes memory of its own
     sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
     guard = import_module("guard")  # which lies beside this script
     del sys.path[0], sys.modules["guard"]
     guard.limit(settings["memory"], settings["processor"], settings["file_size"])
-    guard.watch(notes, os.getcwd(), settings["roots"], settings["denied"])
+    guard.watch(notes, os.getcwd(), settings["roots"], settings["denied"], settings["below"])
     runner = Runner(settings["file"])
     with suppress(EOFError):
         while True:

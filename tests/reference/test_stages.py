@@ -383,6 +383,35 @@ def test_a_candidate_that_cannot_be_imported_is_told(folder: Path, command: Comm
     assert status == 2 and "SyntaxError" in error
 
 
+HANGING = [
+    "while True: pass",
+    "while True:\n        try:\n            while True: pass\n        except:\n            pass",
+    "import time; time.sleep(1000)",
+]
+
+
+@pytest.mark.parametrize("line", HANGING)
+def test_what_does_not_come_back_is_told(folder: Path, command: Command, line: str) -> None:
+    written(folder, "gru", ("    steps, parameters = tape", f"    {line}\n    steps, parameters = tape"))
+    status, out, _ = command("check", "--candidate", "my_gru", "--limit", "0.2")
+    assert status == 1
+    assert "forward        right" in out
+    assert "`backward`: it does not come back after 0.2 s (a loop that does not end?)" in out
+
+
+def test_a_module_that_does_not_come_back_is_told(folder: Path, command: Command) -> None:
+    (folder / "my_rnn.py").write_text("while True: pass\n")
+    status, _, error = command("check", "--candidate=my_rnn", "--limit=0.2")
+    assert status == 2 and "cannot import 'my_rnn': it does not come back after 0.2 s" in error
+
+
+def test_the_share_of_results_that_are_right() -> None:
+    shares = {stage.name: stage.share for stage in stages(page("lstm", ("d_c_prev = d_c * f", "d_c_prev = d_c")))}
+    assert shares == {"step": 1, "step_backward": pytest.approx(6 / 7), "forward": 1, "backward": 0}
+    clips = page("lstm", ("d_x.append(d_x_t)", "d_x.append(d_x_t); d_state = tuple(d.clip(-9, 9) for d in d_state)"))
+    assert stages(clips)[3].status == WRONG and stages(clips)[3].share == 0
+
+
 def test_the_exercises_do_without_pytorch(folder: Path) -> None:
     written(folder, "lstm", ("d_c_prev = d_c * f", "d_c_prev = d_c"))
     code = (

@@ -1,0 +1,151 @@
+"""Submissions for the tests of `grade`: what is handed in, and what is to become of it."""
+
+import inspect
+from typing import NamedTuple
+
+from reference import grade
+from reference.exercise_command import text_of
+from scratch.textbook import gru, lstm, rnn
+
+LSTM, GRU, RNN = (inspect.getsource(page) for page in (lstm, gru, rnn))
+BEFORE = {
+    "step": "    h_prev, c_prev = state\n",
+    "step_backward": "    d_h, d_c_after = d_state\n    x, h_prev",
+    "forward": "    output, steps = [], []\n",
+    "backward": "    steps, parameters = tape\n",
+}
+"""With what each function of the LSTM's page begins."""
+
+
+class Kind(NamedTuple):
+    """What becomes of a submission, its points, and what is told of it."""
+
+    text: str | bytes
+    status: str
+    points: int
+    told: str = ""
+    name: str = "my_lstm.py"
+
+
+def first(function: str, line: str) -> str:
+    """The LSTM's page with a line before all others of a function."""
+    assert BEFORE[function] in LSTM
+    return LSTM.replace(BEFORE[function], f"    {line}\n{BEFORE[function]}")
+
+
+def changed(old: str, new: str) -> str:
+    """The LSTM's page with another text in it."""
+    assert old in LSTM
+    return LSTM.replace(old, new)
+
+
+def pair(text: str) -> str:
+    """A page with forward and backward alone."""
+    return text.replace("step_backward(", "_back(").replace(" step(", " _step(")
+
+
+FULL, PART, NONE, TO_DO, USES, NOT_GRADED = (
+    *(grade.FULL, grade.PART, grade.NONE),
+    *(grade.TO_DO, grade.USES, grade.NOT_GRADED),
+)
+KINDS = {
+    "right": Kind(LSTM, FULL, 100),
+    "right by its text": Kind(GRU, FULL, 100, name="homework 3.py"),
+    "a pair": Kind(pair(RNN), FULL, 100, name="my_rnn.py"),
+    "one factor": Kind(
+        changed("d_c_prev = d_c * f", "d_c_prev = d_c"), PART, 71, "d_c_prev is wrong; it is d_c ⊙ f (5)"
+    ),
+    "a half": Kind(LSTM.split("def step_backward")[0], PART, 25, "step_backward: to do"),
+    "the exercise": Kind(text_of("gru"), TO_DO, 0, "step: to do", "my_gru.py"),
+    "no byte": Kind("", TO_DO, 0, "nothing in it yet"),
+    "hangs": Kind(first("step_backward", "while True: pass"), PART, 50, "step_backward: it does not come back after 1"),
+    "hangs at once": Kind("while True: pass\n", NOT_GRADED, 0, "it does not come back after 1"),
+    "leaves": Kind(first("forward", "raise SystemExit"), PART, 50, "forward: it raises SystemExit"),
+    "ends the process": Kind(first("forward", "import os; os._exit(0)"), PART, 50, "forward: it ends the process"),
+    "ends at once": Kind(f"exit()\n{LSTM}", NOT_GRADED, 0, "it raises SystemExit (my_lstm.py, line 1)"),
+    "raises": Kind(first("backward", "1 / 0"), PART, 75, "ZeroDivisionError: division by zero (my_lstm.py, line "),
+    "too much memory": Kind(first("step", "np.ones((10**5, 10**5))"), NONE, 0, "MemoryError"),
+    "not a number": Kind(changed("h = o * tanh_c", "h = xp.nan * o"), PART, 12, "h is"),
+    "another type": Kind(first("step", "return 'text', object()"), NONE, 0, "should be a tuple of 2 arrays"),
+    "over x": Kind(first("forward", "x *= 2"), PART, 50, "forward: it writes into `x`"),
+    "over d_output": Kind(first("backward", "d_output[0] = 0"), PART, 75, "backward: it writes into `d_output`"),
+    "over the state": Kind(first("step", "state[0][...] = 1"), NONE, 0, "step: it writes into `state`"),
+    "over the tape's parameters": Kind(
+        first("backward", "tape[1]['weight_ih'] -= 1"), PART, 75, "backward: it writes into `parameters`"
+    ),
+    "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
+    "prints much": Kind(f"for _ in range(100): print('x' * 10**6)\n{LSTM}", FULL, 100, "printed 100,000,100 bytes"),
+    "writes a file": Kind(f"open('mine.txt', 'w').write('x')\n{LSTM}", FULL, 100, "wrote mine.txt"),
+    "writes elsewhere": Kind(
+        f"try: open('/tmp/not_here', 'w')\nexcept OSError: pass\n{LSTM}", FULL, 100, "refused: it writes /tmp/not_here"
+    ),
+    "a large file": Kind("open('a', 'wb').write(b'x' * 10**8)\n", NOT_GRADED, 0, "File too large"),
+    "forks": Kind("import os\nwhile True: os.fork()\n", NOT_GRADED, 0, "it starts a process (os.fork)"),
+    "scratch": Kind("from scratch.nn import LSTM\n", USES, 0, "uses scratch.nn"),
+    "torch in a function": Kind(f"{LSTM}\ndef other():\n    import torch\n", USES, 0, "uses torch"),
+    "torch to compare": Kind(f"{LSTM}\nif __name__ == '__main__':\n    import torch\n", FULL, 100),
+    "a name by the way": Kind(f"import importlib\nimportlib.import_module('ri' + 'ch')\n{LSTM}", USES, 0, "uses rich"),
+    "no module": Kind(f"from math import nothing\n{LSTM}", NOT_GRADED, 0, "ImportError"),
+    "no Python": Kind("def step(:\n", NOT_GRADED, 0, "cannot be read as Python: invalid syntax (line 1)"),
+    "latin-1": Kind(LSTM.encode() + b"# M\xfcller\n", NOT_GRADED, 0, "codec can't decode"),
+    "latin-1, said": Kind(f"# coding: latin-1\n{LSTM}# M\xfcller\n".encode("latin-1", "replace"), FULL, 100),
+    "no functions": Kind("def train(): pass\n", NOT_GRADED, 0, "expected the functions step, step_backward, forward"),
+    "which cell": Kind("def step(x): return x\n", NOT_GRADED, 0, "give --cell", "work.py"),
+    "a notebook": Kind("{}", NOT_GRADED, 0, "got a .ipynb", "my_lstm.ipynb"),
+}
+
+ZEROS = """
+import numpy as np
+def step(x, state, parameters):
+    return (0 * state[0], 0 * state[1]), parameters
+def step_backward(d_state, kept, parameters):
+    d_x = np.zeros((len(d_state[0]), parameters["weight_ih"].shape[1]))
+    return d_x, (0 * d_state[0], 0 * d_state[1]), {name: 0 * value for name, value in parameters.items()}
+def forward(x, state, parameters):
+    return np.zeros((len(x), *state[0].shape)), (0 * state[0], 0 * state[1]), (x, parameters)
+def backward(d_output, d_state, tape):
+    return 0 * tape[0], (0 * d_state[0], 0 * d_state[1]), {name: 0 * value for name, value in tape[1].items()}
+"""
+FAKE = '\'{"status": "full marks", "points": 100}\''
+HOSTILE = {
+    "prints a result as it ends": f"import atexit, os\natexit.register(print, {FAKE})\n{ZEROS}\nprint({FAKE})\n"
+    f"def step(*_):\n    print({FAKE}, flush=True)\n    os._exit(0)\n",
+    "changes NumPy's comparisons": f"{ZEROS}\nnp.allclose = np.array_equal = np.isclose = lambda *_, **__: True\n"
+    "np.linalg.norm = lambda *_, **__: 0.0\nnp.testing.assert_allclose = print\n",
+    "changes the checker's modules": f"{ZEROS}\nimport builtins, sys, types\n"
+    "for name in ('reference', 'reference.stages', 'reference.stages.subject', 'reference.stages.judge'):\n"
+    "    sys.modules[name] = types.SimpleNamespace(error_of=lambda *_: 0.0, alike=lambda *_: True)\n"
+    "builtins.abs = lambda _: 0.0\n",
+    "changes who sends its results": f"{ZEROS}\nimport sys\n"
+    "sys.modules['__main__'].Runner.call = lambda *_: {'value': {'text': 'right'}, 'after': {'list': []}, 'right': True}\n",
+    "writes into every descriptor": f"{ZEROS}\nimport os, struct\n"
+    f"def step(*_):\n    for number in range(64):\n        try: os.write(number, struct.pack('>Q', 40) + {FAKE}.encode())\n"
+    "        except OSError: pass\n    os._exit(0)\n",
+    "searches its memory": f"{ZEROS}\nimport gc, sys\n"
+    "def step(x, state, parameters):\n    found, frame = [state[0]], sys._getframe()\n    while frame:\n"
+    "        found += [v for v in frame.f_locals.values() if getattr(v, 'shape', None) == state[0].shape]\n"
+    "        frame = frame.f_back\n    try: found += [v for v in gc.get_objects() if isinstance(v, np.ndarray)]\n"
+    "    except OSError: pass\n    return (found[-1], found[-1]), parameters\n",
+    "reads the textbook": f"{ZEROS}\nimport builtins, os, posixpath\nkept = dict(vars(builtins))\n"
+    "builtins.any = builtins.isinstance = lambda *_: True\nposixpath._joinrealpath = lambda *_: ('/usr', True)\n"
+    f"try: text = open({lstm.__file__!r}).read()\nexcept Exception: text = ''\n"
+    "vars(builtins).update(kept)\nexec(text)\n",
+    "links to the textbook": f"{ZEROS}\nimport os\ntry:\n    os.symlink({lstm.__file__!r}, 'here.py')\n"
+    "    exec(open('here.py').read())\nexcept OSError: pass\n",
+    "asks another Python": f"{ZEROS}\nimport os, subprocess, sys\n"
+    f"for ask in (lambda: subprocess.check_output(['cat', {lstm.__file__!r}], text=True),\n"
+    f"            lambda: os.popen('cat ' + {lstm.__file__!r}).read()):\n"
+    "    try: exec(ask())\n    except OSError: pass\n",
+    "kills its judge": f"import os\ntry: os.kill(os.getppid(), 9)\nexcept OSError: pass\n{ZEROS}",
+    "reads its judge's memory": f"import os\ntry: open(f'/proc/{{os.getppid()}}/mem', 'rb').read(1)\n"
+    f"except PermissionError: pass\n{ZEROS}",
+    "lies as an array": f"{ZEROS}\nclass Yes(np.ndarray):\n"
+    "    def __array_ufunc__(self, *_, **__): return np.zeros(())\n    def __eq__(self, _): return True\n"
+    "def step(x, state, parameters): return (state[0].view(Yes), state[1].view(Yes)), parameters\n",
+    "sends what is no answer": f"{ZEROS}\nimport os, struct, sys\ndef answer(*_):\n"
+    "    data = struct.pack('>Q', 10**6) + b'[' * 10**6\n"
+    "    while data: data = data[os.write(int(sys.argv[2]), data):]\n    return {}\n"
+    "sys.modules['__main__'].Runner.call = answer\n",
+    "nudges complex numbers": LSTM.replace("    d_h, d_c_after = d_state\n", "    d_h, d_c_after = d_state\n    1j\n"),
+}
+"""Submissions that try to have full marks without the work."""

@@ -1,0 +1,273 @@
+"""Grading: what becomes of every kind of submission, and that none writes its own grade."""
+
+import csv
+import inspect
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from reference import grade
+from reference.grade_command import remarks
+from reference.grade_source import cell_of, look
+from reference.stages import stages
+from reference.stages.remote import Limits, Submission
+from reference.stages.worker import decoded, encoded
+
+from .carried import Command
+from .planted_stages import HELD_BACK, MORE, Planted
+from .submissions import FULL, HOSTILE, KINDS, LSTM, NOT_GRADED
+from .test_stages import PAGES, described, page
+
+WITHOUT_TORCH = """
+import sys
+from reference.__main__ import main
+status = main()
+assert "torch" not in sys.modules
+sys.exit(status)
+"""
+
+
+class Graded(SimpleNamespace):
+    """A run of the command: its status, what it printed, the rows of both files."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Graded:
+    """All kinds at once."""
+    folder = tmp_path_factory.mktemp("grade")
+    for name, (text, *_, file) in KINDS.items():
+        write(folder / "in" / name / file, text)
+    for name, text in HOSTILE.items():
+        write(folder / "in" / name / "my_lstm.py", text)
+    files = ["--json", str(folder / "out.json"), "--csv", str(folder / "out.csv")]
+    command = [sys.executable, "-c", WITHOUT_TORCH, "grade", str(folder / "in"), "--limit", "1", *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    all_of_it = json.loads((folder / "out.json").read_text())
+    rows = {Path(row["file"]).parent.name: row for row in all_of_it["submissions"]}
+    table = list(csv.DictReader((folder / "out.csv").read_text().splitlines()))
+    return Graded(status=done.returncode, out=done.stdout, error=done.stderr, json=all_of_it, rows=rows, csv=table)
+
+
+def write(path: Path, text: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_is_graded_and_told(run: Graded, name: str) -> None:
+    row, kind = run.rows[name], KINDS[name]
+    assert (row["status"], row["points"]) == (kind.status, kind.points), row
+    assert kind.told in "; ".join(remarks(row))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_none_has_points_without_the_work(run: Graded, name: str) -> None:
+    assert run.rows[name]["points"] == 0 and run.rows[name]["status"] != FULL
+
+
+def test_the_verdict_counts_all_and_the_exit_status_tells_what_could_not_be(run: Graded) -> None:
+    statuses = [row["status"] for row in run.rows.values()]
+    assert len(statuses) == len(KINDS) + len(HOSTILE)
+    failed = statuses.count(NOT_GRADED)
+    first = " ".join(run.out.split("\n\n")[0].split())
+    assert first == run.json["verdict"]
+    assert first.startswith(f"{len(statuses) - failed} graded: {statuses.count(FULL)} with full marks, ")
+    assert first.endswith(f"; {failed} could not be graded")
+    assert run.status == 1
+    assert all(len(line) <= 80 for line in run.out.splitlines())
+
+
+def test_both_files_say_the_same(run: Graded) -> None:
+    assert [(row["file"], int(row["points"]), row["status"]) for row in run.csv] == [
+        (row["file"], row["points"], row["status"]) for row in run.json["submissions"]
+    ]
+    row = run.rows["prints much"]
+    assert row["output"]["bytes"] == 100_000_100 and 0 < len(row["output"]["text"]) <= 4000
+    assert run.rows["writes a file"]["files"] == [{"name": "mine.txt", "bytes": 1}]
+    details = run.rows["one factor"]["stages"][1]["details"]
+    assert any("should be" in line for line in details) and any("the textbook: d_c_prev" in line for line in details)
+
+
+def test_what_may_be_used_counts(tmp_path: Path, command: Command) -> None:
+    write(tmp_path / "a" / "my_lstm.py", "from scratch.textbook.lstm import *\n")
+    write(tmp_path / "b" / "my_lstm.py", LSTM)
+    status, out, _ = command("grade", tmp_path, "--allow", "scratch", tmp_path / "a" / ".." / "b" / "my_lstm.py")
+    assert status == 0
+    assert out.startswith("2 graded: 2 with full marks") and "a/my_lstm.py" in out and "b/my_lstm.py" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nowhere"], "there is no nowhere"),
+        (["*.txt"], "there is no *.txt"),
+        (["empty"], "there is no .py in the folder"),
+        (["/dev/null"], "neither a file nor a folder"),
+        (["my_lstm.py", "--cell", "cnn"], "expected the --cell rnn, lstm, gru, got 'cnn'"),
+        (["my_lstm.py", "--limit", "0"], "--limit"),
+        (["my_lstm.py", "--limit", "nan"], "--limit"),
+        (["my_lstm.py", "--csv", "my_lstm.py"], "over a submission"),
+        (["my_lstm.py", "--csv", "a", "--json", "a"], "over the other file"),
+        (["my_lstm.py", "--json", "nowhere/a.json"], "cannot write --json"),
+        ([], "FILE"),
+    ],
+)
+def test_a_wrong_command_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "my_lstm.py").write_text(LSTM)
+    status, out, error = command("grade", *arguments)
+    assert status == 2 and told in error and not out
+
+
+def test_an_interrupted_run_says_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    def interrupted(paths: list[Path], *_: object) -> Iterator[tuple[Path, grade.Row]]:
+        yield paths[1], grade.new_row(FULL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield paths[0], grade.new_row(FULL)
+
+    monkeypatch.setattr("reference.grade_command.graded", interrupted)
+    for name in ("a", "b", "c"):
+        write(tmp_path / name / "my_lstm.py", LSTM)
+    status, out, _ = command("grade", tmp_path, "--json", tmp_path / "out.json")
+    assert status == 130 and out.startswith("Interrupted: 1 of 3 are done. 1 graded: 1 with full marks")
+    assert [row["file"] for row in json.loads((tmp_path / "out.json").read_text())["submissions"]] == ["b/my_lstm.py"]
+
+
+def test_a_run_that_ends_early_leaves_no_process(tmp_path: Path) -> None:
+    write(tmp_path / "my_lstm.py", "while True: pass\n")
+    options = grade.Options(None, Limits(60), 0, (), str(tmp_path))
+    workers = set[str]()
+
+    def tick() -> None:
+        (judge,) = multiprocessing.active_children()
+        workers.update(Path(f"/proc/{judge.pid}/task/{judge.pid}/children").read_text().split())
+        if workers:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(grade.graded([tmp_path / "my_lstm.py"], options, 1, tick))
+    assert not multiprocessing.active_children()
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+@pytest.mark.parametrize("planted", [*MORE, *HELD_BACK][::15], ids=described)
+def test_a_process_of_its_own_changes_nothing_in_what_is_found(planted: Planted, tmp_path: Path) -> None:
+    module = page(planted.cell, *planted.replacements)
+    (tmp_path / f"my_{planted.cell}.py").write_text(source_of(planted))
+    submission = Submission(tmp_path / f"my_{planted.cell}.py", Limits())
+    try:
+        submission.start()
+        far = stages(SimpleNamespace(**submission.functions), planted.cell)
+    finally:
+        submission.stop()
+    assert [(stage.name, stage.status, stage.share, stage.finding) for stage in far] == [
+        (stage.name, stage.status, stage.share, stage.finding) for stage in stages(module, planted.cell)
+    ]
+
+
+def source_of(planted: Planted) -> str:
+    text = inspect.getsource(PAGES[planted.cell])
+    for old, new in planted.replacements:
+        text = text.replace(old, new)
+    return text
+
+
+NUMBERS = hnp.arrays(
+    hnp.floating_dtypes() | hnp.integer_dtypes() | hnp.boolean_dtypes(), hnp.array_shapes(min_dims=0, min_side=0)
+)
+TREES = st.recursive(
+    NUMBERS | st.none() | st.booleans() | st.floats(),
+    lambda each: (
+        st.lists(each, max_size=3) | st.tuples(each, each) | st.dictionaries(st.text(max_size=9), each, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(TREES)
+@settings(max_examples=50, deadline=None)
+def test_what_is_sent_arrives(value: Any) -> None:
+    message = json.loads(json.dumps(encoded(value)))
+    assert_same(decoded(message, int), value)
+
+
+def assert_same(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    if isinstance(other, np.ndarray):
+        assert one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    elif isinstance(other, dict):
+        assert list(one) == list(other)
+        for name, value in other.items():
+            assert_same(one[name], value)
+    elif isinstance(other, (list, tuple)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    else:
+        assert repr(one) == repr(other)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"array": ["|O8", [1], "AAAAAAAAAAA="]},
+        {"array": ["<f8", [2], "AAAAAAAAAAA="]},
+        {"array": ["<f8", [1]]},
+        {"pickle": "gASVAAAA"},
+        {"tuple": None},
+        {},
+        "text",
+    ],
+)
+def test_what_is_no_message_is_refused(message: Any) -> None:
+    with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
+        decoded(message, int)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "cell"),
+    [
+        ("my_lstm.py", "# a gru", "lstm"),
+        ("rnn_lstm.py", "", "lstm"),
+        ("work.py", "# a gated recurrent unit, simpler than an LSTM\nh = (1 - z) * n", "gru"),
+        ("work.py", "# an RNN with c_prev", "lstm"),
+        ("work.py", "# an Elman network", "rnn"),
+        ("work.py", "x = 1", None),
+        ("gru/work.py", "x = 1", "gru"),
+    ],
+)
+def test_the_cell_is_told_by_name_and_text(tmp_path: Path, name: str, text: str, cell: str | None) -> None:
+    assert cell_of(Path("/submissions") / name, text.encode()) == cell
+
+
+@pytest.mark.parametrize(
+    ("text", "uses"),
+    [
+        ("import numpy as np\nimport math, os.path\nfrom collections import abc", []),
+        ("import torch.nn as nn", ["torch.nn"]),
+        ("def f():\n    from scratch import nn", ["scratch.nn"]),
+        ("from scratch.textbook import lstm", ["scratch.textbook.lstm"]),
+        ("m = __import__('jax')\nimportlib.import_module('keras.layers')", ["jax", "keras.layers"]),
+        ("if __name__ == '__main__':\n    import torch\nelse:\n    import jax", ["jax"]),
+        ("a = 1e-30j", ["complex"]),
+        ("a = x.astype(np.complex128)", ["complex"]),
+    ],
+)
+def test_what_a_text_uses_is_seen(text: str, uses: list[str]) -> None:
+    assert look(text.encode()).uses == uses
