@@ -106,46 +106,100 @@ def forward(x, state, parameters):
 def backward(d_output, d_state, tape):
     return 0 * tape[0], (0 * d_state[0], 0 * d_state[1]), {name: 0 * value for name, value in tape[1].items()}
 """
-FAKE = '\'{"status": "full marks", "points": 100}\''
-HOSTILE = {
-    "prints a result as it ends": f"import atexit, os\natexit.register(print, {FAKE})\n{ZEROS}\nprint({FAKE})\n"
-    f"def step(*_):\n    print({FAKE}, flush=True)\n    os._exit(0)\n",
-    "changes NumPy's comparisons": f"{ZEROS}\nnp.allclose = np.array_equal = np.isclose = lambda *_, **__: True\n"
-    "np.linalg.norm = lambda *_, **__: 0.0\nnp.testing.assert_allclose = print\n",
-    "changes the checker's modules": f"{ZEROS}\nimport builtins, sys, types\n"
-    "for name in ('reference', 'reference.stages', 'reference.stages.subject', 'reference.stages.judge'):\n"
-    "    sys.modules[name] = types.SimpleNamespace(error_of=lambda *_: 0.0, alike=lambda *_: True)\n"
-    "builtins.abs = lambda _: 0.0\n",
-    "changes who sends its results": f"{ZEROS}\nimport sys\n"
-    "sys.modules['__main__'].Runner.call = lambda *_: {'value': {'text': 'right'}, 'after': {'list': []}, 'right': True}\n",
-    "writes into every descriptor": f"{ZEROS}\nimport os, struct\n"
-    f"def step(*_):\n    for number in range(64):\n        try: os.write(number, struct.pack('>Q', 40) + {FAKE}.encode())\n"
-    "        except OSError: pass\n    os._exit(0)\n",
-    "searches its memory": f"{ZEROS}\nimport gc, sys\n"
-    "def step(x, state, parameters):\n    found, frame = [state[0]], sys._getframe()\n    while frame:\n"
-    "        found += [v for v in frame.f_locals.values() if getattr(v, 'shape', None) == state[0].shape]\n"
-    "        frame = frame.f_back\n    try: found += [v for v in gc.get_objects() if isinstance(v, np.ndarray)]\n"
-    "    except OSError: pass\n    return (found[-1], found[-1]), parameters\n",
-    "reads the textbook": f"{ZEROS}\nimport builtins, os, posixpath\nkept = dict(vars(builtins))\n"
-    "builtins.any = builtins.isinstance = lambda *_: True\nposixpath._joinrealpath = lambda *_: ('/usr', True)\n"
-    f"try: text = open({lstm.__file__!r}).read()\nexcept Exception: text = ''\n"
-    "vars(builtins).update(kept)\nexec(text)\n",
-    "links to the textbook": f"{ZEROS}\nimport os\ntry:\n    os.symlink({lstm.__file__!r}, 'here.py')\n"
-    "    exec(open('here.py').read())\nexcept OSError: pass\n",
-    "asks another Python": f"{ZEROS}\nimport os, subprocess, sys\n"
-    f"for ask in (lambda: subprocess.check_output(['cat', {lstm.__file__!r}], text=True),\n"
-    f"            lambda: os.popen('cat ' + {lstm.__file__!r}).read()):\n"
-    "    try: exec(ask())\n    except OSError: pass\n",
-    "kills its judge": f"import os\ntry: os.kill(os.getppid(), 9)\nexcept OSError: pass\n{ZEROS}",
-    "reads its judge's memory": f"import os\ntry: open(f'/proc/{{os.getppid()}}/mem', 'rb').read(1)\n"
-    f"except PermissionError: pass\n{ZEROS}",
-    "lies as an array": f"{ZEROS}\nclass Yes(np.ndarray):\n"
-    "    def __array_ufunc__(self, *_, **__): return np.zeros(())\n    def __eq__(self, _): return True\n"
-    "def step(x, state, parameters): return (state[0].view(Yes), state[1].view(Yes)), parameters\n",
-    "sends what is no answer": f"{ZEROS}\nimport os, struct, sys\ndef answer(*_):\n"
-    "    data = struct.pack('>Q', 10**6) + b'[' * 10**6\n"
-    "    while data: data = data[os.write(int(sys.argv[2]), data):]\n    return {}\n"
-    "sys.modules['__main__'].Runner.call = answer\n",
-    "nudges complex numbers": LSTM.replace("    d_h, d_c_after = d_state\n", "    d_h, d_c_after = d_state\n    1j\n"),
+FAKE = '{"status": "full marks", "points": 100}'
+TRIED = {
+    "prints a result as it ends": """
+import atexit, os
+atexit.register(print, FAKE)
+def step(*_):
+    print(FAKE, flush=True)
+    os._exit(0)
+""",
+    "changes NumPy's comparisons": """
+np.allclose = np.array_equal = np.isclose = lambda *_, **__: True
+np.linalg.norm = lambda *_, **__: 0.0
+np.testing.assert_allclose = print
+""",
+    "changes the checker's modules": """
+import builtins, sys, types
+for name in ("reference", "reference.stages", "reference.stages.subject", "reference.stages.judge"):
+    sys.modules[name] = types.SimpleNamespace(error_of=lambda *_: 0.0, alike=lambda *_: True)
+builtins.abs = lambda _: 0.0
+""",
+    "changes who sends its results": """
+import sys
+right = {"value": {"text": "right"}, "after": {"list": []}, "right": True}
+sys.modules["__main__"].Runner.call = lambda *_: right
+""",
+    "writes into every descriptor": """
+import os, struct
+def step(*_):
+    for number in range(64):
+        try: os.write(number, struct.pack(">Q", len(FAKE)) + FAKE.encode())
+        except OSError: pass
+    os._exit(0)
+""",
+    "searches its memory": """
+import gc, sys
+def step(x, state, parameters):
+    found, frame = [state[0]], sys._getframe()
+    while frame:
+        found += [value for value in frame.f_locals.values() if getattr(value, "shape", None) == state[0].shape]
+        frame = frame.f_back
+    try: found += [each for each in gc.get_objects() if isinstance(each, np.ndarray)]
+    except OSError: pass
+    return (found[-1], found[-1]), parameters
+""",
+    "reads the textbook": """
+import builtins, posixpath
+before = dict(vars(builtins))
+builtins.any = builtins.isinstance = lambda *_: True
+posixpath._joinrealpath = lambda *_: ("/usr", True)
+try: text = open(TEXTBOOK).read()
+except Exception: text = ""
+vars(builtins).update(before)
+exec(text)
+""",
+    "links to the textbook": """
+import os
+try:
+    os.symlink(TEXTBOOK, "here.py")
+    exec(open("here.py").read())
+except OSError: pass
+""",
+    "asks another program": """
+import os, subprocess
+for ask in (lambda: subprocess.check_output(["cat", TEXTBOOK], text=True), lambda: os.popen("cat " + TEXTBOOK).read()):
+    try: exec(ask())
+    except OSError: pass
+""",
+    "kills its judge": """
+import os
+try: os.kill(os.getppid(), 9)
+except OSError: pass
+""",
+    "reads its judge's memory": """
+import os
+try: open(f"/proc/{os.getppid()}/mem", "rb")
+except PermissionError: pass
+else: exec(open(TEXTBOOK).read())
+""",
+    "lies as an array": """
+class Yes(np.ndarray):
+    def __array_ufunc__(self, *_, **__): return np.zeros(())
+    def __eq__(self, _): return True
+def step(x, state, parameters):
+    return (state[0].view(Yes), state[1].view(Yes)), parameters
+""",
+    "sends what is no answer": """
+import os, struct, sys
+def answer(*_):
+    data = struct.pack(">Q", 10**6) + b"[" * 10**6
+    while data:
+        data = data[os.write(int(sys.argv[2]), data) :]
+sys.modules["__main__"].Runner.call = answer
+""",
 }
+HOSTILE = {name: f"FAKE, TEXTBOOK = {FAKE!r}, {lstm.__file__!r}\n{ZEROS}{text}" for name, text in TRIED.items()}
+HOSTILE["nudges complex numbers"] = first("step_backward", "1e-30j")
 """Submissions that try to have full marks without the work."""

@@ -149,6 +149,20 @@ def test_an_interrupted_run_says_what_it_has(tmp_path: Path, monkeypatch: pytest
     assert [row["file"] for row in json.loads((tmp_path / "out.json").read_text())["submissions"]] == ["b/my_lstm.py"]
 
 
+def test_nobody_knows_the_numbers_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    seeds = []
+
+    def none(paths: list[Path], options: grade.Options, *_: object) -> Iterator[tuple[Path, grade.Row]]:
+        seeds.append(options.seed)
+        yield paths[0], grade.new_row(FULL)
+
+    monkeypatch.setattr("reference.grade_command.graded", none)
+    write(tmp_path / "my_lstm.py", LSTM)
+    for more in ([], [], ["--seed", "5"]):
+        assert command("grade", tmp_path, *more)[0] == 0
+    assert len(set(seeds)) == 3 and seeds[2] == 5
+
+
 def test_a_run_that_ends_early_leaves_no_process(tmp_path: Path) -> None:
     write(tmp_path / "my_lstm.py", "while True: pass\n")
     options = grade.Options(None, Limits(60), 0, (), str(tmp_path))
