@@ -80,13 +80,7 @@ def grade(
     if not limit > 0:
         raise typer.BadParameter(f"expected a --limit in seconds, got {limit}")
     paths = found(files)
-    taken = {os.path.realpath(path) for path in paths.values()}
-    for option, path in (("--json", json_file), ("--csv", csv_file)):
-        terminal.writable(option, path)
-        if path and os.path.realpath(path) in taken:
-            raise typer.BadParameter(f"{option} {path} would be written over a submission, or over the other file")
-        if path and not path.is_relative_to("/dev"):
-            taken.add(os.path.realpath(path))
+    refuse_overwriting(paths, {"--json": json_file, "--csv": csv_file})
     used = secrets.randbelow(2**32) if seed is None else seed
     limits = Limits(limit, memory)
     rows, interrupted = all_rows(paths, chosen, limits, used, tuple(allow or ()), jobs or processors())
@@ -100,6 +94,17 @@ def grade(
     if interrupted:
         return 130
     return int(any(row["status"] == NOT_GRADED for row in rows))
+
+
+def refuse_overwriting(paths: dict[str, Path], files: dict[str, Path | None]) -> None:
+    """Refuse files that cannot be written, or should not. Raises typer.BadParameter."""
+    taken = {os.path.realpath(path) for path in paths.values()}
+    for option, path in files.items():
+        terminal.writable(option, path)
+        if path and os.path.realpath(path) in taken:
+            raise typer.BadParameter(f"{option} {path} would be written over a submission, or over the other file")
+        if path and not path.is_relative_to("/dev"):
+            taken.add(os.path.realpath(path))
 
 
 def all_rows(
@@ -239,8 +244,8 @@ def as_csv(rows: Sequence[Row]) -> str:
 def write(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
     if path.is_relative_to("/dev"):
-        with path.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+        with path.open("a", encoding="utf-8", errors="replace") as stream:
+            stream.write(text)
         return
     path = Path(os.path.realpath(path))
     with NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8", errors="replace") as file:

@@ -11,7 +11,8 @@ backward       right
 From the command line: `python -m reference exercise lstm` writes my_lstm.py, with four functions to fill in, and
 `python -m reference check --candidate my_lstm` says after every line what is right, wrong or still to do. It tells
 the first thing that is wrong: the equation, the tensor and its shape, one entry by hand, and a hint; `--solution` shows
-the textbook's line. No PyTorch is needed.
+the textbook's line. `python -m reference grade FILE...` grades many, each in a process of its own (remote.py). No
+PyTorch is needed.
 
 How it works: each function is called alone, on random states, gradients and biases (problems.py, subject.py). The truth
 is the textbook in longdouble. `step_backward` is given what the candidate's own `step` kept, `backward` the tape of its

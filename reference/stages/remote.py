@@ -1,19 +1,15 @@
 """A submission that runs in a process of its own, as functions that can be taken stage by stage.
 
->>> from reference.stages.remote import Submission
-
 What is right never enters that process: it is sent arrays, and sends back arrays, which are compared here. What it
 sends is read as JSON and numbers, so that it runs nothing here. What it does to the arrays it was given is done to
 them here too, so that writing over inputs is seen as if the functions ran in this process.
 
 This is no sandbox. It holds off accidents and simple tricks: limits of time, memory and file size, a folder and a
-session of its own, and an audit hook (worker.py) that refuses processes, signals, the network, and files elsewhere.
-Whoever runs the submissions of people that he does not trust runs them in a container besides.
+session of its own, and an audit hook (guard.py). Run what you do not trust in a container besides.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -67,7 +63,9 @@ class Process:
 
     def __init__(self, file: Path, limits: Limits, allowed: Sequence[str] = ()) -> None:
         self.out, out = os.pipe()
-        with suppress(AttributeError, OSError):
+        with suppress(ImportError, AttributeError, OSError):
+            import fcntl
+
             fcntl.fcntl(self.out, fcntl.F_SETPIPE_SZ, 2**20)  # Linux: a gigabyte goes through quicker
         requests, self.requests = os.pipe()
         self.answers, answers = os.pipe()
@@ -258,7 +256,7 @@ class Submission:
     def call(self, name: str, arguments: Sequence[Any], keywords: Mapping[str, str]) -> Any:
         """What a function gives."""
         process = self.start()
-        sent, given, kept = [], [], []
+        sent, given, kept = list[Any](), list[Any](), list[Any]()
         for each in arguments:
             if isinstance(each, There):
                 if each.process is not process:
@@ -268,8 +266,7 @@ class Submission:
             else:
                 sent.append(encoded(each))
                 given.append(each)
-        request = {"do": "call", "name": name, "arguments": sent, "keywords": dict(keywords)}
-        answer = self.ask(name, request)
+        answer = self.ask(name, {"do": "call", "name": name, "arguments": sent, "keywords": dict(keywords)})
         try:
             value = decoded(answer["value"], lambda number: There(self, process, name, int(number), given))
             after = decoded(answer["after"], int)
