@@ -130,8 +130,6 @@ class Process:
             if writable:
                 try:
                     self.unsent = self.unsent[os.write(self.requests, self.unsent) :]
-                except BlockingIOError:
-                    pass
                 except OSError:
                     raise Broken(self.how_it_ended()) from None
             if self.out in ready:
