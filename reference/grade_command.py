@@ -4,7 +4,6 @@ import csv
 import glob
 import json
 import os
-import secrets
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,7 @@ import typer
 
 from scratch import terminal
 
-from .grade import FULL, NONE, NOT_GRADED, PART, TO_DO, USES, Options, Row, graded
+from .grade import FULL, NONE, NOT_GRADED, PART, TO_DO, USES, Options, Row, fair_seed, graded
 from .stages.remote import Limits, plain
 from .stages.worker import FUNCTIONS
 
@@ -81,7 +80,7 @@ def grade(
         raise typer.BadParameter(f"expected a --limit in seconds, got {limit}")
     paths = found(files)
     refuse_overwriting(paths, {"--json": json_file, "--csv": csv_file})
-    used = secrets.randbelow(2**32) if seed is None else seed
+    used = fair_seed() if seed is None else seed
     limits = Limits(limit, memory)
     rows, interrupted = all_rows(paths, chosen, limits, used, tuple(allow or ()), jobs or processors())
     settings = {"seed": used, "limit": limit, "memory": memory, "allow": allow or []}

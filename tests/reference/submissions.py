@@ -7,6 +7,8 @@ from reference import grade
 from reference.exercise_command import text_of
 from scratch.textbook import gru, lstm, rnn
 
+from .test_stages import FLOAT32
+
 LSTM, GRU, RNN = (inspect.getsource(page) for page in (lstm, gru, rnn))
 BEFORE = {
     "step": "    h_prev, c_prev = state\n",
@@ -39,6 +41,15 @@ def changed(old: str, new: str) -> str:
     return LSTM.replace(old, new)
 
 
+def single_precision() -> str:
+    """The LSTM's page, computing in float32."""
+    text = LSTM
+    for old, new in FLOAT32:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
 def pair(text: str) -> str:
     """A page with forward and backward alone."""
     return text.replace("step_backward(", "_back(").replace(" step(", " _step(")
@@ -52,6 +63,7 @@ KINDS = {
     "right": Kind(LSTM, FULL, 100),
     "right by its text": Kind(GRU, FULL, 100, name="homework 3.py"),
     "a pair": Kind(pair(RNN), FULL, 100, name="my_rnn.py"),
+    "in float32": Kind(single_precision(), FULL, 100, "returns float32"),
     "one factor": Kind(
         changed("d_c_prev = d_c * f", "d_c_prev = d_c"), PART, 71, "d_c_prev is wrong; it is d_c ⊙ f (5)"
     ),

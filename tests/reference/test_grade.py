@@ -161,6 +161,7 @@ def test_nobody_knows_the_numbers_before(tmp_path: Path, monkeypatch: pytest.Mon
     for more in ([], [], ["--seed", "5"]):
         assert command("grade", tmp_path, *more)[0] == 0
     assert len(set(seeds)) == 3 and seeds[2] == 5
+    assert grade.fair(seeds[0]) and grade.fair(seeds[1])
 
 
 def test_a_run_that_ends_early_leaves_no_process(tmp_path: Path) -> None:
