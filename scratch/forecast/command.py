@@ -2,7 +2,7 @@
 
 from math import isfinite
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..terminal import count, drawable, progress, save, say, table
 from .comparison import LAST_VALUE, MEASURES, SEASONAL, Comparison, compare
-from .series import SUNSPOTS_SOURCE, Series, read_series, sunspots, times_after
+from .series import SUNSPOTS_SOURCE, Series, read_series, sunspots
 from .training import Recipe
 
 SHOWN = 6
@@ -25,8 +25,23 @@ def forecast(
     column: Annotated[
         str | None, typer.Option(help="The name of that column; needed if there are several with numbers.")
     ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="The column with the times, or 'row' for none [default: the first].")
+    dates: Annotated[
+        str | None, typer.Option("--dates", "--time", help="The column with the times, or 'row' for none.")
+    ] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Only rows with this value, such as country=A.")] = None,
+    lines: Annotated[str | None, typer.Option(help="Only these lines of the file, such as 4-100 or 4-.")] = None,
+    dayfirst: Annotated[bool | None, typer.Option("--dayfirst/--monthfirst", help="How 01/02/2020 is meant.")] = None,
+    date_format: Annotated[str | None, typer.Option(help="Of the dates, such as %d.%m.%Y.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="The mark before decimals, '.' or ','.")] = None,
+    thousands: Annotated[str | None, typer.Option(help="The mark between thousands, or 'none'.")] = None,
+    separator: Annotated[str | None, typer.Option(help="What stands between two cells, or 'tab', 'space'.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of the file.")] = "utf-8",
+    duplicates: Annotated[str | None, typer.Option(help="Of rows with one date: first, last, mean or sum.")] = None,
+    fill: Annotated[
+        str | None, typer.Option(help="Gaps: forward, linear, or none to take the rows as neighbours.")
+    ] = None,
+    difference: Annotated[
+        str | None, typer.Option(help="Let the LSTM learn differences: over 1 value or one season.")
     ] = None,
     horizon: Annotated[int, typer.Option(min=1, max=10**6, help="How many values ahead are forecast.")] = 5,
     window: Annotated[int, typer.Option(min=1, max=10**6, help="How many values are read.")] = 24,
@@ -58,12 +73,21 @@ def forecast(
     """
     if not (isfinite(learning_rate) and learning_rate > 0):
         raise typer.BadParameter(f"expected a finite --learning-rate above 0, got {learning_rate}")
-    if csv is None and not (column is None and time is None):
-        raise typer.BadParameter("--column and --time need a CSV file")
+    reading: dict[str, Any] = {
+        "dayfirst": dayfirst,
+        "date_format": date_format,
+        "decimal": decimal,
+        "thousands": thousands,
+    }
+    reading |= {"separator": separator, "lines": lines, "duplicates": duplicates, "fill": fill, "where": where or ()}
+    if csv is None and (any((column, dates, *reading.values())) or dayfirst is False):
+        raise typer.BadParameter("--column, --dates and what else says how a file is read need a CSV file")
     drawable("--plot", plot)
     recipe = Recipe(epochs, patience, batch_size, learning_rate)
+    out = Console()
     try:
-        series = sunspots() if csv is None else read_series(csv, column, time)
+        series = sunspots() if csv is None else read_series(csv, column, dates, encoding=encoding, **reading)
+        show_series(out, series, None if csv else SUNSPOTS_SOURCE)
         bar = progress("{task.completed} of at most {task.total} epochs")
         bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
         with bar:
@@ -77,6 +101,7 @@ def forecast(
                 validation=validation,
                 test=test,
                 season=season,
+                difference=difference,
                 runs=runs,
                 seed=seed,
                 recipe=recipe,
@@ -89,8 +114,6 @@ def forecast(
 
     from .picture import picture  # late: it takes half a second, and bad input should not wait for it
 
-    out = Console()
-    show_series(out, series, None if csv else SUNSPOTS_SOURCE)
     show_parts(out, found)
     show_errors(out, found)
     show_steps(out, found)
@@ -105,9 +128,9 @@ def clean(text: str) -> str:
 
 
 def show_series(out: Console, series: Series, source: str | None) -> None:
-    """What is forecast."""
-    whole = clean(series.between(range(len(series))))
-    say(out, f"{clean(series.name)}: {len(series):,} values, {clean(series.time)} {whole}", "bold")
+    """What is forecast, and how it was read."""
+    for line, style in zip(map(clean, series.understood), ("bold", ""), strict=False):
+        say(out, line, style)
     if source:
         say(out, f"source: {source}")
 
@@ -125,6 +148,9 @@ def show_parts(out: Console, found: Comparison) -> None:
         out,
         f"A window: {count(found.window, 'value')} that are read, and in its part the {ahead} after them to forecast.",
     )
+    if found.difference:
+        lag = count(found.difference, "value")
+        say(out, f"The LSTM learns differences over {lag}; its forecasts are summed back.")
     epochs = ", ".join(f"{history.best_epoch} of {len(history.validation)}" for history in found.histories)
     if len(epochs) <= 100:
         say(out, f"Epochs, the best on the validation part of all: {epochs}.")
@@ -180,6 +206,8 @@ def show_verdict(out: Console, found: Comparison) -> None:
     lost = found.lost_steps("RMSE")
     if 0 < len(lost) < found.horizon:
         say(out, f"By RMSE, some baseline is better at {count(len(lost), 'step')} ahead: {', '.join(map(str, lost))}.")
+    if advice := found.advice():
+        say(out, advice, "bold")
     if len(found.lstm) > 1:
         say(
             out,
@@ -202,7 +230,7 @@ def show_future(out: Console, found: Comparison) -> None:
     )
     columns = ["the runs averaged", "lowest run", "highest run"] if runs > 1 else ["LSTM"]
     future = table(clean(series.time), *columns)
-    for when, predicted in zip(times_after(series.times, found.horizon), found.future.T, strict=True):
+    for when, predicted in zip(series.after(found.horizon)[0], found.future.T, strict=True):
         values = [predicted.mean(), predicted.min(), predicted.max()] if runs > 1 else [predicted[0]]
         future.add_row(when, *(found.written(value) for value in values))
     out.print(future)

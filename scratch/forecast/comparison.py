@@ -2,6 +2,9 @@
 
 Everything that is chosen is chosen without the test part: μ, σ and the season from the training part, the weights from
 the training part, the epoch from the validation part. The test part is forecast once, at the end.
+
+A trend leads out of what the training part has shown, and a season must be learned before anything else can be. The
+model may learn differences instead, over one value or over one season; its forecasts are summed back.
 """
 
 from collections.abc import Callable
@@ -15,7 +18,7 @@ from .errors import mae, rmse, written
 from .model import Forecaster
 from .series import Series
 from .training import History, Recipe, train
-from .windows import Parts, Standard, split, windows_of
+from .windows import Parts, Standard, differences, split, summed, windows_of
 
 LAST_VALUE = "last value"
 SEASONAL = "seasonal naive"
@@ -45,6 +48,8 @@ class Comparison:
     standard: Standard
     histories: list[History]
     models: list[Forecaster]
+    difference: int = 0
+    """The lag of the differences that the model learned; 0: it learned the values."""
 
     @property
     def horizon(self) -> int:
@@ -74,6 +79,20 @@ class Comparison:
             return f"The LSTM LOSES to {name} in {_all(len(runs))}: {figures}."
         return f"Undecided: the LSTM beats the best baseline, {name}, in only {wins} of {len(runs)} runs: {figures}."
 
+    def advice(self) -> str | None:
+        """What to try when a forecast that needs no model has the smaller RMSE; None when the LSTM has it."""
+        name, least = self.best_baseline("RMSE")
+        if float(rmse(self.lstm, self.truth, axis=(1, 2)).mean()) < least:
+            return None
+        again = "season" if self.season and self.difference != self.season else "1"
+        tries = [f"--difference {again}"] if str(self.difference) != again else []
+        if self.season and self.window < self.season:
+            tries.append(f"--window {2 * self.season}")
+        return (
+            f"The {name} forecast needs no model and is the better one here: use it, or try "
+            f"{' or '.join([*tries, 'a shorter --horizon'] if self.horizon > 1 else tries) or 'a longer series'}."
+        )
+
     def lost_steps(self, measure: str) -> list[int]:
         """The steps ahead, from 1, at which some baseline has a smaller error than the runs have on the mean."""
         runs = MEASURES[measure](self.lstm, self.truth, axis=1).mean(axis=0)  # K
@@ -93,6 +112,7 @@ def compare(
     validation: float = 0.15,
     test: float = 0.15,
     season: int | None = None,
+    difference: str | int | None = None,
     runs: int = 5,
     seed: int = 0,
     recipe: Recipe | None = None,
@@ -101,9 +121,11 @@ def compare(
     """Train `runs` forecasters on a series, and compare their forecasts of its end with the baselines'.
 
     window: W, the values read. horizon: K, the values forecast. validation, test: the shares of these parts. season: of
-    the seasonal naive forecast; if left out, it is looked for in the training part. seed: run r draws its weights and
-    the order of its windows from (seed, r), so that the same seed gives the same numbers, to the last bit. progress:
-    is called with the number of the run, from 0, and of the epoch, from 1, that is over.
+    the seasonal naive forecast; if left out, it is looked for in the training part. difference: 1 or 'season', over
+    which the model learns differences; without a season given or found it is the calendar's, such as 12 for months.
+    seed: run r draws its weights and the order of its windows from (seed, r), so that the same seed gives the same
+    numbers, to the last bit. progress: is called with the number of the run, from 0, and of the epoch, from 1, that is
+    over.
 
     Raises ValueError if the series is too short, constant over its training part or not to be computed with, and for
     a season longer than the training part; FloatingPointError if training diverges.
@@ -111,14 +133,19 @@ def compare(
     if runs < 1:
         raise ValueError(f"expected at least 1 run, got {runs}")
     parts = split(len(series), window, horizon, validation, test)
-    past = series.values[: parts.training.stop]
+    values, past = series.values, series.values[: parts.training.stop]
     if season is not None and not 1 <= season <= len(past):
         raise ValueError(f"expected a season from 1 to {len(past)}, the values of the training part, got {season}")
     standard = Standard.of(past)
-    z = standard.apply(series.values)
+    season = season or find_season(standard.apply(past))
+    lag = _lag(difference, season or (series.grid.season if series.grid else None))
+    split(len(series), window + lag, horizon, validation, test)  # the first `lag` values have no difference
+    scale = Standard.of(differences(past, lag))
+    z = scale.apply(differences(values, lag))
     if not np.abs(z).max() < np.sqrt(np.finfo(np.float32).max):
         raise ValueError("expected values of one magnitude, got some beyond all measure of the training part")
-    learned, watched, held_out = (windows_of(z, part, window, horizon) for part in parts)
+    shifted = (range(max(part.start - lag, 0), part.stop - lag) for part in parts)
+    learned, watched, held_out = (windows_of(z, part, window, horizon) for part in shifted)
 
     models, histories = [], []
     for run in range(runs):
@@ -128,12 +155,14 @@ def compare(
         histories.append(train(model, learned, watched, rng, recipe, report))
         models.append(model)
 
-    if season is None:
-        season = find_season(z[: len(past)])
-    origins = held_out.origins
-    baselines = {LAST_VALUE: last_value(series.values, origins, horizon)}
+    origins = held_out.origins + lag
+    baselines = {LAST_VALUE: last_value(values, origins, horizon)}
     if season is not None:
-        baselines[SEASONAL] = seasonal_naive(series.values, origins, horizon, season)
+        baselines[SEASONAL] = seasonal_naive(values, origins, horizon, season)
+
+    def forecasts(model: Forecaster, windows: Array, where: Array) -> Array:
+        return summed(scale.undo(model.predict(windows)), values, where, lag)
+
     end = z[np.newaxis, -window:, np.newaxis]  # 1, W, 1
     return Comparison(
         series,
@@ -141,14 +170,24 @@ def compare(
         window,
         season,
         origins,
-        windows_of(series.values, parts.test, window, horizon).targets,
-        np.stack([standard.undo(model.predict(held_out.inputs)) for model in models]),
+        windows_of(values, parts.test, window, horizon).targets,
+        np.stack([forecasts(model, held_out.inputs, origins) for model in models]),
         baselines,
-        np.stack([standard.undo(model.predict(end))[0] for model in models]),
+        np.stack([forecasts(model, end, np.array([len(values)]))[0] for model in models]),
         standard,
         histories,
         models,
+        lag,
     )
+
+
+def _lag(difference: str | int | None, season: int | None) -> int:
+    """Over how many values differences are taken."""
+    if str(difference) not in ("None", "1", "season"):
+        raise ValueError(f"expected as --difference 1 or 'season', got {difference!r}")
+    if difference == "season" and season is None:
+        raise ValueError("expected a --season for --difference season, got none, as the training part shows none")
+    return 0 if difference is None else season if difference == "season" and season else 1
 
 
 def _of_run(progress: Callable[[int, int], None], run: int) -> Callable[[int], None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,6 @@ from matplotlib.figure import Figure
 
 from ..types import Array
 from .comparison import LAST_VALUE, SEASONAL, Comparison
-from .series import axis, times_after
 
 COLOURS = {"LSTM": "#0072B2", LAST_VALUE: "#E69F00", SEASONAL: "#CC79A7"}
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""
@@ -29,7 +26,7 @@ def picture(found: Comparison) -> Figure:
     figure = Figure(figsize=(10, 7.2 if K == 1 else 10))
     figure.set_layout_engine("constrained")
     whole, *rest = figure.subplots(2 if K == 1 else 3, height_ratios=[0.62] + [1] * (1 if K == 1 else 2))
-    places, dates = positions(found)
+    _, places = found.series.after(K)
     show_whole(whole, found, places)
     if K > 1:
         show_fans(rest[0], found, places)
@@ -37,36 +34,11 @@ def picture(found: Comparison) -> Figure:
     for panel in (whole, *rest):
         panel.set_ylabel(plain(found.series.name))
         panel.spines[["top", "right"]].set_visible(False)
-        if dates:
+        if found.series.dated:
             panel.xaxis_date()
     figure.legend(*rest[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9, frameon=False)
     rest[-1].set_xlabel(plain(found.series.time))
     return figure
-
-
-def positions(found: Comparison) -> tuple[Array, bool]:
-    """Where each of the N values and the K after them is, and whether these are dates. Rows, if times are neither
-    dates nor numbers.
-    """
-    times = found.series.times
-    every = [*times, *times_after(times, found.horizon)]
-    places = axis(every) if not every[-1].startswith("+") else None
-    if places is None:
-        known = axis(times)  # unevenly spaced: what comes after the end follows at the last distance
-        if known is None or len(set(known)) < len(known):
-            return np.arange(1, len(every) + 1.0), False
-        start = numbers(known)
-        after = start[-1] + (start[-1] - start[-2]) * np.arange(1, found.horizon + 1)
-        return np.concatenate([start, after]), not isinstance(known[0], float)
-    return numbers(places), not isinstance(places[0], float)
-
-
-def numbers(places: Sequence[Any]) -> Array:
-    """Numbers as they are; dates as matplotlib has them, in days since 1970."""
-    if isinstance(places[0], float):
-        return np.array(places)
-    aware = [date if date.tzinfo else date.replace(tzinfo=UTC) for date in places]
-    return np.array([date.timestamp() / 86400 for date in aware])
 
 
 def plain(text: str) -> str:

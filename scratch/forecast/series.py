@@ -1,37 +1,31 @@
-"""A time series out of a CSV file: one column of numbers, in the order of time."""
+"""A time series: one column of numbers in the order of time, out of a CSV file or from pandas.
 
-import csv
-import io
-import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+What a file leaves open is asked for, never guessed without a word: `cells` reads the table and its numbers, `dates` the
+calendar; here the rows are put in order, and what is doubled or missing is refused unless one says what it stands for.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import MAXYEAR, datetime, time, timedelta
-from decimal import Decimal
-from itertools import pairwise
-from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ..types import Array
-
-DELIMITERS = ",;\t"
-"""What may stand between two cells."""
+from .cells import Table, kind, listed, missing, numbers, table
+from .dates import Dates, Grid, grid, read_dates
 
 ROWS = "row"
 """The name of the time axis where no column is: the rows count from 1."""
+
+DUPLICATES = ("first", "last", "mean", "sum")
+FILLS = ("forward", "linear", "none")
 
 SUNSPOTS = Path(__file__).with_name("sunspots.csv")
 SUNSPOTS_SOURCE = (
     "yearly mean sunspot numbers, version 1 (SIDC), from NOAA's National Geophysical Data Center, "
     "http://www.ngdc.noaa.gov/stp/solar/solarda3.html, public domain"
 )
-
-
-Space = TypeVar("Space", Decimal, timedelta, int)
-"""What lies between two times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +39,15 @@ class Series:
     time: str
     """The name of the column of the times, or 'row'."""
     times: tuple[str, ...]
-    """The N times, as they are written in the file."""
+    """The N times, as they are printed."""
+    index: Any = None
+    """(N,) numbers or pandas timestamps; None: the rows count from 1."""
+    grid: Grid | None = None
+    """The step from one time to the next; None if there is no even one."""
+    label: str = ""
+    """The form of the times that are dates."""
+    understood: tuple[str, ...] = ()
+    """What was read, and how, in one line each."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -53,6 +55,54 @@ class Series:
     def between(self, part: range) -> str:
         """The first and the last time of a part, in words."""
         return f"{self.times[part[0]]}–{self.times[part[-1]]}"
+
+    @property
+    def dated(self) -> bool:
+        """Whether the times are dates."""
+        return self.index is not None and not isinstance(self.index, np.ndarray)
+
+    def after(self, count: int) -> tuple[list[str], Array]:
+        """The `count` times after the last one as text, '+1', '+2', … if no step leads there; and where all N + count
+        times are: dates in days since 1970.
+        """
+        here = np.arange(1.0, len(self) + 1) if self.index is None else _days(self.index)
+        beyond = _onward(self.index, self.grid, count)
+        if beyond is not None:
+            return written(beyond, self.label), np.concatenate([here, _days(beyond)])
+        space = here[-1] - here[-2] if len(here) > 1 else 1.0
+        labels = [str(len(self) + 1 + ahead) if self.index is None else f"+{ahead + 1}" for ahead in range(count)]
+        return labels, np.concatenate([here, here[-1] + space * np.arange(1, count + 1)])
+
+
+def _days(index: Any) -> Array:
+    if isinstance(index, np.ndarray):
+        return index
+    import pandas as pd
+
+    return np.asarray((index - pd.Timestamp(1970, 1, 1)) / pd.Timedelta(days=1), np.float64)
+
+
+def _onward(index: Any, step: Grid | None, count: int) -> Any:
+    """The next times; None without a step, and beyond the end of the calendar."""
+    if step is None:
+        return None
+    if isinstance(index, np.ndarray):
+        return index[-1] + step.offset * np.arange(1, count + 1)
+    import pandas as pd
+
+    try:
+        return pd.date_range(index[-1], periods=count + 1, freq=step.offset)[1:]
+    except (ValueError, OverflowError):
+        return None
+
+
+def written(index: Any, label: str) -> list[str]:
+    """Times as text: numbers, or dates in the form `label`."""
+    if isinstance(index, np.ndarray):
+        return [f"{number:.15g}" for number in index]
+    if label == "quarter":
+        return [f"{date.year}Q{date.quarter}" for date in index]
+    return [str(text) for text in index.strftime(label)]
 
 
 def sunspots() -> Series:
@@ -63,177 +113,240 @@ def sunspots() -> Series:
     return read_series(SUNSPOTS, "sunspots")
 
 
-def read_series(path: str | os.PathLike[str], column: str | None = None, time: str | None = None) -> Series:
-    """Read one column of a CSV file. The first row has the names of the columns; blank lines are passed over.
+def read_series(
+    source: Any,
+    column: str | int | None = None,
+    dates: str | int | None = None,
+    *,
+    where: Sequence[str] = (),
+    lines: str | None = None,
+    dayfirst: bool | None = None,
+    date_format: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    separator: str | None = None,
+    encoding: str = "utf-8",
+    duplicates: str | None = None,
+    fill: str | None = None,
+) -> Series:
+    """Read one column of a CSV file, or of a pandas Series or DataFrame, in the order of its dates.
 
-    The text is UTF-8, with or without a byte order mark; cells are separated by commas, semicolons or tabs, whichever
-    divides the first row into most columns; numbers are written with a decimal point.
+    source: a path, or what pandas holds. column: the values', by name or number from 1; may be left out if only one
+    has numbers. dates: the column of the times, dates or numbers; if left out the first that has dates, or else the
+    first column if its numbers only rise or only fall; 'row' takes the rows in their order. The options are those of
+    the command: `where` holds texts such as 'country=A', `lines` is such as '4-100', `dayfirst` is False for the month
+    first, `date_format` as in strftime; decimal, thousands, separator and encoding say what else would be inferred;
+    `duplicates` is first, last, mean or sum; `fill` forward, linear, or none to take the rows as neighbours.
 
-    column: the name of the values' column; may be left out if, beside the times, only one has numbers. time: the name
-    of the column of the times; the first column if left out, 'row' for the numbers of the rows. Where all times are
-    numbers or ISO dates, they must not decrease: a series that is read backwards would be taught its future.
-
-    Raises OSError if the file cannot be read, and ValueError, with line and column, for everything in it that is not
-    as it should be.
+    Raises OSError if the file cannot be read, and ValueError for everything in it that could be meant in two ways or
+    none, with the cell, where it is, and the option that helps.
     """
-    where = os.fspath(path)
-    header, rows = _table(_text(where), where)
-    if time is None:
-        time = header[0] if len(header) > 1 and column != header[0] else ROWS
-    if time != ROWS or time in header:
-        _place(header, time, "time")
-    if column is None:
-        column = _only_column(header, rows, time)
-    place = _place(header, column, "column")
-    values = np.array([_number(cells[place], line, column) for line, cells in rows])
-    if time in header:
-        times = tuple(cells[header.index(time)] for _, cells in rows)
-        _check_order(times, [line for line, _ in rows], time)
-    else:
-        times = tuple(str(1 + row) for row in range(len(rows)))
-    return Series(column, values, time, times)
+    for option, value, known in (("duplicates", duplicates, DUPLICATES), ("fill", fill, FILLS)):
+        if value not in (None, *known):
+            raise ValueError(f"expected as --{option} one of {', '.join(known)}, got {value!r}")
+    found = _chosen(table(source, separator, encoding, lines), where)
+    time = _time_column(found, dates, column, date_format)
+    place = _value_column(found, column, time)
+    values, notes = numbers(found, place, decimal, thousands)
+    notes = found.notes + notes
+    name, time_name = found.names[place], ROWS if time is None else found.names[time]
+    index, label = np.arange(1.0, len(values) + 1), ""
+    if time is not None:
+        dated = [row for row, cell in enumerate(found.columns[time]) if not (missing(cell) and np.isnan(values[row]))]
+        found, values = found.only(dated), values[dated]
+        index, label, read = _times(found, time, dayfirst, date_format, decimal, thousands)
+        order = np.argsort(index, kind="stable")
+        falling = len(order) > 1 and (order[1:] < order[:-1]).all()
+        notes += read + (["newest first"] if falling else ["sorted"] if (order[1:] < order[:-1]).any() else [])
+        found, values, index = found.only(order.tolist()), values[order], index[order]
+        values, index, extra = _merged(found, place, time, values, index, duplicates)
+        notes += extra
+    keep = ~np.isnan(values)
+    if not keep.any():
+        raise ValueError(f"expected numbers in column {name!r}, got {len(values)} cells without a value")
+    ends = np.flatnonzero(keep)
+    trimmed = len(keep) - 1 - ends[-1] + ends[0]
+    values, index, step, gaps = _whole(values[keep], index[keep], label, fill, len(keep) - keep.sum() - trimmed, time)
+    times = tuple(written(index, label))
+    gaps += f", {trimmed} without a value at the ends left out" if trimmed else ""
+    words = f"step {step.words}" if step else "no even step"
+    said = f"{name}: {len(values):,} values by {time_name}, {times[0]} to {times[-1]}, {words}, {gaps}"
+    plain = time is None
+    return Series(
+        name,
+        values,
+        time_name,
+        times,
+        None if plain else index,
+        None if plain else step,
+        label,
+        (said, f"read as: {', '.join(notes)}") if notes else (said,),
+    )
 
 
-def axis(times: Sequence[str]) -> list[float] | list[datetime] | None:
-    """Times as numbers, or else as dates (ISO 8601), or None if they are neither."""
-    numbers = _numbers(times)
-    return [float(number) for number in numbers] if numbers else _dates(times)
+def _chosen(found: Table, where: Sequence[str]) -> Table:
+    """The rows that have the values asked for."""
+    for text in where:
+        name, equals, wanted = text.partition("=")
+        if not equals:
+            raise ValueError(f"expected as --where a column and its value, such as country=A, got {text!r}")
+        cells = list(map(str, found.columns[found.place(name.strip(), "--where")]))
+        rows = [row for row, cell in enumerate(cells) if cell == wanted.strip()]
+        if not rows:
+            some = listed(sorted(set(cells))[:8])
+            raise ValueError(f"expected as --where a value of column {name!r}, such as {some}, got {wanted!r}")
+        found = found.only(rows)
+    return found
 
 
-def times_after(times: Sequence[str], count: int) -> list[str]:
-    """The `count` times after the last one, if they are evenly spaced or months, and else '+1', '+2', …"""
-    numbers, dates = _numbers(times), _dates(times)
-    if numbers and (space := _constant(after - before for before, after in pairwise(numbers))):
-        return [f"{numbers[-1] + ahead * space:f}" for ahead in range(1, count + 1)]
-    if not numbers and dates and (gap := _constant(after - before for before, after in pairwise(dates))):
-        with suppress(OverflowError):  # beyond the year 9999
-            beyond = [dates[-1] + ahead * gap for ahead in range(1, count + 1)]
-            return [_in_form(date, times[-1]) for date in beyond]
-    if not numbers and dates and len({(date.day, date.time()) for date in dates}) == 1 and dates[0].day <= 28:
-        months = [12 * date.year + date.month - 1 for date in dates]
-        step = _constant(after - before for before, after in pairwise(months))
-        if step and (months[-1] + count * step) // 12 <= MAXYEAR:
-            beyond_months = [months[-1] + ahead * step for ahead in range(1, count + 1)]
-            return [_in_form(dates[-1].replace(year=m // 12, month=m % 12 + 1), times[-1]) for m in beyond_months]
-    return [f"+{ahead}" for ahead in range(1, count + 1)]
-
-
-def _in_form(date: datetime, text: str) -> str:
-    """A date as text: with a time of the day, if another text has one."""
-    return str(date if "T" in text or " " in text or date.time() != time() else date.date())
-
-
-def _constant(spaces: Iterable[Space]) -> Space | None:
-    """What all of them are, or None."""
-    different = set(spaces)
-    return different.pop() if len(different) == 1 else None
-
-
-def _numbers(times: Sequence[str]) -> list[Decimal] | None:
-    """Times as numbers, exactly as they are written; None if one is no number."""
-    try:
-        return [Decimal(text) for text in times] if all(isfinite(float(text)) for text in times) else None
-    except (ValueError, ArithmeticError):
-        return None
-
-
-def _dates(times: Sequence[str]) -> list[datetime] | None:
-    """Times as dates; None if one is no date, or if only some are in a time zone."""
-    try:
-        dates = [datetime.fromisoformat(text) for text in times]
-    except ValueError:
-        return None
-    return dates if len({date.tzinfo is None for date in dates}) == 1 else None
-
-
-def _text(where: str) -> str:
-    """A whole UTF-8 file."""
-    try:
-        return Path(where).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"expected UTF-8 text in {where}, got {error.reason} at byte {error.start}") from None
-
-
-def _table(text: str, where: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The names of the columns, and the other rows with the line that each ends in; white space around cells is cut."""
-    delimiter = max(DELIMITERS, key=lambda delimiter: len(_first_row(text, delimiter)))  # of equal ones the first
-    (_, header), *rows = _parsed(text, delimiter, where)
-    if not rows:
-        raise ValueError(f"expected rows below the names of the columns in {where}, got none")
-    for line, cells in rows:
-        if len(cells) != len(header):
-            raise ValueError(f"expected {len(header)} cells, as the first row has, got {len(cells)} at line {line}")
-    return header, rows
-
-
-def _first_row(text: str, delimiter: str) -> list[str]:
-    """The first row that is not blank, read leniently."""
-    try:
-        return next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)), [])
-    except csv.Error:
-        return []
-
-
-def _parsed(text: str, delimiter: str, where: str) -> list[tuple[int, list[str]]]:
-    """Every row that is not blank, and the line that it ends in."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows = []
-    try:
-        for cells in reader:
-            if cells:
-                rows.append((reader.line_num, [cell.strip() for cell in cells]))
-    except csv.Error as error:
-        raise ValueError(f"expected CSV in {where}, got {error} at line {reader.line_num}") from None
-    if not rows:
-        raise ValueError(f"expected a first row with the names of the columns in {where}, got nothing")
-    return rows
-
-
-def _place(header: list[str], name: str, kind: str) -> int:
-    """Where the column of a name is."""
-    if header.count(name) != 1:
-        problem = f"{name!r} {header.count(name)} times" if name in header else repr(name)
-        raise ValueError(f"expected as {kind} one of {_listed(header)}, got {problem}")
-    return header.index(name)
-
-
-def _only_column(header: list[str], rows: list[tuple[int, list[str]]], time: str) -> str:
-    """The one column with numbers beside the times."""
-    candidates = [
-        name for place, name in enumerate(header) if name != time and any(_is_number(cells[place]) for _, cells in rows)
-    ]
-    if len(candidates) == 1:
-        return candidates[0]
-    found = f"are {len(candidates)} columns with numbers" if candidates else "is no column with numbers"
-    raise ValueError(f"expected the name of a column, as there {found} beside {time!r}: {_listed(header)}")
-
-
-def _listed(header: list[str]) -> str:
-    return ", ".join(map(repr, header))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return isfinite(float(text)) and "_" not in text
-    except ValueError:
-        return False
-
-
-def _number(text: str, line: int, column: str) -> float:
-    """A cell as a finite number."""
-    if not _is_number(text):
-        raise ValueError(
-            f"expected a finite number at line {line}, column {column!r}, got {repr(text) if text else 'an empty cell'}"
-        )
-    return float(text)
-
-
-def _check_order(times: Sequence[str], lines: Sequence[int], name: str) -> None:
-    """Refuse times that can be compared and go backwards."""
-    places: Sequence[Any] = axis(times) or ()
-    for row, (before, after) in enumerate(pairwise(places), start=1):
-        if after < before:
+def _time_column(
+    found: Table, dates: str | int | None, column: str | int | None, date_format: str | None
+) -> int | None:
+    """The column of the times; None if the rows are the times."""
+    if dates is not None:
+        return None if dates == ROWS and ROWS not in found.names else found.place(dates, "--dates")
+    value = None if column is None else found.place(column, "--column")
+    others = [place for place in range(len(found.names)) if place != value]
+    kinds = {place: kind(found.columns[place]) for place in others}
+    for place in others:
+        if kinds[place] == "date":
+            return place
+    if others[:1] == [0] and len(found.names) > 1:
+        if kinds[0] == "number":
+            try:
+                first, _ = numbers(found, 0, None, None)
+            except ValueError:
+                first = np.zeros(2)
+            if (np.diff(first) > 0).all() or (np.diff(first) < 0).all() or (date_format and value != 0):
+                return 0
+        elif date_format:
+            return 0
+        if len(others) > 1 or value is not None:
+            first_cell = str(found.columns[0][0])
             raise ValueError(
-                f"expected times that increase in column {name!r}, got {times[row]} after {times[row - 1]} at line "
-                f"{lines[row]}: sort the rows, or take another time, such as {ROWS!r} for the order as it is"
+                f"expected a column with dates, got {listed(found.names)}, the first with {first_cell!r}: "
+                "name it with --dates, its form with --date-format, or take the rows in their order with --dates row"
             )
+    return None
+
+
+def _value_column(found: Table, column: str | int | None, time: int | None) -> int:
+    """The column named, or else the only one with numbers beside the times."""
+    if column is not None:
+        return found.place(column, "--column")
+    places = [place for place in range(len(found.names)) if place != time and kind(found.columns[place]) == "number"]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        raise ValueError(f"expected a --column, as {listed([found.names[place] for place in places])} have numbers")
+    raise ValueError(
+        f"expected a column with numbers, got {listed(found.names)}: name what separates cells with --separator, or the "
+        "--column"
+    )
+
+
+def _times(
+    found: Table, place: int, dayfirst: bool | None, date_format: str | None, decimal: str | None, thousands: str | None
+) -> tuple[Any, str, list[str]]:
+    """The times of the rows as numbers or pandas timestamps, the form to print them in, and how they were read."""
+    cells, name = found.columns[place], found.names[place]
+    for row, cell in enumerate(cells):
+        if missing(cell):
+            raise ValueError(
+                f"expected a date in column {name!r}, got {str(cell)!r} at {found.at(row)}: leave out lines by --lines"
+            )
+    read: Dates | None = None
+    if all(isinstance(cell, str) for cell in cells) or date_format:
+        text = [cell if isinstance(cell, str) else f"{cell:.15g}" for cell in cells]
+        read = read_dates(text, [found.at(row) for row in range(len(text))], name, dayfirst, date_format)
+    if read is None:
+        return numbers(found, place, decimal, thousands)[0], "", []
+    import pandas as pd
+
+    notes = [f"dates {read.form}"]
+    if not read.offsets.any():
+        return read.local, read.label, notes
+    utc = read.local - pd.to_timedelta(read.offsets, unit="s")
+    if len(set(read.offsets)) == 1:
+        return read.local, read.label, notes
+    even = [axis for axis in (utc, read.local) if axis.is_unique and grid(axis.sort_values())]
+    ordered = (np.argsort(utc, kind="stable") == np.argsort(read.local, kind="stable")).all()
+    local = bool(even) and even[0] is read.local and ordered
+    axis = read.local if local else utc
+    return axis, read._replace(local=axis).label, [*notes, "local time" if local else "in UTC"]
+
+
+def _merged(
+    found: Table, place: int, time: int, values: Array, index: Any, duplicates: str | None
+) -> tuple[Array, Any, list[str]]:
+    """One row for each time. Raises ValueError if there are several, unless `duplicates` says what to make of them."""
+    same = np.asarray(index[1:] == index[:-1])
+    if not same.any():
+        return values, index, []
+    if duplicates is None:
+        row = int(np.flatnonzero(same)[0])
+        pair = [[str(column[one]) for column in found.columns] for one in (row, row + 1)]
+        differ = [
+            n for n, (one, other) in enumerate(zip(*pair, strict=True)) if one != other and n not in (place, time)
+        ]
+        texts = [n for n in differ if kind(found.columns[n]) == "text"]
+        choose = f"choose one with --where {found.names[texts[0]]}={pair[0][texts[0]]}, or " if texts else ""
+        raise ValueError(
+            f"expected one row for each time, got {','.join(pair[0])!r} at {found.at(row)} and {','.join(pair[1])!r} "
+            f"at {found.at(row + 1)}, {same.sum():,} such: {choose}say --duplicates first, last, mean or sum"
+        )
+    import pandas as pd
+
+    groups = pd.Series(values).groupby(np.concatenate([[0], np.cumsum(~same)]))
+    merged = groups.sum(min_count=1) if duplicates == "sum" else getattr(groups, duplicates)()
+    first = np.concatenate([[True], ~same])
+    return merged.to_numpy(np.float64), index[first], [f"{same.sum():,} duplicates: {duplicates}"]
+
+
+def _whole(
+    values: Array, index: Any, label: str, fill: str | None, empty: int, time: int | None
+) -> tuple[Array, Any, Grid | None, str]:
+    """A series without gaps, its times, their step, and what was done, in words. Raises ValueError for gaps, unless
+    `fill` says what is to become of them.
+    """
+    step = grid(index)
+    hint = "--fill none takes the rows as neighbours"
+    if step is None:
+        if len(index) > 1 and fill != "none":
+            raise ValueError(
+                f"expected times with an even step, got {', '.join(written(index[:4], label))}, …: {hint}, if that is "
+                "meant; --dates and --date-format say what the times are"
+            )
+        return values, index, None, "rows taken as neighbours"
+    spaces = np.diff(step.places) - 1
+    lost = int(spaces.sum())
+    if not lost:
+        return values, index, step, "no gaps"
+    where = np.flatnonzero(spaces)
+    count = f"{len(where):,} gap{'s' * (len(where) > 1)}, {lost:,} missing"
+    if fill is None:
+        named = [
+            f"{spaces[row]:,} between {' and '.join(written(index[row : row + 2], label))}"
+            for row in where[:3].tolist()
+        ]
+        more = f" and {len(where) - 3:,} more" if len(where) > 3 else ""
+        cells = f" ({empty:,} of them cells without a value)" if empty else ""
+        raise ValueError(
+            f"expected a value every {step.words.removeprefix('1 ')}, got {count}{cells}: {'; '.join(named)}{more}: "
+            f"--fill forward repeats the value before, --fill linear draws a line, {hint}"
+        )
+    if fill == "none":
+        return values, index, step, f"{count}, taken as neighbours"
+    if lost > 10 * len(values):
+        raise ValueError(f"expected fewer gaps to fill, got {count}, for {len(values):,} values: is a date wrong?")
+    import pandas as pd
+
+    whole = np.full(step.places[-1] + 1, np.nan)
+    whole[step.places] = values
+    filled = pd.Series(whole).ffill() if fill == "forward" else pd.Series(whole).interpolate()
+    if isinstance(index, np.ndarray):
+        index = index[0] + step.offset * np.arange(len(whole))
+    else:
+        index = pd.date_range(index[0], periods=len(whole), freq=step.offset)
+    done = step._replace(places=np.arange(len(whole)))
+    return filled.to_numpy(np.float64), index, done, f"{count}, filled {fill}"

@@ -13,6 +13,12 @@ Standardised values have mean 0 and standard deviation 1 over the training part;
 same mean and deviation, as they would be by somebody who does not know them yet:
 
 (2)  z = (x − μ) / σ,    μ, σ over the training part
+
+Where a series rises or has a season, the differences over a lag s may be what is learned. From their forecasts d̂ those
+of the values are summed, at the first s steps on values that are known at t, and then on forecasts:
+
+(3)  d[t] = x[t] − x[t − s]
+(4)  x̂[t + j] = d̂[t + j] + x[t + j − s],    x̂ in place of x from j = s on
 """
 
 from itertools import count
@@ -119,3 +125,18 @@ def windows_of(values: Array, part: range, window: int, horizon: int) -> Windows
     inputs = values[origins[:, np.newaxis] + np.arange(-window, 0)]  # (1)  B, W
     targets = values[origins[:, np.newaxis] + np.arange(horizon)]  # (1)  B, K
     return Windows(origins, inputs[..., np.newaxis], targets)
+
+
+def differences(values: Array, lag: int) -> Array:
+    """Equation (3): (N,) → (N − lag,), or the values themselves for a lag of 0."""
+    return values[lag:] - values[:-lag] if lag else values  # (3)
+
+
+def summed(forecast: Array, values: Array, origins: Array, lag: int) -> Array:
+    """Equation (4): forecasts of differences (B, K) from the origins (B,) as forecasts of the values (N,): (B, K)."""
+    if not lag:
+        return forecast
+    result = forecast.copy()
+    for ahead in range(forecast.shape[1]):
+        result[:, ahead] += values[origins + ahead - lag] if ahead < lag else result[:, ahead - lag]  # (4)
+    return result
