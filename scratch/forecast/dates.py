@@ -19,6 +19,12 @@ FORMS = (
 )
 """What a date may look like once its separators are dashes: no cell without a year."""
 
+PARTS = {"Y": r"\d{4}", "G": r"\d{4}", "y": r"\d\d", "b": "[A-Za-z]{3}"}
+SHAPES = {
+    form: re.compile(re.sub("%(.)", lambda part: PARTS.get(part[1], r"\d\d?" if "-" in form else r"\d\d"), form))
+    for form in FORMS
+}
+
 CYCLES = {"month": 12, "week": 52, "day": 7, "hour": 24, "minute": 1440}
 """How many of a unit make the next larger round."""
 
@@ -57,12 +63,9 @@ class Dates(NamedTuple):
 
 
 def forms(cells: Sequence[str]) -> list[str]:
-    """The forms in which at least half of some cells are dates."""
-    import pandas as pd
-
+    """The forms that at least half of some cells have, by their digits and letters."""
     days = [_day(cell) for cell in cells]
-    least = (len(cells) + 1) // 2
-    return [form for form in FORMS if pd.to_datetime(days, format=form, errors="coerce").notna().sum() >= least]
+    return [form for form in FORMS if 2 * sum(map(bool, map(SHAPES[form].fullmatch, days))) >= len(days)]
 
 
 def _day(cell: str) -> str:
@@ -108,12 +111,11 @@ def read_dates(
         possible = [
             form
             for form in forms(cells[:1000])
-            if (form != "%Y%m" or all(len(day) == 6 for day in days))
-            and (form[:5] not in ("%d-%m", "%m-%d") or (form[:5] in wanted and (not mixed or dayfirst is not None)))
+            if (form[:5] not in ("%d-%m", "%m-%d") or (form[:5] in wanted and (not mixed or dayfirst is not None)))
         ]
         spans = pd.to_timedelta([micro for micro, _ in clocks], unit="us")
         found = {form: pd.to_datetime(days, format=form, errors="coerce") + spans for form in possible}
-        if {"%Y%m%d", "%Y%m"} & set(found) and (len(found) > 1 or not _plausible(found, cells)):
+        if found and all(cell.isdecimal() for cell in cells) and not _plausible(found, cells):
             return None
         if not found and all(re.fullmatch(r"[-+]?[\d.,]+", cell) for cell in cells):
             return None
@@ -194,13 +196,13 @@ def grid(index: Any) -> Grid | None:
             words = _words(n // 12, "year") if n % 12 == 0 else "1 quarter" if quarters else _words(n, "month")
             return Grid(found[1], offset, words, _season("month", n))
     seconds = np.asarray((index - index[0]) / pd.Timedelta(seconds=1), np.float64)
-    weekdays, shown = sorted(set(index.dayofweek)), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+    weekdays, shown = sorted(set(index.day_of_week)), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
     days = seconds / 86400
-    if len(weekdays) < 7 and (days == np.rint(days)).all() and np.diff(days).min() == 1 and days[-1] >= 14:
+    if len(weekdays) < 7 and (days == np.rint(days)).all() and np.diff(days).min() == 1:
         mask = [number in weekdays for number in range(7)]
         dates = index.normalize().to_numpy().astype("datetime64[D]")
         found = _steps(np.busday_count(dates[0], dates, weekmask=mask).astype(np.float64))
-        if found and found[0] == 1:
+        if found and found[0] == 1 and ((np.diff(days) > 1) & (np.diff(found[1]) == 1)).sum() > 1:  # twice or more
             names = [shown[number] for number in weekdays]
             words = "1 weekday" if weekdays == [0, 1, 2, 3, 4] else f"1 day of {', '.join(names)}"
             return Grid(found[1], pd.offsets.CustomBusinessDay(1, weekmask=" ".join(names)), words, len(names))
