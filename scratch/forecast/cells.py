@@ -239,7 +239,7 @@ def numbers(table: Table, place: int, decimal: str | None, thousands: str | None
             if one != other:
                 raise ValueError(
                     f"expected numbers that can be read in one way, got {cells[row]!r} at {table.at(row)}, column "
-                    f"{name!r}, which is {other:g} or {one:g}: say --decimal . or --decimal ,"
+                    f"{name!r}: say --decimal . for {other:.15g}, or --decimal , for {one:.15g}"
                 )
     result[rows] = readings[fitting[0]]
     if not np.isfinite(result[[row for row, cell in enumerate(cells) if not missing(cell)]]).all():

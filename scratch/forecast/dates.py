@@ -19,11 +19,9 @@ FORMS = (
 )
 """What a date may look like once its separators are dashes: no cell without a year."""
 
-PARTS = {"Y": r"\d{4}", "G": r"\d{4}", "y": r"\d\d", "b": "[A-Za-z]{3}"}
-SHAPES = {
-    form: re.compile(re.sub("%(.)", lambda part: PARTS.get(part[1], r"\d\d?" if "-" in form else r"\d\d"), form))
-    for form in FORMS
-}
+PARTS = {"%Y": r"\d{4}", "%G": r"\d{4}", "%y": r"\d\d", "%b": "[A-Za-z]{3}"}
+SHAPES = {form: re.compile(re.sub("%.", lambda part: PARTS.get(part[0], r"\d\d?"), form)) for form in FORMS}
+SHAPES |= {"%Y%m%d": re.compile(r"\d{8}"), "%Y%m": re.compile(r"\d{6}")}
 
 CYCLES = {"month": 12, "week": 52, "day": 7, "hour": 24, "minute": 1440}
 """How many of a unit make the next larger round."""

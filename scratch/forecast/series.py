@@ -209,25 +209,28 @@ def _time_column(
     others = [place for place in range(len(found.names)) if place != value]
     kinds = {place: kind(found.columns[place]) for place in others}
     for place in others:
-        if kinds[place] == "date":
+        if kinds[place] == "date" or (date_format and kinds[place] == "text"):
             return place
-    if others[:1] == [0] and len(found.names) > 1:
-        if kinds[0] == "number":
-            try:
-                first, _ = numbers(found, 0, None, None)
-            except ValueError:
-                first = np.zeros(2)
-            if (np.diff(first) > 0).all() or (np.diff(first) < 0).all() or (date_format and value != 0):
-                return 0
-        elif date_format:
-            return 0
-        if len(others) > 1 or value is not None:
-            first_cell = str(found.columns[0][0])
-            raise ValueError(
-                f"expected a column with dates, got {listed(found.names)}, the first with {first_cell!r}: "
-                "name it with --dates, its form with --date-format, or take the rows in their order with --dates row"
-            )
+    for place in others if len(found.names) > 1 else []:
+        if kinds[place] == "number" and _counts(found, place, place == 0):
+            return place
+    if len(others) > 1 or (others and value is not None):
+        first = str(found.columns[others[0]][0])
+        raise ValueError(
+            f"expected a column with dates, got {listed(found.names)}, the first with {first!r}: name it with --dates, "
+            "its form with --date-format, or take the rows in their order with --dates row"
+        )
     return None
+
+
+def _counts(found: Table, place: int, first: bool) -> bool:
+    """Whether the numbers of a column only rise or only fall, and, unless it is the first, in even steps."""
+    try:
+        times = numbers(found, place, None, None)[0]
+    except ValueError:
+        return False
+    times = times[::-1] if times[-1] < times[0] else times
+    return bool((np.diff(times) > 0).all()) and (first or grid(times) is not None)
 
 
 def _value_column(found: Table, column: str | int | None, time: int | None) -> int:
@@ -240,8 +243,7 @@ def _value_column(found: Table, column: str | int | None, time: int | None) -> i
     if places:
         raise ValueError(f"expected a --column, as {listed([found.names[place] for place in places])} have numbers")
     raise ValueError(
-        f"expected a column with numbers, got {listed(found.names)}: name what separates cells with --separator, or the "
-        "--column"
+        f"expected a column with numbers, got {listed(found.names)}: name the --separator of the cells, or the --column"
     )
 
 
@@ -263,7 +265,8 @@ def _times(
         return numbers(found, place, decimal, thousands)[0], "", []
     import pandas as pd
 
-    notes = [f"dates {read.form}"]
+    form = read.form if date_format else read.form.replace("%b", "MON").replace("%", "").upper()
+    notes = [f"dates {form}"]
     if not read.offsets.any():
         return read.local, read.label, notes
     utc = read.local - pd.to_timedelta(read.offsets, unit="s")
@@ -293,14 +296,15 @@ def _merged(
         choose = f"choose one with --where {found.names[texts[0]]}={pair[0][texts[0]]}, or " if texts else ""
         raise ValueError(
             f"expected one row for each time, got {','.join(pair[0])!r} at {found.at(row)} and {','.join(pair[1])!r} "
-            f"at {found.at(row + 1)}, {same.sum():,} such: {choose}say --duplicates first, last, mean or sum"
+            f"at {found.at(row + 1)}, {same.sum():,} such: {choose}say --duplicates first, last, mean or sum, or "
+            "name another column of --dates"
         )
     import pandas as pd
 
     groups = pd.Series(values).groupby(np.concatenate([[0], np.cumsum(~same)]))
     merged = groups.sum(min_count=1) if duplicates == "sum" else getattr(groups, duplicates)()
     first = np.concatenate([[True], ~same])
-    return merged.to_numpy(np.float64), index[first], [f"{same.sum():,} duplicates: {duplicates}"]
+    return merged.to_numpy(np.float64), index[first], [f"of equal dates the {duplicates}"]
 
 
 def _whole(
@@ -332,7 +336,7 @@ def _whole(
         more = f" and {len(where) - 3:,} more" if len(where) > 3 else ""
         cells = f" ({empty:,} of them cells without a value)" if empty else ""
         raise ValueError(
-            f"expected a value every {step.words.removeprefix('1 ')}, got {count}{cells}: {'; '.join(named)}{more}: "
+            f"expected a value at every step of {step.words}, got {count}{cells}: {'; '.join(named)}{more}: "
             f"--fill forward repeats the value before, --fill linear draws a line, {hint}"
         )
     if fill == "none":
