@@ -4,7 +4,8 @@
     training, baselines, errors      how the weights are found, what they are measured against and by
     model                            LSTM and linear layer
     windows                          parts in time, standardisation, examples
-    series                           CSV
+    series                           one column of a file or of pandas, in the order of time
+    cells, dates                     tables and numbers, dates and their steps, as people write them
 
 command and picture are the command `python -m scratch forecast`, which needs the extra packages `apps`.
 """
@@ -15,7 +16,7 @@ from .errors import mae, rmse
 from .model import Forecaster
 from .series import Series, read_series, sunspots
 from .training import History, Recipe, train
-from .windows import Parts, Standard, Windows, split, windows_of
+from .windows import Parts, Standard, Windows, differences, split, summed, windows_of
 
 __all__ = [
     "Comparison",
@@ -28,6 +29,7 @@ __all__ = [
     "Windows",
     "autocorrelation",
     "compare",
+    "differences",
     "find_season",
     "last_value",
     "mae",
@@ -35,6 +37,7 @@ __all__ = [
     "rmse",
     "seasonal_naive",
     "split",
+    "summed",
     "sunspots",
     "train",
     "windows_of",

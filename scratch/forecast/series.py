@@ -211,8 +211,11 @@ def _time_column(
     for place in others:
         if kinds[place] == "date" or (date_format and kinds[place] == "text"):
             return place
-    for place in others if len(found.names) > 1 else []:
-        if kinds[place] == "number" and _counts(found, place, place == 0):
+    counting = [place for place in others if kinds[place] == "number"]
+    if value is None and len(counting) == 1:
+        counting = []  # it is the values
+    for place in counting:
+        if _counts(found, place, place == 0):
             return place
     if len(others) > 1 or (others and value is not None):
         first = str(found.columns[others[0]][0])

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from scratch.forecast import Series, read_series
 
 DAYS = ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%Y/%m/%d", "%d.%m.%y", "%m/%d/%y"]
-DAYS += ["%Y%m%d", "%d %b %Y", "%B %d, %Y", "%d-%b-%y", "%a, %d %b %Y"]
+DAYS += ["%y-%m-%d", "%Y%m%d", "%d %b %Y", "%B %d, %Y", "%d-%b-%y", "%a, %d %b %Y"]
 MONTHS = ["%Y-%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%y"]
 TIMES = [" %H:%M", "T%H:%M:%S", " %I:%M %p", " %H:%M:%SZ", " %H:%M+02:00"]
-FREQUENCIES = {"D": DAYS, "B": DAYS, "W-WED": DAYS, "MS": DAYS + MONTHS, "ME": DAYS, "QS": [*DAYS, "quarter"], "h": TIMES}
+FREQUENCIES = {"D": DAYS, "B": DAYS, "W-WED": DAYS, "MS": DAYS + MONTHS, "ME": DAYS, "QS": [*DAYS, "quarter"]}
+FREQUENCIES["h"] = TIMES
 MARKS = [(".", ""), (",", ""), (".", ","), (",", "."), (".", " "), (",", "\xa0"), (".", "'")]
 
 
@@ -100,8 +101,8 @@ def brought(draw: st.DrawFn) -> Brought:
         "dates": 1,
         "column": 2,
     }
-    content = text.getvalue().encode(encoding)
-    return Brought(content, values.ffill().tolist(), times, {name: to for name, to in answers.items() if to is not None})
+    known = {name: answer for name, answer in answers.items() if answer is not None}
+    return Brought(text.getvalue().encode(encoding), values.ffill().tolist(), times, known)
 
 
 def read_as_meant(file: Brought, path: Path) -> tuple[Series, dict[str, Any]]:
@@ -112,7 +113,10 @@ def read_as_meant(file: Brought, path: Path) -> tuple[Series, dict[str, Any]]:
         try:
             return read_series(path, **given), given
         except ValueError as error:
-            named = {name.replace("-", "_") for name in re.findall(r"--([a-z-]+)", str(error))}
-            new = {name: file.answers[name] for name in named & set(file.answers) - set(given)}
-            assert new, f"{error}\nnames no option that helps; given: {given}\n{path.read_bytes()[:400]!r}"
-            given |= new
+            refusal = str(error)
+        named = {
+            name.replace("-", "_").replace("monthfirst", "dayfirst") for name in re.findall("--([a-z-]+)", refusal)
+        }
+        new = {name: file.answers[name] for name in named & set(file.answers) - set(given)}
+        assert new, f"{refusal}\nnames no option that helps; given: {given}\n{file.content[:400]!r}"
+        given |= new

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
@@ -37,14 +38,15 @@ def test_command_prints_everything(capsys: pytest.CaptureFixture[str], tmp_path:
         ([str(t * t) for t in range(100)], "png"),
         ([f"2024-01-01T00:{t % 60:02}" for t in range(60)], "svg"),
         ([f"day [b]{t}\x1b[31m" for t in range(60)], "pdf"),
-        (["1"] * 60, "svg"),
+        ([f"{1900 + t}Q1" for t in range(60)], "svg"),
     ],
 )
 def test_any_times_and_names(capsys: pytest.CaptureFixture[str], tmp_path: Path, times: list[str], suffix: str) -> None:
     path, plot = tmp_path / "series.csv", tmp_path / f"plot.{suffix}"
+    way = ("--dates", "row") if "day" in times[0] else ("--fill", "none")
     rows = (f"{time},{row % 5}\n" for row, time in enumerate(times))
     path.write_text("$t_1$,[red]°C $x$\x1b[31m\n" + "".join(rows), encoding="utf-8")
-    status, out, error = run(capsys, str(path), *QUICK, "--window", "5", "--horizon", "2", "--plot", str(plot))
+    status, out, error = run(capsys, str(path), *QUICK, "--window", "5", "--horizon", "2", "--plot", str(plot), *way)
     assert (status, error.strip()) == (0, "")
     assert "\x1b" not in out and "[red]°C" in out
     assert plot.stat().st_size > 0
@@ -55,10 +57,10 @@ def test_any_times_and_names(capsys: pytest.CaptureFixture[str], tmp_path: Path,
     [
         (None, (), "cannot read"),
         (".", (), "cannot read"),
-        (SERIES, (), "expected the name of a column"),
-        (SERIES, ("--column", "no"), "'when', 'level', 'other', got 'no'"),
+        (SERIES, (), "expected a --column"),
+        (SERIES, ("--column", "no"), "'when', 'level', 'other' or its number, got 'no'"),
         (SERIES, ("--column", "level", "--time", "no"), "got 'no'"),
-        (SERIES + "100,,1\n", ("--column", "level"), "line 102, column 'level', got an empty cell"),
+        (SERIES + "100,,1\n101,1,1\n", ("--column", "level"), "1 missing (1 of them cells without a value)"),
         (SERIES + "100,1e999,1\n", ("--column", "level"), "1e999"),
         ("level\n" + "3\n" * 100, (), "varies"),
         ("level\n1\n2\n", (), "at least"),
@@ -73,6 +75,7 @@ def test_any_times_and_names(capsys: pytest.CaptureFixture[str], tmp_path: Path,
         (SERIES, ("--column", "level", "--plot", "x.gif"), ".png"),
         (SERIES, ("--column", "level", "--plot", "no/such/x.png"), "no folder"),
         (SERIES, ("superfluous",), "superfluous"),
+        (SERIES, ("--column", "level", "--difference", "2"), "--difference 1 or 'season'"),
     ],
 )
 def test_command_refuses_bad_input(
@@ -82,11 +85,28 @@ def test_command_refuses_bad_input(
     if content and path != tmp_path:
         path.write_text(content)
     status, out, error = run(capsys, str(path), *QUICK, "--plot", str(tmp_path / "x.png"), *arguments)
-    assert (status, out, error.count("\n")) == (2, "", 1)
-    assert message in error
+    assert (status, error.count("\n")) == (2, 1)
+    assert message in error and (not out or "level: " in out), "what was understood is all that is printed"
     assert not (tmp_path / "x.png").exists()
 
 
 def test_column_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, error = run(capsys, "--column", "level")
     assert (status, out, error.count("\n")) == (2, "", 1)
+
+
+def test_a_trend_and_a_season_need_differences(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path, rng = tmp_path / "sales.csv", np.random.default_rng(0)
+    months = np.arange(180)
+    values = 100 + months + 20 * np.sin(2 * np.pi * months / 12) + rng.normal(0, 2, 180)
+    path.write_text("month;sales\n" + "".join(f"{1990 + m // 12}-{m % 12 + 1:02};{values[m]:.1f}\n" for m in months))
+    quick = (str(path), "--plot", str(tmp_path / "x.png"), "--epochs", "3", "--runs", "1", "--hidden-size", "8")
+    _, out, _ = run(capsys, *quick)
+    said = " ".join(out.split())
+    assert said.startswith(
+        "sales: 180 values by month, 1990-01 to 2004-12, step 1 month, no gaps read as: separator ';'"
+    )
+    assert "LOSES to seasonal naive" in said and "use it, or try --difference season" in said
+    _, out, _ = run(capsys, *quick, "--difference", "season")
+    assert "The LSTM beats the best baseline, seasonal naive" in " ".join(out.split()) and "2005-01" in out
+    assert all(len(line) <= 80 for line in out.splitlines())

@@ -1,78 +1,154 @@
-"""CSV files turned into series."""
+"""CSV files and what pandas holds turned into series: the one that is meant, or a refusal that helps."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratch.forecast import read_series, sunspots
-from scratch.forecast.series import axis, times_after
+from scratch.forecast import Series, read_series, sunspots
+from tests.scratch.forecast.files import Brought, brought, read_as_meant
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
-def written(tmp_path: Path, content: str | bytes) -> Path:
+@settings(max_examples=40)
+@given(file=brought())
+def test_never_another_series_than_the_one_meant(tmp_path_factory: pytest.TempPathFactory, file: Brought) -> None:
+    series, given_ = read_as_meant(file, tmp_path_factory.getbasetemp() / "series.csv")
+    assert np.array_equal(series.values, file.values), (series.understood, given_, file.content)
+    assert [pd.Timestamp(text) for text in series.times] == file.times, (series.understood, given_)
+    assert f"{len(file.times)} values" in series.understood[0]
+
+
+def daily(n: int = 60, write: Callable[[int], str] = str, form: str = "%Y-%m-%d", step: str = "D") -> str:
+    """Rows from 1 January 2020 on."""
+    dates = pd.date_range("2020-01-01", periods=n, freq=step)
+    return "".join(f"{date.strftime(form)},{write(row)}\n" for row, date in enumerate(dates))
+
+
+def read(tmp_path: Path, content: str | bytes, **options: Any) -> Series:
     path = tmp_path / "series.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
+    return read_series(path, **options)
 
 
-@given(
-    values=st.lists(finite, min_size=1, max_size=30),
-    delimiter=st.sampled_from(",;\t"),
-    end=st.sampled_from(["\n", "\r\n", "\n\n"]),
-    mark=st.booleans(),
-    quoted=st.booleans(),
-)
-def test_round_trip(
-    tmp_path_factory: pytest.TempPathFactory, values: list[float], delimiter: str, end: str, mark: bool, quoted: bool
+@given(values=st.lists(finite, min_size=2, max_size=30), end=st.sampled_from(["\n", "\r\n", "\n\n"]))
+def test_numbers_are_read_to_the_last_bit(
+    tmp_path_factory: pytest.TempPathFactory, values: list[float], end: str
 ) -> None:
-    name = f'°C{delimiter} "mean"' if quoted else "°C"
-    cell = '"' + name.replace('"', '""') + '"' if quoted else name
-    lines = [delimiter.join(("day", cell, "remark"))]
-    lines += [delimiter.join((str(day), repr(value), "x")) for day, value in enumerate(values)]
-    path = written(tmp_path_factory.mktemp("series"), ("\ufeff" * mark + end.join(lines) + end).encode())
-    for series in (read_series(path), read_series(path, name)):
-        assert (series.name, series.time) == (name, "day")
-        assert np.array_equal(series.values, values)
-        assert series.times == tuple(map(str, range(len(values))))
-    assert read_series(path, name, "row").times == tuple(str(1 + row) for row in range(len(values)))
-
-
-def test_one_column_needs_no_times(tmp_path: Path) -> None:
-    series = read_series(written(tmp_path, "level\n3\n-1e3\n"))
-    assert (series.name, series.time, series.times, series.values.tolist()) == ("level", "row", ("1", "2"), [3, -1000])
+    lines = ["day,°C", *(f"{day},{value!r}" for day, value in enumerate(values)), ""]
+    series = read(tmp_path_factory.getbasetemp(), end.join(lines), decimal=".")
+    assert (series.name, series.time) == ("°C", "day")
+    assert np.array_equal(series.values, values)
+    assert np.array_equal(read_series(pd.DataFrame({"v": values})).values, values)
 
 
 @pytest.mark.parametrize(
-    ("content", "column", "message"),
+    ("content", "options", "message"),
     [
-        ("", None, "first row"),
-        ("a,b\n", None, "rows below"),
-        ("a,b\n1,2\n\n2,\n", None, "line 4, column 'b', got an empty cell"),
-        ("a,b\n1,2\n2,x\n", None, "line 3, column 'b', got 'x'"),
-        ("a,b\n1,nan\n", "b", "line 2, column 'b', got 'nan'"),
-        ("a,b\n1,-inf\n", "b", "'-inf'"),
-        ("a,b\n1,1e999\n", "b", "'1e999'"),
-        ("a,b\n1,1_0\n", "b", "'1_0'"),
-        ("a;b\n1;1,5\n", "b", "'1,5'"),
-        ("a,b\n1,2,3\n", None, "2 cells, as the first row has, got 3 at line 2"),
-        ("a,b\n1,2\n", "c", "one of 'a', 'b', got 'c'"),
-        ("a,b,b\n1,2,2\n", "b", "'b' 2 times"),
-        ("a,b,c\n1,2,3\n", None, "2 columns with numbers beside 'a': 'a', 'b', 'c'"),
-        ("a,b\n1,x\n", None, "no column with numbers"),
-        ("a,b\n2,1\n1,1\n", None, "got 1 after 2 at line 3"),
-        ("a,b\n2020-02-01,1\n2020-01-01,1\n", None, "got 2020-01-01 after 2020-02-01"),
-        ('a,b\n1,"2\n', None, "expected CSV"),
-        (b"a,b\n1,\xff\n", None, "UTF-8"),
+        ("", {}, "expected rows"),
+        ("a,b\n", {}, "rows below"),
+        ("date,v\n" + daily(write=lambda n: "x" if n == 9 else str(n)), {}, "line 11, column 'v', got 'x'"),
+        ("date,v\n" + daily(write=lambda n: "1e999" if n == 9 else str(n)), {}, "'1e999'"),
+        ("date,v\n" + daily(write=lambda n: "1_0" if n == 9 else str(n)), {}, "'1_0'"),
+        (
+            "date,v\n" + daily(write=lambda n: "5%" if n == 9 else str(n)),
+            {},
+            "one unit in column 'v', got '0' at line 2",
+        ),
+        (
+            "date,v\n" + daily(write=lambda n: "" if n == 9 else str(n)),
+            {},
+            "1 missing (1 of them cells without a value)",
+        ),
+        ("date,v\n" + daily().replace("2020-01-31", "2020-01-32"), {}, "'2020-01-32' at line 32: say how dates"),
+        ("date,v\n" + daily() + "Source: me\n", {}, "'Source: me' at line 62"),
+        ("date,v\n" + daily() + "2020-01-03,9\n", {}, "'2020-01-03,2' at line 4 and '2020-01-03,9' at line 62, 1 such"),
+        ("date,v\n" + daily(12, form="%d/%m/%Y", step="MS"), {}, "01 Feb 2020 or 02 Jan 2020: say --dayfirst"),
+        ("date,v\n" + daily(write=lambda n: f"1.{n:03}"), {}, "say --decimal . for 1, or --decimal , for 1000"),
+        ("date,v\n" + daily() + daily(form="%d.%m.%Y"), {}, "got '01.01.2020' at line 62"),
+        ("title\n\ndate,v\n" + daily(), {}, "got 2 at line 3: choose the lines of the table with --lines"),
+        ("day,v\nMonday,1\nTuesday,2\n", {}, "--dates row"),
+        ("temp,v\n5,1\n3,2\n4,3\n", {"column": "v"}, "--dates row"),
+        ("a,b\n1,2\n", {"column": "c"}, "one of 'a', 'b' or its number, got 'c'"),
+        ("a,b,b\n1,2,2\n", {"column": "b"}, "'b' 2 times"),
+        ("a,b,c\n1,2,3\n", {}, "expected a --column, as 'b', 'c' have numbers"),
+        ("a,b\n1,x\n", {}, "--dates row"),
+        ("year,b\n1,1\n2,2\n4,2\n5,2\n", {}, "at every step of 1, got 1 gap, 1 missing: 1 between 2 and 4"),
+        ("year,b\n1,1\n2,2\n4.5,2\n5,2\n", {}, "even step"),
+        ('a,b\n1,"2\n', {}, "expected CSV"),
+        (b"a,b\n1,\xff\n", {}, "try --encoding cp1252"),
+        ("date,v\n" + daily(), {"encoding": "utf-7-or-so"}, "the name of an --encoding"),
+        ("date,v\n" + daily(), {"where": ["v=61"]}, "a value of column 'v'"),
+        ("date,v\n" + daily(), {"lines": "all"}, "such as 4-100"),
+        ("date,v\n" + daily(), {"fill": "guess"}, "forward, linear, none, got 'guess'"),
+        ("date,v\n" + daily(), {"decimal": ";"}, "--decimal '.' or ','"),
     ],
 )
-def test_what_is_no_series_is_refused(tmp_path: Path, content: str | bytes, column: str | None, message: str) -> None:
+def test_what_may_be_meant_in_two_ways_or_none_is_refused(
+    tmp_path: Path, content: str | bytes, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match="expected") as caught:
-        read_series(written(tmp_path, content), column)
+        read(tmp_path, content, **options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "after", "said"),
+    [
+        ("date,v\n" + daily(step="B"), {}, "2020-03-25", "step 1 weekday, no gaps"),
+        ("date,v\n" + daily(step="MS", form="%m/%d/%Y"), {}, "2025-01-01", "dates M-D-Y"),  # even only with M first
+        ("date,v\n" + daily(step="BME"), {}, "2025-01-31", "step 1 month"),
+        ("date,v\n" + daily(step="15min", form="%d.%m.%Y %H:%M"), {}, "2020-01-01 15:00", "step 15 minutes"),
+        ("date,v\n" + daily(60, step="QS", form="%Y-%m"), {}, "2035-01", "step 1 quarter"),
+        ("v\n1\n2\n-3e2\n", {}, "4", "by row"),
+        ("2020,1\n2021,2\n2022,5\n", {}, "2023", "no header"),
+        (",0\n" + daily(), {}, "2020-03-01", "by column 1"),
+        ("0.1,1\n0.2,2\n0.3,5\n", {}, "0.4", "step 0.1"),
+        ("day,v\n1,1\n2,2\n4.5,5\n", {"fill": "none"}, "+1", "rows taken as neighbours"),
+        ("day,v\n1,1\n2,2\n3,\n", {}, "3", "1 without a value at the ends left out"),
+        ("a\n\nd,v\n" + daily() + "Source\n", {"lines": "4-63"}, "2020-03-01", "no header"),
+        ("date,v\n" + daily() + "2020-01-03,9\n", {"duplicates": "mean"}, "2020-03-01", "of equal dates the mean"),
+    ],
+)
+def test_how_a_series_goes_on(tmp_path: Path, content: str, options: dict[str, Any], after: str, said: str) -> None:
+    series = read(tmp_path, content, **options)
+    labels, places = series.after(3)
+    assert labels[0] == after
+    assert said in " ".join(series.understood)
+    assert len(places) == len(series) + 3 and (np.diff(places) > 0).all()
+
+
+def test_gaps_are_filled_as_asked() -> None:
+    frame = pd.Series(
+        [1.0, 2, 8, 9, 10], pd.to_datetime(["2020-01-01", "2020-01-02", *pd.date_range("2020-01-05", periods=3)])
+    )
+    assert read_series(frame, fill="forward").values.tolist() == [1, 2, 2, 2, 8, 9, 10]
+    assert read_series(frame, fill="linear").values.tolist() == [1, 2, 4, 6, 8, 9, 10]
+    assert read_series(frame, fill="none").values.tolist() == [1, 2, 8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("index", "after"),
+    [
+        (pd.period_range("2020", periods=30, freq="Q"), "2027Q3"),
+        (pd.date_range("2020-03-01", periods=60, freq="D", tz="Europe/Berlin"), "2020-04-30"),
+        (pd.date_range("2020-03-28", periods=60, freq="h", tz="Europe/Berlin"), "2020-03-30 11:00"),  # in UTC
+        (pd.RangeIndex(30), "31"),
+    ],
+)
+def test_what_pandas_holds_is_read(index: pd.Index, after: str) -> None:
+    values = np.arange(len(index)) * 1.125
+    rows = pd.Series(values, index)
+    for source in (rows, rows.to_frame("level"), rows.iloc[::-1] if len(set(index)) == 60 else rows):
+        series = read_series(source)
+        assert np.array_equal(series.values, values)
+        assert series.after(1)[0] == [after]
 
 
 def test_sunspots_are_the_years_from_1700_to_2008() -> None:
@@ -80,31 +156,3 @@ def test_sunspots_are_the_years_from_1700_to_2008() -> None:
     assert series.times == tuple(map(str, range(1700, 2009)))
     assert (series.values >= 0).all()
     assert series.values[[0, 1957 - 1700, -1]].tolist() == [5, 190.2, 2.9]
-
-
-@pytest.mark.parametrize(
-    ("times", "after"),
-    [
-        (["1700", "1701"], ["1702", "1703"]),
-        (["0.1", "0.2", "0.3"], ["0.4", "0.5"]),
-        (["2024-02-27", "2024-02-28"], ["2024-02-29", "2024-03-01"]),
-        (["2024-02-29T12:00", "2024-02-29T18:00"], ["2024-03-01 00:00:00", "2024-03-01 06:00:00"]),
-        (["2023-09-01", "2023-10-01", "2023-11-01"], ["2023-12-01", "2024-01-01"]),
-        (["2023-12-28 06:00", "2024-03-28 06:00", "2024-06-28 06:00"], ["2024-09-28 06:00:00", "2024-12-28 06:00:00"]),
-        (["2023-10-31", "2023-11-30"], ["2023-12-30", "2024-01-29"]),
-        (["9999-09-01", "9999-10-01", "9999-11-01"], ["+1", "+2"]),
-        (["9999-12-30", "9999-12-31"], ["+1", "+2"]),
-        (["1", "2", "4"], ["+1", "+2"]),
-        (["1"], ["+1", "+2"]),
-        (["1", "1"], ["+1", "+2"]),
-        (["Monday", "Tuesday"], ["+1", "+2"]),
-        (["nan", "inf"], ["+1", "+2"]),
-    ],
-)
-def test_times_after_the_last(times: list[str], after: list[str]) -> None:
-    assert times_after(times, 2) == after
-
-
-def test_times_that_cannot_be_compared_have_no_axis() -> None:
-    assert axis(["2024-01-01", "2024-01-02T00:00+01:00"]) is None
-    assert axis(["1", "Monday"]) is None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from scratch.forecast import Standard, split, windows_of
+from scratch.forecast import Standard, differences, split, summed, windows_of
 
 shares = st.floats(0.01, 0.45)
 sizes = st.integers(1, 12)
@@ -84,3 +84,20 @@ def test_standardised_values_and_back(values: np.ndarray, scale: float) -> None:
 def test_values_that_do_not_vary_or_cannot_be_squared_are_refused(values: list[float]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Standard.of(np.array(values))
+
+
+@given(
+    values=arrays(np.float64, st.integers(2, 40), elements=st.floats(-1e6, 1e6)),
+    lag=sizes,
+    horizon=sizes,
+    data=st.data(),
+)
+def test_differences_summed_are_the_values(values: np.ndarray, lag: int, horizon: int, data: st.DataObject) -> None:
+    whole = np.concatenate([np.zeros(lag), values, np.ones(horizon)])
+    origins = np.array(data.draw(st.lists(st.integers(lag, len(whole) - horizon), min_size=1, max_size=5)))
+    rows = origins[:, None] + np.arange(horizon)
+    exact = differences(whole, lag)[rows - lag]
+    known = np.where(np.arange(len(whole)) < origins.max(), whole, np.nan)  # nothing after the last origin is read
+    found = summed(exact, known, origins, lag)
+    assert np.allclose(found, whole[rows], rtol=0, atol=1e-9)
+    assert np.array_equal(differences(whole, 0), whole) and summed(exact, whole, origins, 0) is exact
