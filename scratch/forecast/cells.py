@@ -242,9 +242,9 @@ def numbers(table: Table, place: int, decimal: str | None, thousands: str | None
                     f"{name!r}: say --decimal . for {other:.15g}, or --decimal , for {one:.15g}"
                 )
     result[rows] = readings[fitting[0]]
-    if not np.isfinite(result[[row for row, cell in enumerate(cells) if not missing(cell)]]).all():
-        row = next(row for row, cell in enumerate(cells) if not missing(cell) and not np.isfinite(result[row]))
-        raise ValueError(f"expected a finite number at {table.at(row)}, column {name!r}, got {cells[row]!r}")
+    if infinite := np.flatnonzero(np.isinf(result)).tolist():
+        at = table.at(infinite[0])
+        raise ValueError(f"expected a finite number at {at}, column {name!r}, got {cells[infinite[0]]!r}")
     units = _units(table, place, texts)
     decimals, groups = fitting[0]
     written = [("decimal", decimals, any(decimals in body for body in bodies.values()))]

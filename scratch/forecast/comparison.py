@@ -140,10 +140,7 @@ def compare(
     season = season or find_season(standard.apply(past))
     lag = _lag(difference, season or (series.grid.season if series.grid else None))
     split(len(series), window + lag, horizon, validation, test)  # the first `lag` values have no difference
-    scale = Standard.of(differences(past, lag))
-    z = scale.apply(differences(values, lag))
-    if not np.abs(z).max() < np.sqrt(np.finfo(np.float32).max):
-        raise ValueError("expected values of one magnitude, got some beyond all measure of the training part")
+    z, scale = _standardised(differences(values, lag), len(past) - lag)
     shifted = (range(max(part.start - lag, 0), part.stop - lag) for part in parts)
     learned, watched, held_out = (windows_of(z, part, window, horizon) for part in shifted)
 
@@ -179,6 +176,15 @@ def compare(
         models,
         lag,
     )
+
+
+def _standardised(values: Array, known: int) -> tuple[Array, Standard]:
+    """The values as the model sees them, by the measure of the first `known` of them."""
+    scale = Standard.of(values[:known])
+    z = scale.apply(values)
+    if not np.abs(z).max() < np.sqrt(np.finfo(np.float32).max):
+        raise ValueError("expected values of one magnitude, got some beyond all measure of the training part")
+    return z, scale
 
 
 def _lag(difference: str | int | None, season: int | None) -> int:

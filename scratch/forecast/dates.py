@@ -60,34 +60,41 @@ class Dates(NamedTuple):
         return "%Y-%m-%d %H:%M" + (":%S" if self.local.second.any() else "")
 
 
-def forms(cells: Sequence[str]) -> list[str]:
-    """The forms that at least half of some cells have, by their digits and letters."""
-    days = [_day(cell) for cell in cells]
-    return [form for form in FORMS if 2 * sum(map(bool, map(SHAPES[form].fullmatch, days))) >= len(days)]
+class Text(NamedTuple):
+    """What a cell says."""
+
+    day: str = ""
+    """The date with dashes, the month in digits or three letters; empty if there is none."""
+    marks: str = ""
+    """What stands between the parts of the date."""
+    clock: int = 0
+    """Microseconds since midnight."""
+    ahead: float = np.nan
+    """How many seconds the zone is ahead of UTC; NaN without one."""
 
 
-def _day(cell: str) -> str:
-    """The date in a cell, with dashes, the month in three letters or digits; without letters if there is no date."""
-    found = CELL.fullmatch(" ".join(cell.split()))
-    day = re.sub(r"([a-z]{3})[a-z]*\.?", r"\1", found["day"] if found else "", flags=re.IGNORECASE)
+def _text(cell: str) -> Text:
+    if not (found := CELL.fullmatch(" ".join(cell.split()))):
+        return Text()
+    day = re.sub(r"([a-z]{3})[a-z]*\.?", r"\1", found["day"], flags=re.IGNORECASE)
+    marks = re.sub(r"\w+", "x", day)
     if quarter := re.fullmatch(r"(?P<y>\d{4})[- ]?Q(?P<q>[1-4])|Q(?P<Q>[1-4])[-/ ](?P<Y>\d{4})", day, re.IGNORECASE):
-        return f"{quarter['y'] or quarter['Y']}-{3 * int(quarter['q'] or quarter['Q']) - 2:02}"
+        day = f"{quarter['y'] or quarter['Y']}-{3 * int(quarter['q'] or quarter['Q']) - 2:02}"
     day = re.sub(r"^(\d{4})-?W(\d\d)$", r"\1W\2-1", re.sub(r"^(\d{4})M(\d\d)$", r"\1-\2", day))
-    return re.sub(r"[-./, ]+", "-", day)
-
-
-def _clock(cell: str) -> tuple[int, float]:
-    """The microseconds since midnight, and how many seconds the zone is ahead of UTC, NaN without one."""
-    found = CELL.fullmatch(" ".join(cell.split()))
-    if not found or not found["hour"]:
-        return 0, np.nan
+    day = re.sub(r"[-./, ]+", "-", day)
+    if not found["hour"]:
+        return Text(day, marks)
     hour = int(found["hour"]) % 12 + 12 * (found["half"] in "pP") if found["half"] else int(found["hour"])
     seconds = 3600 * hour + 60 * int(found["minute"]) + float((found["second"] or "0").replace(",", "."))
-    ahead = np.nan
-    if found["zone"]:
-        digits = re.sub("[A-Za-z:]", "", found["zone"]) + "0000"  # ±hhmm; Z and UTC are 0
-        ahead = 3600 * int(digits[:3]) + 60 * int(digits[0] + digits[3:5])
-    return round(seconds * 1e6), ahead
+    digits = re.sub("[A-Za-z:]", "", found["zone"] or "") + "0000"  # ±hhmm; Z and UTC are 0
+    ahead = 3600 * int(digits[:3]) + 60 * int(digits[0] + digits[3:5])
+    return Text(day, marks, round(seconds * 1e6), ahead if found["zone"] else np.nan)
+
+
+def forms(cells: Sequence[str]) -> list[str]:
+    """The forms that at least half of some cells have, by their digits and letters."""
+    days = [_text(cell).day for cell in cells]
+    return [form for form in FORMS if 2 * sum(map(bool, map(SHAPES[form].fullmatch, days))) >= len(days)]
 
 
 def read_dates(
@@ -100,22 +107,16 @@ def read_dates(
     """
     import pandas as pd
 
-    days, clocks = [_day(cell) for cell in cells], [_clock(cell) for cell in cells]
+    texts = [_text(cell) for cell in cells]
     if date_format is not None:
         found = {date_format: pd.to_datetime(list(cells), format=date_format, errors="coerce")}
     else:
-        mixed = len({re.sub(r"\w+", "", _separated(cell)) for cell in cells}) > 1  # d.m.y and m/d/y may stand together
-        wanted = {None: ("%d-%m", "%m-%d"), True: ("%d-%m",), False: ("%m-%d",)}[dayfirst]
-        possible = [
-            form
-            for form in forms(cells[:1000])
-            if (form[:5] not in ("%d-%m", "%m-%d") or (form[:5] in wanted and (not mixed or dayfirst is not None)))
-        ]
-        spans = pd.to_timedelta([micro for micro, _ in clocks], unit="us")
-        found = {form: pd.to_datetime(days, format=form, errors="coerce") + spans for form in possible}
-        if found and all(cell.isdecimal() for cell in cells) and not _plausible(found, cells):
-            return None
-        if not found and all(re.fullmatch(r"[-+]?[\d.,]+", cell) for cell in cells):
+        mixed = len({text.marks for text in texts}) > 1  # d.m.y and m/d/y may stand together
+        wanted = {None: () if mixed else ("%d-%m", "%m-%d"), True: ("%d-%m",), False: ("%m-%d",)}[dayfirst]
+        possible = [form for form in forms(cells[:1000]) if form[:5] in wanted or form[:5] not in ("%d-%m", "%m-%d")]
+        days, clocks = [text.day for text in texts], pd.to_timedelta([text.clock for text in texts], unit="us")
+        found = {form: pd.to_datetime(days, format=form, errors="coerce") + clocks for form in possible}
+        if all(re.fullmatch(r"[-+]?[\d.,]+", cell) for cell in cells) and not _plausible(found, cells):
             return None
     whole = {form: local for form, local in found.items() if local.notna().all()}
     if not whole:
@@ -136,7 +137,7 @@ def read_dates(
                 f"expected dates that can be read in one way, got {cells[row]!r} at {at[row]}, column {name!r}, which "
                 f"is {local[row]:%d %b %Y} or {moments[row]:%d %b %Y}: say --dayfirst, --monthfirst or --date-format"
             )
-    ahead = np.array([seconds for _, seconds in clocks], np.float64)
+    ahead = np.array([text.ahead for text in texts], np.float64)
     if local.tz is not None:  # from a format of one's own
         ahead = np.array([moment.utcoffset().total_seconds() for moment in local])
         local = local.tz_localize(None)
@@ -151,13 +152,10 @@ def read_dates(
     return Dates(local, np.where(zoned, ahead, 0), "quarter" if quarters else form)
 
 
-def _separated(cell: str) -> str:
-    found = CELL.fullmatch(" ".join(cell.split()))
-    return re.sub(r"[a-z]+\.?", "x", found["day"], flags=re.IGNORECASE) if found else ""
-
-
 def _plausible(found: dict[str, Any], cells: Sequence[str]) -> bool:
-    """Whether digits alone are dates rather than numbers: all of them, of our centuries."""
+    """Whether digits alone are dates rather than numbers: all of them, and of our centuries."""
+    if not found or not all(cell.isdecimal() for cell in cells):
+        return bool(found)
     local = next(iter(found.values()))
     if not (local.notna().all() and ((local.year >= 1800) & (local.year <= 2200)).all()):
         return False

@@ -155,33 +155,21 @@ def read_series(
         dated = [row for row, cell in enumerate(found.columns[time]) if not (missing(cell) and np.isnan(values[row]))]
         found, values = found.only(dated), values[dated]
         index, label, read = _times(found, time, dayfirst, date_format, decimal, thousands)
-        order = np.argsort(index, kind="stable")
-        falling = len(order) > 1 and (order[1:] < order[:-1]).all()
-        notes += read + (["newest first"] if falling else ["sorted"] if (order[1:] < order[:-1]).any() else [])
-        found, values, index = found.only(order.tolist()), values[order], index[order]
-        values, index, extra = _merged(found, place, time, values, index, duplicates)
-        notes += extra
-    keep = ~np.isnan(values)
-    if not keep.any():
+        values, index, order = _in_order(found, place, time, values, index, duplicates)
+        notes += read + order
+    keep = np.flatnonzero(~np.isnan(values))
+    if not len(keep):
         raise ValueError(f"expected numbers in column {name!r}, got {len(values)} cells without a value")
-    ends = np.flatnonzero(keep)
-    trimmed = len(keep) - 1 - ends[-1] + ends[0]
-    values, index, step, gaps = _whole(values[keep], index[keep], label, fill, len(keep) - keep.sum() - trimmed, time)
+    inner = keep[-1] + 1 - keep[0]
+    trimmed = len(values) - inner
+    values, index, step, gaps = _whole(values[keep], index[keep], label, fill, inner - len(keep))
     times = tuple(written(index, label))
     gaps += f", {trimmed} without a value at the ends left out" if trimmed else ""
     words = f"step {step.words}" if step else "no even step"
-    said = f"{name}: {len(values):,} values by {time_name}, {times[0]} to {times[-1]}, {words}, {gaps}"
-    plain = time is None
-    return Series(
-        name,
-        values,
-        time_name,
-        times,
-        None if plain else index,
-        None if plain else step,
-        label,
-        (said, f"read as: {', '.join(notes)}") if notes else (said,),
-    )
+    said = [f"{name}: {len(values):,} values by {time_name}, {times[0]} to {times[-1]}, {words}, {gaps}"]
+    said += [f"read as: {', '.join(notes)}"] if notes else []
+    axis, step = (None, None) if time is None else (index, step)
+    return Series(name, values, time_name, times, axis, step, label, tuple(said))
 
 
 def _chosen(found: Table, where: Sequence[str]) -> Table:
@@ -282,13 +270,19 @@ def _times(
     return axis, read._replace(local=axis).label, [*notes, "local time" if local else "in UTC"]
 
 
-def _merged(
+def _in_order(
     found: Table, place: int, time: int, values: Array, index: Any, duplicates: str | None
 ) -> tuple[Array, Any, list[str]]:
-    """One row for each time. Raises ValueError if there are several, unless `duplicates` says what to make of them."""
+    """The rows in the order of time, one for each, and what was done. Raises ValueError if several have one time,
+    unless `duplicates` says what to make of them.
+    """
+    order = np.argsort(index, kind="stable")
+    back = order[1:] < order[:-1]
+    notes = ["newest first"] if len(back) and back.all() else ["sorted"] if back.any() else []
+    found, values, index = found.only(order.tolist()), values[order], index[order]
     same = np.asarray(index[1:] == index[:-1])
     if not same.any():
-        return values, index, []
+        return values, index, notes
     if duplicates is None:
         row = int(np.flatnonzero(same)[0])
         pair = [[str(column[one]) for column in found.columns] for one in (row, row + 1)]
@@ -307,12 +301,10 @@ def _merged(
     groups = pd.Series(values).groupby(np.concatenate([[0], np.cumsum(~same)]))
     merged = groups.sum(min_count=1) if duplicates == "sum" else getattr(groups, duplicates)()
     first = np.concatenate([[True], ~same])
-    return merged.to_numpy(np.float64), index[first], [f"of equal dates the {duplicates}"]
+    return merged.to_numpy(np.float64), index[first], [*notes, f"of equal dates the {duplicates}"]
 
 
-def _whole(
-    values: Array, index: Any, label: str, fill: str | None, empty: int, time: int | None
-) -> tuple[Array, Any, Grid | None, str]:
+def _whole(values: Array, index: Any, label: str, fill: str | None, empty: int) -> tuple[Array, Any, Grid | None, str]:
     """A series without gaps, its times, their step, and what was done, in words. Raises ValueError for gaps, unless
     `fill` says what is to become of them.
     """
