@@ -66,13 +66,18 @@ def missing(cell: Cell) -> bool:
     return cell.lower() in MISSING if isinstance(cell, str) else cell != cell
 
 
+def shown(cell: Cell) -> str:
+    """A cell as text, as in a file."""
+    return cell if isinstance(cell, str) else f"{cell:.15g}"
+
+
 def kind(cells: Sequence[Cell]) -> str:
     """'number', 'date' or 'text': what at least half of the first cells are."""
     known = [cell for cell in cells[:1000] if not missing(cell)][:50]
     numbers = [isinstance(cell, float) or any(PAIRS[pair].fullmatch(_body(cell)) for pair in PAIRS) for cell in known]
     if known and 2 * sum(numbers) >= len(known):
         return "number"
-    return "date" if known and forms([str(cell) for cell in known]) else "text"
+    return "date" if known and forms(list(map(shown, known))) else "text"
 
 
 def table(source: Any, separator: str | None, encoding: str, lines: str | None) -> Table:

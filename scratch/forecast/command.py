@@ -23,10 +23,13 @@ def forecast(
         Path | None, typer.Argument(metavar="CSV", help="A file with a column of numbers [default: sunspots].")
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="The name of that column; needed if there are several with numbers.")
+        str | None, typer.Option(help="That column, by name or number; needed if several have numbers.")
     ] = None,
     dates: Annotated[
-        str | None, typer.Option("--dates", "--time", help="The column with the times, or 'row' for none.")
+        str | None,
+        typer.Option(
+            "--dates", "--time", help="The column of dates, by name or number, or 'row' for none [default: found]."
+        ),
     ] = None,
     where: Annotated[list[str] | None, typer.Option(help="Only rows with this value, such as country=A.")] = None,
     lines: Annotated[str | None, typer.Option(help="Only these lines of the file, such as 4-100 or 4-.")] = None,
@@ -41,7 +44,7 @@ def forecast(
         str | None, typer.Option(help="Gaps: forward, linear, or none to take the rows as neighbours.")
     ] = None,
     difference: Annotated[
-        str | None, typer.Option(help="Let the LSTM learn differences: over 1 value or one season.")
+        str | None, typer.Option(help="1 or season: let the LSTM learn differences over 1 value or one season.")
     ] = None,
     horizon: Annotated[int, typer.Option(min=1, max=10**6, help="How many values ahead are forecast.")] = 5,
     window: Annotated[int, typer.Option(min=1, max=10**6, help="How many values are read.")] = 24,

@@ -76,11 +76,13 @@ class Text(NamedTuple):
 def _text(cell: str) -> Text:
     if not (found := CELL.fullmatch(" ".join(cell.split()))):
         return Text()
-    day = re.sub(r"([a-z]{3})[a-z]*\.?", r"\1", found["day"], flags=re.IGNORECASE)
+    day = found["day"]
+    if re.search("[A-Za-z]", day):
+        day = re.sub(r"([a-z]{3})[a-z]*\.?", r"\1", day, flags=re.IGNORECASE)
+        if quarter := re.fullmatch(r"(\d{4})[- ]?Q([1-4])", re.sub(r"^(Q\d)[-/ ](\d{4})$", r"\2\1", day.upper())):
+            day = f"{quarter[1]}-{3 * int(quarter[2]) - 2:02}"
+        day = re.sub(r"^(\d{4})-?W(\d\d)$", r"\1W\2-1", re.sub(r"^(\d{4})M(\d\d)$", r"\1-\2", day))
     marks = re.sub(r"\w+", "x", day)
-    if quarter := re.fullmatch(r"(?P<y>\d{4})[- ]?Q(?P<q>[1-4])|Q(?P<Q>[1-4])[-/ ](?P<Y>\d{4})", day, re.IGNORECASE):
-        day = f"{quarter['y'] or quarter['Y']}-{3 * int(quarter['q'] or quarter['Q']) - 2:02}"
-    day = re.sub(r"^(\d{4})-?W(\d\d)$", r"\1W\2-1", re.sub(r"^(\d{4})M(\d\d)$", r"\1-\2", day))
     day = re.sub(r"[-./, ]+", "-", day)
     if not found["hour"]:
         return Text(day, marks)
@@ -116,7 +118,9 @@ def read_dates(
         possible = [form for form in forms(cells[:1000]) if form[:5] in wanted or form[:5] not in ("%d-%m", "%m-%d")]
         days, clocks = [text.day for text in texts], pd.to_timedelta([text.clock for text in texts], unit="us")
         found = {form: pd.to_datetime(days, format=form, errors="coerce") + clocks for form in possible}
-        if all(re.fullmatch(r"[-+]?[\d.,]+", cell) for cell in cells) and not _plausible(found, cells):
+        if all(re.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?", cell, re.IGNORECASE) for cell in cells) and not _plausible(
+            found, cells
+        ):
             return None
     whole = {form: local for form, local in found.items() if local.notna().all()}
     if not whole:

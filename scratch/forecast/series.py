@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..types import Array
-from .cells import Table, kind, listed, missing, numbers, table
+from .cells import Table, kind, listed, missing, numbers, shown, table
 from .dates import Dates, Grid, grid, read_dates
 
 ROWS = "row"
@@ -178,7 +178,7 @@ def _chosen(found: Table, where: Sequence[str]) -> Table:
         name, equals, wanted = text.partition("=")
         if not equals:
             raise ValueError(f"expected as --where a column and its value, such as country=A, got {text!r}")
-        cells = list(map(str, found.columns[found.place(name.strip(), "--where")]))
+        cells = list(map(shown, found.columns[found.place(name.strip(), "--where")]))
         rows = [row for row, cell in enumerate(cells) if cell == wanted.strip()]
         if not rows:
             some = listed(sorted(set(cells))[:8])
@@ -249,8 +249,8 @@ def _times(
                 f"expected a date in column {name!r}, got {str(cell)!r} at {found.at(row)}: leave out lines by --lines"
             )
     read: Dates | None = None
-    if all(isinstance(cell, str) for cell in cells) or date_format:
-        text = [cell if isinstance(cell, str) else f"{cell:.15g}" for cell in cells]
+    text = list(map(shown, cells))
+    if date_format or all(isinstance(cell, str) or one.isdecimal() for cell, one in zip(cells, text, strict=True)):
         read = read_dates(text, [found.at(row) for row in range(len(text))], name, dayfirst, date_format)
     if read is None:
         return numbers(found, place, decimal, thousands)[0], "", []
@@ -285,12 +285,13 @@ def _in_order(
         return values, index, notes
     if duplicates is None:
         row = int(np.flatnonzero(same)[0])
-        pair = [[str(column[one]) for column in found.columns] for one in (row, row + 1)]
+        pair = [[shown(column[one]) for column in found.columns] for one in (row, row + 1)]
         differ = [
             n for n, (one, other) in enumerate(zip(*pair, strict=True)) if one != other and n not in (place, time)
         ]
-        texts = [n for n in differ if kind(found.columns[n]) == "text"]
-        choose = f"choose one with --where {found.names[texts[0]]}={pair[0][texts[0]]}, or " if texts else ""
+        kinds = sorted((len(set(found.columns[n])), n) for n in differ)
+        few = kinds[:1] if kinds and 2 * kinds[0][0] <= len(values) else []
+        choose = "".join(f"choose one with --where {found.names[n]}={pair[0][n]}, or " for _, n in few)
         raise ValueError(
             f"expected one row for each time, got {','.join(pair[0])!r} at {found.at(row)} and {','.join(pair[1])!r} "
             f"at {found.at(row + 1)}, {same.sum():,} such: {choose}say --duplicates first, last, mean or sum, or "
