@@ -143,7 +143,7 @@ def show_parts(out: Console, found: Comparison) -> None:
     horizon, series = found.horizon, found.series
     parts = table("part", clean(series.time), "values", "windows")
     for name, part in found.parts._asdict().items():
-        windows = len(part) - horizon + 1 - (found.window if part.start == 0 else 0)
+        windows = len(part) - horizon + 1 - (found.window + found.difference if part.start == 0 else 0)
         parts.add_row(name, Text(clean(series.between(part))), f"{len(part):,}", f"{windows:,}")
     out.print(parts)
     ahead = count(horizon, "value")

@@ -88,12 +88,12 @@ def brought(draw: st.DrawFn) -> Brought:
     )
     encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
     values = pd.Series([value / 10**digits if row in kept else np.nan for row, value in enumerate(raw)])
-    plain = form.removesuffix("Z").removesuffix("+02:00")
+    own = form.replace("%SZ", "%S%z").replace("+02:00", "%z")
     answers = {
         "decimal": decimal,
         "thousands": {"\xa0": " ", "": None}.get(thousands, thousands),
-        "dayfirst": form.find("%d") < form.find("%m") if plain[:2] in ("%d", "%m") else None,
-        "date_format": None if plain != form or form == "quarter" else form,
+        "dayfirst": form.find("%d") < form.find("%m") if form[:2] in ("%d", "%m") else None,
+        "date_format": None if form == "quarter" else own,
         "where": [f"{names[2] if header else 'column 3'}=A"] if other else None,
         "fill": "forward",
         "encoding": encoding,

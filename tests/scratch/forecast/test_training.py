@@ -60,9 +60,10 @@ def sine(length: int = 200, name: str = "sine") -> Series:
     return Series(name, 100 + 10 * np.sin(2 * np.pi * np.arange(length) / 17.3), "t", times)
 
 
-def quick(series: Series, seed: int = 0, epochs: int = 2) -> Comparison:
+def quick(series: Series, seed: int = 0, epochs: int = 2, difference: str | int | None = None) -> Comparison:
     recipe = replace(QUICK, epochs=epochs)
-    return compare(series, window=8, horizon=3, hidden_size=8, runs=2, seed=seed, recipe=recipe)
+    sizes = {"window": 8, "horizon": 3, "hidden_size": 8, "runs": 2}
+    return compare(series, seed=seed, recipe=recipe, difference=difference, **sizes)
 
 
 def test_sine_is_learned_far_better_than_the_baselines() -> None:
@@ -76,8 +77,10 @@ def test_sine_is_learned_far_better_than_the_baselines() -> None:
     assert rmse(found.future, truth) < 2, "the values after the end, in the unit of the series"
 
 
-def test_forecasts_are_of_the_rows_named() -> None:
-    found = quick(sine())
+@pytest.mark.parametrize("difference", [None, 1, "season"])
+def test_forecasts_are_of_the_rows_named(difference: str | int | None) -> None:
+    found = quick(sine(), difference=difference)
+    assert found.difference == {None: 0, 1: 1, "season": 17}[difference]
     rows = found.origins[:, None] + np.arange(3)
     assert np.array_equal(found.truth, found.series.values[rows])
     assert (rows.min(), rows.max()) == (found.parts.test.start, 199)
@@ -143,6 +146,7 @@ def test_series_that_cannot_be_learned_are_refused() -> None:
         with pytest.raises(ValueError, match=message):
             quick(replace(series, values=values))
     for options, message in (
+        ({"difference": 2}, "--difference 1 or 'season', got 2"),
         ({"season": 141}, "season from 1 to 140"),
         ({"season": 0}, "season"),
         ({"runs": 0}, "run"),
