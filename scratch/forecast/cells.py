@@ -17,8 +17,8 @@ from .dates import forms
 Cell = str | float
 """From a file always text; from pandas numbers are numbers already."""
 
-SEPARATORS = {",": ",", ";": ";", "|": "|", "tab": "\t", "space": " "}
-"""What may stand between two cells, by the name that a message gives it."""
+SEPARATORS = {"tab": "\t", "space": " "}
+"""What stands between two cells and has a name."""
 
 MISSING = frozenset(("", "-", "--", "–", "—", ".", "..", "?", "na", "n/a", "#n/a", "nan", "nat", "null", "none"))
 
@@ -130,8 +130,8 @@ def _of_file(path: Any, separator: str | None, encoding: str, lines: str | None)
     names = [str(column[0]) if named and column[0] else f"column {n}" for n, column in enumerate(columns, 1)]
     if len(rows) == named:
         raise ValueError(f"expected rows below the names of the columns in {where}, got none")
-    called = next((name for name, one in SEPARATORS.items() if one == separator), separator)
-    notes = [f"separator {called if len(called) > 1 else repr(called)}"] * (width > 1) + ["no header"] * (not named)
+    called = next((name for name, one in SEPARATORS.items() if one == separator), repr(separator))
+    notes = [f"separator {called}"] * (width > 1) + ["no header"] * (not named)
     return Table(names, [column[named:] for column in columns], list(rows)[named:], "line", notes)
 
 
@@ -142,10 +142,9 @@ def _same_kind(column: list[Cell], what: str) -> bool:
 
 def _text(where: str, encoding: str) -> str:
     content = Path(where).read_bytes()
-    utf = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     likely = "utf-16" if b"\0" in content[:1000] else "cp1252"
     try:
-        text = content.decode("utf-8-sig" if utf else encoding).removeprefix("\ufeff")
+        text = content.decode(encoding).removeprefix("\ufeff")
     except LookupError:
         raise ValueError(f"expected the name of an --encoding, such as utf-8 or cp1252, got {encoding!r}") from None
     except UnicodeError as error:
