@@ -84,7 +84,7 @@ def forecast(
     }
     reading |= {"separator": separator, "lines": lines, "duplicates": duplicates, "fill": fill, "where": where or ()}
     if csv is None and (any((column, dates, *reading.values())) or dayfirst is False):
-        raise typer.BadParameter("--column, --dates and what else says how a file is read need a CSV file")
+        raise typer.BadParameter("--column, --dates and all else that says how a file is read need a CSV file")
     drawable("--plot", plot)
     recipe = Recipe(epochs, patience, batch_size, learning_rate)
     out = Console()

@@ -13,13 +13,10 @@ import numpy as np
 
 from ..types import Array
 from .cells import Table, kind, listed, missing, numbers, shown, table
-from .dates import Dates, Grid, grid, read_dates
+from .dates import Grid, grid, read_dates
 
 ROWS = "row"
 """The name of the time axis where no column is: the rows count from 1."""
-
-DUPLICATES = ("first", "last", "mean", "sum")
-FILLS = ("forward", "linear", "none")
 
 SUNSPOTS = Path(__file__).with_name("sunspots.csv")
 SUNSPOTS_SOURCE = (
@@ -141,12 +138,17 @@ def read_series(
     Raises OSError if the file cannot be read, and ValueError for everything in it that could be meant in two ways or
     none, with the cell, where it is, and the option that helps.
     """
-    for option, value, known in (("duplicates", duplicates, DUPLICATES), ("fill", fill, FILLS)):
-        if value not in (None, *known):
-            raise ValueError(f"expected as --{option} one of {', '.join(known)}, got {value!r}")
+    for option, value, known in (
+        ("duplicates", duplicates, "first last mean sum"),
+        ("fill", fill, "forward linear none"),
+    ):
+        if value is not None and value not in known.split():
+            raise ValueError(f"expected as --{option} one of {', '.join(known.split())}, got {value!r}")
     found = _chosen(table(source, separator, encoding, lines), where)
     time = _time_column(found, dates, column, date_format)
     place = _value_column(found, column, time)
+    if place == time:
+        raise ValueError(f"expected two columns, got {found.names[place]!r} as --column and as --dates")
     values, notes = numbers(found, place, decimal, thousands)
     notes = found.notes + notes
     name, time_name = found.names[place], ROWS if time is None else found.names[time]
@@ -243,26 +245,21 @@ def _times(
 ) -> tuple[Any, str, list[str]]:
     """The times of the rows as numbers or pandas timestamps, the form to print them in, and how they were read."""
     cells, name = found.columns[place], found.names[place]
-    for row, cell in enumerate(cells):
-        if missing(cell):
-            raise ValueError(
-                f"expected a date in column {name!r}, got {str(cell)!r} at {found.at(row)}: leave out lines by --lines"
-            )
-    read: Dates | None = None
-    text = list(map(shown, cells))
-    if date_format or all(isinstance(cell, str) or one.isdecimal() for cell, one in zip(cells, text, strict=True)):
-        read = read_dates(text, [found.at(row) for row in range(len(text))], name, dayfirst, date_format)
+    if empty := [row for row, cell in enumerate(cells) if missing(cell)]:
+        cell, at = str(cells[empty[0]]), found.at(empty[0])
+        raise ValueError(f"expected a date in column {name!r}, got {cell!r} at {at}: leave lines out with --lines")
+    text, rows = list(map(shown, cells)), [found.at(row) for row in range(len(cells))]
+    dates = all(isinstance(cell, str) or one.isdecimal() for cell, one in zip(cells, text, strict=True))
+    read = read_dates(text, rows, name, dayfirst, date_format) if dates or date_format else None
     if read is None:
         return numbers(found, place, decimal, thousands)[0], "", []
     import pandas as pd
 
     form = read.form if date_format else read.form.replace("%b", "MON").replace("%", "").upper()
     notes = [f"dates {form}"]
-    if not read.offsets.any():
-        return read.local, read.label, notes
-    utc = read.local - pd.to_timedelta(read.offsets, unit="s")
     if len(set(read.offsets)) == 1:
         return read.local, read.label, notes
+    utc = read.local - pd.to_timedelta(read.offsets, unit="s")
     even = [axis for axis in (utc, read.local) if axis.is_unique and grid(axis.sort_values())]
     ordered = (np.argsort(utc, kind="stable") == np.argsort(read.local, kind="stable")).all()
     local = bool(even) and even[0] is read.local and ordered
