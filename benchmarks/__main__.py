@@ -2,6 +2,11 @@
 
 import sys
 
+from scratch.doors import lacks
+
+if lacks("benchmarks", "benchmarks"):
+    sys.exit(2)
+
 import typer
 
 from scratch import terminal

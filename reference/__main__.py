@@ -2,6 +2,11 @@
 
 import sys
 
+from scratch.doors import lacks
+
+if lacks("reference", "apps"):
+    sys.exit(2)
+
 import typer
 
 from scratch import terminal
@@ -23,6 +28,8 @@ def run() -> object:
         return app(sys.argv[2:], standalone_mode=False, prog_name="python -m reference grade")
     if exercise_command.meant(sys.argv[1:]):
         app = exercise_command.app
+    elif lacks("reference", "reference"):
+        return 2
     else:
         from .commands import app
     return app(standalone_mode=False, prog_name="python -m reference")

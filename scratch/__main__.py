@@ -2,6 +2,11 @@
 
 import sys
 
+from .doors import lacks
+
+if lacks("scratch", "apps"):
+    sys.exit(2)
+
 import typer
 
 from . import terminal

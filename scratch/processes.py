@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from importlib import import_module
+from time import perf_counter
 from typing import Any, TypeVar
 
 Part = TypeVar("Part")
@@ -26,6 +27,41 @@ def one_blas_thread() -> Iterator[None]:
     """While this is entered, matrix products run on one thread: small ones gain nothing from more."""
     threadpoolctl: Any = import_module("threadpoolctl")
     with threadpoolctl.threadpool_limits(1):
+        yield
+
+
+WORTH = 1.5
+"""How many times as fast one thread has to be to be taken: less may be chance."""
+
+TRIAL = 0.5
+"""Seconds of trial."""
+
+
+@contextmanager
+def helpful_blas_threads(
+    step: Callable[[], object], told: Callable[[str], object], clock: Callable[[], float] = perf_counter
+) -> Iterator[None]:
+    """While this is entered, matrix products run on all threads, or on one if that is faster now, which is told.
+
+    On a busy machine threads wait for each other in every product. step: is called for half a second, in turns.
+    """
+    threadpoolctl: Any = import_module("threadpoolctl")
+    threads = max(
+        (pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"), default=1
+    )
+    taken = {1: 0.0, threads: 0.0}
+    while threads > 1 and sum(taken.values()) < TRIAL:
+        for number in taken:
+            with threadpoolctl.threadpool_limits(number, "blas"):
+                start = clock()
+                step()
+                taken[number] += clock() - start
+    del step  # and what belongs to it
+    busy = taken[threads] > WORTH * taken[1]
+    if busy:
+        times = taken[threads] / taken[1]
+        told(f"the machine is busy: one BLAS thread is {times:.1f} times as fast as {threads}, and is taken")
+    with threadpoolctl.threadpool_limits(1 if busy else None, "blas"):
         yield
 
 

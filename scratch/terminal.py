@@ -1,6 +1,7 @@
 """What the commands share: progress, tables and the words in which they end."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -118,7 +119,10 @@ def run(command: Callable[[], object], program: str = "reference") -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ? for it
+            if stream.isatty():
+                stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ? for it
+            else:
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # a file gets every character
     try:
         status = command()
         print(end="", flush=True)
@@ -126,7 +130,11 @@ def run(command: Callable[[], object], program: str = "reference") -> int:
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except typer.TyperException as error:
-        problem = error.format_message()
+        problem = error.format_message().removeprefix("Invalid value: ")
+        if errors := getattr(error.__cause__, "errors", None):  # pydantic's, which do not say what came
+            problem = re.sub(r"Input should be (greater|less)", r"expected a number \1", problem)
+            problem = re.sub(r"Input should be (.*?)(, unable.*)?$", r"expected \1", problem)
+            problem += f", got {errors()[0]['input']!r}"
     except MemoryError:
         problem = "not enough memory for a model of this size"
     except OSError as error:

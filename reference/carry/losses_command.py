@@ -52,7 +52,7 @@ def losses(
         found = files.read(file)
     if dtype is not None:
         found = files.in_dtype(found, dtype)
-    text, rows = text_of(texts or found.sources), []
+    text, rows = text_of(texts or found.sources, found.encoding), []
     try:
         with refusing(file):
             following = follow(found, text, steps)

@@ -189,7 +189,7 @@ def load(path: str | os.PathLike[str], text: str | None = None, ranks: Ranks = A
     """
     checkpoint = files.read(path)
     if text is None:
-        text = read_texts(checkpoint.sources) if checkpoint.sources else standard_library()
+        text = read_texts(checkpoint.sources, checkpoint.encoding) if checkpoint.sources else standard_library()
     return Training.resumed(checkpoint, text, ranks)
 
 

@@ -64,6 +64,8 @@ class Checkpoint(NamedTuple):
     """The parts of the state of the recurrence; none before the first step."""
     losses: Array
     validations: Array
+    encoding: str = "utf-8"
+    """Of the files of the text."""
 
 
 def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -152,6 +154,7 @@ def header(checkpoint: Checkpoint) -> str:
         "settings": checkpoint.settings.as_dict(),
         "vocabulary": checkpoint.vocabulary,
         "sources": list(checkpoint.sources),
+        "encoding": checkpoint.encoding,
         "digest": checkpoint.digest,
         "limits": checkpoint.limits._asdict(),
         "step": checkpoint.step,
@@ -207,6 +210,7 @@ def of_parts(text: str, arrays: Mapping[str, Array]) -> Checkpoint:
             state={name: groups["state"][name] for name in ("h", "c") if name in groups["state"]},
             losses=checks.floats("losses", history["losses"], np.dtype(np.float64), (step,)),
             validations=rising(history["validations"], step),
+            encoding=string("encoding", values.get("encoding", "utf-8")),
         )
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"expected the header and the arrays of a checkpoint: {briefly(error)}") from None

@@ -9,8 +9,9 @@ other. With n characters to a stream, column b of segment k is
 
 import hashlib
 import os
+import re
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,27 +23,66 @@ NO_SOURCES = {"test", "tests", "idle_test", "site-packages", "dist-packages", "_
 """The folders of the standard library that hold tests, and packages that do not belong to it."""
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """The text of a UTF-8 file, exactly as it is, line ends included.
+def read_text(
+    path: str | os.PathLike[str], encoding: str = "utf-8", note: Callable[[str], object] = lambda note: None
+) -> str:
+    """The text of a file, without a byte order mark; line ends of Windows become \\n, which `note` is told.
 
-    Raises ValueError if it is not UTF-8 or has fewer than two characters, which leaves nothing to predict; OSError if
-    it cannot be read.
+    Raises ValueError, with the encoding that is likely, if the text is in another; ValueError for an unknown encoding
+    and for fewer than two characters, which leave nothing to predict; OSError if it cannot be read.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        try:
-            text = file.read()
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"expected UTF-8 text in {os.fspath(path)}, got {error.reason} at byte {error.start}"
-            ) from None
+    name, content = os.fspath(path), Path(path).read_bytes()
+    try:
+        if encoding == "utf-8" and content.count(0) > len(content) // 4:
+            raise ValueError(f"expected utf-8 text in {name}, got zero bytes; likely it is {likely_encoding(content)}")
+        text = content.decode(encoding).removeprefix("\ufeff")
+    except LookupError:
+        raise ValueError(f"expected an encoding that Python knows, got {encoding!r}") from None
+    except UnicodeDecodeError as error:
+        what = f"{error.reason} at byte {error.start}; likely it is {likely_encoding(content)}"
+        raise ValueError(f"expected {encoding} text in {name}, got {what}") from None
     if len(text) < 2:
-        raise ValueError(f"expected at least 2 characters in {os.fspath(path)}, got {len(text)}")
-    return text
+        raise ValueError(f"expected at least 2 characters in {name}, got {len(text)}")
+    if ends := text.count("\r\n"):
+        note(f"{name}: {ends:,} line end{'s'[: ends > 1]} of Windows, \\r\\n, read as \\n")
+    return text.replace("\r\n", "\n")
 
 
-def read_texts(paths: Iterable[str | os.PathLike[str]]) -> str:
+MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+"""How files begin that say what they are in."""
+
+LIKELY = {
+    "shift_jis": (r"[\u3041-\u309f]", 0.2),  # hiragana
+    "euc_jp": (r"[\u3041-\u309f]", 0.2),
+    "euc_kr": (r"[\uac00-\ud7a3]", 0.9),  # hangul
+    "cp1251": (r"[а-яё]", 0.8),
+    "koi8-r": (r"[а-яё]", 0.8),
+    "gb18030": (r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", 0.9),
+    "big5": (r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", 0.9),
+}
+"""Encodings, the characters that texts in them have, and which share of all that are not ASCII these are at least."""
+
+
+def likely_encoding(content: bytes) -> str:
+    """What a text is encoded in, if not in UTF-8: a guess from its first mark, or from what a reader would see."""
+    content = content[: 1 << 16]
+    if found := next((name for mark, name in MARKS.items() if content.startswith(mark)), None):
+        return found
+    if content.count(0) > len(content) // 4:
+        return "utf-16-le" if content[1::2].count(0) > content[::2].count(0) else "utf-16-be"
+    if len(re.findall(rb"[\x80-\xff]{2}", content)) * 4 > len(re.findall(rb"[\x80-\xff]", content)):
+        for encoding, (characters, share) in LIKELY.items():
+            others = re.sub(r"[\0-\x7f]", "", content.decode(encoding, "replace"))
+            if len(re.findall(characters, others)) >= share * len(others):
+                return encoding
+    return "cp1252"  # Western Europe's: letters with accents stand alone
+
+
+def read_texts(
+    paths: Iterable[str | os.PathLike[str]], encoding: str = "utf-8", note: Callable[[str], object] = lambda note: None
+) -> str:
     """The texts of several files, one after the other. Raises as `read_text` does."""
-    return "".join(map(read_text, paths))
+    return "".join(read_text(path, encoding, note) for path in paths)
 
 
 def standard_library() -> str:
@@ -108,7 +148,8 @@ class Vocabulary:
         places = np.minimum(np.searchsorted(self._sorted, points), len(self) - 1)
         if not np.array_equal(self._sorted[places], points):
             unknown = sorted(set(text) - set(self.characters))
-            raise ValueError(f"expected only known characters, got {''.join(unknown)!r}")
+            more = f" and {len(unknown) - 20:,} more" if len(unknown) > 20 else ""
+            raise ValueError(f"expected only known characters, got {''.join(unknown[:20])!r}{more}")
         indices: Array = self._order[places].astype(np.int64)
         return indices
 

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from .training import Training
 
-PAUSE = 0.1
-"""Seconds between two updates of the live display."""
+PAUSE, PAUSE_ELSEWHERE = 0.1, 10.0
+"""Seconds between two updates of the live display, and between two lines where there is no terminal."""
 
 
 def duration(seconds: float) -> str:
@@ -43,7 +43,7 @@ class Display:
         self.console = Console(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.sample = ""
-        self.shown = 0.0
+        self.shown = perf_counter()
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
@@ -54,6 +54,8 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.live.stop()
+        if self.console.is_terminal and self.sample:
+            self.console.print(self.panel())
 
     def stepped(self, training: Training) -> None:
         """After each step."""
@@ -61,15 +63,26 @@ class Display:
             bar = ProgressBar(total=1, completed=training.done)
             parts: list[RenderableType] = [Text(self.line(training)), bar]
             if self.sample:
-                parts.append(Panel(Text(self.sample), title="sample", title_align="left"))
+                parts.append(self.panel())
             self.live.update(Group(*parts), refresh=True)
             self.shown = perf_counter()
+        elif not self.live.is_started and perf_counter() - self.shown > PAUSE_ELSEWHERE:
+            self.say(training)
 
     def validated(self, training: Training, sample: str) -> None:
         """After each validation, with a text that the model has just written."""
         self.sample = sample
         if not self.live.is_started:
-            self.console.print(self.line(training), highlight=False, soft_wrap=True)
+            self.say(training)
+
+    def say(self, training: Training) -> None:
+        """A line, where there is no terminal."""
+        self.console.print(self.line(training), highlight=False, soft_wrap=True)
+        self.shown = perf_counter()
+
+    def panel(self) -> Panel:
+        """The last sample."""
+        return Panel(Text(self.sample), title="sample", title_align="left")
 
     def line(self, training: Training) -> str:
         """Where the training stands."""

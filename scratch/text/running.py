@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from .checkpoint import Checkpoint, write
-from .training import Training
+from .training import RECENT, Training
 
 AGAIN = 1.0
 """Seconds after which a signal counts as a second one: launchers pass on what the terminal has sent to all."""
@@ -71,9 +71,13 @@ def run(
             if validates:
                 validated(training)
             stepped(training)
-            if perf_counter() - saved >= save_every:
+            if training.astray() and training.step >= RECENT:
+                break
+            if perf_counter() - saved >= save_every and not training.astray(1):
                 write(path, training.checkpoint())
                 saved = perf_counter()
+        if training.astray():
+            raise training.diverged(f"loss is {training.losses[-1]:.3g} at step {training.step}, far above a guess's")
         if not interrupts.came and not (training.validations and training.validations[-1][0] == training.step):
             training.validate()
             validated(training)

@@ -14,7 +14,7 @@ from .sampling import continuation
 
 
 def sample(
-    checkpoint: Annotated[Path, typer.Argument(help="What `train` has written.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="What `train` has written.")],
     prime: Annotated[
         str | None, typer.Option(help="The beginning, which the model reads [default: a line end, if it knows one].")
     ] = None,

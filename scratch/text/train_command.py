@@ -6,14 +6,18 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..doors import python
 from ..files import forget_partial
-from ..terminal import drawable, writable
+from ..processes import helpful_blas_threads
+from ..terminal import count, drawable, writable
 from .checkpoint import Checkpoint, CheckpointError, read, write
 from .corpus import read_texts, standard_library
 from .display import Display, duration, measures, rate
@@ -21,9 +25,10 @@ from .picture import loss_curve
 from .running import run
 from .sampling import generate
 from .settings import CELLS, DTYPES, OPTIMIZERS, Limits, Settings
-from .training import Diverged, Training
+from .training import Diverged, Training, resumed_anew
 
 DEFAULTS = Settings()
+ANOTHER = "name the files of the text after the options"
 MINUTES = 5.0
 """How long a training takes if no limit is given."""
 
@@ -53,14 +58,18 @@ def option(what: str, name: str, **more: Any) -> Any:
 def train(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="UTF-8 texts. Without any: the sources of Python's standard library."),
+        typer.Argument(metavar="TEXT", help="Files to learn. Without any: the sources of Python's standard library."),
     ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of the texts [default: utf-8, or as it was].")] = None,
     out: Annotated[
         Path | None, typer.Option(help="The checkpoint that is written [default: model.safetensors, or that resumed].")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on from this checkpoint, bit by bit as if uninterrupted.")
     ] = None,
+    new_text: Annotated[
+        bool, typer.Option("--new-text", help="With --resume: the same weights begin on another text.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint that is there already.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps in all.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Stop after so many passes over the text in all.")] = None,
@@ -102,9 +111,11 @@ def train(
 
     Everything that is needed to go on is kept in one file, the checkpoint, from the start on. Ctrl-C finishes the step,
     saves and says how to resume; after a kill, too, --resume goes on where the checkpoint is, and ends with the same
-    weights, bit by bit, as without the interruption (on the same machine with as many threads).
+    weights, bit by bit, as without the interruption (on the same machine with as many threads). On a busy machine one
+    BLAS thread can be faster than all: a short trial decides, and one is taken only if that is said.
 
-    Exit status: 0; 1 if the loss is no number any more; 2 if the command or a file is wrong; 130 after Ctrl-C.
+    Exit status: 0; 1 if the loss is far above a guess or no number any more; 2 if the command or a file is wrong; 130
+    after Ctrl-C.
     """
     chosen = {
         "cell": cell,
@@ -129,28 +140,37 @@ def train(
     if resume is not None and given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise typer.BadParameter(f"a resumed training keeps its settings: {options} cannot be given with --resume")
+    if new_text and resume is None:
+        raise typer.BadParameter("--new-text goes with --resume: without, every training is on a new text")
     limits = limits_of(steps, epochs, minutes)
     path = out or resume or Path("model.safetensors")
     refuse_special("--out", path)
-    if path != resume and path.exists() and not overwrite:
-        raise typer.BadParameter(
-            f"{path} is there already: --resume {path} goes on with it, --overwrite replaces it, --out writes another"
-        )
+    if (path != resume or new_text) and path.exists() and not overwrite:
+        goes_on = "" if resume else f"--resume {path} goes on with it, "
+        raise typer.BadParameter(f"{path} is there already: {goes_on}--overwrite replaces it, --out writes another")
     curve = plot or path.with_suffix(".png")
+    writable("--out", path)
     refuse_special("--plot", curve)
     drawable("--plot", curve)
-    writable("--out", path)
-    training = begun(files or [], given, limits) if resume is None else resumed(resume, files or [], limits)
+    if resume is None:
+        training = begun(files or [], given, limits, encoding or "utf-8")
+    elif new_text:
+        hint = "a training without --resume learns all characters"
+        training = resumed(resume, files or [], limits, read, resumed_anew, encoding, hint)
+    else:
+        hint = f"{ANOTHER}, or --new-text goes on with the same weights on another text"
+        training = resumed(resume, files or [], limits, encoding=encoding, hint=hint)
     written = {os.path.realpath(path), os.path.realpath(curve)}
     if len(written) < 2 or not written.isdisjoint(map(os.path.realpath, training.sources)):
         raise typer.BadParameter(f"expected three different files: {path}, its picture {curve}, and a text")
     show_beginning(training, resume is not None)
-    again = f"python -m scratch train --resume {shlex.quote(str(path))}"
-    status = run_shown(training, path, save_every, again, "scratch")
+    again = f"{python()} -m scratch train --resume {shlex.quote(str(path))}"
+    with helpful_blas_threads(rehearsal(training), lambda line: print(line, file=sys.stderr)):
+        status = run_shown(training, path, save_every, again, "scratch")
     if status == 0:
         draw(curve, training)
         print(f"written: {path}, {curve}")
-        print(f"a sample:     python -m scratch sample {shlex.quote(str(path))}")
+        print(f"a sample:     {python()} -m scratch sample {shlex.quote(str(path))}")
         print(f"to train on:  {again} --minutes {more_minutes(training):.0f}")
     return status
 
@@ -184,10 +204,21 @@ def run_shown(
     if came is not None:
         print(f"interrupted and saved after step {training.step:,}. To go on:\n  {again}")
         return 128 + came
-    how_far = f"{training.step:,} steps, {training.epochs:.2f} epochs"
+    how_far = f"{count(training.step, 'step')}, {training.epochs:.2f} epochs"
     print(f"trained {how_far} in {duration(training.seconds)}, {rate(training)}")
     print(f"validation: {measures(training.validations[-1][1])}")
     return 0
+
+
+def rehearsal(training: Training) -> Callable[[], None]:
+    """Steps that a copy makes, and that the training does not see."""
+    copy = deepcopy(training)
+
+    def step() -> None:
+        with suppress(Diverged):
+            copy.advance()
+
+    return step
 
 
 def more_minutes(training: Training) -> float:
@@ -215,14 +246,15 @@ def limits_of(steps: int | None, epochs: float | None, minutes: float | None) ->
         raise typer.BadParameter(str(error)) from None
 
 
-def text_of(files: Sequence[Path | str]) -> str:
-    """The text to learn. Raises typer.BadParameter for a file that cannot be learned."""
+def text_of(files: Sequence[Path | str], encoding: str = "utf-8") -> str:
+    """The text to learn; line ends that were changed are told. Raises typer.BadParameter for no good file."""
     try:
-        return read_texts(files) if files else standard_library()
+        return read_texts(files, encoding, lambda note: print(note, file=sys.stderr)) if files else standard_library()
     except OSError as error:
         raise typer.BadParameter(f"cannot read {error.filename}: {error.strerror}") from None
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        hint = " (see --encoding)" if "likely it is" in str(error) else ""
+        raise typer.BadParameter(f"{error}{hint}") from None
 
 
 def names_of(files: Iterable[Path]) -> tuple[str, ...]:
@@ -230,14 +262,15 @@ def names_of(files: Iterable[Path]) -> tuple[str, ...]:
     return tuple(map(os.path.abspath, files))
 
 
-def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None) -> Training:
+def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None, encoding: str) -> Training:
     """A new training. Raises typer.BadParameter for settings or a text that are no good."""
     learning_rate = OPTIMIZERS[given.get("optimizer", DEFAULTS.optimizer)]
     try:
         settings = Settings(**{"learning_rate": learning_rate, **given})
-        training = Training(settings, text_of(files), names_of(files))
+        training = Training(settings, text_of(files, encoding), names_of(files))
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
+    training.encoding = encoding
     training.limits = limits or Limits(minutes=MINUTES)
     return training
 
@@ -248,24 +281,27 @@ def resumed(
     limits: Limits | None,
     read: Callable[[Path], Checkpoint] = read,
     resume: Callable[[Checkpoint, str], Training] = Training.resumed,
+    encoding: str | None = None,
+    hint: str = ANOTHER,
 ) -> Training:
     """A training that goes on. Raises typer.BadParameter for a file that is no checkpoint, and for another text.
 
-    read, resume: how, if not from and to `scratch`.
+    read, resume: how, if not from and to `scratch`. hint: what to do about another text.
     """
     try:
         found = read(checkpoint)
+        found = found._replace(encoding=encoding or found.encoding)
         for source in () if files else found.sources:
             if not Path(source).is_file():
-                raise typer.BadParameter(f"there is no file {source!r}: name the files of the text after the options")
-        training = resume(found, text_of(files or found.sources))
+                raise typer.BadParameter(f"there is no file {source!r}: {ANOTHER}")
+        training = resume(found, text_of(files or found.sources, found.encoding))
     except OSError as error:
         raise typer.BadParameter(f"cannot read {checkpoint}: {error.strerror}") from None
     except CheckpointError as error:
         raise typer.BadParameter(f"{checkpoint}: {error}") from None
     except ValueError as error:
         where = ", ".join(map(str, files or found.sources)) or "the standard library"
-        raise typer.BadParameter(f"{error}: {where}; name the files of the text after the options") from None
+        raise typer.BadParameter(f"{error}: {where}; {hint}") from None
     training.limits = limits or training.limits
     training.sources = names_of(files) or training.sources
     return training
@@ -288,7 +324,8 @@ def show_beginning(training: Training, again: bool) -> None:
     """What is trained, on standard error."""
     settings, streams = training.settings, training.streams
     count = sum(prod(parameter.data.shape) for parameter in training.model.parameters())
-    verb = f"going on after step {training.step:,} with" if again else "training"
+    after = f"after step {training.step:,} with" if training.step else "with the weights of"
+    verb = f"going on {after}" if again else "training"
     held_out = training.validation_streams.characters
     print(
         f"{verb} {description(settings)}, {count:,} parameters, on {streams.characters:,} characters "

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from math import isfinite
+from math import isfinite, log
+from statistics import median
 from typing import Any, Self
 
 import numpy as np
@@ -22,11 +23,17 @@ from .checkpoint import Checkpoint, CheckpointError, arrays_of, built
 from .corpus import Streams, Vocabulary, digest, split
 from .settings import Limits, Settings
 
+FAR = 3.0
+"""How many times the loss of a guess, ln V, the loss is when a training has gone astray: none was seen to come back."""
+
+RECENT = 100
+"""Over how many steps that is looked at."""
+
 
 class Diverged(ArithmeticError):
-    """Raised when a loss, a gradient, a weight or what the optimizer remembers is no longer a finite number.
+    """Raised when a training goes astray, or meets a loss, a gradient or a weight that is not a finite number.
 
-    It comes before anything is changed by it, above all no checkpoint is made of it.
+    No checkpoint is made of either.
     """
 
 
@@ -47,6 +54,8 @@ class Training:
     ) -> None:
         self.settings, self.vocabulary, self.digest = settings, vocabulary, digest(text)
         self.sources = tuple(os.fspath(source) for source in sources)
+        self.encoding = "utf-8"
+        """Of the sources."""
         smallest = np.min_scalar_type(len(vocabulary))
         self.streams, self.validation_streams = (
             Streams(vocabulary.encode(part).astype(smallest), settings.batch_size, settings.length)
@@ -81,6 +90,7 @@ class Training:
             raise CheckpointError(f"expected settings and a vocabulary that fit the text: {error}") from None
         self.model, self.optimizer = built(checkpoint)
         self.step, self.seconds, self.limits = checkpoint.step, checkpoint.seconds, checkpoint.limits
+        self.encoding = checkpoint.encoding
         shape = (self.settings.num_layers, self.streams.batch_size, self.settings.hidden_size)
         for name, part in checkpoint.state.items():
             if part.shape != shape or part.dtype != self.settings.dtype:
@@ -180,16 +190,34 @@ class Training:
             state={} if self.state is None else dict(zip(self.model.rnn.cell.state, parts, strict=True)),
             losses=np.array(self.losses, np.float64),
             validations=np.array(self.validations, np.float64).reshape(-1, 2),
+            encoding=self.encoding,
         )
         for name, value in arrays_of(checkpoint).items():
             self._check(f"largest element of {name}", float(np.abs(value).max(initial=0)))
         return checkpoint
 
+    def astray(self, steps: int = RECENT) -> bool:
+        """Whether the loss is far above that of a guess, ln V: the median of the last steps."""
+        return bool(self.losses) and median(self.losses[-steps:]) > FAR * log(len(self.vocabulary))
+
+    def diverged(self, what: str) -> Diverged:
+        """The error that says so, and what to try."""
+        now = self.settings.learning_rate_at(self.epoch)
+        clip = "a clip" if self.settings.clip == np.inf else "a smaller clip"
+        return Diverged(
+            f"the {what}: try a smaller learning rate (it is {now:g}) or {clip} (it is {self.settings.clip:g})"
+        )
+
     def _check(self, what: str, value: float) -> None:
         if not isfinite(value):
-            now = self.settings.learning_rate_at(self.epoch)
-            clip = "a clip" if self.settings.clip == np.inf else "a smaller clip"
-            raise Diverged(
-                f"the {what} is {value} at step {self.step + 1}: "
-                f"try a smaller learning rate (it is {now:g}) or {clip} (it is {self.settings.clip:g})"
-            )
+            raise self.diverged(f"{what} is {value} at step {self.step + 1}")
+
+
+def resumed_anew(checkpoint: Checkpoint, text: str) -> Training:
+    """A training that begins on another text, with the weights and the optimizer of a checkpoint.
+
+    Raises ValueError if the text has characters that the model does not know, and as `Training.resumed` does.
+    """
+    Vocabulary(checkpoint.vocabulary).encode(text)
+    begun = checkpoint._replace(digest=digest(text), step=0, seconds=0.0, state={})
+    return Training.resumed(begun._replace(losses=np.empty(0), validations=np.empty((0, 2))), text)
