@@ -17,7 +17,7 @@ app.callback(
     epilog="""\b
 Examples:
   python -m reference
-  python -m reference --text README.md --cell rnn --hidden 32 --epochs 50
+  python -m reference --text README.md --cell rnn --hidden-size 32 --epochs 50
   python -m reference check
   python -m reference exercise lstm
   python -m reference bad-input

@@ -17,6 +17,8 @@ from typing import Annotated
 
 import typer
 
+from scratch.doors import python
+
 from .stages import stages
 from .stages.subject import ERRORS, TAKES, Endless, at_most, raised
 
@@ -31,7 +33,7 @@ LIMIT = 10.0
 @app.command()
 def exercise(
     cell: Annotated[str, typer.Argument(metavar="CELL", help=f"Which: {', '.join(NAMES)}.")],
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--overwrite", "--force", help="Write over a file that is there.")] = False,
 ) -> int:
     """Write an exercise: a recurrence to be written by hand, forward and backward through time.
 
@@ -43,9 +45,9 @@ def exercise(
         raise typer.BadParameter(f"expected the cell {', '.join(NAMES)}, got {name!r}")
     path = Path(f"my_{name}.py")
     if path.exists() and not force:
-        raise typer.BadParameter(f"{path} is there already; --force writes over it")
+        raise typer.BadParameter(f"{path} is there already; --overwrite writes over it")
     path.write_text(text_of(name), encoding="utf-8")
-    print(f"{path}: four functions to write. After every line: python -m reference check --candidate {path.stem}")
+    print(f"{path}: four functions to write. After every line: {python()} -m reference check --candidate {path.stem}")
     return 0
 
 
@@ -156,5 +158,5 @@ def check(
         print(f"\n{report.first.text(solution)}")
     elif not report.status:
         pair = f"{module.__name__}:forward,backward"
-        print(f"\nEverything is right. Over every option: python -m reference check --candidate {pair}")
+        print(f"\nEverything is right. Over every option: {python()} -m reference check --candidate {pair}")
     return report.status

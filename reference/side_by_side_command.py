@@ -11,8 +11,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from scratch.terminal import progress, table
-from scratch.text import read_text
+from scratch.doors import python
+from scratch.processes import one_blas_thread
+from scratch.terminal import count, progress, say, table
+from scratch.text.train_command import text_of
 
 from .equivalence import TOLERANCE
 from .problems import CELLS
@@ -34,12 +36,16 @@ Cell = StrEnum("Cell", list(dict.fromkeys(CELLS[name]["module"].lower() for name
 
 def side_by_side(
     context: typer.Context,
-    text: Annotated[Path | None, typer.Option(help="Learn this UTF-8 text instead of the three examples.")] = None,
+    text: Annotated[Path | None, typer.Option(help="Learn this file instead of the three examples.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of --text.")] = "utf-8",
     cell: Annotated[Cell | None, typer.Option(help="The recurrence for --text [default: lstm].")] = None,
-    hidden: Annotated[
-        int | None, typer.Option(min=1, max=65536, help="Its hidden size, for --text [default: 50].")
+    hidden_size: Annotated[
+        int | None,
+        typer.Option("--hidden-size", "--hidden", min=1, max=65536, help="H, for --text [default: 50]."),
     ] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Its layers, for --text [default: 1].")] = None,
+    num_layers: Annotated[
+        int | None, typer.Option("--num-layers", "--layers", min=1, help="L, for --text [default: 1].")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Training steps, for --text [default: 100].")] = None,
     characters: Annotated[
         int | None, typer.Option(min=2, help="Learn only so many, from the start of --text [default: 100].")
@@ -57,8 +63,8 @@ def side_by_side(
     """
     chosen = {
         "cell": cell.name.upper() if cell else None,
-        "hidden_size": hidden,
-        "num_layers": layers,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
         "epochs": epochs,
         "learning_rate": learning_rate,
     }
@@ -68,38 +74,46 @@ def side_by_side(
             raise typer.BadParameter(f"these options are not for {context.invoked_subcommand}: see its own --help")
         return 0
     if text is None and (given or characters is not None):
-        raise typer.BadParameter("--cell, --hidden, --layers, --epochs, --characters and --learning-rate need --text")
+        raise typer.BadParameter(
+            "--cell, --hidden-size, --num-layers, --epochs, --characters and --learning-rate need --text"
+        )
     examples = [Example(**{**vars(e), "seed": seed}) for e in EXAMPLES]
     if text is not None:
-        examples = [example_from(text, characters or 100, seed, given)]
+        examples = [example_from(text, encoding, characters or 100, seed, given)]
 
     # In one process the thread pools of NumPy and PyTorch hinder each other, and these problems are small.
     torch.set_num_threads(1)
     out, failures = Console(), []
     configurations = [configuration for configuration in grid() if configuration.cell in IN_BOTH]
-    with progress() as bar:
-        task = bar.add_task("training", total=sum(example.epochs for example in examples))
-        results = [train(example, lambda: bar.advance(task)) for example in examples]
-        task = bar.add_task("comparing gradients", total=len(configurations))
-        found = survey(configurations, lambda: bar.advance(task))
-    for result in results:
+    for example in examples:
+        with progress() as bar, one_blas_thread():
+            task = bar.add_task(f"training {example.title}", total=example.epochs)
+            result = train(example, lambda bar=bar, task=task: bar.advance(task))
         show_training(out, result)
         failures += result.disagreements()
+    with progress() as bar, one_blas_thread():
+        task = bar.add_task("comparing gradients", total=len(configurations))
+        found = survey(configurations, lambda: bar.advance(task))
     show_survey(out, found, len(configurations))
     failures += disagreements(found)
     for failure in failures:
         print(f"reference: disagreement: {failure}", file=sys.stderr)
+    show_verdict(out, len(failures), len(examples), len(configurations))
     return 1 if failures else 0
 
 
-def example_from(path: Path, characters: int, seed: int, given: dict) -> Example:
+def show_verdict(out: Console, failures: int, examples: int, configurations: int) -> None:
+    """What all of it says, in a sentence, and what to do next."""
+    compared = f"{count(examples, 'training')} and {count(configurations, 'configuration')}"
+    disagree = f"scratch and PyTorch DISAGREE in {count(failures, 'place')} of {compared}."
+    agree = f"scratch and PyTorch agree in {compared}: every step and every gradient."
+    say(out, f"\n{disagree if failures else agree}", "bold")
+    print(f"to see {'who is wrong' if failures else 'both beside a more precise truth'}: {python()} -m reference check")
+
+
+def example_from(path: Path, encoding: str, characters: int, seed: int, given: dict) -> Example:
     """The example that the command line asks for. Raises typer.BadParameter for a file that cannot be learned."""
-    try:
-        text = read_text(path)
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    text = text_of([path], encoding)
     if not isfinite(given.get("learning_rate", 0)):
         raise typer.BadParameter(f"expected a finite --learning-rate, got {given['learning_rate']}")
     options = {"cell": "LSTM", "hidden_size": 50, "epochs": 100, **given}

@@ -31,7 +31,7 @@ Examples:
   python -m scratch train --resume model.safetensors --minutes 20
   python -m scratch sample model.safetensors --prime "def " --temperature 0.7
   python -m scratch forecast
-  python -m scratch study explore --text "hello world"
+  python -m scratch study explore --string "hello world"
 """,
 )
 def door(context: typer.Context) -> int:
@@ -91,8 +91,8 @@ study.command(
     epilog="""\b
 Examples:
   python -m scratch study explore
-  python -m scratch study explore --text "to be or not to be" --out hamlet.html
-  python -m scratch study explore --checkpoint model.safetensors --text "def f(x):"
+  python -m scratch study explore --string "to be or not to be" --out hamlet.html
+  python -m scratch study explore --checkpoint model.safetensors --string "def f(x):"
 """
 )(explore)
 study.command(

@@ -19,7 +19,7 @@ def lacks(program: str, extra: str) -> bool:
         here = Path(__file__).parent.parent
         cloned = (here / "pyproject.toml").exists()
         what = f"-e '{os.path.relpath(here)}[{extra}]'" if cloned else f"'recurrence-from-scratch[{extra}]'"
-        print(f"{program} needs {', '.join(missing)}: {python()} -m pip install {what}", file=sys.stderr)
+        print(f"{program}: needs {', '.join(missing)}; {python()} -m pip install {what}", file=sys.stderr)
     return bool(missing)
 
 

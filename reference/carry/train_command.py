@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from scratch.doors import python
 from scratch.terminal import writable
 from scratch.text.train_command import (
     limits_of,
@@ -110,7 +111,7 @@ def train_as(
 def lead(training: Training, path: Path, save_every: float) -> int:
     """Train, show it and save it."""
     show_beginning(training, again=True)
-    program = "python" if training.ranks.count == 1 else f"torchrun --nproc-per-node {training.ranks.count}"
+    program = python() if training.ranks.count == 1 else f"torchrun --nproc-per-node {training.ranks.count}"
     again = f"{program} -m reference train {shlex.quote(str(path))}"
     status = run_shown(training, path, save_every, again, "reference", files.write)
     if status:
@@ -121,6 +122,6 @@ def lead(training: Training, path: Path, save_every: float) -> int:
     if path.suffix == ".pt":
         back = path.with_suffix(".safetensors")
         there = " --overwrite" if back.exists() else ""
-        print(f"back to scratch:  python -m reference import {shlex.quote(str(path))} {shlex.quote(str(back))}{there}")
-    print(f"in scratch:       python -m scratch train --resume {shlex.quote(str(back))}")
+        print(f"back to scratch:  {python()} -m reference import {shlex.quote(str(path))} {shlex.quote(str(back))}{there}")
+    print(f"in scratch:       {python()} -m scratch train --resume {shlex.quote(str(back))}")
     return 0

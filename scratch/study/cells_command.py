@@ -30,13 +30,15 @@ def cells(
     checkpoint: Annotated[
         Path | None,
         typer.Argument(
-            help="What `train` has written. Without: an LSTM is trained first, on the sources of the standard library."
+            metavar="CHECKPOINT",
+            help="What `train` has written. Without: an LSTM is trained first, on the sources of the standard library.",
         ),
     ] = None,
     text: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A UTF-8 text [default: what was held out when the model was trained]."),
+        typer.Option(metavar="FILE", help="A text [default: what was held out when the model was trained]."),
     ] = None,
+    encoding: Annotated[str, typer.Option(help="Of --text.")] = "utf-8",
     characters: Annotated[
         int, typer.Option(min=SHORTEST, max=1_000_000, help="How much of the text is read, from its beginning.")
     ] = 40_000,
@@ -63,7 +65,7 @@ def cells(
     writable("--out", out)
 
     subject = fresh(steps, seed) if checkpoint is None else opened(checkpoint, with_text=text is None)
-    whole, source = (subject.held_out, "held-out text") if text is None else (text_of([text]), text.name)
+    whole, source = (subject.held_out, "held-out text") if text is None else (text_of([text], encoding), text.name)
     part = whole[:characters]
     if len(part) < SHORTEST:
         raise typer.BadParameter(f"expected at least {SHORTEST} characters in {source}, got {len(part)}")
@@ -131,7 +133,7 @@ def held_out_of(found: Checkpoint) -> str:
             raise typer.BadParameter(
                 f"there is no file {source!r}, whose end was held out from training: name a --text"
             )
-    whole = text_of(found.sources)
+    whole = text_of(found.sources, found.encoding)
     if digest(whole) != found.digest:
         where = ", ".join(found.sources) or "the standard library"
         raise typer.BadParameter(f"{where} is not what the model was trained on any more: name a --text")

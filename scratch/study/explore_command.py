@@ -29,7 +29,7 @@ LEARNING_RATE = 0.02
 
 
 def explore(
-    text: Annotated[str, typer.Option(help=f"What is read, 2 to {LONGEST} characters.")] = "hello world",
+    text: Annotated[str, typer.Option("--string", help=f"What is read, 2 to {LONGEST} characters.")] = "hello world",
     checkpoint: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help=f"What `train` has written; up to {MOST_CHECKPOINTS} stand side by side."),
@@ -47,11 +47,11 @@ def explore(
     Exit status: 0, or 2 if the command or a file is wrong.
     """
     if not 2 <= len(text) <= LONGEST:
-        raise typer.BadParameter(f"expected a --text of 2 to {LONGEST} characters, got {len(text)}")
+        raise typer.BadParameter(f"expected a --string of 2 to {LONGEST} characters, got {len(text)}")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter("expected a --text of Unicode characters, got bytes that are none") from None
+        raise typer.BadParameter("expected a --string of Unicode characters, got bytes that are none") from None
     if len(checkpoint or ()) > MOST_CHECKPOINTS:
         raise typer.BadParameter(f"expected at most {MOST_CHECKPOINTS} checkpoints, got {len(checkpoint or ())}")
     writable("--out", out)

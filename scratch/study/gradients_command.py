@@ -8,6 +8,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from ..processes import one_blas_thread
 from ..terminal import count, drawable, progress, save, say, table
 from ..types import Array
 from .gradients import MODELS, RADII, Findings, Training, clipping, study
@@ -43,7 +44,7 @@ def gradients(
     drawable("--plot", plot)
     bar = progress()
     bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
-    with bar:
+    with bar, one_blas_thread():
         measuring = bar.add_task("measuring gradients", total=len(MODELS) * len(radii) * draws)
         try:
             found = study(

@@ -28,7 +28,14 @@ def memory(
     runs: Annotated[int, typer.Option(min=1, max=100, help="How often weights and sequences are drawn.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Draws everything.")] = 0,
     processes: Annotated[
-        int, typer.Option(min=0, max=64, help="How many share the work; 0 for as many as there are cores.")
+        int,
+        typer.Option(
+            "--jobs",
+            "--processes",
+            min=0,
+            max=64,
+            help="How many processes share the work; 0 for as many as there are cores.",
+        ),
     ] = 0,
     plot: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("memory.png"),
 ) -> None:

@@ -7,8 +7,10 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from ..processes import one_blas_thread
 from ..terminal import count, drawable, progress, save, say, table
 from ..text.settings import CELLS
+from ..text.train_command import text_of
 from ..types import Array
 from .truncation import METHODS, Findings, study
 
@@ -18,8 +20,10 @@ CLOSE = 0.1
 
 def truncation(
     text: Annotated[
-        Path | None, typer.Argument(help="A UTF-8 text [default: this library's pages about the RNN and the LSTM].")
+        Path | None,
+        typer.Argument(metavar="TEXT", help="A file [default: this library's pages about the RNN and the LSTM]."),
     ] = None,
+    encoding: Annotated[str, typer.Option(help="Of the text.")] = "utf-8",
     steps: Annotated[int, typer.Option(min=2, max=1024, help="T, the characters of a sequence.")] = 128,
     hidden_size: Annotated[int, typer.Option(min=1, max=512, help="H.")] = 32,
     batch_size: Annotated[int, typer.Option(min=1, max=256, help="Over how many sequences a gradient is taken.")] = 8,
@@ -35,10 +39,10 @@ def truncation(
     """
     drawable("--plot", plot)
     try:
-        read = None if text is None else text.read_text(encoding="utf-8")
+        read = None if text is None else text_of([text], encoding)
         bar = progress()
         bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
-        with bar:
+        with bar, one_blas_thread():
             task = bar.add_task("models", total=2 * len(CELLS) * runs)
             found = study(
                 read,
@@ -50,10 +54,6 @@ def truncation(
                 seed=seed,
                 progress=lambda: bar.advance(task),
             )
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {text}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"expected UTF-8 text in {text}, got {error.reason} at byte {error.start}") from None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

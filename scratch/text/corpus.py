@@ -34,13 +34,13 @@ def read_text(
     name, content = os.fspath(path), Path(path).read_bytes()
     try:
         if encoding == "utf-8" and content.count(0) > len(content) // 4:
-            raise ValueError(f"expected utf-8 text in {name}, got zero bytes; likely it is {likely_encoding(content)}")
+            raise ValueError(f"expected UTF-8 text in {name}, got zero bytes; likely it is {likely_encoding(content)}")
         text = content.decode(encoding).removeprefix("\ufeff")
     except LookupError:
         raise ValueError(f"expected an encoding that Python knows, got {encoding!r}") from None
     except UnicodeDecodeError as error:
         what = f"{error.reason} at byte {error.start}; likely it is {likely_encoding(content)}"
-        raise ValueError(f"expected {encoding} text in {name}, got {what}") from None
+        raise ValueError(f"expected {encoding.upper()} text in {name}, got {what}") from None
     if len(text) < 2:
         raise ValueError(f"expected at least 2 characters in {name}, got {len(text)}")
     if ends := text.count("\r\n"):

@@ -93,7 +93,7 @@ def test_command_learns_any_text(
 ) -> None:
     path = tmp_path / "text"
     path.write_bytes(content.encode())
-    arguments = ("--text", str(path), "--cell", cell, "--hidden", "9", "--layers", "2", "--epochs", "3", "--seed", "1")
+    arguments = ("--text", str(path), "--cell", cell, "--hidden-size", "9", "--num-layers", "2", "--epochs", "3", "--seed", "1")
     status, out, _ = run(monkeypatch, capsys, *arguments, "--characters", "40")
     assert status == 0
     assert "\x1b" not in out
@@ -114,7 +114,7 @@ def test_command_refuses_a_file_that_cannot_be_learned(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--hidden", "3"],
+        ["--hidden-size", "3"],
         ["--text"],
         ["--epochs", "0"],
         ["--cell", "cnn"],

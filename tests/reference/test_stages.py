@@ -304,9 +304,9 @@ def test_an_exercise_is_the_page_without_its_bodies(folder: Path, command: Comma
 def test_an_exercise_is_not_written_over(folder: Path, command: Command) -> None:
     (folder / "my_lstm.py").write_text("mine = True\n")
     status, _, error = command("exercise", "lstm")
-    assert status == 2 and "--force" in error
+    assert status == 2 and "--overwrite" in error
     assert (folder / "my_lstm.py").read_text() == "mine = True\n"
-    assert command("exercise", "lstm", "--force")[0] == 0
+    assert command("exercise", "lstm", "--overwrite")[0] == 0
     assert "def step(" in (folder / "my_lstm.py").read_text()
     assert command("exercise", "cnn")[0] == 2
 

@@ -383,7 +383,7 @@ def checkpoint(path: Path, cell: str, layers: int = 1) -> Path:
 @pytest.mark.parametrize("text", [TEXT, "ab", "aa", "äö€\n\t𝒳", "x" * LONGEST])
 def test_command_writes_the_page(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str) -> None:
     out = tmp_path / "page.html"
-    status, printed, error = run(capsys, "--text", text, "--out", str(out))
+    status, printed, error = run(capsys, "--string", text, "--out", str(out))
     assert (status, error) == (0, "")
     assert "RNN: trained on this text" in printed and str(out) in printed
     data = embedded(out.read_text(encoding="utf-8"))
@@ -397,7 +397,7 @@ def test_command_writes_the_page(capsys: pytest.CaptureFixture[str], tmp_path: P
 def test_the_same_seed_gives_the_same_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pages = []
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        assert run(capsys, "--text", "abba", "--seed", seed, "--out", str(tmp_path / name))[0] == 0
+        assert run(capsys, "--string", "abba", "--seed", seed, "--out", str(tmp_path / name))[0] == 0
         pages.append((tmp_path / name).read_text(encoding="utf-8"))
     assert pages[0] == pages[1] != pages[2]
 
@@ -405,7 +405,7 @@ def test_the_same_seed_gives_the_same_page(capsys: pytest.CaptureFixture[str], t
 def test_checkpoints_are_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     lstm, rnn = checkpoint(tmp_path / "l", "LSTM", 2), checkpoint(tmp_path / "r", "RNN")
     out = tmp_path / "page.html"
-    arguments = ("--text", "hold", "--out", str(out), "--checkpoint", str(lstm))
+    arguments = ("--string", "hold", "--out", str(out), "--checkpoint", str(lstm))
     assert run(capsys, *arguments)[0] == 0
     (shown,) = embedded(out.read_text(encoding="utf-8"))["models"]
     assert (shown["cell"], len(shown["layers"]), shown["hidden_size"]) == ("LSTM", 2, 5)
@@ -418,15 +418,15 @@ def test_checkpoints_are_shown(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--text", ""), "2 to 100 characters, got 0"),
-        (("--text", "a"), "2 to 100 characters, got 1"),
-        (("--text", "a" * (LONGEST + 1)), "got 101"),
-        (("--text", "a\udcff"), "Unicode"),
-        (("--text", "hex", "--checkpoint", "{good}"), "got 'x'"),
-        (("--text", "hello", "--checkpoint", "{damaged}"), "damaged"),
-        (("--text", "hello", "--checkpoint", "{short}"), "expected a safetensors file"),
-        (("--text", "hello", "--checkpoint", "{none}"), "cannot read"),
-        (("--text", "hello", "--checkpoint", "{folder}"), "got a folder"),
+        (("--string", ""), "2 to 100 characters, got 0"),
+        (("--string", "a"), "2 to 100 characters, got 1"),
+        (("--string", "a" * (LONGEST + 1)), "got 101"),
+        (("--string", "a\udcff"), "Unicode"),
+        (("--string", "hex", "--checkpoint", "{good}"), "got 'x'"),
+        (("--string", "hello", "--checkpoint", "{damaged}"), "damaged"),
+        (("--string", "hello", "--checkpoint", "{short}"), "expected a safetensors file"),
+        (("--string", "hello", "--checkpoint", "{none}"), "cannot read"),
+        (("--string", "hello", "--checkpoint", "{folder}"), "got a folder"),
         (("--out", "{folder}"), "it is a folder"),
         (("--out", "{folder}/no/such/page.html"), "no folder"),
         (("--hidden-size", "0"), "hidden-size"),

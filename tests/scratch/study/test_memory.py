@@ -232,7 +232,7 @@ QUICK = ("--length", "2", "--length", "3", "--hidden-size", "4", "--batch-size",
 @pytest.mark.parametrize("runs", ["1", "2"])
 def test_command_prints_and_draws(capsys: pytest.CaptureFixture[str], tmp_path: Path, runs: str) -> None:
     plot = tmp_path / "plot.png"
-    status, out, error = run(command, capsys, *QUICK, "--runs", runs, "--processes", "1", "--plot", str(plot))
+    status, out, error = run(command, capsys, *QUICK, "--runs", runs, "--jobs", "1", "--plot", str(plot))
     assert (status, error.strip()) == (0, "")
     assert plot.stat().st_size > 10_000
     for expected in ("adding problem", "copy task", "0.167", "1.39", "within 2 updates", "LSTM, forget bias 3"):

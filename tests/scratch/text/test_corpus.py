@@ -130,7 +130,7 @@ def test_texts_are_read_as_they_are(tmp_path_factory: pytest.TempPathFactory, te
     assert read_texts(paths) == "".join(texts)
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"", "0"), (b"x", "1"), (b"ab\xff", "utf-8"), ("ü".encode(), "1")])
+@pytest.mark.parametrize(("content", "message"), [(b"", "0"), (b"x", "1"), (b"ab\xff", "UTF-8"), ("ü".encode(), "1")])
 def test_text_that_cannot_be_learned_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "text"
     path.write_bytes(content)
