@@ -122,6 +122,7 @@ def lead(training: Training, path: Path, save_every: float) -> int:
     if path.suffix == ".pt":
         back = path.with_suffix(".safetensors")
         there = " --overwrite" if back.exists() else ""
-        print(f"back to scratch:  {python()} -m reference import {shlex.quote(str(path))} {shlex.quote(str(back))}{there}")
+        names = f"{shlex.quote(str(path))} {shlex.quote(str(back))}"
+        print(f"back to scratch:  {python()} -m reference import {names}{there}")
     print(f"in scratch:       {python()} -m scratch train --resume {shlex.quote(str(back))}")
     return 0

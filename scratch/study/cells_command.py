@@ -163,7 +163,7 @@ def train(training: Training, steps: int) -> None:
 
 def write(found: Findings, out: Path, plot: Path, shown: int) -> None:
     """The page and the picture. Raises typer.BadParameter if they cannot be written."""
-    from .cells_picture import picture  # late: it takes half a second, and bad input should not wait for it
+    from .cells_picture import missing, picture  # late: it takes half a second, and bad input should not wait for it
 
     try:
         write_whole(out, page(found, shown).encode())
@@ -173,6 +173,8 @@ def write(found: Findings, out: Path, plot: Path, shown: int) -> None:
         picture(found).savefig(plot, dpi=125, format=plot.suffix[1:].lower())
     except OSError as error:
         raise typer.BadParameter(f"cannot write --plot {plot}: {error.strerror}") from None
+    if line := missing(found.text):
+        print(line, file=sys.stderr)
 
 
 def show(out: Console, found: Findings) -> None:

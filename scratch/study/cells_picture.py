@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.font_manager import FontProperties, findfont, get_font_names
 from matplotlib.ft2font import FT2Font
 
 from .cells import MEANINGS, Findings, Ranking, stretch
@@ -20,7 +22,10 @@ COLOURS = LinearSegmentedColormap.from_list("cells", ["#6aa9e9", "#fbfaf7", "#f7
 WIDTH, ROWS = 88, 8
 """Characters in a row, and rows of text for each feature."""
 
-FONT = FontProperties(family="DejaVu Sans Mono")  # comes with Matplotlib
+WIDE = "CJK|WenQuanYi|MS Gothic|Yu Gothic|Hiragino Sans|PingFang|SimSun|Malgun|Unifont"
+"""Fonts with what DejaVu, which comes with Matplotlib, lacks: those that are installed are used, too."""
+
+FONT = FontProperties(family=["DejaVu Sans Mono", *(name for name in get_font_names() if re.search(WIDE, name))])
 
 SPREAD = 2.0
 """The colours end at so many standard deviations from the cell's mean."""
@@ -79,7 +84,7 @@ def draw(panel: Any, found: Findings, number: int, ranking: Ranking) -> None:
                     glyph(character),
                     ha="center",
                     va="center",
-                    fontsize=9.5,
+                    fontsize=6.5 if east_asian_width(character) in "WF" else 9.5,
                     fontproperties=FONT,
                     color="#8a8a8a" if character in "\n\t\r" else "#111111",
                     parse_math=False,
@@ -109,8 +114,17 @@ def rows(text: str, start: int) -> list[slice]:
 
 @cache
 def known() -> frozenset[int]:
-    """The code points that the font can draw."""
-    return frozenset(FT2Font(findfont(FONT)).get_charmap())
+    """The code points that the fonts can draw."""
+    fonts = (FT2Font(findfont(FontProperties(family=name))) for name in FONT.get_family())
+    return frozenset(point for font in fonts for point in font.get_charmap())
+
+
+def missing(text: str) -> str:
+    """A line about the characters that no font here can draw, and what to install; empty if there are none."""
+    lacking = sorted(character for character in set(text) if character.isprintable() and ord(character) not in known())
+    more = f" and {len(lacking) - 10:,} more" if len(lacking) > 10 else ""
+    shown = f"{''.join(lacking[:10])}{more}"
+    return f"in the picture □ stands for {shown}: no font here has it; Noto Sans CJK would do" if lacking else ""
 
 
 def glyph(character: str) -> str:

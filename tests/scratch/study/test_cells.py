@@ -258,7 +258,7 @@ def test_too_few_characters_are_refused() -> None:
 
 # What is shown
 
-CODE = 'def f(x):\n    """It\'s </script><!-- &amp;."""\n\treturn [x, (1, "a")]  # é𝒳\u2028\r \n\n' * 12
+CODE = 'def f(x):\n    """It\'s </script><!-- &amp;."""\n\treturn [x, (1, "a")]  # é𝒳\u2028\r \n' * 12
 
 
 @pytest.fixture(scope="module")
