@@ -72,7 +72,7 @@ def losses(
     out.print(Text(f"\n{described(found)}, and {steps:,} more", style="bold"), soft_wrap=True)
     show(out, rows)
     worst = max(rows, key=lambda row: row.difference)
-    where = "" if found.settings.dtype == "float64" else f", {MARGIN} × the worst of one rounding"
+    where = "" if found.settings.dtype == "float64" else f", {MARGIN} × one rounding"
     out.print(
         f"the worst difference: {worst.difference:.1e} at step {worst.step:,}; allowed: {limit:.1e}{where}",
         highlight=False,

@@ -41,11 +41,12 @@ def read_text(
     except UnicodeDecodeError as error:
         what = f"{error.reason} at byte {error.start}; likely it is {likely_encoding(content)}"
         raise ValueError(f"expected {encoding.upper()} text in {name}, got {what}") from None
-    if len(text) < 2:
-        raise ValueError(f"expected at least 2 characters in {name}, got {len(text)}")
     if ends := text.count("\r\n"):
         note(f"{name}: {ends:,} line end{'s'[: ends > 1]} of Windows, \\r\\n, read as \\n")
-    return text.replace("\r\n", "\n")
+        text = text.replace("\r\n", "\n")
+    if len(text) < 2:
+        raise ValueError(f"expected at least 2 characters in {name}, got {len(text)}")
+    return text
 
 
 MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}

@@ -328,7 +328,7 @@ def show_beginning(training: Training, again: bool) -> None:
     verb = f"going on {after}" if again else "training"
     held_out = training.validation_streams.characters
     print(
-        f"{verb} {description(settings)}, {count:,} parameters, on {streams.characters:,} characters "
+        f"{verb} {description(settings)}, {count:,} parameters,\non {streams.characters:,} characters "
         f"({len(training.vocabulary)} different), {held_out:,} held out",
         file=sys.stderr,
     )

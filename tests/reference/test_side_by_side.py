@@ -54,9 +54,10 @@ def test_disagreements_are_found_and_named(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(command, "survey", lambda *_: {("d_weight_ih", "LSTM"): worst})
     monkeypatch.setattr("sys.argv", ["reference"])
     assert door.main() == 1
-    error = capsys.readouterr().err
+    out, error = capsys.readouterr()
     assert "hello world, RNN: d_rnn.weight_hh_l0 of epoch 10 differs by 2.0e-09" in error
     assert "d_weight_ih_l0" in error
+    assert "DISAGREE in 11 places of 1 training and 1,200 configurations" in " ".join(out.split())
 
 
 def test_runs_may_part_only_where_training_magnifies_rounding() -> None:
@@ -84,6 +85,8 @@ def test_command_prints_everything(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert error.strip() == ""
     for expected in ("(1, 4, 4)", "(1, 1, 8)", "'ello'", "'hello world'", "d_weight_hr", "LSTM", "1e-12"):
         assert expected in out
+    assert "scratch and PyTorch agree in 3 trainings and" in out
+    assert out.endswith("-m reference check\n")
 
 
 @pytest.mark.parametrize("content", ["ab", "aaaa", "[bold]x[/bold]\x1b[31m\t\r\nüß🙂" * 3, "so long a text" * 100])

@@ -5,12 +5,52 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from scratch.processes import available_cores, shared
+from scratch.processes import TRIAL, WORTH, available_cores, helpful_blas_threads, shared
+
+
+class Machine:
+    """Stands for `threadpoolctl` and for time: a step takes so many seconds on one thread, so many on all."""
+
+    def __init__(self, threads: int, one: float, all_: float) -> None:
+        self.threads, self.cost, self.now, self.steps = threads, {1: one, threads: all_}, 0.0, 0
+        self.limit = threads
+
+    def threadpool_info(self) -> list[dict[str, object]]:
+        return [{"user_api": "openmp", "num_threads": 99}, {"user_api": "blas", "num_threads": self.threads}]
+
+    @contextmanager
+    def threadpool_limits(self, number: int | None, api: str) -> Iterator[None]:
+        before, self.limit = self.limit, number or self.limit
+        yield
+        self.limit = before
+
+    def step(self) -> None:
+        self.now, self.steps = self.now + self.cost[self.limit], self.steps + 1
+
+
+@given(st.integers(1, 64), st.floats(1e-3, 9.0), st.floats(0.05, 20.0))
+def test_one_thread_is_taken_where_all_are_much_slower_and_then_it_is_told(
+    threads: int, one: float, slower: float
+) -> None:
+    machine, told = Machine(threads, one, one * slower if threads > 1 else one), list[str]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "threadpoolctl", machine)
+        with helpful_blas_threads(machine.step, told.append, lambda: machine.now):
+            assume(abs(slower - WORTH) > 1e-6)
+            busy = threads > 1 and slower > WORTH
+            assert machine.limit == (1 if busy else threads)
+            assert [f"{slower:.1f} times as fast as {threads}" in line for line in told] == [True] * busy
+    assert machine.limit == threads
+    assert machine.steps == 0 if threads == 1 else machine.now < TRIAL + one + one * slower + 1e-6
+
 
 LONG = """
 import os, sys, time

@@ -15,6 +15,7 @@ from hypothesis import settings as profile
 
 from scratch import __main__ as door
 from scratch.text import Checkpoint, Settings, built, read, write
+from scratch.text.display import Display
 
 from .trainings import advanced, assert_same_bits
 
@@ -88,6 +89,8 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty").touch()
     (folder / "short").write_text("abc")
     (folder / "other").write_text(TEXT + "!")
+    (folder / "accents").write_text(TEXT + "é")
+    (folder / "latin").write_text(TEXT + "é", "latin-1")
     (folder / "picture.png").write_text("a picture")
     (folder / "link").symlink_to("nowhere")
     (folder / "loop").symlink_to("loop")
@@ -137,6 +140,11 @@ BAD_TRAININGS = {
     "too large for any memory": "text --embedding-size 1000000000000000",
     "settings with --resume": "--resume model --hidden-size 3",
     "another text": "other --resume model --steps 3",
+    "another text on the same checkpoint": "other --resume model --new-text",
+    "another text with other characters": "accents --resume model --new-text --out new",
+    "--new-text without --resume": "text --new-text",
+    "a text in another encoding": "latin --out new",
+    "no such encoding": "text --encoding latin-99 --out new",
     "text that has moved": "--resume moved --steps 3",
     "missing checkpoint": "--resume missing",
     "damaged checkpoint": "--resume damaged",
@@ -233,6 +241,73 @@ def test_a_training_that_diverges_says_so(run: Run) -> None:
     assert "smaller learning rate" in error.splitlines()[-1] and "Warning" not in error
     built(read("model.safetensors"))
     assert run("sample", "model.safetensors", "--length", "3")[0] == 0
+
+
+def test_a_loss_far_above_a_guess_stops_the_training_and_keeps_the_last_good_checkpoint(run: Run) -> None:
+    for steps, reached in (("300", 100), ("30", 30)):
+        options = (*SMALL, "--learning-rate", "1e5", "--steps", steps, "--save-every", "0", "--overwrite")
+        status, out, error = run("train", "text", *options)
+        assert (status, out) == (1, "")
+        assert f"at step {reached}, far above a guess" in error and "smaller learning rate" in error
+        assert read("model.safetensors").step < 30
+
+
+def test_the_same_weights_begin_on_another_text(run: Run) -> None:
+    assert run("train", "text", *SMALL, "--steps", "4")[0] == 0
+    Path("other").write_text(TEXT[::-1])
+    status, _, error = run("train", "other", "--resume", "model.safetensors", "--steps", "6")
+    assert status == 2 and "--new-text" in error
+    again = ("--resume", "model.safetensors", "--new-text", "--out", "new", "--steps")
+    assert run("train", "other", *again, "1")[0] == 0
+    before, after = read("model.safetensors"), read("new")
+    assert (after.step, len(after.losses)) == (1, 1) and before.step == 4
+    moved = max(np.abs(after.model[name] - before.model[name]).max() for name in after.model)
+    assert 0 < moved < 0.02  # one step from where the weights were, not new ones
+    assert run("train", "--resume", "new", "--steps", "2")[0] == 0 and read("new").step == 2
+
+
+def test_an_encoding_is_remembered_and_line_ends_are_told(run: Run) -> None:
+    Path("latin").write_bytes(TEXT.replace("\n", "é\r\n").encode("cp1252"))
+    status, out, error = run("train", "latin", *SMALL, "--steps", "1")
+    assert status == 2 and "likely it is cp1252 (see --encoding)" in error
+    status, out, error = run("train", "latin", "--encoding", "cp1252", *SMALL, "--steps", "1")
+    assert status == 0 and "20 line ends of Windows" in error and "trained 1 step," in out
+    assert run("train", "--resume", "model.safetensors", "--steps", "2")[0] == 0
+    assert read("model.safetensors").vocabulary == "".join(sorted({*TEXT, "é"}))
+
+
+def test_a_sample_in_a_file_is_utf_8_whatever_the_terminal_has(run: Run, tmp_path: Path) -> None:
+    write("wide", advanced(Settings(hidden_size=2), "漢字é" * 20, 1).checkpoint())
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(door.__file__).parents[1])}
+    command = [sys.executable, "-m", "scratch", "sample", "wide", "--prime", "漢é", "--length", "5"]
+    written = subprocess.run(command, env=environment, capture_output=True, check=True).stdout.decode()
+    assert set(written) <= set("漢字é\n") and len(written) == 8
+
+
+def test_elsewhere_than_on_a_terminal_a_line_comes_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = iter([0, *range(0, 36, 2)])  # it is looked at once or twice a step
+    monkeypatch.setattr("scratch.text.display.perf_counter", lambda: next(times))
+    training = advanced(Settings(hidden_size=2), TEXT, 1)
+    with Display() as display:
+        for _ in range(14):
+            display.stepped(training)
+    assert capsys.readouterr().err.count("step 1") == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("steps=x", "expected a valid integer, got 'x'"),
+        ("steps=0", "expected a number greater than or equal to 1, got '0'"),
+        ("clip=y", "expected a valid number, got 'y'"),
+        ("out=no/where", "cannot write --out"),
+    ],
+)
+def test_what_is_wrong_is_quoted(run: Run, option: str, expected: str) -> None:
+    status, _, error = run("train", "text", f"--{option}")
+    assert status == 2 and expected in error
 
 
 @pytest.mark.parametrize("options", [("--minutes", "1e308"), ("--epochs", "1e300")])

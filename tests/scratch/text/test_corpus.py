@@ -1,7 +1,9 @@
 """Text as numbers: files, vocabularies, and streams beside a slow plain reading of equation (1)."""
 
 import os
+import string
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -121,13 +123,53 @@ def test_vocabulary_refuses_what_it_does_not_know(text: str, other: str) -> None
             Vocabulary(characters)
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=2), max_size=3))
+def as_read(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
+ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.text("\r\n\ufeffa")
+
+
+@given(st.lists(ANY.filter(lambda text: len(as_read(text)) >= 2), max_size=3))
 def test_texts_are_read_as_they_are(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     paths = [tmp_path_factory.getbasetemp() / f"text{index}" for index in range(len(texts))]
     for path, text in zip(paths, texts, strict=True):
         path.write_bytes(text.encode())
+        assert read_text(path) == as_read(text)
+    assert read_texts(paths) == "".join(map(as_read, texts))
+
+
+SPOKEN = {
+    "cp1252": "Ein Bär äße Brötchen, né à Noël.\n",
+    "cp1251": "Все счастливые семьи похожи друг на друга.\n",
+    "koi8-r": "Все счастливые семьи похожи друг на друга.\n",
+    "shift_jis": "吾輩は猫である。名前はまだ無い。\n",
+    "euc_jp": "吾輩は猫である。名前はまだ無い。\n",
+    "euc_kr": "나는 고양이로소이다. 이름은 아직 없다.\n",
+    "gb18030": "学而时习之,不亦说乎?有朋自远方来,不亦乐乎?\n",
+    "big5": "學而時習之,不亦說乎?有朋自遠方來,不亦樂乎?\n",
+    "utf-16": "Any text at all.\n",
+    "utf-16-le": "Any text at all.\n",
+    "utf-16-be": "Any text at all.\n",
+    "utf-32": "Any text at all.\n",
+}
+
+
+@pytest.mark.parametrize("encoding", SPOKEN)
+@given(more=st.text(string.ascii_letters + " \n", max_size=99), mark=st.booleans(), windows=st.booleans())
+def test_a_text_is_read_in_its_encoding_and_a_wrong_one_names_the_likely(
+    encoding: str, more: str, mark: bool, windows: bool
+) -> None:
+    text = SPOKEN[encoding] + more
+    with TemporaryDirectory() as folder:
+        path, notes = Path(folder, "text"), list[str]()
+        path.write_bytes((text.replace("\n", "\r\n") if windows else text).encode(encoding))
+        assert read_text(path, encoding, notes.append) == text
+        assert len(notes) == windows
+        with pytest.raises(ValueError, match=rf"expected UTF-8 .* likely it is {encoding}$"):
+            read_text(path)
+        path.write_text(text, "utf-8-sig" if mark else "utf-8")
         assert read_text(path) == text
-    assert read_texts(paths) == "".join(texts)
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"", "0"), (b"x", "1"), (b"ab\xff", "UTF-8"), ("ü".encode(), "1")])
