@@ -71,17 +71,7 @@ study = typer.Typer(rich_markup_mode=None)
 app.add_typer(study, name="study")
 
 
-@study.callback(
-    invoke_without_command=True,
-    epilog="""\b
-Examples:
-  python -m scratch study explore
-  python -m scratch study gradients
-  python -m scratch study truncation
-  python -m scratch study memory
-  python -m scratch study cells
-""",
-)
+@study.callback(invoke_without_command=True)
 def study_door(context: typer.Context) -> int:
     """What the equations do, made visible."""
     return door(context)

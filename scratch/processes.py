@@ -30,11 +30,8 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-WORTH = 1.5
-"""How many times as fast one thread has to be to be taken: less may be chance."""
-
-TRIAL = 0.5
-"""Seconds of trial."""
+TRIAL, WORTH = 0.5, 1.5
+"""Seconds of trial, and how many times as fast one thread has to be to be taken: less may be chance."""
 
 
 @contextmanager

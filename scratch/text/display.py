@@ -54,35 +54,33 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.live.stop()
-        if self.console.is_terminal and self.sample:
-            self.console.print(self.panel())
+        if self.console.is_terminal:
+            self.console.print(*self.panels(), end="")
 
     def stepped(self, training: Training) -> None:
         """After each step."""
-        if self.live.is_started and perf_counter() - self.shown > PAUSE:
-            bar = ProgressBar(total=1, completed=training.done)
-            parts: list[RenderableType] = [Text(self.line(training)), bar]
-            if self.sample:
-                parts.append(self.panel())
-            self.live.update(Group(*parts), refresh=True)
-            self.shown = perf_counter()
-        elif not self.live.is_started and perf_counter() - self.shown > PAUSE_ELSEWHERE:
-            self.say(training)
+        if perf_counter() - self.shown > (PAUSE if self.live.is_started else PAUSE_ELSEWHERE):
+            self.show(training)
 
     def validated(self, training: Training, sample: str) -> None:
         """After each validation, with a text that the model has just written."""
         self.sample = sample
         if not self.live.is_started:
-            self.say(training)
+            self.show(training)
 
-    def say(self, training: Training) -> None:
-        """A line, where there is no terminal."""
-        self.console.print(self.line(training), highlight=False, soft_wrap=True)
+    def show(self, training: Training) -> None:
+        """Where the training stands."""
         self.shown = perf_counter()
+        if self.live.is_started:
+            bar = ProgressBar(total=1, completed=training.done)
+            parts: list[RenderableType] = [Text(self.line(training)), bar, *self.panels()]
+            self.live.update(Group(*parts), refresh=True)
+        else:
+            self.console.print(self.line(training), highlight=False, soft_wrap=True)
 
-    def panel(self) -> Panel:
-        """The last sample."""
-        return Panel(Text(self.sample), title="sample", title_align="left")
+    def panels(self) -> list[Panel]:
+        """The last sample, if there is one."""
+        return [Panel(Text(self.sample), title="sample", title_align="left")] if self.sample else []
 
     def line(self, training: Training) -> str:
         """Where the training stands."""

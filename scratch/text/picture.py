@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from math import log
-from typing import Any
 
 import numpy as np
 
@@ -45,16 +45,6 @@ def loss_curve(
     axes.margins(x=0.01)
     if losses or validations:
         axes.legend(frameon=False)
-    bits = axes.secondary_yaxis("right", functions=(in_bits, in_nats))
+    bits = axes.secondary_yaxis("right", functions=(partial(np.multiply, 1 / log(2)), partial(np.multiply, log(2))))
     bits.set_ylabel("bits per character")
     figure.savefig(path)
-
-
-def in_bits(nats: Any) -> Any:
-    """From the natural to the binary logarithm."""
-    return nats / log(2)
-
-
-def in_nats(bits: Any) -> Any:
-    """And back."""
-    return bits * log(2)

@@ -28,14 +28,10 @@ from .settings import CELLS, DTYPES, OPTIMIZERS, Limits, Settings
 from .training import Diverged, Training, resumed_anew
 
 DEFAULTS = Settings()
+LEARNING_RATES = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
 ANOTHER = "name the files of the text after the options"
 MINUTES = 5.0
 """How long a training takes if no limit is given."""
-
-
-def shown(what: str, value: Any) -> str:
-    """A line of help with the default."""
-    return f"{what} [default: {value}]"
 
 
 def one_of(choices: Iterable[str]) -> dict[str, Any]:
@@ -52,7 +48,7 @@ def one_of(choices: Iterable[str]) -> dict[str, Any]:
 
 def option(what: str, name: str, **more: Any) -> Any:
     """An option that has its default in `Settings`: None stands for not given."""
-    return typer.Option(help=shown(what, getattr(DEFAULTS, name)), show_default=False, **more)
+    return typer.Option(help=f"{what} [default: {getattr(DEFAULTS, name)}]", show_default=False, **more)
 
 
 def train(
@@ -61,36 +57,21 @@ def train(
         typer.Argument(metavar="TEXT", help="Files to learn. Without any: the sources of Python's standard library."),
     ] = None,
     encoding: Annotated[str | None, typer.Option(help="Of the texts [default: utf-8, or as it was].")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The checkpoint that is written [default: model.safetensors, or that resumed].")
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on from this checkpoint, bit by bit as if uninterrupted.")
-    ] = None,
-    new_text: Annotated[
-        bool, typer.Option("--new-text", help="With --resume: the same weights begin on another text.")
-    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The checkpoint [default: model.safetensors, or --resume].")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on from this checkpoint, as if uninterrupted.")] = None,
+    new_text: Annotated[bool, typer.Option("--new-text", help="With --resume: begin on another text.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint that is there already.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps in all.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Stop after so many passes over the text in all.")] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help=f"Stop after so many minutes in all [default, without a limit: {MINUTES:g}].")
-    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Or so many passes over the text in all.")] = None,
+    minutes: Annotated[float | None, typer.Option(help=f"Or minutes in all [default, without: {MINUTES:g}].")] = None,
     cell: Annotated[str | None, option("The recurrence.", "cell", **one_of(CELLS))] = None,
     hidden_size: Annotated[int | None, option("H, its hidden size.", "hidden_size", min=1, max=65536)] = None,
     num_layers: Annotated[int | None, option("L, its layers.", "num_layers", min=1, max=1024)] = None,
-    embedding_size: Annotated[
-        int | None, option("The width of the vectors that characters become; 0: one-hot.", "embedding_size", min=0)
-    ] = None,
+    embedding_size: Annotated[int | None, option("A character's width; 0: one-hot.", "embedding_size", min=0)] = None,
     dropout: Annotated[float | None, option("Between the layers and after the last.", "dropout")] = None,
     dtype: Annotated[str | None, option("What is computed in.", "dtype", **one_of(DTYPES))] = None,
     optimizer: Annotated[str | None, option("The optimizer.", "optimizer", **one_of(OPTIMIZERS))] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="The learning rate [default: " + ", ".join(f"{n} {lr}" for n, lr in OPTIMIZERS.items()) + "]."
-        ),
-    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help=f"The learning rate [default: {LEARNING_RATES}].")] = None,
     learning_rate_decay: Annotated[
         float | None, option("Multiplies the learning rate after every pass over the text.", "learning_rate_decay")
     ] = None,
@@ -102,9 +83,7 @@ def train(
     held_out: Annotated[float | None, option("The part of the text, its end, for validation.", "held_out")] = None,
     validate_every: Annotated[int | None, option("Steps between two validations.", "validate_every", min=1)] = None,
     seed: Annotated[int | None, option("Draws weights and dropout.", "seed", min=0)] = None,
-    save_every: Annotated[
-        float, typer.Option(min=0, help="Seconds between two checkpoints; 0: after every step.")
-    ] = 10.0,
+    save_every: Annotated[float, typer.Option(min=0, help="Seconds from save to save; 0: after every step.")] = 10.0,
     plot: Annotated[Path | None, typer.Option(help="The loss curve [default: beside the checkpoint, .png].")] = None,
 ) -> int:
     """Train a character model on text, by truncated backpropagation through time, in NumPy.
@@ -117,26 +96,7 @@ def train(
     Exit status: 0; 1 if the loss is far above a guess or no number any more; 2 if the command or a file is wrong; 130
     after Ctrl-C.
     """
-    chosen = {
-        "cell": cell,
-        "hidden_size": hidden_size,
-        "num_layers": num_layers,
-        "embedding_size": embedding_size,
-        "dropout": dropout,
-        "dtype": dtype,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "learning_rate_decay": learning_rate_decay,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "clip": clip,
-        "batch_size": batch_size,
-        "length": length,
-        "held_out": held_out,
-        "validate_every": validate_every,
-        "seed": seed,
-    }
-    given = {name: value for name, value in chosen.items() if value is not None}
+    given = {name: value for name, value in locals().items() if name in vars(DEFAULTS) and value is not None}
     if resume is not None and given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise typer.BadParameter(f"a resumed training keeps its settings: {options} cannot be given with --resume")

@@ -82,7 +82,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
 def test_command_prints_everything(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, error = run(monkeypatch, capsys)
     assert status == 0
-    assert error.strip() == ""
+    assert all(" %  " in line for line in error.split("\n") if line)  # a slow machine tells how far it is
     for expected in ("(1, 4, 4)", "(1, 1, 8)", "'ello'", "'hello world'", "d_weight_hr", "LSTM", "1e-12"):
         assert expected in out
     assert "scratch and PyTorch agree in 3 trainings and" in out
