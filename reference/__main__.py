@@ -4,28 +4,24 @@ import sys
 
 from scratch.doors import lacks
 
-if lacks("reference", "apps" if sys.argv[1:2] in (["exercise"], ["check"]) else "reference"):
-    sys.exit(2)
-
-import typer
-
-from scratch import terminal
-
-from . import exercise_command
-
 
 def main() -> int:
     """Run the command and give its exit status."""
+    if lacks("reference", "apps" if sys.argv[1:2] in (["exercise"], ["check"], ["grade"]) else "reference"):
+        return 2
+    from scratch import terminal
+
     return terminal.run(run)
 
 
 def run() -> object:
     """The exercises and their grading are apart: they do without PyTorch, which takes longer to load than they run."""
-    app: typer.Typer
     if sys.argv[1:2] == ["grade"]:
-        from .grade_command import app
+        from .grade_command import app as grading
 
-        return app(sys.argv[2:], standalone_mode=False, prog_name="python -m reference grade")
+        return grading(sys.argv[2:], standalone_mode=False, prog_name="python -m reference grade")
+    from . import exercise_command
+
     if exercise_command.meant(sys.argv[1:]):
         app = exercise_command.app
     elif lacks("reference", "reference"):
