@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-APPS = ("matplotlib", "rich", "safetensors", "threadpoolctl", "typer")
+APPS = ("matplotlib", "pandas", "rich", "safetensors", "threadpoolctl", "typer")
 EXTRAS = {"apps": APPS, "reference": (*APPS, "torch", "jinja2"), "benchmarks": (*APPS, "torch")}
 """What each extra of pyproject.toml brings, by the names that are imported."""
 
