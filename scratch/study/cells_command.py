@@ -11,13 +11,14 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from ..files import write_whole
 from ..processes import one_blas_thread
-from ..terminal import count, drawable, progress, say, table, writable
-from ..text import CharacterModel, Checkpoint, CheckpointError, Diverged, Settings, Training, Vocabulary, built, read
+from ..terminal import count, drawable, progress, save, say, table, writable
+from ..text import CharacterModel, Checkpoint, Diverged, Settings, Training, Vocabulary
 from ..text.corpus import digest, split
 from ..text.train_command import description, text_of
-from .cells import SHORTEST, Findings, page, study
+from .cells import SHORTEST, Findings, study
+from .cells_page import page
+from .commands import Page, Plot, opened, refusals, write_page
 
 NO_BETTER = 0.05
 """A correlation that is larger by no more than this is called about as good."""
@@ -47,8 +48,8 @@ def cells(
         int, typer.Option(min=1, max=1_000_000, help="How long a model is trained first, if there is no checkpoint.")
     ] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Draws that model, and the chance level.")] = 0,
-    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("cells.html"),
-    plot: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("cells.png"),
+    out: Page = Path("cells.html"),
+    plot: Plot = Path("cells.png"),
 ) -> None:
     """Find the cells of a character model that keep track of line position, indentation, quotes, comments, brackets.
 
@@ -64,7 +65,7 @@ def cells(
         raise typer.BadParameter("expected different files for --out, --plot, the checkpoint and the text")
     writable("--out", out)
 
-    subject = fresh(steps, seed) if checkpoint is None else opened(checkpoint, with_text=text is None)
+    subject = fresh(steps, seed) if checkpoint is None else loaded(checkpoint, with_text=text is None)
     whole, source = (subject.held_out, "held-out text") if text is None else (text_of([text], encoding), text.name)
     part = whole[:characters]
     if len(part) < SHORTEST:
@@ -76,17 +77,20 @@ def cells(
     if subject.training is not None:
         train(subject.training, steps)
     drawn = subject.settings.model(len(subject.vocabulary))
-    try:
-        with progress() as bar:
-            task = bar.add_task("reading, as trained and as drawn", total=2 * len(part))
-            found = study(
-                subject.model, drawn, indices, part, subject.origin, source, seed, lambda more: bar.advance(task, more)
-            )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    write(found, out, plot, shown)
+    with progress() as bar, refusals():
+        task = bar.add_task("reading, as trained and as drawn", total=2 * len(part))
+        found = study(
+            subject.model, drawn, indices, part, subject.origin, source, seed, lambda more: bar.advance(task, more)
+        )
+
+    from .cells_picture import missing, picture  # late: it takes half a second, and bad input should not wait for it
+
+    write_page(out, page(found, shown))
     show(Console(), found)
-    print(f"\npage: {out}, picture: {plot}")
+    print(f"\npage: {out}", end="")
+    save(Console(), picture(found), plot, dpi=125)
+    if line := missing(found.text):
+        print(line, file=sys.stderr)
 
 
 class Subject(NamedTuple):
@@ -98,13 +102,13 @@ class Subject(NamedTuple):
     origin: str
     """Where it comes from, in a few words."""
     held_out: str
-    """Text that it was not trained on; empty if nobody asked."""
+    """Text that it was not trained on; empty if it is not needed."""
     training: Training | None
-    """The one that the model still has before it."""
+    """The training that the model still needs."""
 
 
 def fresh(steps: int, seed: int) -> Subject:
-    """The model that is trained here, before its training."""
+    """A new model, before its training."""
     whole = text_of([])
     training = Training(Settings(seed=seed), whole)
     origin = f"{description(training.settings)}, trained for {count(steps, 'step')} on Python's standard library"
@@ -112,22 +116,16 @@ def fresh(steps: int, seed: int) -> Subject:
     return Subject(training.model, training.settings, training.vocabulary, origin, held_out, training)
 
 
-def opened(path: Path, with_text: bool) -> Subject:
-    """The model of a checkpoint. Raises typer.BadParameter if there is none, or if its text is not there any more."""
-    try:
-        found = read(path)
-        model, _ = built(found)
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from None
-    except CheckpointError as error:
-        raise typer.BadParameter(f"{path}: {error}") from None
+def loaded(path: Path, with_text: bool) -> Subject:
+    """The model of a checkpoint. Raises typer.BadParameter if the file is not one, or if its text is gone."""
+    found, model = opened(path)
     origin = f"{path.name}, {description(found.settings)}, {count(found.step, 'training step')}"
     held_out = held_out_of(found) if with_text else ""
     return Subject(model, found.settings, Vocabulary(found.vocabulary), origin, held_out, None)
 
 
 def held_out_of(found: Checkpoint) -> str:
-    """The text that was held out when a model was trained. Raises typer.BadParameter if it is not there any more."""
+    """The text that was held out when a model was trained. Raises typer.BadParameter if it is gone."""
     for source in found.sources:
         if not Path(source).is_file():
             raise typer.BadParameter(
@@ -141,13 +139,13 @@ def held_out_of(found: Checkpoint) -> str:
 
 
 def beginning(text: str) -> str:
-    """A text that was cut off somewhere, from where something new begins, or all of it if nothing does soon."""
+    """The rest of a text that was cut off somewhere, from where something new begins, or all of it."""
     start = text.find(MARGIN, 0, len(text) // 2)
     return text if start < 0 else text[start + len(MARGIN) :]
 
 
 def train(training: Training, steps: int) -> None:
-    """So many steps, with progress. Raises typer.BadParameter if it diverges."""
+    """Take so many steps, with progress. Raises typer.BadParameter if the training diverges."""
     what = f"training {description(training.settings)}"
     print(f"no checkpoint is given: {what} for {count(steps, 'step')} on Python's standard library", file=sys.stderr)
     try:
@@ -159,22 +157,6 @@ def train(training: Training, steps: int) -> None:
                 bar.advance(task)
     except Diverged as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def write(found: Findings, out: Path, plot: Path, shown: int) -> None:
-    """The page and the picture. Raises typer.BadParameter if they cannot be written."""
-    from .cells_picture import missing, picture  # late: it takes half a second, and bad input should not wait for it
-
-    try:
-        write_whole(out, page(found, shown).encode())
-    except OSError as error:
-        raise typer.BadParameter(f"cannot write --out {out}: {error.strerror}") from None
-    try:
-        picture(found).savefig(plot, dpi=125, format=plot.suffix[1:].lower())
-    except OSError as error:
-        raise typer.BadParameter(f"cannot write --plot {plot}: {error.strerror}") from None
-    if line := missing(found.text):
-        print(line, file=sys.stderr)
 
 
 def show(out: Console, found: Findings) -> None:

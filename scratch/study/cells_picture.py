@@ -14,7 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font_names
 from matplotlib.ft2font import FT2Font
 
-from .cells import MEANINGS, Findings, Ranking, stretch
+from .cells import Findings, Ranking
+from .cells_features import MEANINGS
+from .cells_page import stretch
+from .pictures import heading, new_figure
 
 COLOURS = LinearSegmentedColormap.from_list("cells", ["#6aa9e9", "#fbfaf7", "#f79a4b"])
 """From blue to orange, which colour-blind readers can tell apart, light enough for black letters."""
@@ -27,6 +30,14 @@ WIDE = "CJK|WenQuanYi|MS Gothic|Yu Gothic|Hiragino Sans|PingFang|SimSun|Malgun|U
 
 FONT = FontProperties(family=["DejaVu Sans Mono", *(name for name in get_font_names() if re.search(WIDE, name))])
 
+LETTER: dict[str, Any] = {
+    "ha": "center",
+    "va": "center",
+    "fontproperties": FONT,
+    "parse_math": False,
+    "clip_on": True,
+}
+
 SPREAD = 2.0
 """The colours end at so many standard deviations from the cell's mean."""
 
@@ -37,16 +48,10 @@ BAR = 0.34
 def picture(found: Findings) -> Figure:
     """For each feature, its best cell over a piece of the second half of the text that is like it in the feature."""
     shown = [pair for pair in enumerate(found.rankings) if not pair[1].absent]
-    figure = Figure(figsize=(8.8, 1.2 + 2.0 * max(1, len(shown))))
-    figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.05)
-    figure.suptitle(
-        "The cell of a character model that goes best with each feature of a text\n"
-        f"{found.origin}, reading {found.source}",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-        parse_math=False,
-    )
+    figure = new_figure(8.8, 1.2 + 2.0 * max(1, len(shown)))
+    title = "The cell of a character model that goes best with each feature of a text"
+    subtitle = f"{found.origin}, reading {found.source}"
+    heading(figure, f"{title}\n{subtitle}", fontweight="normal", fontsize=11, parse_math=False)
     panels = figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0]
     for panel in panels:
         panel.set_axis_off()
@@ -56,11 +61,8 @@ def picture(found: Findings) -> Figure:
         draw(panel, found, number, ranking)
     scale = ScalarMappable(Normalize(-SPREAD, SPREAD), COLOURS)
     bar = figure.colorbar(scale, ax=panels.tolist(), location="bottom", aspect=60, shrink=0.6, pad=0.01)
-    bar.set_label(
-        f"{found.held} of the cell after the character, in standard deviations from its mean; bars below the "
-        "characters: the feature",
-        fontsize=9,
-    )
+    what = f"{found.held} of the cell after the character, in standard deviations from its mean"
+    bar.set_label(f"{what}; bars below the characters: the feature", fontsize=9)
     return figure
 
 
@@ -78,28 +80,17 @@ def draw(panel: Any, found: Findings, number: int, ranking: Ranking) -> None:
         panel.fill_between(edges, top + 1, bars, step="post", color="#444444", linewidth=0)
         for column, character in enumerate(found.text[part]):
             if character != " ":
-                panel.text(
-                    column + 0.5,
-                    top + 0.52,
-                    glyph(character),
-                    ha="center",
-                    va="center",
-                    fontsize=6.5 if east_asian_width(character) in "WF" else 9.5,
-                    fontproperties=FONT,
-                    color="#8a8a8a" if character in "\n\t\r" else "#111111",
-                    parse_math=False,
-                    clip_on=True,
-                )
+                colour = "#8a8a8a" if character in "\n\t\r" else "#111111"
+                size = 6.5 if east_asian_width(character) in "WF" else 9.5
+                panel.text(column + 0.5, top + 0.52, glyph(character), color=colour, fontsize=size, **LETTER)
     layer, unit = found.place(cell)
     r, level = ranking.reported[cell], ranking.level
     panel.set(xlim=(0, WIDTH), ylim=(ROWS * height, -0.1))
-    panel.set_title(
+    title = (
         f"{ranking.name} ({MEANINGS[ranking.name]}): layer {layer}, unit {unit}, r = {r:.2f}, "
-        f"{'above' if ranking.tracked else 'not above'} chance ({level:.2f})".replace("-", "−"),
-        loc="left",
-        fontsize=9.5,
-        fontweight="bold",
+        f"{'above' if ranking.tracked else 'not above'} chance ({level:.2f})"
     )
+    panel.set_title(title.replace("-", "−"), loc="left", fontsize=9.5, fontweight="bold")
 
 
 def rows(text: str, start: int) -> list[slice]:

@@ -5,9 +5,9 @@ Along a direction v of the parameters the loss is, to second order, L + r vᵀ�
 (1)  H = G + S,   G = Jᵀ H_L J        J the Jacobian of output and state, H_L the Hessian of the loss of these
 (2)               S = Σ d_y ∂²y       the curvature of the recurrence itself, weighted by the gradient of each output y
 
-G is the Gauss–Newton matrix (Schraudolph 2002). If the loss is convex in output and state, no eigenvalue of G is
-negative, whatever H has. G v needs no second derivative of a cell: it is a Jacobian-vector product, the loss's own
-second derivative, and ordinary backpropagation.
+G is the Gauss–Newton matrix (Schraudolph 2002). If the loss is convex in output and state, G has no negative
+eigenvalue, even where H has one. G v needs no second derivative of a cell: it takes a Jacobian-vector product, the
+loss's own second derivative, and ordinary backpropagation.
 
 The derivation is in second_order.md.
 """
@@ -28,7 +28,7 @@ from .second_order import Loss, hvp
 
 
 def linear_in_output(d_output: Any = None, d_state: Any = None) -> Loss:
-    """The loss with this gradient everywhere: ⟨d_output, output⟩ + ⟨d_state, state⟩. It has no curvature of its own."""
+    """The loss ⟨d_output, output⟩ + ⟨d_state, state⟩, with the same gradient everywhere and no curvature of its own."""
     return lambda output, state, output_dot, state_dot: (d_output, d_state, None, None)
 
 
@@ -57,16 +57,16 @@ def squared_error(target: Any) -> Loss:
 
 
 def cross_entropy(linear: Linear, target: Array) -> Loss:
-    """The mean cross-entropy of the logits that a linear layer makes of every output.
+    """The mean cross-entropy of the logits that a linear layer computes from every output.
 
     target: the classes, integers; one for each output, (T, B) and so on, or for a packed output (N), one for each row
-    of its data. The linear layer is read, and held fixed: the Hessian is not with respect to its parameters.
+    of its data. The linear layer stays fixed: the Hessian is not with respect to its parameters.
 
     With logits y = output Wᵀ + b and p = softmax(y),
 
         d_y = (p − [class]) / N,   d_y_dot = (p ⊙ y_dot − p (pᵀ y_dot)) / N
 
-    The loss raises RuntimeError for a target of another shape, IndexError for a class that there is none of.
+    The loss raises RuntimeError for a target of another shape, IndexError for an unknown class.
     """
 
     @without_warnings
@@ -153,15 +153,15 @@ def largest_eigenvalue(
     iterations: int = 100,
     rng: Seed = None,
 ) -> tuple[Any, dict[str, Array]]:
-    """The eigenvalue of the Hessian with respect to the parameters that is largest in magnitude, and its eigenvector.
+    """The eigenvalue, largest in magnitude, of the Hessian with respect to the parameters, and its eigenvector.
 
     By power iteration from a random vector: v ← Hv / ‖Hv‖. The error of the eigenvalue shrinks each time by the square
-    of the ratio of the second largest magnitude to the largest. Of two that are nearly equal and opposite it gives
-    something between. The sharpness that is often plotted over training is this number.
+    of the ratio of the second largest magnitude to the largest. If these are nearly equal and opposite, the result lies
+    between them. The sharpness that is often plotted over training is this number.
 
-    iterations: how many products, at least 1. rng: for the first vector. Returns the eigenvalue, vᵀHv for the last v,
-    and that v, of length 1, by name. The other arguments, and what else is raised when: see `hvp`. Raises ValueError
-    for less than one iteration.
+    iterations: the number of products, at least 1. rng: for the first vector. Returns the eigenvalue, vᵀHv for the last
+    v, and that v, of length 1, by name. Raises ValueError for less than one iteration. The other arguments, and what
+    else is raised: see `hvp`.
     """
     checks.integer("iterations", iterations, least=1)
     rng = np.random.default_rng(rng)
@@ -177,5 +177,5 @@ def largest_eigenvalue(
 
 
 def inner(one: Mapping[str, Array], other: Mapping[str, Array]) -> Any:
-    """The sum of the products of all entries that both have."""
+    """The inner product over all entries that both have."""
     return sum((one[name] * other[name]).sum() for name in one if name in other)

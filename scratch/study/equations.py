@@ -1,17 +1,13 @@
 """The equations of a cell as its file writes them (`Equations` in nn/cell.py), read and computed.
 
-What may stand on the right of "name = ":
-
-    sum      product, then any number of  + product  or  − product
-    product  factor, then any number of  ⊙ factor
-    factor   − factor, or atom, or atom²
-    atom     a number, a name, (sum), [sum > sum], function(sum) or function²(sum)
-
-The functions are σ, tanh and relu; [u > v] is 1 where that holds and 0 elsewhere. Each acts on each entry for itself.
+The right side of "name = " is an expression of numbers, names and brackets with +, −, ⊙ and ², the functions σ, tanh
+and relu, and [u > v], which is 1 where that holds and 0 elsewhere. Everything acts on each entry for itself.
+tanh²(c) is tanh(c)². Python's own parser reads it, after ⊙, − and ² have become *, - and **2.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,10 +17,6 @@ import numpy as np
 from ..nn import activations
 from ..nn.cell import Cell, Equation
 from ..types import Array
-
-TOKEN = re.compile(r"\d+(?:\.\d+)?|[A-Za-z]\w*|\S", re.ASCII)
-NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
-END = ""
 
 
 def sigmoid(a: Array) -> Array:
@@ -46,6 +38,12 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {"σ": sigmoid, "tanh": np.tanh, "r
 BOUNDED = ("σ", "tanh")
 """The functions that stay between −1 and 1."""
 
+OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+}
+
 
 def sides(equation: Equation) -> tuple[str, str]:
     """The name that an equation gives a value, and the text behind its =."""
@@ -54,111 +52,67 @@ def sides(equation: Equation) -> tuple[str, str]:
 
 
 def blocks(cell: Cell) -> tuple[str, ...]:
-    """What the blocks of `a` are called: a_i, …, or a if it is the only one; those of a gate apart a_n_h and a_n_x."""
+    """The names of the blocks of `a`: a_i and so on, or a if it is the only one; a_n_h and a_n_x of a gate n apart."""
     return ("a",) if len(cell.blocks) == 1 else tuple(f"a_{block}" for block in cell.blocks)
 
 
 def evaluate(text: str, values: Mapping[str, Array]) -> Array:
-    """What the right side of an equation comes to. values: of each name that may stand in it, all of one shape.
+    """The value of the right side of an equation. values: of each name that may stand in it, all of one shape.
 
-    Raises ValueError for a name that has no value and for what is no equation.
+    Raises ValueError for a name without a value and for anything but an equation.
     """
-    reading = Reading(text, values)
-    result: Array = reading.sum()
-    reading.take(END)
+    result: Array = value(parsed(text), values, text)
     return result
 
 
-class Reading:
-    """A text that is read from left to right and computed on the way, with a method for each line of the grammar."""
+def parsed(text: str) -> ast.expr:
+    """The right side of an equation as Python's syntax tree. Raises ValueError for anything but an equation."""
+    python = re.sub(r"(\w+)²\(", r"squared_\1(", text)
+    for sign, as_python in (("⊙", " * "), ("−", " - "), ("²", "**2 ")):
+        python = python.replace(sign, as_python)
+    try:
+        if foreign := re.search(r"[^\w\s.()\[\]+−⊙²>]", text):
+            raise ValueError(repr(foreign[0]))
+        return ast.parse(python.strip(), mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"expected an equation in {text!r}, got {error}") from None
 
-    def __init__(self, text: str, values: Mapping[str, Array]) -> None:
-        self.text, self.values = text, values
-        self.tokens: list[str] = [*TOKEN.findall(text), END]
-        self.position = 0
 
-    def comes(self, *tokens: str) -> str | None:
-        """The next token, passed over, if it is one of these."""
-        token = self.tokens[self.position]
-        if token not in tokens:
-            return None
-        self.position += 1
-        return token
-
-    def take(self, token: str) -> None:
-        """Pass over the next token, which has to be this one."""
-        if self.comes(token) is None:
-            raise ValueError(
-                f"expected {token or 'the end'!r} in {self.text!r}, got {self.tokens[self.position] or 'the end'!r}"
-            )
-
-    def sum(self) -> Any:
-        """product, then any number of + product or − product."""
-        result = self.product()
-        while sign := self.comes("+", "−"):
-            result = result + self.product() if sign == "+" else result - self.product()
-        return result
-
-    def product(self) -> Any:
-        """factor, then any number of ⊙ factor."""
-        result = self.factor()
-        while self.comes("⊙"):
-            result = result * self.factor()
-        return result
-
-    def factor(self) -> Any:
-        """− factor, or atom, or atom²."""
-        if self.comes("−"):
-            return -self.factor()
-        result = self.atom()
-        return result * result if self.comes("²") else result
-
-    def atom(self) -> Any:
-        """A number, a name, (sum), [sum > sum], function(sum) or function²(sum)."""
-        if self.comes("("):
-            return self.until(")")
-        if self.comes("["):
-            left = self.sum()
-            self.take(">")
-            return np.where(left > self.until("]"), np.ones_like(left), 0)
-        if function := self.comes(*FUNCTIONS):
-            squared = self.comes("²")
-            self.take("(")
-            result = FUNCTIONS[function](self.until(")"))
-            return result * result if squared else result
-        token = self.tokens[self.position]
-        self.position += token != END
-        if token[:1].isdecimal():
-            return float(token)  # which does not widen float32, as an array would
-        if token not in self.values:
-            raise ValueError(f"expected a number or a name with a value in {self.text!r}, got {token or 'the end'!r}")
-        return self.values[token]
-
-    def until(self, bracket: str) -> Any:
-        """sum, and the bracket that closes it."""
-        result = self.sum()
-        self.take(bracket)
-        return result
+def value(node: ast.expr, values: Mapping[str, Array], text: str) -> Any:
+    """The value of a part of an equation. Raises ValueError for what the grammar does not have."""
+    match node:
+        case ast.Constant(float() | int() as number) if not isinstance(number, bool):
+            return float(number)  # which does not widen float32, as an array would
+        case ast.Name(name) if name in values:
+            return values[name]
+        case ast.UnaryOp(ast.USub(), part):
+            return -value(part, values, text)
+        case ast.BinOp(part, ast.Pow(), ast.Constant(2)):
+            squared = value(part, values, text)
+            return squared * squared
+        case ast.BinOp(left, operator, right) if type(operator) in OPERATORS:
+            return OPERATORS[type(operator)](value(left, values, text), value(right, values, text))
+        case ast.List([ast.Compare(left, [ast.Gt()], [right])]):
+            one, other = value(left, values, text), value(right, values, text)
+            return np.where(one > other, np.ones_like(one), 0)
+        case ast.Call(ast.Name(name), [argument], []) if name.removeprefix("squared_") in FUNCTIONS:
+            result = FUNCTIONS[name.removeprefix("squared_")](value(argument, values, text))
+            return result * result if name.startswith("squared_") else result
+    raise ValueError(f"expected a number or a name with a value in {text!r}, got {ast.unparse(node)!r}")
 
 
 def outermost(text: str) -> str | None:
-    """The function, if a text is one function of something: tanh in tanh(a + b), none in tanh(a) ⊙ (1 − b)."""
-    function, depth = text.partition("(")[0], 0
-    for position, character in enumerate(text):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if character == ")" and depth == 0:
-            return function if function in FUNCTIONS and position == len(text) - 1 else None
+    """The function, if a text is one function of something: tanh in tanh(a + b), None in tanh(a) ⊙ (1 − b)."""
+    match parsed(text):
+        case ast.Call(ast.Name(name)) if name in FUNCTIONS:
+            return name
     return None
 
 
 def of_names(text: str) -> tuple[str, dict[str, str]]:
     """The text with names for the functions of a name, tanh_c for tanh(c), and what each of them stands for."""
-    stands_for: dict[str, str] = {}
-
-    def named(found: re.Match[str]) -> str:
-        function, square, name = found.groups()
-        stands_for[f"{function}_{name}"] = f"{function}({name})"
-        return f"{function}_{name}{square}"
-
-    text = re.sub(rf"({'|'.join(FUNCTIONS)})(²?)\(({NAME.pattern})\)", named, text, flags=re.ASCII)
-    return text, stands_for
+    function_of_name = rf"({'|'.join(FUNCTIONS)})(²?)\(([A-Za-z]\w*)\)"
+    stands_for = {
+        f"{function}_{name}": f"{function}({name})" for function, _, name in re.findall(function_of_name, text)
+    }
+    return re.sub(function_of_name, r"\1_\3\2", text), stands_for

@@ -9,20 +9,20 @@ import numpy as np
 import typer
 
 from .. import nn, optim
-from ..files import write_whole
-from ..terminal import progress, writable
-from ..text import CharacterModel, CheckpointError, Vocabulary, built, read
+from ..terminal import writable
+from ..text import CharacterModel, Vocabulary
 from ..text.settings import CELLS
-from .explore import Shown, page, with_article
+from .commands import Page, opened, quiet_progress, refusals, write_page
+from .explore_page import Shown, page, with_article
 
 MOST_CHECKPOINTS = 3
 """As many models as stand side by side in a wide window."""
 
 LONGEST = 100
-"""Characters that a text may have: nobody steps through more."""
+"""The longest text, in characters: nobody steps through more."""
 
 MOST_STEPS = 500
-"""Training steps, if the loss does not become half of what it was before."""
+"""Training ends after so many steps, if the loss has not halved by then."""
 
 LEARNING_RATE = 0.02
 """Adam's."""
@@ -36,7 +36,7 @@ def explore(
     ] = None,
     hidden_size: Annotated[int, typer.Option(min=1, max=64, help="Of the models that are trained for this.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Draws their initial weights.")] = 0,
-    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("explore.html"),
+    out: Page = Path("explore.html"),
 ) -> None:
     """Make a page that steps through a text, forward and backward, with every number that is computed on the way.
 
@@ -51,35 +51,26 @@ def explore(
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter("expected a --string of Unicode characters, got bytes that are none") from None
+        raise typer.BadParameter("expected a --string of Unicode characters, got other bytes") from None
     if len(checkpoint or ()) > MOST_CHECKPOINTS:
         raise typer.BadParameter(f"expected at most {MOST_CHECKPOINTS} checkpoints, got {len(checkpoint or ())}")
     writable("--out", out)
-    models = [opened(path, text) for path in checkpoint or ()] or trained(text, hidden_size, seed)
-    try:
+    models = [loaded(path, text) for path in checkpoint or ()] or trained(text, hidden_size, seed)
+    with refusals():
         content = page(text, models)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    try:
-        write_whole(out, content.encode())
-    except OSError as error:
-        raise typer.BadParameter(f"cannot write --out {out}: {error.strerror}") from None
+    write_page(out, content)
     for shown in models:
         print(f"{type(shown.model.rnn).__name__}: {shown.origin}")
     print(f"page: {out}")
 
 
-def opened(path: Path, text: str) -> Shown:
-    """The model of a checkpoint. Raises typer.BadParameter if there is none, or if it does not know the text."""
+def loaded(path: Path, text: str) -> Shown:
+    """The model of a checkpoint. Raises typer.BadParameter if the file is not one, or does not know the text."""
+    found, model = opened(path)
     try:
-        found = read(path)
-        model, _ = built(found)
         Vocabulary(found.vocabulary).encode(text)
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:  # CheckpointError is one
-        what = "" if isinstance(error, CheckpointError) else " (the model's vocabulary)"
-        raise typer.BadParameter(f"{path}: {error}{what}") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"{path}: {error} (the model's vocabulary)") from None
     layers = "" if found.settings.num_layers == 1 else f", {found.settings.num_layers} layers"
     return Shown(model, found.vocabulary, f"{path.name}, {found.step:,} training steps{layers}")
 
@@ -90,25 +81,22 @@ def trained(text: str, hidden_size: int, seed: int) -> list[Shown]:
     indices = vocabulary.encode(text)
     x, y = indices[None, :-1], indices[None, 1:]
     models = []
-    bar = progress("{task.completed} of at most {task.total} steps")
-    bar.disable = not bar.console.is_terminal  # it takes a second
-    with bar:
+    with quiet_progress("{task.completed} of at most {task.total} steps") as bar:
         for cell in CELLS:
             model = CharacterModel(cell, len(vocabulary), hidden_size, dtype=np.float64, rng=seed)
             optimizer, criterion = optim.Adam(model.parameters(), lr=LEARNING_RATE), nn.CrossEntropyLoss()
-            at_first: float | None = None
+            losses: list[float] = []
             task = bar.add_task(f"training {with_article(cell)}", total=MOST_STEPS)
             for step in range(MOST_STEPS + 1):
                 logits, _ = model(x)
-                loss = float(criterion(logits.swapaxes(1, 2), y))
-                at_first = loss if at_first is None else at_first
-                if loss <= at_first / 2 or step == MOST_STEPS:
+                losses.append(float(criterion(logits.swapaxes(1, 2), y)))
+                if losses[-1] <= losses[0] / 2 or step == MOST_STEPS:
                     break
                 optimizer.zero_grad()
                 model.backward(criterion.backward().swapaxes(1, 2))
                 optimizer.step()
                 bar.update(task, completed=step + 1)
             bar.update(task, completed=MOST_STEPS)
-            origin = f"trained on this text for {step} steps, loss {at_first:.3f} → {loss:.3f}"
+            origin = f"trained on this text for {step} steps, loss {losses[0]:.3f} → {losses[-1]:.3f}"
             models.append(Shown(model, vocabulary.characters, origin))
     return models

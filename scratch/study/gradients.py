@@ -14,63 +14,53 @@ The bound (Pascanu, Mikolov and Bengio 2013, section 2.1) holds for an RNN. With
 
 (4)  ‖∂s_T/∂s_{T−k}‖ ≤ (γ · σ_max(W_hh))ᵏ,   because   ‖J_t‖ ≤ ‖diag(φ′(a_t))‖ · ‖W_hh‖ ≤ γ · σ_max(W_hh)
 
-If γ σ_max < 1, gradients must vanish; if they explode, γ σ_max must be above 1. An LSTM's Jacobian is no product of
-W_hh with slopes, and (4) says nothing about it. Its own landmark is the path that never leaves the cell state,
+If γ σ_max < 1, gradients must vanish; if they explode, γ σ_max must be above 1. An LSTM's Jacobian is not a product of
+slopes and W_hh, so (4) says nothing about it. Its own landmark is the path that never leaves the cell state,
 
 (5)  f_T ⊙ f_{T−1} ⊙ ⋯ ⊙ f_{T−k+1}                              H; (textbook/lstm.md, section 4)
 
-Spectral radius and largest singular value are two things. The radius ρ, the largest |eigenvalue|, says how powers of
-one matrix grow in the long run; σ_max ≥ ρ says how much one product can stretch a vector. They are equal for a normal
-matrix, which stretches the same directions again and again, as a multiple of an orthogonal one does. A matrix of
-independent Gaussian numbers is not normal: as H grows, σ_max tends to 2ρ. So with ρ = 1 the bound (4) grows like 2ᵏ.
+The spectral radius ρ, the largest |eigenvalue|, says how powers of one matrix grow in the long run. σ_max ≥ ρ says how
+much one product can stretch a vector. The two are equal for a normal matrix, such as a multiple of an orthogonal one. A
+matrix of independent Gaussian numbers is not normal: as H grows, σ_max tends to 2ρ. So with ρ = 1 the bound (4) grows
+like 2ᵏ.
 
-The Jacobians here are made by `step_tangent`, from causes to effects, not by the backward pass: that the two agree by
-(3) is a finding, which the study reports. What the steps were given and made comes from the library's own pass
-(trace.py).
+The Jacobians here are made by `step_tangent`, from causes to effects, and not by the backward pass. That the two agree
+by (3) is a finding, which the study reports. The steps themselves are those of the library's own pass (trace.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product as every
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import nn, optim
 from ..nn import checks
-from ..nn.cell import State
 from ..nn.checks import without_warnings
 from ..nn.recurrent import Recurrent
-from ..nn.utils import clip_grad_norm_
 from ..types import Array, Seed
-from .trace import Step, trace
+from .models import Model, Network
+from .trace import trace
 
 GAMMA = 1.0
 """The largest slope of tanh, and of relu."""
 
-MATRICES = ("gaussian", "orthogonal")
-"""How W_hh can be drawn."""
-
-
 # One module over one sequence
-
-
-def states(module: Recurrent[Any], x: Array, hx: Any = None) -> Array:
-    """s_0, …, s_T for one sequence: (T + 1, S), with S = H for an RNN and 2H for an LSTM, h before c.
-
-    module: one layer, one direction, no projection; it is read and left as it is. x: (T, I). hx: the state before, as
-    the module takes it for one sequence; zeros if left out.
-
-    Raises ValueError for another kind of module, RuntimeError for an x or a state that does not fit.
-    """
-    steps = steps_of(module, x, hx)
-    return np.array([column(steps[0].state_prev), *(column(step.state) for step in steps)])
 
 
 @without_warnings
 def jacobians(module: Recurrent[Any], x: Array, hx: Any = None) -> Array:
-    """J_1, …, J_T of (1): (T, S, S). The arguments, and what is raised, are as for `states`."""
-    steps = steps_of(module, x, hx)
+    """J_1, …, J_T of (1) for one sequence: (T, S, S), with S = H for an RNN and 2H for an LSTM, h before c.
+
+    module: one layer, one direction, no projection; it stays as it is. x: (T, I). hx: the state before, as the module
+    takes it for one sequence; zeros if left out.
+
+    Raises ValueError for another kind of module, TypeError or RuntimeError for an x or a state that does not fit.
+    """
+    check(module, x)
+    steps = trace(module, x, hx).steps[0]
     cell, W_hh = module.cell, module.state_dict()["weight_hh_l0"]
     parts, H = len(cell.state), module.hidden_size
     one_each = np.eye(parts * H, dtype=module.dtype)  # column j: number j of the state before changes, by 1
@@ -99,16 +89,15 @@ def pulled_back(steps: Array, d_state: Array) -> Array:
 
 
 def backward_gradients(module: Recurrent[Any], x: Array, d_state: Array, hx: Any = None) -> Array:
-    """What (3) says, as the library's own backward pass has it: for the distances 0, …, T, (T + 1, S).
+    """(3) by the library's own backward pass, for the distances 0, …, T: (T + 1, S).
 
-    d_state: (S,), the gradient with respect to the last state; the other arguments, and what is raised, are as for
-    `states`.
+    d_state: (S,), the gradient with respect to the last state. The other arguments, and what it raises: `jacobians`.
     """
     check(module, x)
     d_parts = np.reshape(d_state, (len(module.cell.state), 1, module.hidden_size))
     found = trace(module, x, hx, None, module._join(tuple(d_parts)))
     d_initial = np.concatenate(module._split("d_initial", found.d_initial), axis=None)
-    return np.array([*(column(step.d_state) for step in reversed(found.steps[0])), d_initial])
+    return np.array([*(np.concatenate(step.d_state)[:, 0] for step in reversed(found.steps[0])), d_initial])
 
 
 def forget_path(steps: Array) -> Array:
@@ -135,8 +124,8 @@ def bound(W_hh: Array, distances: Any) -> Array:
 def bands(matrices: Array) -> Array:
     """The largest, the median and the smallest singular value of each matrix: (…, S, S) to (…, 3).
 
-    A singular value below S·ε times the largest is lost in the rounding of that one, and given as NaN: the smaller ones
-    of a long product soon are. So is a 0, which units of a relu that are off make, unless all of the matrix is 0.
+    A singular value below S·ε times the largest is NaN: it is lost in the rounding of that one, as the smaller ones of
+    a long product soon are. So is the 0 that a relu unit makes when it is off, unless the whole matrix is 0.
     """
     S = matrices.shape[-1]
     found = np.linalg.svd(matrices, compute_uv=False)  # …, S, the largest first
@@ -146,92 +135,13 @@ def bands(matrices: Array) -> Array:
     return np.where(lost, np.nan, chosen)
 
 
-def steps_of(module: Recurrent[Any], x: Array, hx: Any) -> list[Step]:
-    """The steps of a sequence, as the module takes them. Refuses what `states` refuses."""
-    check(module, x)
-    return trace(module, x, hx).steps[0]
-
-
-def column(state: State) -> Array:
-    """A state of one sequence, h before c, as the numbers s: (H, 1) each to (S,)."""
-    return np.concatenate(state)[:, 0]
-
-
 def check(module: Recurrent[Any], x: Array) -> None:
-    """Refuse what is not one layer over one sequence. Raises TypeError, ValueError or RuntimeError."""
+    """Raise what `jacobians` raises, but for the state."""
     if module.num_layers > 1 or module.bidirectional or module.proj_size:
         raise ValueError(f"expected one layer in one direction without a projection, got {module!r}")
     checks.floats("x", x, module.dtype)
     if x.ndim != 2 or len(x) == 0 or x.shape[1] != module.input_size:
         raise RuntimeError(f"expected x of shape (T, {module.input_size}) with at least 1 step, got {x.shape}")
-
-
-# Models whose W_hh has a given spectral radius
-
-
-def with_radius(radius: float, size: int, rng: np.random.Generator, matrix: str = "gaussian") -> Array:
-    """A random W_hh (H, H) of this spectral radius, H = size.
-
-    'gaussian': independent normal entries, scaled. 'orthogonal': radius times a random orthogonal matrix. Raises
-    ValueError for another kind.
-    """
-    if matrix not in MATRICES:
-        raise ValueError(f"expected a matrix 'gaussian' or 'orthogonal', got {matrix!r}")
-    drawn = rng.standard_normal((size, size))
-    if matrix == "orthogonal":
-        Q, R = np.linalg.qr(drawn)
-        drawn = Q * np.sign(R.diagonal())  # the signs make it uniform over all orthogonal matrices
-    found: Array = drawn * (radius / np.abs(np.linalg.eigvals(drawn)).max())
-    return found
-
-
-def set_forget_bias(weights: dict[str, Array], module: Recurrent[Any], bias: float) -> None:
-    """Write the bias into the forget gates of the first layer, in weights that are the module's.
-
-    Raises ValueError for a cell that has none.
-    """
-    if "f" not in module.cell.gates:
-        raise ValueError(f"expected a cell with a forget gate, got one with the gates {', '.join(module.cell.gates)}")
-    first = module.cell.gates.index("f") * module.hidden_size
-    forget = slice(first, first + module.hidden_size)
-    weights["bias_ih_l0"][forget], weights["bias_hh_l0"][forget] = bias, 0
-
-
-class Model(NamedTuple):
-    """A kind of recurrence to be looked at."""
-
-    name: str
-    cell: str
-    """One of `nn.RECURRENCES`."""
-    forget_bias: float | None = None
-    """b_f, where there is a forget gate f; None leaves it as it is drawn."""
-
-    @property
-    def state(self) -> tuple[str, ...]:
-        """The names of the parts of its state."""
-        return nn.RECURRENCES[self.cell].cell.state
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether (4) holds: h = φ(a) with |φ′| ≤ 1, and nothing else."""
-        cell = nn.RECURRENCES[self.cell].cell
-        return len(cell.gates) == 1 and cell.state == ("h",)
-
-    def build(self, radius: float, input_size: int, hidden_size: int, rng: Seed, matrix: str) -> Recurrent[Any]:
-        """In float64, drawn as the library draws, but for W_hh: each of its blocks (H, H) has this spectral radius.
-
-        The same seed gives two radii the same directions, and two forget biases the same weights.
-        """
-        rng = np.random.default_rng(rng)
-        kind = nn.RECURRENCES[self.cell]
-        module: Recurrent[Any] = kind.module(input_size, hidden_size, dtype=np.float64, rng=rng, **kind.options)
-        weights = module.state_dict()
-        blocks = [with_radius(radius, hidden_size, rng, matrix) for _ in module.cell.gates]
-        weights["weight_hh_l0"] = np.concatenate(blocks)
-        if self.forget_bias is not None:
-            set_forget_bias(weights, module, self.forget_bias)
-        module.load_state_dict(weights)
-        return module
 
 
 FORGET_BIASES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0)
@@ -260,11 +170,15 @@ class Findings(NamedTuple):
     stretch: Array  # M, R, N           σ_max(W_hh); NaN where (4) does not hold
     bound: Array  # M, R, N, T          (4) at the distances 1 … T; NaN where it does not hold
     forget: Array  # M, R, N, T         the largest of (5) at the distances 1 … T; NaN where there is no c
-    disagreement: float
-    """The largest difference of the backward pass from (3), as a fraction of the gradient's norm."""
+    difference: Array  # M, R, N        the largest difference of the backward pass from (3), relative to (3)
+
+    @property
+    def disagreement(self) -> float:
+        """The largest difference of the backward pass from (3), as a fraction of the gradient's norm."""
+        return float(self.difference.max())
 
     def rate(self) -> Array:
-        """By which factor a step changes the norm of ∂s_T/∂s_0, as a geometric mean over all steps: (M, R, N)."""
+        """The factor by which a step changes the norm of ∂s_T/∂s_0, as a geometric mean over all steps: (M, R, N)."""
         T = self.product.shape[3]
         return np.asarray(self.product[..., -1, 0] ** (1 / T))
 
@@ -288,63 +202,68 @@ def study(
 
     Raises FloatingPointError if numbers leave the range of float64, as those of a relu RNN do over enough steps.
     """
-    M, R, N, T = len(models), len(radii), draws, steps
-    gradient = np.empty((M, R, N, T + 1))
-    step, product = np.empty((M, R, N, T, 3)), np.empty((M, R, N, T, 3))
-    stretch, limit, forget = np.full((M, R, N), np.nan), np.full((M, R, N, T), np.nan), np.full((M, R, N, T), np.nan)
-    disagreement = 0.0
-    for m, model in enumerate(models):
-        for r, radius in enumerate(radii):
-            for n in range(N):
-                rng = np.random.default_rng([seed, n])
-                x, u = rng.standard_normal((T, input_size)), rng.standard_normal(hidden_size)
-                module = model.build(radius, input_size, hidden_size, rng, matrix)
-                J = jacobians(module, x)
-                d_state = np.zeros(J.shape[-1])
-                d_state[:hidden_size] = u / np.linalg.norm(u)  # L reads h, not c
-                with np.errstate(over="ignore", invalid="ignore"):
-                    J_products, gradients = products(J), backward_gradients(module, x, d_state)
-                    expected = pulled_back(J, d_state)
-                if not (np.isfinite(J_products).all() and np.isfinite(gradients).all()):
-                    raise FloatingPointError(
-                        f"expected gradients in the range of float64, got larger ones: {model.name}, "
-                        f"spectral radius {radius:g}, {T} steps"
-                    )
-                at = m, r, n
-                gradient[at] = np.linalg.norm(gradients, axis=-1)
-                step[at], product[at] = bands(J[::-1]), bands(J_products)
-                off = np.linalg.norm(gradients - expected, axis=-1)
-                disagreement = max(disagreement, float((off / np.maximum(gradient[at], np.finfo(float).tiny)).max()))
-                if "c" in model.state:
-                    forget[at] = forget_path(J).max(axis=-1)
-                if model.is_bounded:
-                    W_hh = module.state_dict()["weight_hh_l0"]
-                    stretch[at], limit[at] = np.linalg.norm(W_hh, 2), bound(W_hh, np.arange(1, T + 1))
-                progress()
-    return Findings(tuple(models), np.array(radii), gradient, step, product, stretch, limit, forget, disagreement)
+    found = []
+    for model, radius, n in every(models, radii, range(draws)):
+        drawn = model._replace(radius=radius, matrix=matrix)
+        found.append(measured(drawn, input_size, hidden_size, steps, np.random.default_rng([seed, n])))
+        progress()
+    shape = len(models), len(radii), draws
+    columns = (np.array(column).reshape(*shape, *np.shape(column[0])) for column in zip(*found, strict=True))
+    return Findings(tuple(models), np.array(radii), *columns)
+
+
+def measured(model: Model, input_size: int, hidden_size: int, T: int, rng: np.random.Generator) -> tuple[Any, ...]:
+    """The fields of `Findings` from gradient on, for one draw."""
+    x, u = rng.standard_normal((T, input_size)), rng.standard_normal(hidden_size)
+    module = model.build(input_size, hidden_size, rng)
+    J = jacobians(module, x)
+    d_state = np.zeros(J.shape[-1])
+    d_state[:hidden_size] = u / np.linalg.norm(u)  # L reads h, not c
+    with np.errstate(over="ignore", invalid="ignore"):
+        J_products, gradients = products(J), backward_gradients(module, x, d_state)
+        expected = pulled_back(J, d_state)
+    if not (np.isfinite(J_products).all() and np.isfinite(gradients).all()):
+        raise FloatingPointError(
+            f"expected gradients in the range of float64, got larger ones: {model.name}, "
+            f"spectral radius {model.radius:g}, {T} steps"
+        )
+    gradient = np.linalg.norm(gradients, axis=-1)
+    off = np.linalg.norm(gradients - expected, axis=-1) / np.maximum(gradient, np.finfo(float).tiny)
+    stretch, limit, forget = np.nan, np.full(T, np.nan), np.full(T, np.nan)
+    if model.is_bounded:
+        W_hh = module.state_dict()["weight_hh_l0"]
+        stretch, limit = float(np.linalg.norm(W_hh, 2)), bound(W_hh, np.arange(1, T + 1))
+    if "c" in model.state:
+        forget = forget_path(J).max(axis=-1)
+    return gradient, bands(J[::-1]), bands(J_products), stretch, limit, forget, off.max()
 
 
 # What clipping does
 
 
 class Training(NamedTuple):
-    """K trainings with one limit, over n steps. A step that never was, behind one that was not finite, is NaN."""
+    """K trainings with one limit, over n updates. From the first update that is not finite on, all is NaN."""
 
     max_norm: float
     """Infinity for no clipping."""
     loss: Array  # K, n
     norm: Array  # K, n   of all gradients together, before clipping
 
+    @property
+    def name(self) -> str:
+        """What was done to the gradients."""
+        return "not clipped" if np.isinf(self.max_norm) else f"clipped to {self.max_norm:g}"
+
     def length(self) -> Array:
-        """What is left of the norm after clipping, to which plain SGD makes its step proportional: (K, n)."""
+        """The norm after clipping, to which the length of plain SGD's step is proportional: (K, n)."""
         return np.minimum(self.norm, self.max_norm)
 
 
 def latch(batch_size: int, steps: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """The latching problem (after Bengio, Simard and Frasconi 1994): a sign to be kept through noise.
+    """The latching problem (after Bengio, Simard and Frasconi 1994): to keep a sign through noise.
 
-    Each sequence shows −1 or +1 in its first three steps, with noise of 0.3 over all steps; at its end it is asked for.
-    Returns x: (T, B, 1), and 0 for −1 and 1 for +1: (B,).
+    Each sequence shows −1 or +1 in its first three steps, with noise of 0.3 over all steps. The question comes at its
+    end. Returns x: (T, B, 1), and the answers, 0 for −1 and 1 for +1: (B,).
     """
     x = 0.3 * rng.standard_normal((steps, batch_size, 1))
     shown = rng.integers(0, 2, batch_size)
@@ -364,27 +283,20 @@ def train_latch(
     learning_rate: float = 0.1,
     rng: Seed = 0,
 ) -> tuple[Array, Array]:
-    """Train a tanh RNN to latch, with plain SGD. Returns of every update the loss and the norm of the gradients.
+    """Train a tanh RNN to latch, with plain SGD. Returns the loss and the norm of the gradients at every update.
 
-    Both are (updates,), from the first one on that is not finite NaN. steps: T.
+    Both are (updates,), and NaN from the first update on that is not finite. steps: T.
     """
     rng = np.random.default_rng(rng)
-    rnn = Model("RNN tanh", "RNN tanh").build(radius, 1, hidden_size, rng, "gaussian")
-    linear = nn.Linear(hidden_size, 2, dtype=np.float64, rng=rng)
-    parameters = [*rnn.parameters(), *linear.parameters()]
-    optimizer, criterion = optim.SGD(parameters, lr=learning_rate), nn.CrossEntropyLoss()
+    rnn = Model("RNN tanh", "RNN tanh", radius=radius).build(1, hidden_size, rng)
+    network = Network(rnn, 2, nn.CrossEntropyLoss(), 1, rng)
+    optimizer = optim.SGD(network.parameters(), lr=learning_rate)
     losses, norms = np.full((2, updates), np.nan)
     for update in range(updates):
-        x, shown = latch(batch_size, steps, rng)
-        _, h_n = rnn(x)
-        loss = float(criterion(linear(h_n[0]), shown))
-        optimizer.zero_grad()
-        rnn.backward(None, linear.backward(criterion.backward())[None])
-        norm = float(clip_grad_norm_(parameters, max_norm))
+        loss, norm = network.update(optimizer, *latch(batch_size, steps, rng), max_norm)
         if not np.isfinite(loss + norm):
             break
         losses[update], norms[update] = loss, norm
-        optimizer.step()
     return losses, norms
 
 
@@ -403,6 +315,6 @@ def clipping(
         for k in range(trainings):
             runs.append(train_latch(max_norm, updates=updates, rng=np.random.default_rng([seed, k])))
             progress()
-        losses, norms = zip(*runs, strict=True)
-        found.append(Training(float(max_norm), np.array(losses), np.array(norms)))
+        losses, norms = np.array(runs).swapaxes(0, 1)
+        found.append(Training(float(max_norm), losses, norms))
     return tuple(found)

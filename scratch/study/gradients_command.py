@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 
 from ..processes import one_blas_thread
-from ..terminal import count, drawable, progress, save, say, table
+from ..terminal import count, drawable, save, say, table
 from ..types import Array
+from .commands import Plot, Seed, quiet_progress, refusals
 from .gradients import MODELS, RADII, Findings, Training, clipping, study
 
 LEARNED = 0.07
@@ -29,8 +30,8 @@ def gradients(
         bool, typer.Option("--orthogonal", help="W_hh as a multiple of an orthogonal matrix, not Gaussian.")
     ] = False,
     trainings: Annotated[int, typer.Option(min=0, max=100, help="How often to train with clipping and without.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Draws everything.")] = 0,
-    plot: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("gradients.png"),
+    seed: Seed = 0,
+    plot: Plot = Path("gradients.png"),
 ) -> None:
     """Measure how gradients vanish and explode over time, and what clipping does about it.
 
@@ -42,22 +43,17 @@ def gradients(
         if not (isfinite(value) and 0 < value <= 100):
             raise typer.BadParameter(f"expected a --radius above 0 and at most 100, got {value}")
     drawable("--plot", plot)
-    bar = progress()
-    bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
-    with bar, one_blas_thread():
+    with quiet_progress() as bar, one_blas_thread(), refusals():
         measuring = bar.add_task("measuring gradients", total=len(MODELS) * len(radii) * draws)
-        try:
-            found = study(
-                radii=radii,
-                hidden_size=hidden_size,
-                steps=steps,
-                draws=draws,
-                matrix="orthogonal" if orthogonal else "gaussian",
-                seed=seed,
-                progress=lambda: bar.advance(measuring),
-            )
-        except FloatingPointError as error:
-            raise typer.BadParameter(str(error)) from None
+        found = study(
+            radii=radii,
+            hidden_size=hidden_size,
+            steps=steps,
+            draws=draws,
+            matrix="orthogonal" if orthogonal else "gaussian",
+            seed=seed,
+            progress=lambda: bar.advance(measuring),
+        )
         limits: tuple[Training, ...] = ()
         if trainings:
             training = bar.add_task("training with and without clipping", total=2 * trainings)
@@ -68,7 +64,8 @@ def gradients(
     out = Console()
     show_gradients(out, found)
     show_bound(out, found)
-    show_clipping(out, limits)
+    if limits:
+        show_clipping(out, limits)
     save(out, picture(found, limits), plot)
 
 
@@ -80,11 +77,11 @@ def geometric_mean(values: Array) -> float:
 
 def show_gradients(out: Console, found: Findings) -> None:
     """What is left of a gradient after all steps."""
-    _, R, N, T = found.forget.shape
+    N, T = found.forget.shape[2:]
     say(out, f"what {count(T, 'step')} back leave of a gradient of norm 1, geometric mean of {N}", "bold")
     left = table("spectral radius", *(f"{radius:g}" for radius in found.radii))
-    for m, model in enumerate(found.models):
-        left.add_row(model.name, *(f"{geometric_mean(found.gradient[m, r, :, T]):.0e}" for r in range(R)))
+    for model, gradient in zip(found.models, found.gradient[..., T], strict=True):
+        left.add_row(model.name, *(f"{geometric_mean(values):.0e}" for values in gradient))
     out.print(left)
     say(
         out,
@@ -96,48 +93,37 @@ def show_gradients(out: Console, found: Findings) -> None:
 def show_bound(out: Console, found: Findings) -> None:
     """How far the bound is from what was measured."""
     T = found.bound.shape[-1]
-    say(
-        out,
-        f"\nthe growth of ‖∂h_T/∂h_t‖ per step, over {count(T, 'step')}, and the most that the bound allows",
-        "bold",
-    )
+    what = f"the growth of ‖∂h_T/∂h_t‖ per step, over {count(T, 'step')}, and the most that the bound allows"
+    say(out, f"\n{what}", "bold")
     rates = table("spectral radius", *(f"{radius:g}" for radius in found.radii))
-    rate = found.rate()
     bounded = [m for m, model in enumerate(found.models) if model.is_bounded]
-    for m in bounded:
-        rates.add_row(found.models[m].name, *(f"{geometric_mean(values):.2f}" for values in rate[m]))
-    rates.add_row("bound: σ_max(W_hh)", *(f"{geometric_mean(values):.2f}" for values in found.stretch[bounded[0]]))
+    rows = [(found.models[m].name, found.rate()[m]) for m in bounded]
+    for name, rate in (*rows, ("bound: σ_max(W_hh)", found.stretch[bounded[0]])):
+        rates.add_row(name, *(f"{geometric_mean(values):.2f}" for values in rate))
     out.print(rates)
     with np.errstate(divide="ignore"):  # a product may be 0, and the bound beyond the range of float64
         largest = np.log10(found.stretch)[..., None] * np.arange(1, T + 1)
         loose = largest - np.log10(found.product[..., 0])  # M, R, N, T
-    exceeded = int((loose < -1e-9).sum())
-    products = int((~np.isnan(loose)).sum())
-    closest, widest = (
-        10 ** float(np.nanmin(loose)),
-        np.max(loose[..., -1], where=np.isfinite(loose[..., -1]), initial=0),
-    )
+    widest = np.max(loose[..., -1], where=np.isfinite(loose[..., -1]), initial=0)
     say(
         out,
         "The bound ‖∂h_T/∂h_t‖ ≤ σ_max(W_hh)^(T−t) (Pascanu, Mikolov and Bengio 2013) was exceeded in "
-        f"{exceeded} of {products:,} products. It is loose: by a factor of {closest:.2f} where it is closest, over "
-        f"{count(T, 'step')} by one of up to 10^{widest:.0f}. It assumes that no unit saturates or is off, and that "
-        "every step stretches the very "
-        "direction that the steps before have stretched.",
+        f"{(loose < -1e-9).sum()} of {(~np.isnan(loose)).sum():,} products. It is loose: by a factor of "
+        f"{10 ** np.nanmin(loose):.2f} where it is closest, over {count(T, 'step')} by one of up to 10^{widest:.0f}. "
+        "It assumes that no unit saturates or is off, and that every step stretches the very direction that the steps "
+        "before have stretched.",
     )
 
 
 def show_clipping(out: Console, trainings: tuple[Training, ...]) -> None:
     """What clipping changed."""
-    if not trainings:
-        return
     n = trainings[0].loss.shape[1]
     say(out, f"\nclipping: a tanh RNN of spectral radius 1.5 learns to keep a sign over 50 steps, {n} updates", "bold")
     rows = table("gradients", "largest norm", "longest step", "updates clipped", "learned")
     for training in trainings:
         last = np.median(np.nan_to_num(training.loss[:, -50:], nan=np.inf), axis=1)
         rows.add_row(
-            "not clipped" if np.isinf(training.max_norm) else f"clipped to {training.max_norm:g}",
+            training.name,
             f"{np.nanmax(training.norm):.3g}",
             f"{np.nanmax(training.length()):.3g}",
             f"{np.mean(training.norm > training.max_norm):.0%}",

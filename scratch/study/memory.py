@@ -7,65 +7,62 @@ of T numbers two are marked, and the answer is their sum.
 (2)  y = v_s + v_s′,  read off the last step; the loss is the squared error
 (3)  E (y − 1)² = 2 Var v = 1/6                                 of always answering E y = 1: the baseline
 
-In 1997 the values were in [−1, 1] and the answer was 0.5 + (X₁ + X₂)/4, half of this y, so that the baseline is 1/24;
-the length varied between T and 1.1 T; the first marker was among the first ten steps, the second before T/2, and the
-first and the last step bore a marker −1. There both numbers lie T/2 steps or more before the end, here only the first.
+In 1997 the values were in [−1, 1] and the answer was 0.5 + (X₁ + X₂)/4, half of this y, so the baseline was 1/24. The
+length varied between T and 1.1 T, the first marker was among the first ten steps and the second before T/2, and the
+first and the last step bore a marker −1. So both numbers lay T/2 steps or more before the end; here only the first.
 
 The copy task, in the form of Arjovsky, Shah and Bengio (2016): S symbols of n kinds come first, then T − 1 blanks and
-a sign to begin, then S further blanks, during which the symbols are to be said in their order. In one-hot form
+a sign to begin, then S more blanks. During these the network says the symbols in their order. In one-hot form
 
 (4)  x = s_1 … s_S, blank (T − 1 times), sign, blank (S times)   T + 2S steps; each is said T + S steps after it came
 (5)  y = s_1 … s_S,  read off the last S steps; the loss is the cross-entropy, a mean over these S
 (6)  −Σ (1/n) log(1/n) = log n                                   of guessing, all as likely: the baseline
 
-They also asked for a blank at each of the other T + S steps, and took the mean over all: S log n / (T + 2S). To say a
-blank needs no memory, and the mean over all hides with growing T what is of interest, so that it is left out here.
-They had n = 8 and S = 10; here n = S = 4, which small models learn within minutes.
+They also asked for a blank at each of the other T + S steps and took the mean over all: S log n / (T + 2S). Saying a
+blank needs no memory, and as T grows the mean hides what is of interest; so it is left out here. They had n = 8 and
+S = 10; here n = S = 4, which small models learn within minutes.
 
-Solved means a loss below a tenth of the baseline. To add, that is a root mean square error of 0.13; 1997 wanted each
-error below 0.08, in terms of this y.
+Solved means a loss below a tenth of the baseline. In the adding problem that is a root mean square error of 0.13; in
+1997 each error had to be below 0.08, in terms of this y.
 
-The models are small and drawn as the library, and PyTorch, draws them; then RNN and LSTM once more with what is often
-done to help them remember at the beginning. An LSTM is drawn with a forget bias about 0, f ≈ ½: of what c held 2⁻ᵏ is
-left after k steps. The LSTM of 1997 had no forget gate and kept all; b_f = 3, f ≈ 0.95, comes near to it (positive
+The models are small and drawn as the library, and PyTorch, draws them. RNN and LSTM come once more with what is often
+done to help them remember at the beginning. An LSTM is drawn with a forget bias about 0, f ≈ ½, so after k steps 2⁻ᵏ of
+c is left. The LSTM of 1997 had no forget gate and kept everything; b_f = 3, f ≈ 0.95, comes near to that (positive
 biases: Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015 advise 1). W_hh is drawn with a
-spectral radius of about 0.58; an orthogonal one leaves the length of what it multiplies (Saxe, McClelland and Ganguli
-2014). All are trained in the same way, by Adam, with gradients clipped to 1 and a learning rate that falls evenly from
+spectral radius of about 0.58; an orthogonal one keeps the length of what it multiplies (Saxe, McClelland and Ganguli
+2014). All are trained in the same way: by Adam, with gradients clipped to 1 and a learning rate that falls evenly from
 0.01 to 0, so that each run goes through large and small ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from .. import nn, optim
 from ..nn import checks
 from ..nn.pile import no_grad
-from ..nn.recurrent import Recurrent
-from ..nn.utils import clip_grad_norm_
 from ..processes import one_blas_thread, shared
-from ..text.settings import CELLS
 from ..types import Array, Seed
-from .gradients import set_forget_bias, with_radius
+from .models import Model, Network
 
 LEARNING_RATE = 0.01
 """Adam's, at the beginning."""
 
 SOLVED = 0.1
-"""The test loss below which a run has solved its task, as a part of the baseline."""
+"""A run has solved its task when the test loss is below this part of the baseline."""
 
 TESTED = 512
-"""On how many fresh sequences."""
+"""The number of fresh sequences in a test."""
 
 EVERY = 20
-"""So many updates lie between two looks at whether the task is solved."""
+"""The number of updates between two looks at whether the task is solved."""
 
 
 class Task:
-    """What is to be remembered."""
+    """Something to remember."""
 
     name: str
     measure: str
@@ -73,15 +70,15 @@ class Task:
     input_size: int
     output_size: int
     answers: int
-    """At how many steps, the last ones, an answer is read off."""
+    """The number of steps, the last ones, at which an answer is read off."""
     baseline: float
-    """The least loss of guessing: of answers that are the same whatever the sequence is."""
+    """The least loss of guessing, with the same answer for every sequence."""
     least: int
     """The shortest T."""
     criterion: ClassVar[type[nn.MSELoss | nn.CrossEntropyLoss]]
 
     def draw(self, T: int, B: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Sequences x: (steps, B, input_size), in float32, and what is to be answered at the last steps: (answers, B).
+        """Sequences x: (steps, B, input_size), in float32, and the answers at the last steps: (answers, B).
 
         Raises TypeError or ValueError for a T that is too short.
         """
@@ -134,74 +131,20 @@ class Copying(Task):
 TASKS: tuple[Task, ...] = (Adding(), Copying())
 
 LENGTHS = (4, 8, 16, 32, 64)
-"""T: such that the shortest is easy and the longest is not, for models of this size."""
+"""T: the shortest is easy and the longest is not, for models of this size."""
 
-
-class Model(NamedTuple):
-    """A kind of recurrence, all of H hidden units."""
-
-    name: str
-    cell: str
-    """The name of its class in `nn`."""
-    forget_bias: float | None = None
-    """b_f at the beginning; None leaves it as it is drawn."""
-    orthogonal: bool = False
-    """Whether W_hh begins as an orthogonal matrix, or its blocks do, and not as it is drawn."""
-
-    def build(self, input_size: int, hidden_size: int, rng: Seed) -> Recurrent[Any]:
-        """Drawn by rng, in float32. Raises ValueError for a forget bias of a cell without forget gate."""
-        rng = np.random.default_rng(rng)
-        module: Recurrent[Any] = getattr(nn, self.cell)(input_size, hidden_size, rng=rng)
-        weights = module.state_dict()
-        if self.forget_bias is not None:
-            set_forget_bias(weights, module, self.forget_bias)
-        if self.orthogonal:
-            blocks = [with_radius(1.0, hidden_size, rng, "orthogonal") for _ in module.cell.gates]
-            weights["weight_hh_l0"] = np.concatenate(blocks).astype(module.dtype)
-        module.load_state_dict(weights)
-        return module
-
+KINDS = {kind.module.__name__: name for name, kind in reversed(nn.RECURRENCES.items())}
+"""The first of `nn.RECURRENCES` of each class in `nn`."""
 
 MODELS = (
-    *(Model(cell, cell) for cell in CELLS),
+    *(Model(name, kind) for name, kind in reversed(KINDS.items())),
     Model("LSTM, forget bias 3", "LSTM", forget_bias=3.0),
-    Model("RNN, orthogonal W_hh", "RNN", orthogonal=True),
+    Model("RNN, orthogonal W_hh", KINDS["RNN"], radius=1.0, matrix="orthogonal"),
 )
 
 
-class Network:
-    """What is trained: a recurrence, and a linear layer that reads the answers off its last steps."""
-
-    def __init__(self, task: Task, model: Model, hidden_size: int, rng: Seed) -> None:
-        rng = np.random.default_rng(rng)
-        self.task = task
-        self.rnn = model.build(task.input_size, hidden_size, rng)
-        self.linear = nn.Linear(hidden_size, task.output_size, rng=rng)
-        self.criterion = task.criterion()
-
-    def parameters(self) -> list[nn.Parameter]:
-        """Of both layers."""
-        return [*self.rnn.parameters(), *self.linear.parameters()]
-
-    def loss(self, x: Array, y: Array) -> float:
-        """The mean loss of sequences and their answers, shaped as `Task.draw` gives them."""
-        self.shape = *x.shape[:2], self.rnn.hidden_size
-        output, _ = self.rnn(x)
-        answers = self.linear(output[-self.task.answers :])  # answers, B, output_size
-        # one row for each answer: (N, 1) beside (N, 1) for numbers, (N, C) beside (N) for classes
-        rows = answers.reshape(-1, self.task.output_size)
-        return float(self.criterion(rows, y.reshape(rows.shape if y.dtype.kind == "f" else -1)))
-
-    def backward(self) -> None:
-        """Add the gradients of that loss to the parameters' `grad`."""
-        d_output = np.zeros(self.shape, np.float32)
-        last = d_output[-self.task.answers :]
-        last[:] = self.linear.backward(self.criterion.backward().reshape(*last.shape[:2], -1))
-        self.rnn.backward(d_output, input_gradient=False)
-
-
 class Run(NamedTuple):
-    """One training: of which model, on which task of which length, and how."""
+    """One training: which model, on which task of which length, and how."""
 
     task: Task
     model: Model
@@ -213,43 +156,44 @@ class Run(NamedTuple):
     seed: tuple[int, ...]
 
 
+def network_of(task: Task, model: Model, hidden_size: int, rng: Seed) -> Network:
+    """The network for a task, in float32."""
+    rng = np.random.default_rng(rng)
+    rnn = model.build(task.input_size, hidden_size, rng, np.float32)
+    return Network(rnn, task.output_size, task.criterion(), task.answers, rng)
+
+
 def train(run: Run) -> tuple[float, int]:
-    """Train until the task is solved, but not for ever. Returns the test loss at the end, and how many updates it took.
+    """Train until the task is solved or the updates are used up. Returns the test loss and the number of updates.
 
-    Whether it is solved is looked at after every 20 updates whose mean loss says so: on 512 fresh sequences, never seen
-    before and never again. The loss is infinite, and the training at its end, when it is no number.
+    After every 20 updates whose mean loss is low enough, a test on 512 fresh sequences tells whether the task is
+    solved. If the loss is not a number, the training ends and its loss is infinite.
 
-    Raises TypeError or ValueError for numbers that are too small, or no integers.
+    Raises TypeError or ValueError for numbers that are too small, or not integers.
     """
     for name in ("T", "hidden_size", "batch_size", "updates"):
         checks.integer(name, getattr(run, name), least=1)
     rng = np.random.default_rng(run.seed)
-    network = Network(run.task, run.model, run.hidden_size, rng)
+    network = network_of(run.task, run.model, run.hidden_size, rng)
+    optimizer, recent = optim.Adam(network.parameters(), lr=LEARNING_RATE), 0.0
     enough = SOLVED * run.task.baseline
-    parameters = network.parameters()
-    optimizer, recent = optim.Adam(parameters, lr=LEARNING_RATE), 0.0
+
+    def test() -> float:
+        with no_grad():
+            return network.loss(*run.task.draw(run.T, TESTED, rng))
+
     with one_blas_thread():  # small products gain nothing from more, and another number would round otherwise
         for update in range(1, run.updates + 1):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - (update - 1) / run.updates)
-            optimizer.zero_grad()
-            recent += network.loss(*run.task.draw(run.T, run.batch_size, rng)) / EVERY
-            network.backward()
-            clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
+            recent += network.update(optimizer, *run.task.draw(run.T, run.batch_size, rng))[0] / EVERY
             if update % EVERY == 0:
                 if not np.isfinite(recent):
                     return np.inf, update
-                if recent < enough and (loss := test(network, run.T, rng)) < enough:
+                if recent < enough and (loss := test()) < enough:
                     return loss, update
                 recent = 0.0
-        loss = test(network, run.T, rng)
+        loss = test()
         return (loss if np.isfinite(loss) else np.inf), run.updates
-
-
-def test(network: Network, T: int, rng: np.random.Generator) -> float:
-    """The loss on fresh sequences."""
-    with no_grad():
-        return network.loss(*network.task.draw(T, TESTED, rng))
 
 
 class Findings(NamedTuple):
@@ -268,7 +212,7 @@ class Findings(NamedTuple):
 
     @property
     def baselines(self) -> Array:
-        """Of each task, shaped to stand beside the losses: A, 1, 1, 1."""
+        """The baseline of each task, shaped to stand beside the losses: A, 1, 1, 1."""
         return np.array([task.baseline for task in self.tasks])[:, None, None, None]
 
     @property
@@ -278,7 +222,7 @@ class Findings(NamedTuple):
 
     @property
     def stuck(self) -> Array:
-        """Whether the loss is hardly below the baseline, by less than a tenth of it, if at all: A, M, K, N."""
+        """Whether the loss is not even a tenth of the baseline below it: A, M, K, N."""
         return np.asarray(~(self.loss < (1 - SOLVED) * self.baselines))
 
     def reach(self, runs: int) -> Array:
@@ -302,36 +246,36 @@ def study(
 ) -> Findings:
     """Train every model on every task of every length, in runs that differ in weights and sequences.
 
-    lengths: the T, for every task. updates: after how many a run is ended at the latest. The models have the same H,
-    and an LSTM therefore four times as many parameters as an RNN, a GRU three times. What a run draws depends on the
-    seed and its place alone, and the findings not on how many processes share the work. With more than one, a script
-    must do its own work under `if __name__ == "__main__":`. progress: is called A·M·K·N times.
+    lengths: the T, for every task. updates: a run ends after so many at the latest. The models have the same H, and
+    therefore an LSTM four times as many parameters as an RNN and a GRU three times as many. A run's numbers depend on
+    the seed and its place alone, not on how many processes share the work. With more than one, a script must do its own
+    work under `if __name__ == "__main__":`. progress: is called A·M·K·N times.
 
-    Raises TypeError or ValueError for numbers that are too small, or no integers, and for no length at all.
+    Raises TypeError or ValueError for numbers that are too small, or not integers, and for no length at all.
     """
     checks.integer("runs", runs, least=1)
     checks.integer("processes", processes, least=1)
     Ts = sorted({checks.integer("length", T, least=task.least) for T in lengths for task in tasks})
     if not Ts:
         raise ValueError("expected at least one length, got none")
-    A, M, K, N = len(tasks), len(models), len(Ts), runs
-    # the longest lengths of a run first: at the end, no process waits long for another
-    places = [(n, a, m, k) for n in range(N) for k in reversed(range(K)) for m in reversed(range(M)) for a in range(A)]
+    shape = runs, len(Ts), len(models), len(tasks)
     todo = [
         Run(tasks[a], models[m], Ts[k], hidden_size, batch_size, updates, (seed, a, m, Ts[k], n))
-        for n, a, m, k in places
+        for n, k, m, a in np.ndindex(shape)
     ]
+    work = todo[::-1]  # the longest lengths of a run first: at the end, no process waits long for another
+    results = []
     if processes == 1:
-        results = []
-        for run in todo:
+        for run in work:
             results.append(train(run))
             progress()
     else:
-        results = shared(train, todo, processes, lambda run: progress())
-    loss, made = np.empty((A, M, K, N)), np.empty((A, M, K, N), np.int64)
-    for (n, a, m, k), result in zip(places, results, strict=True):
-        loss[a, m, k, n], made[a, m, k, n] = result
-    sizes = [[sum(p.data.size for p in Network(t, m, hidden_size, 0).parameters()) for m in models] for t in tasks]
+        results = shared(train, work, processes, lambda run: progress())
+    loss, made = (np.array(column[::-1]).reshape(shape).T for column in zip(*results, strict=True))  # A, M, K, N
+    sizes = [
+        [sum(p.data.size for p in network_of(task, model, hidden_size, 0).parameters()) for model in models]
+        for task in tasks
+    ]
     return Findings(
         tuple(tasks), tuple(models), np.array(Ts), loss, made, np.array(sizes), hidden_size, batch_size, updates
     )

@@ -10,6 +10,7 @@ from rich.console import Console
 from ..processes import available_cores
 from ..terminal import count, drawable, progress, save, say, table
 from ..types import Array
+from .commands import Plot, Runs, Seed
 from .memory import LEARNING_RATE, LENGTHS, MODELS, SOLVED, TASKS, Findings, study
 
 
@@ -25,8 +26,8 @@ def memory(
     hidden_size: Annotated[int, typer.Option(min=1, max=256, help="H.")] = 32,
     batch_size: Annotated[int, typer.Option(min=1, max=256, help="How many sequences an update sees.")] = 32,
     updates: Annotated[int, typer.Option(min=1, max=100_000, help="After how many to give a run up.")] = 1000,
-    runs: Annotated[int, typer.Option(min=1, max=100, help="How often weights and sequences are drawn.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Draws everything.")] = 0,
+    runs: Runs = 5,
+    seed: Seed = 0,
     processes: Annotated[
         int,
         typer.Option(
@@ -37,7 +38,7 @@ def memory(
             help="How many processes share the work; 0 for as many as there are cores.",
         ),
     ] = 0,
-    plot: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("memory.png"),
+    plot: Plot = Path("memory.png"),
 ) -> None:
     """Measure over how many steps an RNN, an LSTM and a GRU learn to remember, and where each stops.
 
@@ -70,13 +71,9 @@ def memory(
 
 
 def show_task(out: Console, found: Findings, a: int) -> None:
-    """What became of one task: a row for each model, a column for each length, and the verdict."""
+    """One task: a row for each model, a column for each length, and the verdict."""
     task, N = found.tasks[a], found.loss.shape[3]
-    say(
-        out,
-        f"{task.name}: {task.measure}, on fresh sequences{f', median of {N} runs' if N > 1 else ''}",
-        "bold",
-    )
+    say(out, f"{task.name}: {task.measure}, on fresh sequences{f', median of {N} runs' if N > 1 else ''}", "bold")
     say(out, f"guessing: {task.baseline:.3g}; solved: below {SOLVED * task.baseline:.2g}")
     rows = table("T", *(f"{T}" for T in found.lengths))
     for m, model in enumerate(found.models):
@@ -97,7 +94,7 @@ def verdict(found: Findings, a: int, m: int) -> str:
     if N == 1:
         parts = [f"solved up to T = {every}" if every else "not solved at the shortest T"]
     else:
-        parts = [f"solved in every run up to T = {every}" if every else "at no T solved in every run"]
+        parts = [f"solved in every run up to T = {every}" if every else "not solved in every run at any T"]
         if most > every:
             parts.append(f"in most up to T = {most}")
         if last >= 0 and lengths[last] > most:
@@ -110,7 +107,7 @@ def verdict(found: Findings, a: int, m: int) -> str:
 
 
 def show_failures(out: Console, found: Findings) -> None:
-    """How many runs failed, and how; and what is alike in all."""
+    """How many runs failed and how, and what all runs have in common."""
     for m, model in enumerate(found.models):
         failed, stuck = ~found.solved[:, m], found.stuck[:, m]
         say(

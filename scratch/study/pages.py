@@ -4,15 +4,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+DIGITS = 6
+"""Significant digits of a number on a page."""
+
 
 def filled(template: Path, data: Any) -> str:
     """The HTML of a template, with pages.css in the place of {{ style }} and `data` as JSON in that of {{ data }}.
 
-    Whatever a text in the data holds stays text.
-
-    Raises ValueError for numbers that are not finite.
+    A text in the data stays text, whatever markup it holds. Raises ValueError for numbers that are not finite.
     """
     # "<" would be read as markup where "</script" or "<!--" begins.
     content = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     page, style = (path.read_text(encoding="utf-8") for path in (template, Path(__file__).with_suffix(".css")))
     return page.replace("{{ style }}", style).replace("{{ data }}", content)
+
+
+def rounded(array: Any) -> Any:
+    """An array as nested lists of numbers with a few significant digits; a scalar as a number."""
+    if np.ndim(array) > 0:
+        return [rounded(part) for part in array] if np.ndim(array) > 1 else [rounded(x) for x in array.tolist()]
+    return float(f"{float(array):.{DIGITS}g}")

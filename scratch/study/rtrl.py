@@ -1,8 +1,8 @@
 """Real-time recurrent learning (Williams and Zipser 1989): the gradient of a recurrence, carried forward in time.
 
-Let p be any number that a gradient is wanted of: an entry of a parameter, of the initial state or of the input. A dot
-is the derivative with respect to p, h_dot = ∂h/∂p. All p are treated at once: h_dot is (P or H, K), one column for each
-p. It is carried along with the state itself, from the first step to the last:
+Let p be any number that should have a gradient: an entry of a parameter, of the initial state or of the input. A dot is
+the derivative with respect to p, h_dot = ∂h/∂p. All p are treated at once: h_dot is (P or H, K), one column for each p.
+It is carried along with the state itself, from the first step to the last:
 
     a_dot      = W_ih x_dot + W_hh h_prev_dot + ∂a/∂p               (T1)
     state_dot  = step_tangent(a_dot, state_prev_dot, slopes)        (T2)   the cell's own equations, differentiated
@@ -13,19 +13,20 @@ p. It is carried along with the state itself, from the first step to the last:
 The slopes are the derivatives of the cell's equations at this step, as its `linearize` makes them.
 
 ∂a/∂p is what p does to this step directly. It is zero unless p is an entry of this layer's W_ih, W_hh, b_ih or b_hh
-(for ∂h/∂p: of W_hr). Then it has one entry: row j of a weight matrix acts on a_j alone, each of its entries by as much
-as the factor that it is multiplied with, and that factor is 1 for a bias. (Where the cell wants the halves of a apart,
-those of W_ih and b_ih act on the one, those of W_hh and b_hh on the other.)
+(for ∂h/∂p: of W_hr). Then it has one entry: row j of a weight matrix acts on a_j alone, and each entry of the row acts
+as much as the factor that it is multiplied with, which is 1 for a bias. (Where the cell wants the halves of a apart,
+W_ih and b_ih act on the one, W_hh and b_hh on the other.)
 
 The numbers are those of the forward equations (nn/bptt.py) that these differentiate; (R1) and (R2) are new. The
 derivation is in rtrl.md.
 
 In a stack, the h_dot of one layer are the x_dot of the next. So a layer has columns for the input, for the layers below
-and for itself. The reverse direction takes the steps from the last to the first. Nothing here knows of a batch: every
-sequence runs alone, its states columns (features, 1).
+and for itself. The reverse direction takes the steps from the last to the first. There are no batches here: every
+sequence runs alone, and its states are columns (features, 1).
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ from ..types import Array
 
 
 class Gradients(NamedTuple):
-    """What a module computes on its way forward, and the gradients that came along, in the forms of the module."""
+    """What a module computes on its way forward, and the gradients, in the forms of the module."""
 
     output: Any
     state: Any
@@ -63,22 +64,21 @@ def rtrl(
     """Output, final state and all gradients of a recurrent module, by real-time recurrent learning.
 
     input, hx: as `module.forward` takes them. d_output, d_state: the gradients of the loss with respect to output and
-    final state, as `module.backward` takes them; None, also within a tuple, for zeros. dropout_masks: what to multiply
-    the output of each layer but the last with, laid out like the output, as `module.dropout_masks` are; without them
-    nothing is dropped. The module is read and left as it is: neither its tape nor any `grad` changes.
+    final state, as `module.backward` takes them; None, also within a tuple, for zeros. dropout_masks: the factors of
+    the output of each layer but the last, laid out like it, as `module.dropout_masks` are; without them nothing is
+    dropped. The module is only read: neither its tape nor any `grad` changes.
 
-    The numbers are those of `module.forward` and `module.backward` up to rounding; the price is another one. Each step
-    multiplies W_hh by a column for every parameter, which takes time in proportion to H² times the number of
-    parameters, against the number of parameters alone for backpropagation. In return nothing is kept of steps that are
-    over: one layer needs memory for one step, however many there are, where backpropagation needs it for all T. (Two
-    things here do grow with T: the columns for the input, and what a lower layer puts out, because the layer above may
-    read it from its end.)
+    The numbers are those of `module.forward` and `module.backward` up to rounding. The cost is another: each step
+    multiplies W_hh by a column for every parameter, which takes H² times the number of parameters; backpropagation
+    takes the number of parameters alone. In return nothing is kept of past steps: one layer needs memory for one step,
+    where backpropagation needs it for all T. (Only the columns for the input and the output of a lower layer grow with
+    T.)
 
     Source: Williams and Zipser (1989), A learning algorithm for continually running fully recurrent neural networks,
     Neural Computation 1, for one layer of one kind of unit; for any cell and stack see rtrl.md.
 
-    Raises what `module.forward` and `module.backward` raise for such arguments; RuntimeError for another number of
-    masks than of layers but the last.
+    Raises what `module.forward` and `module.backward` raise for such arguments; RuntimeError unless there is a mask for
+    each layer but the last, or none.
     """
     layout, weights = checked(module, input, hx, d_output, d_state, dropout_masks)
     initial, d_final = (parts_of(state, module, (len(weights), layout.batch)) for state in (hx, d_state))
@@ -97,7 +97,8 @@ def rtrl(
             module.cell, stack, x[rows], states, d_rows[rows], d_states, [mask[rows] for mask in masks]
         )
         tensors = [x[rows], *(p for each, state in zip(weights, states, strict=True) for p in own(each, state))]
-        d_x[rows], *d_own = (d_p[columns] for columns in numbered(0, tensors))
+        places = zip(tensors, columns_after(0, tensors), strict=True)
+        d_x[rows], *d_own = (d_p[columns].reshape(tensor.shape) for tensor, columns in places)
         gradients = iter(d_own)
         for k, names in enumerate(names_of):
             for name in names:
@@ -123,7 +124,7 @@ def one_sequence(
     stack: the weights of each layer in each direction. x: (T, I). initial, d_final: for each layer and direction a
     state of columns (features, 1). d_output, and each of the masks: (T, D·P).
 
-    Returns output: (T, D·P), the final states, and d_p: (K,) for all p in a row, which are the entries of x and then,
+    Returns output: (T, D·P), the final states, and d_p: (K,) for all p in a row. These are the entries of x, and then,
     layer by layer and in each forward, then reverse, those of the parameters and of the initial state.
     """
     every = [weights for directions in stack for weights in directions]
@@ -135,17 +136,15 @@ def one_sequence(
     for layer, directions in enumerate(stack):
         if layer > 0 and masks:
             x, x_dot = masks[layer - 1] * x, masks[layer - 1][..., None] * x_dot
-        is_last = layer == len(stack) - 1
         below, K = bounds[len(final)], bounds[len(final) + len(directions)]
-        output = np.empty(d_output.shape, x.dtype)
-        output_dot = np.zeros((*d_output.shape, 0 if is_last else K), x.dtype)
+        output, output_dot = np.empty(d_output.shape, x.dtype), np.zeros((*d_output.shape, K), x.dtype)
         for direction, weights in enumerate(directions):
-            k, P = len(final), weights.W_hh.shape[1]
+            k, P = len(final), len(initial[0][0])
             half = slice(direction * P, (direction + 1) * P)
             columns = np.r_[:below, bounds[k] : bounds[k + 1]]  # one direction does not depend on the other
             for t, state, state_dot in walk(cell, weights, x, x_dot, initial[k], reverse=direction == 1):
                 output[t, half] = state[0][:, 0]
-                if is_last:
+                if layer == len(stack) - 1:
                     d_p[columns] += d_output[t, half] @ state_dot[0]  # (R1)
                 else:
                     output_dot[t, half][:, columns] = state_dot[0]
@@ -153,7 +152,7 @@ def one_sequence(
                 d_p[columns] += d_part[:, 0] @ part_dot  # (R2)
             final.append(state)
         x, x_dot = output, output_dot
-    return output, final, d_p
+    return x, final, d_p
 
 
 def walk(
@@ -167,31 +166,28 @@ def walk(
     W_ih, W_hh, b_ih, b_hh, W_hr = weights
     below, G, dtype = x_dot.shape[-1], len(cell.gates), x.dtype
     H = len(W_hh) // G
-    tensors = own(weights, state)
-    K = below + sum(p.size for p in tensors)
-    at = iter(numbered(below, tensors))  # for each tensor, in its shape, the columns of its entries
-    at_W_ih, at_W_hh, at_b_ih, at_b_hh, at_W_hr = (None if p is None else next(at) for p in weights)
-    # Row j of each half of a adds up row j of its weight and its bias, each entry times its factor.
-    at_input, at_state = (
-        np.concatenate([c.reshape(len(W_hh), -1) for c in both if c is not None], 1)
-        for both in ((at_W_ih, at_b_ih), (at_W_hh, at_b_hh))
-    )  # G·H, I + 1 and G·H, P + 1
-    ones = [] if b_ih is None else [np.ones((1, 1), dtype)]
+    places = columns_after(below, own(weights, state))
+    K = places[-1].stop
+    of_tensor: Iterator[Any] = iter(places)
+    at = weights.map(lambda p: next(of_tensor))  # the columns of each parameter's entries, row by row
+    each_row = np.eye(len(W_hh), dtype=dtype)
 
     state_dot = tuple(np.zeros((len(part), K), dtype) for part in state)
-    for part_dot, at_part in zip(state_dot, at, strict=True):
-        part_dot[each_row(part_dot), at_part] = 1  # the initial state depends on itself alone
+    for part_dot, at_part in zip(state_dot, of_tensor, strict=True):
+        part_dot[:, at_part] = np.eye(len(part_dot))  # the initial state depends on itself alone
     for t in reversed(range(len(x))) if reverse else range(len(x)):
         state_prev, state_prev_dot, x_t = state, state_dot, x[t][:, None]
         h_prev, h_prev_dot = state_prev[0], state_prev_dot[0]
         from_input, from_state = W_ih @ x_t, W_hh @ h_prev  # (T1)  G·H, 1
+        from_input_dot, from_state_dot = np.zeros((len(W_hh), K), dtype), W_hh @ h_prev_dot  # (T1)  G·H, K
+        from_input_dot[:, :below] = W_ih @ x_dot[t]  # (T1)
+        from_input_dot[:, at.W_ih] += np.kron(each_row, x_t.T)  # (T1)  ∂a/∂p
+        from_state_dot[:, at.W_hh] += np.kron(each_row, h_prev.T)  # (T1)  ∂a/∂p
         if b_ih is not None and b_hh is not None:
             from_input += b_ih[:, None]  # (T1)
             from_state += b_hh[:, None]  # (T1)
-        from_input_dot, from_state_dot = np.zeros((len(W_hh), K), dtype), W_hh @ h_prev_dot  # (T1)  G·H, K
-        from_input_dot[:, :below] = W_ih @ x_dot[t]  # (T1)
-        from_input_dot[each_row(from_input), at_input] += np.concatenate([x_t, *ones]).T  # (T1)  ∂a/∂p
-        from_state_dot[each_row(from_state), at_state] += np.concatenate([h_prev, *ones]).T  # (T1)  ∂a/∂p
+            from_input_dot[:, at.b_ih] += each_row  # (T1)  ∂a/∂p
+            from_state_dot[:, at.b_hh] += each_row  # (T1)  ∂a/∂p
         state = tuple(np.empty((H, 1), dtype) for _ in cell.state)
         kept = tuple(np.empty((H, 1), dtype) for _ in range(cell.kept))
         slopes = np.empty((cell.slopes, H, 1), dtype)
@@ -204,34 +200,26 @@ def walk(
             (m, *rest), (m_dot, *rest_dot) = state, state_dot
             h = W_hr @ m  # (T3)  P, 1
             h_dot = W_hr @ m_dot  # (T3)  P, K
-            h_dot[each_row(h), at_W_hr] += m.T  # (T3)  ∂h/∂p
+            h_dot[:, at.W_hr] += np.kron(np.eye(len(h)), m.T)  # (T3)  ∂h/∂p
             state, state_dot = (h, *rest), (h_dot, *rest_dot)
         yield t, state, state_dot
 
 
 def own(weights: Weights, state: State) -> list[Array]:
-    """The tensors of one layer in one direction that a gradient is wanted of: parameters and initial state."""
+    """The tensors of one layer in one direction that have a gradient: parameters and initial state."""
     return [*(p for p in weights if p is not None), *state]
 
 
-def each_row(array: Array) -> Array:
-    """The numbers of its rows, as a column, to index with: row j of the columns beside it goes to row j of an array."""
-    return np.arange(len(array))[:, None]
-
-
-def numbered(first: int, tensors: list[Array]) -> list[Array]:
-    """For each tensor the numbers of its entries, in its shape: first, first + 1, …, through all tensors."""
-    numbers = []
-    for tensor in tensors:
-        numbers.append(np.arange(first, first + tensor.size).reshape(tensor.shape))
-        first += tensor.size
-    return numbers
+def columns_after(first: int, tensors: list[Array]) -> list[slice]:
+    """The columns of each tensor's entries: as many for each as it has entries, counted on from the first."""
+    ends = np.cumsum([first, *(tensor.size for tensor in tensors)]).tolist()
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def checked(
     module: Recurrent[Any], input: Any, hx: Any, d_output: Any, d_state: Any, dropout_masks: Sequence[Any]
 ) -> tuple[Layout, list[Weights]]:
-    """The layout of the input and the parameters. Refuses, at the module's own door, what the module would refuse."""
+    """The layout of the input, and the parameters. Raises what the module would raise."""
     layout, dtype = Layout.of(input, module.batch_first), module.dtype
     checks.floats("input", input.data if isinstance(input, PackedSequence) else input, dtype, wrong_dtype=ValueError)
     layout.check_sequence("input", input, module.input_size, dtype)

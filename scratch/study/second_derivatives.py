@@ -1,11 +1,11 @@
 """The second derivatives of the cells: how the slopes of a step and the step backward change along a direction.
 
-A dot is the derivative along the direction. Every line is the product rule, applied to a line of the cell's `linearize`
-or `step_backward` (nn/rnn.py, lstm.py, gru.py), and the numbers at the end are those of the cell's equations. The
-derivation is in second_order.md.
+A dot is the derivative along the direction. Every line applies the product rule to a line of the cell's `linearize` or
+`step_backward` (nn/rnn.py, lstm.py, gru.py). The numbers at the end are those of the cell's equations. The derivation
+is in second_order.md.
 
-Each cell has two functions, and a line that enters them in `SECOND_DERIVATIVES`. There `hvp` (second_order.py) looks
-them up. How to enter a cell of one's own: nn/adding_a_cell.md.
+Each cell has two functions, and a line that enters them in `SECOND_DERIVATIVES`, where `hvp` (second_order.py) looks
+them up. How to enter a cell of your own: nn/adding_a_cell.md.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ SECOND_DERIVATIVES[rnn.tanh_linearize] = SecondDerivatives(tanh_linearize_tangen
 def relu_linearize_tangent(
     a: Array, a_dot: Array, state_prev: State, state_prev_dot: State, state: State, state_dot: State, kept: State
 ) -> Array:
-    """How the slope of relu changes: not at all, at the kink taken as 0, too. Returns slopes_dot: (1, H, B)."""
+    """How the slope of relu changes: not at all, also not at the kink. Returns slopes_dot: (1, H, B)."""
     (h,) = state
     h_by_a_dot = np.zeros_like(h)  # (1)  of [h > 0]
     return np.stack([h_by_a_dot])

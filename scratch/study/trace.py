@@ -1,9 +1,9 @@
-"""Every step of a recurrent module, forward and backward, written down while the library's own code computes it.
+"""Every step of a recurrent module, forward and backward, recorded while the library's own code computes it.
 
 The time loop (nn/bptt.py) calls the cell's `step` once for each step, in the order in which the steps are taken, and
-its `step_backward` once for each in the opposite order, layer by layer. `trace` puts a cell in its place that calls the
-same functions and copies what they are given and what they make. So whoever wants the numbers inside needs no loop over
-time of his own, and sees those that the library computes.
+its `step_backward` once for each in the opposite order, layer by layer. `trace` swaps the cell for one that calls the
+same functions and copies what they get and what they make. So a study needs no loop over time of its own, and sees the
+numbers that the library computes.
 """
 
 from copy import deepcopy
@@ -15,7 +15,7 @@ from ..types import Array
 
 
 class Step(NamedTuple):
-    """What the cell was given and what it made at one step, in columns: B is how many sequences take part in it."""
+    """What the cell got and what it made at one step, in columns: B sequences take part in it."""
 
     a: Array  # G + apart, H, B
     """The pre-activations."""
@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What a module computes, in the forms in which it gives that, and the steps in between."""
+    """What a module computes, in the forms of the module, and the steps in between."""
 
     output: Any
     state: Any
@@ -56,14 +56,14 @@ class Trace(NamedTuple):
 
 
 def trace(module: Recurrent[Any], input: Any, hx: Any = None, d_output: Any = None, d_state: Any = None) -> Trace:
-    """One pass of a recurrent module forward and backward, with all that its cell was given and made at each step.
+    """One pass of a recurrent module forward and backward, with all that its cell got and made at each step.
 
     input, hx: as `module.forward` takes them. d_output, d_state: as `module.backward` takes them. Any cell and every
     option will do; the columns of a packed batch are its sequences from the longest to the shortest, at each step as
     many as take part in it. Dropout acts as it would if the module were called now.
 
-    The module is read and left as it is: its tapes, gradients and generator too. Everything is kept in copies, with
-    `checkpoint_every` also what the module would not keep.
+    The module stays as it is, with its tapes, gradients and generator. Everything is kept in copies; with
+    `checkpoint_every`, also what the module would not keep.
 
     Raises what `module.forward` and `module.backward` raise for such arguments; RuntimeError inside `no_grad()`, where
     there is no backward pass.
@@ -101,5 +101,5 @@ def trace(module: Recurrent[Any], input: Any, hx: Any = None, d_output: Any = No
 
 
 def copies(parts: State) -> State:
-    """Copies of the parts of a state: the loop may write over the memory that they lie in."""
+    """Copies of the parts of a state: the loop may write over their memory."""
     return tuple(part.copy() for part in parts)

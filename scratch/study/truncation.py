@@ -1,22 +1,23 @@
 """Truncated backpropagation through time (Williams and Peng 1990): how far its gradient is from the whole one.
 
-The loss of a sequence is a sum over its steps, L = Σ ℓ_t, and ℓ_t reads h_t. A parameter acts at every step s; write
-∂_s for the derivative that counts what it does at step s alone. The gradient is a sum over pairs of a cause and an
-effect, and truncation leaves some of them out:
+The loss of a sequence is a sum over its steps, L = Σ ℓ_t, and ℓ_t reads h_t. A parameter acts at every step s; ∂_s is
+the derivative that counts its effect at step s alone. The gradient is a sum over pairs of a cause and an effect, and
+truncation leaves some of them out:
 
 (1)  g      = Σ_t Σ_{s ≤ t} ∂_s ℓ_t                           all pairs
 (2)  g_k    = Σ_t Σ_{s ≤ t, ⌊s/k⌋ = ⌊t/k⌋} ∂_s ℓ_t            `segments`: the pairs within one segment of k steps
 (3)  g′_k   = Σ_t Σ_{t − k < s ≤ t} ∂_s ℓ_t                    `windows`: the pairs less than k steps apart
 
 (steps counted from 0). (2) is what people call truncated BPTT: the state is carried from each segment to the next, the
-gradient is not. It costs no more than (1), but a loss looks back from 1 to k steps, as its place in the segment has it.
-In (3) every loss looks back k steps, where there are as many: the method of Williams and Peng, their BPTT(h) with
-h = k, for weights that stand still. It costs k passes over the sequence, and the full gradient is its k = T.
+gradient is not. It costs no more than (1), but a loss looks back from 1 to k steps, depending on its place in the
+segment. In (3) every loss looks back k steps, where there are as many: this is the method of Williams and Peng, their
+BPTT(h) with h = k, for weights that stand still. It costs k passes over the sequence. At k = T both are the full
+gradient.
 
-Both are biased: what is left out is left out in every sequence, and no average brings it back (Tallec and Ollivier
+Both are biased: they leave out the same pairs in every sequence, and no average brings these back (Tallec and Ollivier
 2017). In (2) the losses just behind a cut lose most, and there are T/k cuts: once k is longer than gradients last, the
 error falls only as fast as their number, like 1/k. That of (3) falls as the gradients themselves vanish over k steps
-(Aicher, Foti and Fox 2019). What that amounts to for k = 1, 2, 4, …, T is measured as
+(Aicher, Foti and Fox 2019). The study measures this for k = 1, 2, 4, …, T as
 
 (4)  relative error ‖g_k − g‖ / ‖g‖   and   cosine ⟨g_k, g⟩ / (‖g_k‖ ‖g‖)
 
@@ -27,6 +28,7 @@ whole, and their gradient is exact at any k.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,19 +37,18 @@ import numpy as np
 from .. import nn, optim
 from ..nn import checks
 from ..nn.recurrent import Recurrent
-from ..nn.utils import clip_grad_norm_
 from ..nn.utils.rnn import pack_padded_sequence
 from ..text.corpus import code_points
 from ..text.settings import CELLS
-from ..types import Array, Seed
+from ..types import Array
+from .models import Network
 from .trace import trace
 
 Gradients = dict[str, Array]
 """For each parameter by its name, in its shape."""
 
-
 COLUMNS = 4096
-"""About how many steps of windows are worked on at once: enough for large products, and little memory."""
+"""About how many steps of windows run at once: enough for large products, and little memory."""
 
 
 # One module over given sequences
@@ -56,11 +57,11 @@ COLUMNS = 4096
 def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any = None) -> Gradients:
     """(2): the gradients of the module's parameters, with the gradient cut after every k steps.
 
-    module: any but a bidirectional one, with batch_first False; its `grad`s and tapes are left as they are.
-    x: (T, B, I). d_output: (T, B, P or H), what ∂ℓ_t/∂h_t is. hx: the state before, zeros if left out. k ≥ T gives (1).
+    module: one direction, batch_first False; its `grad`s and tapes stay as they are. x: (T, B, I). d_output: the
+    ∂ℓ_t/∂h_t, (T, B, P or H). hx: the state before, zeros if left out. k ≥ T gives (1).
 
-    Raises TypeError or ValueError for a k that is no number of steps, ValueError for another kind of module, TypeError
-    or RuntimeError for arrays that do not fit.
+    Raises TypeError or ValueError unless k is an integer from 1 on, ValueError for another kind of module, TypeError or
+    RuntimeError for arrays that do not fit.
     """
     check(module, x, d_output, k)
     state = hx
@@ -85,6 +86,7 @@ def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any =
     T, B = x.shape[:2]
     before = states(module, x, hx)  # of each part L, T, B, features
     many = max(1, COLUMNS // (min(k, T) * B))
+    rest: list[Any] = [None] * (len(before) - 1)
 
     def pass_over() -> None:
         for first in range(0, T, many):
@@ -93,13 +95,11 @@ def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any =
             rows = np.minimum(starts + np.arange((ends - starts).max() + 1)[:, None], ends)  # beyond its end: padding
             lengths = np.repeat(ends - starts + 1, B)
             padded = x[rows].reshape(len(rows), len(lengths), x.shape[2])
-            module(
-                pack_padded_sequence(padded, lengths, enforce_sorted=False),
-                joined([part[:, starts].reshape(len(part), len(lengths), -1) for part in before]),
-            )
+            state = module._join(tuple(part[:, starts].reshape(len(part), len(lengths), -1) for part in before))
+            module(pack_padded_sequence(padded, lengths, enforce_sorted=False), state)
             d_h_n = np.zeros((len(before[0]), len(lengths), d_output.shape[2]), module.dtype)
             d_h_n[-1] = d_output[ends].reshape(len(lengths), -1)  # the loss of a window is that of its last step
-            module.backward(None, joined([d_h_n, *(None for _ in before[1:])]))
+            module.backward(None, module._join((d_h_n, *rest)))
 
     return gradients_of(module, pass_over)
 
@@ -107,18 +107,12 @@ def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any =
 def states(module: Recurrent[Any], x: Array, hx: Any) -> list[Array]:
     """The state before every step: for each of its parts (L, T, B, features)."""
     layers = trace(module, x, hx).steps
-    return [
-        np.array([[step.state_prev[n].T for step in steps] for steps in layers]) for n in range(len(module.cell.state))
-    ]
-
-
-def joined(parts: list[Any]) -> Any:
-    """The parts of a state as the module takes it."""
-    return tuple(parts) if len(parts) > 1 else parts[0]
+    parts = range(len(module.cell.state))
+    return [np.array([[step.state_prev[n].T for step in steps] for steps in layers]) for n in parts]
 
 
 def gradients_of(module: Recurrent[Any], pass_over: Callable[[], None]) -> Gradients:
-    """What the function adds to the gradients of the module; these are as they were before, afterwards."""
+    """What the function adds to the gradients of the module. Afterwards these are as they were before."""
     parameters = dict(module.named_parameters())
     before = {name: parameter.grad for name, parameter in parameters.items()}
     module.zero_grad()
@@ -131,7 +125,7 @@ def gradients_of(module: Recurrent[Any], pass_over: Callable[[], None]) -> Gradi
 
 
 def check(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> None:
-    """Refuse what cannot be cut in time, and what does not fit. Raises TypeError, ValueError or RuntimeError."""
+    """Raise what `segments` raises."""
     checks.integer("k", k, least=1)
     if module.bidirectional or module.batch_first or (module.dropout > 0 and module.training):
         raise ValueError(f"expected one direction, batch_first False and no dropout, got {module!r}")
@@ -144,7 +138,7 @@ def check(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> None:
 def distance(gradients: Gradients, whole: Gradients) -> tuple[float, float]:
     """(4): the relative error of the gradients, all as one vector, and their cosine with the whole ones.
 
-    NaN where it is not defined: the error if the whole ones are 0, the cosine if either are.
+    Where the whole ones are 0 both are NaN, and where the others are, the cosine.
     """
     a, b = (np.concatenate([each[name].ravel() for name in whole]) for each in (gradients, whole))
     norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
@@ -160,13 +154,13 @@ METHODS: dict[str, Callable[..., Gradients]] = {"segments": segments, "windows":
 
 
 def pages() -> str:
-    """The text that is read where none is given: the two pages of this library about the RNN and the LSTM."""
+    """The text that is read by default: this library's pages about the RNN and the LSTM."""
     folder = Path(nn.__file__).parent.parent
     return "".join((folder / name).read_text(encoding="utf-8") for name in ("textbook/rnn.md", "textbook/lstm.md"))
 
 
 def encoded(text: str, kinds: int = 32) -> Array:
-    """A text as numbers below V = `kinds`: its most frequent characters, in this order, the last for all others. (n,).
+    """A text as numbers below V = `kinds`: its most frequent characters in this order, the last for all others. (n,).
 
     Raises ValueError for fewer than two different characters.
     """
@@ -178,51 +172,15 @@ def encoded(text: str, kinds: int = 32) -> Array:
     return np.minimum(rank, kinds - 1)[at]
 
 
-class Subject:
-    """What is measured: one-hot characters → recurrence → Linear → the loss of the next character, from zeros.
+def pieces(text: Array, steps: int, batch_size: int, kinds: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Pieces of a text from random places: one-hot characters (T, B, V), and for each the one that follows, (T, B).
 
-    Time comes first, as `segments` and `windows` want it, and what the loss says of each h comes out by itself.
-
-    cell: one of `CELLS`. kinds: V. rng draws the weights. In float64.
+    Raises ValueError for a text of no more than T characters.
     """
-
-    def __init__(self, cell: str, kinds: int, hidden_size: int, rng: Seed) -> None:
-        rng = np.random.default_rng(rng)
-        self.one_hot = np.eye(kinds)
-        self.rnn: Recurrent[Any] = getattr(nn, cell)(kinds, hidden_size, dtype=np.float64, rng=rng)
-        self.linear = nn.Linear(hidden_size, kinds, dtype=np.float64, rng=rng)
-
-    def loss(self, characters: Array) -> tuple[float, Array, Array]:
-        """characters: (T + 1, B). Returns the mean loss in nats, x: (T, B, V) and d_output: (T, B, H).
-
-        Adds to the gradients of the linear layer, not of the recurrence.
-        """
-        x, criterion = self.one_hot[characters[:-1]], nn.CrossEntropyLoss()
-        output, _ = self.rnn(x)
-        logits = self.linear(output)  # T, B, V
-        loss = float(criterion(logits.reshape(-1, logits.shape[-1]), characters[1:].reshape(-1)))
-        return loss, x, self.linear.backward(criterion.backward().reshape(logits.shape))
-
-    def train(self, text: Array, steps: int, updates: int, batch_size: int, rng: np.random.Generator) -> float:
-        """Adam over pieces of the text, with the whole gradient, clipped to 1. Returns the mean loss of the last 20."""
-        parameters = [*self.rnn.parameters(), *self.linear.parameters()]
-        optimizer, losses = optim.Adam(parameters, lr=5e-3), []
-        for _ in range(updates):
-            optimizer.zero_grad()
-            loss, _, d_output = self.loss(pieces(text, steps, batch_size, rng))
-            self.rnn.backward(d_output)
-            clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            losses.append(loss)
-        return float(np.mean(losses[-20:])) if losses else np.nan
-
-
-def pieces(text: Array, steps: int, batch_size: int, rng: np.random.Generator) -> Array:
-    """Pieces of the text from random places: (T + 1, B). Raises ValueError for a text of no more than T characters."""
     if len(text) <= steps:
         raise ValueError(f"expected a text of more than {steps:,} characters, got {len(text):,}")
-    found: Array = text[rng.integers(0, len(text) - steps, batch_size) + np.arange(steps + 1)[:, None]]
-    return found
+    found = text[rng.integers(0, len(text) - steps, batch_size) + np.arange(steps + 1)[:, None]]
+    return np.eye(kinds)[found[:-1]], found[1:]
 
 
 class Findings(NamedTuple):
@@ -252,36 +210,42 @@ def study(
 ) -> Findings:
     """Measure truncation on character models of a text, the weights as drawn and after some updates.
 
-    text: what is read, `pages()` if left out. steps: T. batch_size: B, of the gradients; training takes twice as many.
-    Each run has weights and sequences of its own. The noise is the standard deviation of the whole gradient over the
-    choice of B sequences, estimated from two choices: ‖g − g₂‖ / (√2 ‖g‖). progress: is called 2·C·N times.
+    One-hot characters go through the recurrence and a linear layer, in float64. text: `pages()` if left out. steps: T.
+    batch_size: B, of the gradients; training takes twice as many, by Adam with the whole gradient. Each run has weights
+    and sequences of its own. The noise is the standard deviation of the whole gradient over the choice of B sequences,
+    estimated from two choices: ‖g − g₂‖ / (√2 ‖g‖). progress: is called 2·C·N times.
 
     Raises ValueError for a text that is too short.
     """
     characters = encoded(pages() if text is None else text)
-    kinds = int(characters.max()) + 1
-    lengths = powers_of_two(steps)
-    C, N, K = len(CELLS), runs, len(lengths)
-    loss, noise = np.empty((2, C, 2, N))
-    error, cosine = np.empty((2, C, 2, len(METHODS), N, K))
-    for c, cell in enumerate(CELLS):
-        for n in range(N):
-            rng = np.random.default_rng([seed, n])
-            model = Subject(cell, kinds, hidden_size, rng)
-            batches = [pieces(characters, steps, batch_size, rng) for _ in range(2)]
-            for trained in (0, 1):
-                if trained:
-                    model.train(characters, steps, updates, 2 * batch_size, rng)
-                at = c, trained
-                (loss[*at, n], x, d_output), (_, x_2, d_output_2) = (model.loss(batch) for batch in batches)
-                whole, another = segments(model.rnn, x, d_output, steps), segments(model.rnn, x_2, d_output_2, steps)
-                noise[*at, n] = distance(another, whole)[0] / np.sqrt(2)
-                for m, method in enumerate(METHODS.values()):
-                    for i, k in enumerate(lengths):
-                        found = distance(method(model.rnn, x, d_output, int(k)), whole)
-                        error[*at, m, n, i], cosine[*at, m, n, i] = found
-                progress()
+    kinds, lengths = int(characters.max()) + 1, powers_of_two(steps)
+    loss, noise = np.empty((2, len(CELLS), 2, runs))
+    error, cosine = np.empty((2, len(CELLS), 2, len(METHODS), runs, len(lengths)))
+    for (c, cell), n in product(enumerate(CELLS), range(runs)):
+        rng = np.random.default_rng([seed, n])
+        rnn = getattr(nn, cell)(kinds, hidden_size, dtype=np.float64, rng=rng)
+        network = Network(rnn, kinds, nn.CrossEntropyLoss(), None, rng)
+        batches = [pieces(characters, steps, batch_size, kinds, rng) for _ in range(2)]
+        for trained in (0, 1):
+            if trained:
+                train(network, characters, steps, updates, 2 * batch_size, rng)
+            (loss[c, trained, n], d_output), (_, another) = ((network.loss(*b), network.d_output()) for b in batches)
+            x = batches[0][0]
+            whole, other = segments(rnn, x, d_output, steps), segments(rnn, batches[1][0], another, steps)
+            noise[c, trained, n] = distance(other, whole)[0] / np.sqrt(2)
+            for (m, method), (i, k) in product(enumerate(METHODS.values()), enumerate(lengths.tolist())):
+                at = c, trained, m, n, i
+                error[at], cosine[at] = distance(method(rnn, x, d_output, k), whole)
+            progress()
     return Findings(CELLS, lengths, loss, error, cosine, noise, steps, batch_size, updates)
+
+
+def train(
+    network: Network, text: Array, steps: int, updates: int, batch_size: int, rng: np.random.Generator
+) -> list[float]:
+    """Some updates by Adam, each over other pieces of the text. Returns the losses."""
+    optimizer, kinds = optim.Adam(network.parameters(), lr=5e-3), network.rnn.input_size
+    return [network.update(optimizer, *pieces(text, steps, batch_size, kinds, rng))[0] for _ in range(updates)]
 
 
 def powers_of_two(most: int) -> Array:

@@ -8,10 +8,11 @@ import typer
 from rich.console import Console
 
 from ..processes import one_blas_thread
-from ..terminal import count, drawable, progress, save, say, table
+from ..terminal import count, drawable, save, say, table
 from ..text.settings import CELLS
 from ..text.train_command import text_of
 from ..types import Array
+from .commands import Plot, Runs, Seed, quiet_progress, refusals
 from .truncation import METHODS, Findings, study
 
 CLOSE = 0.1
@@ -28,9 +29,9 @@ def truncation(
     hidden_size: Annotated[int, typer.Option(min=1, max=512, help="H.")] = 32,
     batch_size: Annotated[int, typer.Option(min=1, max=256, help="Over how many sequences a gradient is taken.")] = 8,
     updates: Annotated[int, typer.Option(min=1, max=100_000, help="How long a model is trained.")] = 300,
-    runs: Annotated[int, typer.Option(min=1, max=100, help="How often weights and sequences are drawn.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Draws everything.")] = 0,
-    plot: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("truncation.png"),
+    runs: Runs = 3,
+    seed: Seed = 0,
+    plot: Plot = Path("truncation.png"),
 ) -> None:
     """Measure how far the gradient of truncated backpropagation through time is from the whole gradient.
 
@@ -38,24 +39,19 @@ def truncation(
     truncation length 1, 2, 4, … up to all steps.
     """
     drawable("--plot", plot)
-    try:
-        read = None if text is None else text_of([text], encoding)
-        bar = progress()
-        bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
-        with bar, one_blas_thread():
-            task = bar.add_task("models", total=2 * len(CELLS) * runs)
-            found = study(
-                read,
-                hidden_size=hidden_size,
-                steps=steps,
-                batch_size=batch_size,
-                updates=updates,
-                runs=runs,
-                seed=seed,
-                progress=lambda: bar.advance(task),
-            )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    characters = None if text is None else text_of([text], encoding)
+    with quiet_progress() as bar, one_blas_thread(), refusals():
+        task = bar.add_task("models", total=2 * len(CELLS) * runs)
+        found = study(
+            characters,
+            hidden_size=hidden_size,
+            steps=steps,
+            batch_size=batch_size,
+            updates=updates,
+            runs=runs,
+            seed=seed,
+            progress=lambda: bar.advance(task),
+        )
 
     from .truncation_picture import picture  # late: it takes half a second, and bad input should not wait for it
 

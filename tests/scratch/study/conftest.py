@@ -1,6 +1,8 @@
-"""A browser for the pages."""
+"""A browser for the pages, and the numbers in them."""
 
+import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +11,13 @@ from typing import Any
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def embedded(content: str) -> dict[str, Any]:
+    """The numbers in a page."""
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', content, flags=re.DOTALL)
+    found: dict[str, Any] = json.loads(data)
+    return found
 
 
 @pytest.fixture(scope="module")

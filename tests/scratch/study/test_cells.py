@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import sysconfig
 import tokenize
@@ -15,32 +14,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 
 from reference.equivalence import assert_close
 from scratch import nn
 from scratch.study import activations, features, rankings
-from scratch.study.cells import (
-    MEANINGS,
-    SHOWN_CELLS,
-    Findings,
-    chance_levels,
-    correlations,
-    page,
-    stretch,
-    study,
-    syntax,
-)
+from scratch.study.cells import Findings, chance_levels, correlations, study
 from scratch.study.cells_command import NO_BETTER, beginning, verdict
-from scratch.study.cells_command import cells as command
+from scratch.study.cells_features import MEANINGS, syntax
+from scratch.study.cells_page import SHOWN_CELLS, page, stretch
 from scratch.study.cells_picture import ROWS, WIDTH, glyph, picture, rows
-from scratch.text import CharacterModel, Settings, Training, Vocabulary, write
+from scratch.text import CharacterModel, Vocabulary
 from scratch.types import Array
-from tests.scratch.study.commands import run
+from tests.scratch.study.conftest import embedded
 
 NAMES = list(MEANINGS)
+CODE = 'def f(x):\n    """It\'s </script><!-- &amp;."""\n\treturn [x, (1, "a")]  # é𝒳\u2028\r\n\n' * 12
 
 texts = st.text("ab'\"\\#()[} \t\n", max_size=60)
+seeds = st.integers(0, 2**32 - 1)
 
 # Features
 
@@ -52,18 +43,16 @@ def test_features_do_not_look_ahead(text: str, length: int) -> None:
 
 @given(texts)
 def test_positions_and_indentation_are_those_of_the_lines(text: str) -> None:
-    positions, depths = [], []
-    for t in range(len(text)):
-        line = text[: t + 1].split("\n")[-1]
-        positions.append(len(line))
-        depths.append(len(re.match(r"[ \t]*", line)[0].expandtabs(8)))
-    assert np.array_equal(features(text)[:, :2], np.array([positions, depths], float).T.reshape(-1, 2))
+    lines = [text[: t + 1].split("\n")[-1] for t in range(len(text))]
+    depths = [len(re.match(r"[ \t]*", line)[0].expandtabs(8)) for line in lines]
+    assert features(text)[:, :2].T.tolist() == [list(map(len, lines)), depths]
 
 
 QUOTED = "|".join(
     rf"{marks}(?:\\[\s\S]?|(?!{marks})[^\\{'' if len(marks) == 3 else chr(92) + 'n'}])*(?P<{name}>{marks})?"
     for name, marks in (("D", '"""'), ("S", "'''"), ("d", '"'), ("s", "'"))
 )
+TOKEN = re.compile(rf"(?P<quote>{QUOTED})|(?P<comment>#[^\n]*)", re.DOTALL)
 
 
 @given(texts)
@@ -72,21 +61,21 @@ def test_quotes_comments_and_brackets_are_those_of_a_grammar(text: str) -> None:
     quotes, comments, brackets = np.zeros((3, len(text)))
     t = 0
     while t < len(text):
-        found = re.compile(rf"(?P<quote>{QUOTED})|(?P<comment>#[^\n]*)", re.DOTALL).match(text, t)
+        found = TOKEN.match(text, t)
         if found and text[t] == "'" and re.search(r"[a-z]*\Z", text[:t])[0] not in ("", "b"):
             found = None
         end = found.end() if found else t + 1
         if found and found["quote"]:
-            closed = next((marks for marks in map(found.group, "DSds") if marks), "")
+            closed = any(found.group("D", "S", "d", "s"))
             quotes[t : end - 1 if closed else end] = 1
             if text[t : t + 3] in ("'''", '"""'):
-                quotes[t + 1] = 0  # what are two marks so far is an empty quote
+                quotes[t + 1] = 0  # two marks so far are an empty quote
         comments[t:end] = bool(found and found["comment"])
         t = end
     depth = 0
     for t, character in enumerate(text):
-        if not (quotes[t] or comments[t] or (character in "'\"")):
-            depth = max(0, depth + {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(character, 0))
+        if not (quotes[t] or comments[t]):
+            depth = max(0, depth + (character in "([{") - (character in ")]}"))
         brackets[t] = depth
     assert_same(text, syntax(text), (quotes, comments, brackets))
 
@@ -109,13 +98,10 @@ def test_quotes_comments_and_brackets_are_those_of_python(module: str) -> None:
         elif kind == tokenize.STRING:
             first += re.match("[a-zA-Z]*", token).end()
             quotes[first : after - 1] = 1
-            quotes[first + 1] = text[first : first + 3] not in ("'''", '"""')
-            if after - first == 2:
+            if after - first == 2 or text[first : first + 3] in ("'''", '"""'):
                 quotes[first + 1] = 0
-        elif kind == tokenize.OP and token in "([{":
-            brackets[first:] += 1
-        elif kind == tokenize.OP and token in ")]}":
-            brackets[first:] -= 1
+        elif kind == tokenize.OP:
+            brackets[first:] += int(token in "([{") - int(token in ")]}")
         elif kind == getattr(tokenize, "FSTRING_START", -1):
             pytest.skip("the parts of an f-string are tokens of this Python")
     assert_same(text, syntax(text), (quotes, comments, brackets))
@@ -131,7 +117,7 @@ def test_an_apostrophe_is_no_quote() -> None:
 
 @st.composite
 def models(draw: st.DrawFn) -> tuple[CharacterModel, Array]:
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rng = np.random.default_rng(draw(seeds))
     cell, layers, width = draw(st.sampled_from(["RNN", "LSTM"])), draw(st.integers(1, 3)), draw(st.sampled_from([0, 3]))
     model = CharacterModel(cell, 5, draw(st.integers(1, 6)), layers, width, 0.5, np.float64, rng)
     for parameter in model.parameters():
@@ -159,9 +145,8 @@ def test_activations_are_those_of_single_cells(problem: tuple[CharacterModel, Ar
         x = model.embed(np.array([index]))
         for layer, cell in enumerate(layers):
             states[layer] = cell(x, states[layer])
-            h, *rest = states[layer] if isinstance(states[layer], tuple) else (states[layer],)
-            theirs[t, layer] = np.tanh(rest[0]) if rest else h
-            x = h
+            x, *rest = states[layer] if isinstance(states[layer], tuple) else (states[layer],)
+            theirs[t, layer] = np.tanh(rest[0]) if rest else x
     read: list[int] = []
     assert model.training
     assert_close({"held": activations(model, indices, read.append)}, {"held": theirs})
@@ -180,8 +165,17 @@ def test_a_forward_pass_before_can_still_be_undone() -> None:
     np.testing.assert_equal(found, model.backward(again))
 
 
-def test_two_directions_are_refused() -> None:
-    model = CharacterModel("LSTM", 4, 3)
+def test_what_cannot_be_ranked_is_refused() -> None:
+    model, drawn = (CharacterModel("LSTM", 4, 3, rng=0) for _ in range(2))
+    zeros = np.zeros(300, int)
+    with pytest.raises(ValueError, match="at least 200 characters, got 199"):
+        study(model, drawn, zeros[:199], "a" * 199, "", "")
+    for y, x in ((199, 199), (300, 299)):
+        with pytest.raises(ValueError, match="at least 200"):
+            rankings(np.zeros((y, 5)), np.zeros((x, 2)))
+    model.rnn.bias_ih_l0.data = np.full(12, np.nan, np.float32)
+    with pytest.raises(ValueError, match="finite"):
+        study(model, drawn, zeros, "a" * 300, "", "")
     model.rnn = nn.LSTM(4, 3, bidirectional=True, batch_first=True)
     with pytest.raises(ValueError, match="one direction"):
         activations(model, np.array([0, 1, 2]))
@@ -189,18 +183,15 @@ def test_two_directions_are_refused() -> None:
 
 # Ranking
 
-T = 600
 
-
-def problem(seed: int, cells: int = 20) -> tuple[Array, Array]:
+def problem(seed: int, T: int = 600, cells: int = 20) -> tuple[Array, Array]:
     """Features that change slowly, and cells that change slowly and have nothing to do with them."""
-    rng = np.random.default_rng(seed)
-    noise = rng.standard_normal((T, len(NAMES) + cells)).cumsum(axis=0)
+    noise = np.random.default_rng(seed).standard_normal((T, len(NAMES) + cells)).cumsum(axis=0)
     y, x = np.split(noise[5:] - noise[:-5], [len(NAMES)], axis=1)
     return y, x
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 4), st.sampled_from([1, -1]), st.floats(1e-3, 1e3), st.floats(-9, 9))
+@given(seeds, st.integers(0, 4), st.sampled_from([1, -1]), st.floats(1e-3, 1e3), st.floats(-9, 9))
 @settings(max_examples=20)
 def test_a_cell_that_is_the_feature_comes_first(seed: int, feature: int, sign: int, scale: float, shift: float) -> None:
     y, x = problem(seed)
@@ -211,7 +202,7 @@ def test_a_cell_that_is_the_feature_comes_first(seed: int, feature: int, sign: i
     assert abs(found.chosen[found.order]).tolist() == sorted(abs(found.chosen), reverse=True)
 
 
-@given(st.integers(0, 2**32 - 1))
+@given(seeds)
 def test_correlation_is_numpys_and_knows_no_units(seed: int) -> None:
     rng = np.random.default_rng(seed)
     y, x = rng.standard_normal((30, 2)), rng.standard_normal((30, 4))
@@ -219,13 +210,13 @@ def test_correlation_is_numpys_and_knows_no_units(seed: int) -> None:
     scales = rng.choice([-1, 1], 4) * 10 ** rng.uniform(-200, 200, 4)
     assert_close({"r": correlations(y, x * scales)}, {"r": correlations(y, x) * np.sign(scales)})
     halves = rankings(np.repeat(y, 10, axis=0)[:, [0, 1, 0, 1, 0]], np.repeat(x, 10, axis=0), 0)[1]
-    assert_close({"1": halves.chosen}, {"1": np.corrcoef(y[:15, 1], x[:15].T)[0, 1:]})
-    assert_close({"2": halves.reported}, {"2": np.corrcoef(y[15:, 1], x[15:].T)[0, 1:]})
+    theirs = [np.corrcoef(y[half, 1], x[half].T)[0, 1:] for half in (slice(15), slice(15, None))]
+    assert_close({"halves": np.stack([halves.chosen, halves.reported])}, {"halves": np.stack(theirs)})
 
 
 def test_what_does_not_change_has_no_correlation() -> None:
     y, x = problem(0)
-    y[:, 1], x[:, 0] = 0.1, 0.1  # of which no mean is exact
+    y[:, 1], x[:, 0] = 0.1, 0.1  # whose means are not exact
     found = rankings(y, x)
     assert np.isnan(found[1].chosen).all() and np.isnan(found[1].level)
     assert found[1].absent and not found[1].tracked
@@ -237,28 +228,14 @@ def test_what_does_not_change_has_no_correlation() -> None:
 
 def test_chance_is_what_it_says() -> None:
     """Cells that have nothing to do with a feature are above chance about one time in twenty."""
-    found = []
-    for seed in range(60):
-        y, x = problem(seed)
-        found += (np.abs(correlations(y, x)).max(axis=1) > chance_levels(y, x, seed)).tolist()
+    problems = [(seed, *problem(seed)) for seed in range(60)]
+    above = [np.abs(correlations(y, x)).max(axis=1) > chance_levels(y, x, seed) for seed, y, x in problems]
     # 300 features at 5 %: 15 expected; the factor of two is for shifts that overlap, as there are only 600 places
-    assert 2 <= sum(found) <= 36
-
-
-def test_nothing_is_tracked_by_noise() -> None:
-    found = [each.tracked for seed in range(20) for each in rankings(*problem(seed), seed)]
-    assert sum(found) <= 3
-
-
-def test_too_few_characters_are_refused() -> None:
-    for y, x in ((199, 199), (300, 299)):
-        with pytest.raises(ValueError, match="at least 200"):
-            rankings(np.zeros((y, 5)), np.zeros((x, 2)))
+    assert 2 <= np.sum(above) <= 36
+    assert sum(each.tracked for seed, y, x in problems[:20] for each in rankings(y, x, seed)) <= 3
 
 
 # What is shown
-
-CODE = 'def f(x):\n    """It\'s </script><!-- &amp;."""\n\treturn [x, (1, "a")]  # é𝒳\u2028\r \n' * 12
 
 
 @pytest.fixture(scope="module")
@@ -266,12 +243,6 @@ def found() -> Findings:
     vocabulary = Vocabulary.of(CODE)
     model, drawn = (CharacterModel("LSTM", len(vocabulary), 6, 2, rng=seed) for seed in (0, 1))
     return study(model, drawn, vocabulary.encode(CODE), CODE, "<b>&", "<i>text", seed=0)
-
-
-def embedded(content: str) -> dict[str, Any]:
-    """The numbers in a page."""
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', content, flags=re.DOTALL)
-    return json.loads(data)
 
 
 def test_the_page_holds_what_was_found(found: Findings) -> None:
@@ -290,7 +261,7 @@ def test_the_page_holds_what_was_found(found: Findings) -> None:
             assert cell["reported"] == pytest.approx(ranking.reported[k], rel=1e-5)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(2, 30))
+@given(seeds, st.integers(2, 30))
 @settings(max_examples=20)
 def test_a_stretch_is_like_the_half_and_begins_with_a_line(seed: int, length: int) -> None:
     rng = np.random.default_rng(seed)
@@ -299,14 +270,12 @@ def test_a_stretch_is_like_the_half_and_begins_with_a_line(seed: int, length: in
     where = stretch(text, y, lambda start: min(80, start + length))
     assert where.stop == where.start + length or "\n" not in text[39 : 80 - length]
 
-    def apart(start: int, end: int) -> float:
-        M, S, part = y[40:].mean(axis=0), y[40:].std(axis=0), y[start:end]
+    def apart(start: int) -> float:
+        M, S, part = y[40:].mean(axis=0), y[40:].std(axis=0), y[start : start + length]
         return float((((part.mean(axis=0) - M) ** 2 + (part.std(axis=0) - S) ** 2) / S**2).sum())
 
     starts = [start for start in range(40, 80 - length) if text[start - 1] == "\n"]
-    if starts:
-        assert where.start in starts
-        assert apart(where.start, where.stop) <= min(apart(start, start + length) for start in starts) + 1e-9
+    assert not starts or (where.start in starts and apart(where.start) <= min(map(apart, starts)) + 1e-9)
 
 
 @given(st.text("ab\n", max_size=400), st.integers(0, 100))
@@ -320,113 +289,11 @@ def test_rows_are_the_text(text: str, start: int) -> None:
 
 def test_only_what_the_font_has_is_drawn(found: Findings) -> None:
     assert [glyph(character) for character in "a$\n\t\r\x00\u202e漢"] == list("a$↵→←□□□")
-    content = io.BytesIO()
-    picture(found).savefig(content, format="png", dpi=50)
-    assert len(content.getvalue()) > 10_000
-
-
-# The command
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what `train` writes after a step, and texts."""
-    folder = tmp_path_factory.mktemp("cells")
-    (folder / "code.py").write_text(CODE * 6, encoding="utf-8", newline="")
-    (folder / "plain.txt").write_text("fx" * 200)
-    for cell, text in (("LSTM", CODE * 6), ("RNN", CODE * 6)):
-        given_settings = Settings(cell=cell, hidden_size=5, num_layers=2, length=8, batch_size=2)
-        training = Training(given_settings, text, [str(folder / "code.py")])
-        training.advance()
-        write(folder / cell, training.checkpoint())
-    gone = Training(Settings(hidden_size=2, batch_size=2), CODE, [str(folder / "gone.py")])
-    write(folder / "gone", gone.checkpoint())
-    changed = Training(Settings(hidden_size=2, batch_size=2), CODE, [str(folder / "code.py")])
-    write(folder / "changed", changed.checkpoint())
-    (folder / "damaged").write_bytes((folder / "RNN").read_bytes()[:-1] + b"?")
-    (folder / "unknown.txt").write_text("q" * 300)
-    (folder / "short.txt").write_text("a" * 199)
-    (folder / "no.txt").write_bytes(b"\xff\xfe" * 200)
-    return folder
-
-
-@pytest.mark.parametrize(("cell", "held"), [("LSTM", "tanh(c)"), ("RNN", "h")])
-def test_command_writes_a_page_and_a_picture(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, checkpoints: Path, cell: str, held: str
-) -> None:
-    out, plot = tmp_path / "page.html", tmp_path / "plot.svg"
-    arguments = (str(checkpoints / cell), "--out", str(out), "--plot", str(plot))
-    status, printed, _ = run(command, capsys, *arguments)
-    assert status == 0
-    held_out = embedded(out.read_text(encoding="utf-8"))
-    assert (held_out["held"], held_out["layers"], held_out["units"]) == (held, 2, 5)
-    assert 400 < held_out["characters"] <= len(CODE) * 6 // 10 and f"10 cells as {held}" in printed
-    assert "</svg>" in plot.read_text(encoding="utf-8")
-
-    more = ("--text", str(checkpoints / "code.py"), "--characters", "500", "--shown", "50")
-    status, printed, _ = run(command, capsys, *arguments, *more)
-    data = embedded(out.read_text(encoding="utf-8"))
-    assert (status, data["characters"], len(data["text"])) == (0, 500, 50)
-    assert all(name in printed for name in NAMES) and "500 characters of code.py" in printed
-
-
-def test_a_text_without_features_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path, checkpoints: Path) -> None:
-    places = ("--out", str(tmp_path / "o"), "--plot", str(tmp_path / "p.png"))
-    status, printed, _ = run(
-        command, capsys, str(checkpoints / "LSTM"), "--text", str(checkpoints / "plain.txt"), *places
-    )
-    words = " ".join(printed.split())
-    assert status == 0
-    assert "Nothing to track in one half of this text or in both: indentation, quotes, comments, brackets." in words
-
-
-def test_without_a_checkpoint_a_model_is_trained(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scratch.text.train_command.standard_library", lambda: CODE * 6)
-    monkeypatch.setattr("scratch.study.cells_picture.picture", lambda found: Figure())
-    places = ("--out", str(tmp_path / "o"), "--plot", str(tmp_path / "p.png"))
-    pages = []
-    for seed in ("0", "0", "1"):
-        assert run(command, capsys, "--steps", "2", "--seed", seed, *places)[0] == 0
-        pages.append((tmp_path / "o").read_text(encoding="utf-8"))
-    assert pages[0] == pages[1] != pages[2]
-    assert "trained for 2 steps on Python's standard library" in embedded(pages[0])["origin"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("{damaged}",), "damaged"),
-        (("{none}",), "cannot read"),
-        (("{folder}",), "got a folder"),
-        (("{code.py}",), "no checkpoint"),
-        (("{gone}",), "there is no file"),
-        (("{changed}",), "is not what the model was trained on any more"),
-        (("{RNN}", "--text", "{none}"), "cannot read"),
-        (("{RNN}", "--text", "{no.txt}"), "UTF-8"),
-        (("{RNN}", "--text", "{unknown.txt}"), "got 'q' in unknown.txt (the model's vocabulary)"),
-        (("{RNN}", "--text", "{short.txt}"), "at least 200 characters in short.txt, got 199"),
-        (("{RNN}", "--characters", "199"), "characters"),
-        (("{RNN}", "--plot", "x.gif"), ".png"),
-        (("{RNN}", "--plot", "no/such/x.png"), "no folder"),
-        (("{RNN}", "--out", "{folder}"), "it is a folder"),
-        (("{RNN}", "--out", "{RNN}"), "different files"),
-        (("{RNN}", "superfluous"), "superfluous"),
-    ],
-)
-def test_command_refuses_bad_input(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, checkpoints: Path, arguments: tuple[str, ...], message: str
-) -> None:
-    def filled(part: str) -> str:
-        return re.sub(r"{(.*)}", lambda name: str(checkpoints / name[1].replace("folder", "")), part)
-
-    places = ("--out", str(tmp_path / "o.html"), "--plot", str(tmp_path / "p.png"))
-    before = {path: path.read_bytes() for path in checkpoints.iterdir()}
-    status, printed, error = run(command, capsys, *places, *map(filled, arguments))
-    assert (status, printed, error.count("\n")) == (2, "", 1)
-    assert message in error
-    assert not list(tmp_path.iterdir()) and before == {path: path.read_bytes() for path in checkpoints.iterdir()}
+    nothing = found._replace(rankings=[each._replace(chosen=np.full(12, np.nan)) for each in found.rankings])
+    for findings, least in ((found, 10_000), (nothing, 1_000)):
+        content = io.BytesIO()
+        picture(findings).savefig(content, format="png", dpi=50)
+        assert len(content.getvalue()) > least
 
 
 def test_a_text_that_was_cut_off_begins_anew() -> None:
@@ -435,9 +302,10 @@ def test_a_text_that_was_cut_off_begins_anew() -> None:
 
 
 def test_the_verdict_is_that_of_the_numbers(found: Findings) -> None:
-    def ranking(n: int, reported: float, level: float) -> Any:
-        numbers = np.array([reported]), np.array([reported])
-        return found.rankings[n]._replace(order=np.array([0]), chosen=numbers[0], reported=numbers[1], level=level)
+    def ranking(n: int, r: float, level: float) -> Any:
+        return found.rankings[n]._replace(
+            order=np.array([0]), chosen=np.array([r]), reported=np.array([r]), level=level
+        )
 
     some = [ranking(0, -0.5, 0.2), ranking(1, 0.5, 0.2), ranking(2, 0.1, 0.2), ranking(3, np.nan, np.nan)]
     drawn = [0.5 - 2 * NO_BETTER, -0.48, 0.1, np.nan]
@@ -455,8 +323,7 @@ def test_the_page_shows_the_text_in_the_colours_of_the_cells(
     opened_page: Callable[[str], Any], found: Findings
 ) -> None:
     window, data = opened_page(page(found, 300)), embedded(page(found, 300))
-    for character in ("\n", "\u2028", "\r"):
-        assert character in data["text"]
+    assert all(character in data["text"] for character in "\n\u2028\r")
     shown = window.text_content("#text")
     assert shown.replace("⏎", "").replace("␍", "\r").replace("U+2028", "\u2028") == data["text"]
     assert "</script><!--" in shown and "<b>&" in window.text_content("#about")
@@ -481,10 +348,6 @@ def test_the_page_shows_the_text_in_the_colours_of_the_cells(
         window.keyboard.press("c")
     window.hover("#text [data-t='0']")
     assert f"character {data['start']}: tanh(c) = " in window.text_content("#here")
-
-
-def test_a_page_fits_a_narrow_window(opened_page: Callable[[str], Any], found: Findings) -> None:
-    window = opened_page(page(found, 300))
     for width in (1280, 700, 360):
         window.set_viewport_size({"width": width, "height": 700})
         assert window.evaluate("document.documentElement.scrollWidth") == width

@@ -1,6 +1,5 @@
 """Vanishing and exploding gradients: the Jacobians, the bound, and what the study makes of them."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +11,8 @@ from reference.equivalence import assert_close
 from scratch import nn
 from scratch.nn.recurrent import Recurrent
 from scratch.study import gradients
-from scratch.study.gradients import Model
-from scratch.study.gradients_command import gradients as command
+from scratch.study.models import MATRICES, Model
 from scratch.types import Array
-from tests.scratch.study.commands import run
 
 
 class Case(NamedTuple):
@@ -38,10 +35,10 @@ class Case(NamedTuple):
 
 @st.composite
 def cases(draw: st.DrawFn, cells: tuple[str, ...] = tuple(nn.RECURRENCES)) -> Case:
-    cell, matrix = draw(st.sampled_from(cells)), draw(st.sampled_from(gradients.MATRICES))
+    cell, matrix = draw(st.sampled_from(cells)), draw(st.sampled_from(MATRICES))
     width, H, T = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 7))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    module = Model("", cell).build(draw(st.floats(0.1, 3)), width, H, rng, matrix)
+    module = Model("", cell, None, draw(st.floats(0.1, 3)), matrix).build(width, H, rng)
     return Case(module, rng.standard_normal((T, width)), rng.standard_normal(H * len(module.cell.state)), rng)
 
 
@@ -57,6 +54,14 @@ def assert_same(case: Case, J: Array, ours: Array, theirs: Array, upstream: floa
     assert np.abs(ours - theirs).max() <= 1e-12 * size
 
 
+def states_of(case: Case) -> Array:
+    """s_0, …, s_T: (T + 1, S)."""
+    found = [case.s_0]
+    for x_t in case.x:
+        found.append(case.column(case.module(x_t[None], case.state(found[-1]))[1]))
+    return np.array(found)
+
+
 @given(cases())
 def test_products_of_jacobians_are_the_backward_pass(case: Case) -> None:
     """Of any upstream gradient, from any step to any before it."""
@@ -64,7 +69,7 @@ def test_products_of_jacobians_are_the_backward_pass(case: Case) -> None:
     t = case.rng.integers(1, len(x) + 1)
     s = case.rng.integers(0, t)
     u = case.rng.standard_normal(case.s_0.shape)
-    states, J = gradients.states(module, x, s_0), gradients.jacobians(module, x, s_0)
+    states, J = states_of(case), gradients.jacobians(module, x, s_0)
     _, last = module(x[s:t], case.state(states[s]))
     _, d_first = module.backward(None, case.state(u))
     norm = float(np.linalg.norm(u))
@@ -100,7 +105,7 @@ def test_bound_is_never_exceeded(case: Case) -> None:
 @given(st.floats(0.1, 3), st.integers(1, 6), st.integers(1, 20), st.sampled_from(["RNN tanh", "RNN relu"]))
 def test_bound_is_reached_where_the_paper_says(radius: float, H: int, T: int, cell: str) -> None:
     """With nothing saturated or off and W_hh a multiple of a rotation: tanh at rest, relu units that stay on."""
-    module = Model("", cell).build(radius, 1, H, 0, "orthogonal")
+    module = Model("", cell).build(1, H, 0)
     weights = {name: np.zeros_like(value) for name, value in module.state_dict().items()}
     weights["weight_hh_l0"] = radius * np.eye(H)[::-1]
     module.load_state_dict(weights)
@@ -110,32 +115,10 @@ def test_bound_is_reached_where_the_paper_says(radius: float, H: int, T: int, ce
     assert_close({"norms": norms / limit}, {"norms": np.ones(T)})
 
 
-@given(st.floats(0.01, 10), st.integers(1, 12), st.sampled_from(gradients.MATRICES), st.integers(0, 2**32 - 1))
-def test_matrices_have_the_spectral_radius(radius: float, size: int, matrix: str, seed: int) -> None:
-    W = gradients.with_radius(radius, size, np.random.default_rng(seed), matrix)
-    assert np.isclose(np.abs(np.linalg.eigvals(W)).max(), radius, rtol=1e-10)
-    stretch = np.linalg.norm(W, 2)
-    assert stretch >= radius * (1 - 1e-10)
-    if matrix == "orthogonal":
-        assert np.isclose(stretch, radius, rtol=1e-12)
-
-
-def test_every_block_of_an_lstm_has_the_radius_and_the_bias_is_the_forget_gates() -> None:
-    H = 4
-    as_drawn, set_to = (Model("", "LSTM", bias).build(0.7, 3, H, 5, "gaussian").state_dict() for bias in (None, -2.0))
-    blocks = as_drawn["weight_hh_l0"].reshape(4, H, H)
-    assert np.allclose(np.abs(np.linalg.eigvals(blocks)).max(axis=1), 0.7)
-    biases = [weights["bias_ih_l0"] + weights["bias_hh_l0"] for weights in (as_drawn, set_to)]
-    assert np.array_equal(biases[1][H : 2 * H], [-2.0] * H)
-    others = np.r_[:H, 2 * H : 4 * H]
-    assert np.array_equal(biases[0][others], biases[1][others])
-    assert all(np.array_equal(as_drawn[name], set_to[name]) for name in ("weight_ih_l0", "weight_hh_l0"))
-
-
 @given(cases(cells=("LSTM",)))
 def test_forget_path_is_the_product_of_the_forget_gates(case: Case) -> None:
     module, H = case.module, case.module.hidden_size
-    h_prev = gradients.states(module, case.x, case.state(case.s_0))[:-1, :H]
+    h_prev = states_of(case)[:-1, :H]
     W_ih, W_hh, b_ih, b_hh = (p.data[H : 2 * H] for p in module.parameters())
     f = 1 / (1 + np.exp(-(case.x @ W_ih.T + h_prev @ W_hh.T + b_ih + b_hh)))
     found = gradients.forget_path(gradients.jacobians(module, case.x, case.state(case.s_0)))
@@ -151,33 +134,26 @@ def test_bands_are_the_singular_values_as_far_as_they_are_known() -> None:
     assert np.allclose(found, [[9, 3, 1e-3], [9, 3, np.nan], [0, 0, 0]], equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        nn.RNN(2, 3, num_layers=2, dtype=np.float64),
-        nn.RNN(2, 3, bidirectional=True, dtype=np.float64),
-        nn.LSTM(2, 3, proj_size=1, dtype=np.float64),
-    ],
-)
-def test_other_modules_are_refused(module: Recurrent[Any]) -> None:
-    with pytest.raises(ValueError, match="one layer"):
-        gradients.jacobians(module, np.zeros((4, 2)))
+RNN = nn.RNN(2, 3, dtype=np.float64)
 
 
 @pytest.mark.parametrize(
-    ("x", "hx"),
+    ("error", "module", "x", "hx"),
     [
-        (np.zeros((4, 3)), None),
-        (np.zeros((0, 2)), None),
-        (np.zeros((4, 1, 2)), None),
-        (np.zeros((4, 2), np.float32), None),
-        (np.zeros((4, 2)), np.zeros((1, 2))),
-        (np.zeros((4, 2)), np.zeros((1, 1, 3))),
+        (ValueError, nn.RNN(2, 3, num_layers=2, dtype=np.float64), np.zeros((4, 2)), None),
+        (ValueError, nn.RNN(2, 3, bidirectional=True, dtype=np.float64), np.zeros((4, 2)), None),
+        (ValueError, nn.LSTM(2, 3, proj_size=1, dtype=np.float64), np.zeros((4, 2)), None),
+        (RuntimeError, RNN, np.zeros((4, 3)), None),
+        (RuntimeError, RNN, np.zeros((0, 2)), None),
+        (RuntimeError, RNN, np.zeros((4, 1, 2)), None),
+        (RuntimeError, RNN, np.zeros((4, 2), np.float32), None),
+        (RuntimeError, RNN, np.zeros((4, 2)), np.zeros((1, 2))),
+        (RuntimeError, RNN, np.zeros((4, 2)), np.zeros((1, 1, 3))),
     ],
 )
-def test_sequences_and_states_that_do_not_fit_are_refused(x: Array, hx: Any) -> None:
-    with pytest.raises(RuntimeError, match="expected"):
-        gradients.jacobians(nn.RNN(2, 3, dtype=np.float64), x, hx)
+def test_what_does_not_fit_is_refused(error: type[Exception], module: Recurrent[Any], x: Array, hx: Any) -> None:
+    with pytest.raises(error, match="expected"):
+        gradients.jacobians(module, x, hx)
 
 
 SMALL: dict[str, Any] = {"radii": (0.5, 2.0), "hidden_size": 6, "input_size": 2, "steps": 20, "draws": 2}
@@ -227,49 +203,3 @@ def test_training_learns_to_latch() -> None:
     losses, norms = gradients.train_latch(1.0, steps=5, updates=150, rng=0)
     assert np.isfinite(norms).all()
     assert losses[:10].mean() > 0.3 and losses[-10:].mean() < 0.03
-
-
-QUICK = ("--radius", "0.5", "--radius", "1.5", "--steps", "8", "--hidden-size", "4", "--draws", "1")
-
-
-@pytest.mark.parametrize(("suffix", "options"), [("png", ()), ("svg", ("--orthogonal", "--trainings", "0"))])
-def test_command_prints_and_draws(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    suffix: str,
-    options: tuple[str, ...],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    plot = tmp_path / f"plot.{suffix}"
-    monkeypatch.setattr(gradients.clipping, "__kwdefaults__", gradients.clipping.__kwdefaults__ | {"updates": 60})
-    status, out, error = run(command, capsys, *QUICK, "--trainings", "1", "--plot", str(plot), *options)
-    assert (status, error.strip()) == (0, "")
-    assert plot.stat().st_size > 10_000
-    for expected in ("8 steps", "RNN relu", "b_f = −2", "exceeded in 0 of 32 products"):
-        assert expected in " ".join(out.split())
-    assert ("not clipped" in out) == (not options)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--radius", "0"), "above 0"),
-        (("--radius", "nan"), "above 0"),
-        (("--radius", "x"), "valid number"),
-        (("--steps", "0"), "steps"),
-        (("--hidden-size", "1"), "hidden-size"),
-        (("--seed", "-1"), "seed"),
-        (("--plot", "x.gif"), ".png"),
-        (("--plot", "no/such/x.png"), "no folder"),
-        (("--radius", "100", "--steps", "200"), "range of float64"),
-        (("superfluous",), "superfluous"),
-    ],
-)
-def test_command_refuses_bad_input(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[str, ...], message: str
-) -> None:
-    few = ("--hidden-size", "4", "--draws", "1", "--plot", str(tmp_path / "x.png"))
-    status, out, error = run(command, capsys, *few, *arguments)
-    assert (status, out, error.count("\n")) == (2, "", 1)
-    assert message in error
-    assert not (tmp_path / "x.png").exists()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
 from reference.problems import CELLS, Configuration, Problem, draw
-from reference.runs import initial_state, make_scratch, pack, run_scratch, split, unpack, upstream
+from reference.runs import Run, initial_state, make_scratch, pack, run_scratch, split, unpack, upstream
 from scratch import nn, study
 from scratch.nn import bptt
 from scratch.nn.cell import Cell, State
@@ -33,25 +33,24 @@ EVERY_OPTION = [
     Configuration("RNN relu", num_layers=3, dropout=0.4, batch_first=True, initial_state=False, seed=1),
     Configuration("LSTM", num_layers=2, bidirectional=True, proj_size=2, bias=False, seed=2),
     Configuration("LSTM", lengths=(6,), layout="unbatched", upstream=("output", "c_n"), seed=3),
-    Configuration("GRU", num_layers=2, bidirectional=True, lengths=(3, 5, 1), layout="packed", seed=4),
-    Configuration("GRU", num_layers=2, dropout=0.4, bias=False, batch_first=True, initial_state=False, seed=5),
+    Configuration("LSTM", num_layers=2, dropout=0.3, proj_size=1, lengths=(2, 4, 4), layout="packed", seed=4),
+    Configuration("GRU", num_layers=2, bidirectional=True, lengths=(3, 5, 1), layout="packed", seed=5),
+    Configuration("GRU", num_layers=2, dropout=0.4, bias=False, batch_first=True, initial_state=False, seed=6),
 ]
 
 
-def run_rtrl(problem: Problem, masks: list[Array], module: Any = None) -> dict[str, Any]:
+def by_name(c: Configuration, output: Any, state: Any, d_input: Any, d_initial: Any, d_parameters: Any) -> Run:
+    """What a module computes, with its gradients, by the names of `run_scratch`."""
+    run = {"output": unpack(output)} | split(state, c, "{}_n") | {"d_input": unpack(d_input)}
+    run |= split(d_initial, c, "d_{}_0") if c.initial_state else {}
+    return run | {f"d_{name}": value for name, value in d_parameters.items()}
+
+
+def run_rtrl(problem: Problem, masks: list[Array], module: Any = None) -> Run:
     """What `run_scratch` gives, by real-time recurrent learning."""
     c = problem.configuration
-    output, state, d_input, d_initial, d_parameters = rtrl(
-        module or make_scratch(problem),
-        pack(problem.input, c),
-        initial_state(problem),
-        *upstream(problem),
-        dropout_masks=[pack(mask, c) for mask in masks],
-    )
-    run = {"output": unpack(output)} | split(state, c, "{}_n") | {"d_input": unpack(d_input)}
-    if c.initial_state:
-        run |= split(d_initial, c, "d_{}_0")
-    return run | {f"d_{name}": gradient for name, gradient in d_parameters.items()}
+    given = module or make_scratch(problem), pack(problem.input, c), initial_state(problem), *upstream(problem)
+    return by_name(c, *rtrl(*given, dropout_masks=[pack(mask, c) for mask in masks]))
 
 
 @given(configurations())
@@ -152,26 +151,30 @@ of_every_cell = pytest.mark.parametrize("cell", CELL_OF.values(), ids=CELL_OF)
 seeds = st.integers(0, 2**32 - 1)
 
 
+def random_step(cell: Cell, seed: int, K: int = B, B: int = B) -> tuple[Array, Array, State, State, State]:
+    """a, a_dot, the state before, its tangent (K columns) and a gradient of the state after, all read-only."""
+    rng = np.random.default_rng(seed)
+    a, a_dot = (frozen((len(cell.blocks), H, columns), rng) for columns in (B, K))
+    states = (tuple(frozen((H, columns), rng) for _ in cell.state) for columns in (B, K, B))
+    return a, a_dot, *states
+
+
 @of_every_cell
 @given(seeds)
 def test_step_tangent_is_the_complex_step_derivative_of_step(cell: Cell, seed: int) -> None:
-    rng, small = np.random.default_rng(seed), 1e-100
-    a, a_dot = (frozen((len(cell.blocks), H, B), rng) for _ in range(2))
-    state_prev, state_prev_dot = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(2))
+    small, (a, a_dot, state_prev, state_prev_dot, _) = 1e-100, random_step(cell, seed)
     state_dot = cell.step_tangent(a_dot, state_prev_dot, linearized(cell, a, state_prev))
     moved = tuple(value + 1j * small * dot for value, dot in zip(state_prev, state_prev_dot, strict=True))
     _, complex_state, _ = after_step(cell, a + 1j * small * a_dot, moved)
-    derivative = (part.imag / small for part in complex_state)
-    assert_close(named(cell, state_dot), named(cell, derivative))
+    derivative = [part.imag / small for part in complex_state]
+    assert_close(dict(zip(cell.state, state_dot, strict=True)), dict(zip(cell.state, derivative, strict=True)))
 
 
 @of_every_cell
 @given(seeds)
 def test_step_tangent_and_step_backward_are_transposes(cell: Cell, seed: int) -> None:
     """⟨d_state, state_dot⟩ = ⟨d_a, a_dot⟩ + ⟨d_state_prev, state_prev_dot⟩, up to roundings of the products."""
-    rng = np.random.default_rng(seed)
-    a, a_dot = (frozen((len(cell.blocks), H, B), rng) for _ in range(2))
-    state_prev, state_prev_dot, d_state = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(3))
+    a, a_dot, state_prev, state_prev_dot, d_state = random_step(cell, seed)
     slopes = linearized(cell, a, state_prev)
     state_dot = cell.step_tangent(a_dot, state_prev_dot, slopes)
     d_a = np.full_like(a, np.nan)
@@ -185,11 +188,8 @@ def test_step_tangent_and_step_backward_are_transposes(cell: Cell, seed: int) ->
 
 @of_every_cell
 def test_step_tangent_carries_many_changes_of_one_column(cell: Cell) -> None:
-    rng, K = np.random.default_rng(0), 7
-    a = frozen((len(cell.blocks), H, 1), rng)
-    state_prev = tuple(frozen((H, 1), rng) for _ in cell.state)
-    a_dot = frozen((len(cell.blocks), H, K), rng)
-    state_prev_dot = tuple(frozen((H, K), rng) for _ in cell.state)
+    K = 7
+    a, a_dot, state_prev, state_prev_dot, _ = random_step(cell, 0, K, 1)
     slopes = linearized(cell, a, state_prev)
     together = cell.step_tangent(a_dot, state_prev_dot, slopes)
     alone = [
@@ -215,10 +215,6 @@ def test_many_steps_are_linearized_at_once_as_one_by_one(cell: Cell, S: int, uni
     cell.linearize(np.stack(left)[:, :, units].swapaxes(0, 1), before, state, kept, slopes)
     one_by_one = [linearized(cell, a[t], of_each[t])[:, units] for t in range(S)]
     assert np.array_equal(slopes, np.stack(one_by_one, axis=1))
-
-
-def named(cell: Cell, state: Any) -> dict[str, Array]:
-    return dict(zip(cell.state, state, strict=True))
 
 
 x = np.ones((5, 2, 3))

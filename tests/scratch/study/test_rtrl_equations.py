@@ -14,13 +14,13 @@ from scratch import nn, study
 from scratch.nn.cell import Weights
 from scratch.study import rtrl
 from scratch.study.rtrl import own, walk
-from scratch.study.trace import copies, trace
+from scratch.study.trace import trace
 from scratch.types import Array
-from tests.scratch.study.test_rtrl import CELL_OF, after_step, frozen, linearized
-from tests.scratch.textbook.equations import Page, complex_step
+from tests.scratch.study.test_rtrl import CELL_OF, H, after_step, linearized, random_step
+from tests.scratch.textbook.equations import Page, complex_step, named
 
 PAGE = Page(Path(study.__file__).parent / "rtrl.md")
-T, I, H, P = 4, 3, 5, 2  # noqa: E741
+T, I, P = 4, 3, 2  # noqa: E741
 
 
 def sigmoid(a: Any) -> Any:
@@ -42,43 +42,31 @@ def lstm(a: Array, state_prev: Any) -> Any:
 def forward(module: Any, x: Array, weights: Any, state: Any) -> list[Any]:
     """The states of a sequence, the initial one first, that a module of complex numbers has with these weights."""
     module.load_state_dict(dict(zip(module.state_dict(), weights, strict=False)))
-    first = tuple(part.T.astype(complex) for part in state)
-    found = trace(module, x.astype(complex), first if len(first) > 1 else first[0])
-    last = found.state if len(first) > 1 else (found.state,)
-    return [
-        *(tuple(part[:, 0] for part in step.state_prev) for step in found.steps[0]),
-        tuple(part[0] for part in last),
-    ]
+    found = trace(module, x.astype(complex), module._join(tuple(part.T.astype(complex) for part in state)))
+    before = [tuple(part[:, 0] for part in step.state_prev) for step in found.steps[0]]
+    return [*before, tuple(part[0] for part in module._split("state", found.state))]
 
 
 @cache
 def walked(name: str) -> Any:
-    """A random walk over a sequence, with what the cell was given and gave at each step; all K columns."""
+    """A random walk over a sequence, with everything that has a name in `walk` at each step; all K columns."""
     rng = np.random.default_rng(5)
     kind, options = (nn.RNN, {}) if name == "RNN" else (nn.LSTM, {"proj_size": P})
     module, in_complex = (kind(I, H, dtype=dtype, **options) for dtype in (np.float64, np.complex128))
     weights = Weights(*(rng.standard_normal(parameter.shape) / 2 for parameter in module.parameters()))
     state = tuple(rng.standard_normal((size, 1)) for size in ((H,) if name == "RNN" else (P, H)))
-    x, steps, cell = rng.standard_normal((T, I)), [], module.cell
-
-    def step(a: Array, state_prev: Any, made: Any, kept: Any) -> None:
-        steps.append(SimpleNamespace(a=a.reshape(-1).copy(), prev=copies(state_prev)))
-        cell.step(a, state_prev, made, kept)
-        steps[-1].made = copies(made)
-
-    def step_tangent(a_dot: Array, state_prev_dot: Any, slopes: Array) -> Any:
-        steps[-1].a_dot, steps[-1].prev_dot = a_dot.reshape(len(weights.W_ih), -1).copy(), copies(state_prev_dot)
-        steps[-1].made_dot = copies(cell.step_tangent(a_dot, state_prev_dot, slopes))
-        return steps[-1].made_dot
-
+    x = rng.standard_normal((T, I))
     x_dot = np.eye(x.size).reshape(*x.shape, x.size)
-    recording = cell._replace(step=step, step_tangent=step_tangent)
-    for t, state_t, state_dot in walk(recording, weights, x, x_dot, state, reverse=False):
-        steps[t].state, steps[t].dot = copies(state_t), copies(state_dot)
+    _, found = named([walk], lambda: list(walk(module.cell, weights, x, x_dot, state, reverse=False)))
+    steps = [SimpleNamespace(**each) for each in found[:T]]
     tensors = [x, *own(weights, state)]
     K = sum(tensor.size for tensor in tensors)
-    for now, x_dot_t in zip(steps, x_dot, strict=True):
-        now.x_dot = np.concatenate([x_dot_t, np.zeros((I, K - x.size))], axis=1)  # I, K
+    for now in steps:
+        now.x_dot = np.concatenate([x_dot[now.t], np.zeros((I, K - x.size))], axis=1)  # I, K
+        now.a, now.a_dot = (now.from_input + now.from_state)[:, 0], now.a_dot.reshape(len(weights.W_ih), K)
+        now.made, now.made_dot = now.state, now.state_dot
+        if weights.W_hr is not None:
+            now.made, now.made_dot = (now.m, *now.rest), (now.m_dot, *now.rest_dot)
     return SimpleNamespace(
         module=module, weights=weights, state=state, x=x, steps=steps, tensors=tensors, K=K,
         in_complex=in_complex, equations=elman if name == "RNN" else lstm,
@@ -106,7 +94,7 @@ def direct(r: Any, now: Any, t: int) -> tuple[Array, Array]:
     a, h = np.zeros((len(now.a), r.K)), np.zeros((len(now.state[0]), r.K))
     W_ih, W_hh, b_ih, _, W_hr = r.weights
     column = r.x.size
-    for tensor, factors in (W_ih, r.x[t]), (W_hh, now.prev[0][:, 0]), (b_ih, [1]), (b_ih, [1]):
+    for tensor, factors in (W_ih, r.x[t]), (W_hh, now.h_prev[:, 0]), (b_ih, [1]), (b_ih, [1]):
         for j in range(len(tensor)):
             for factor in factors:
                 a[j, column] = factor
@@ -126,7 +114,7 @@ def tangents():
             moved = p.astype(complex)
             moved[k] += 1e-100j
             for now, state in zip(r.steps, with_numbers(r, moved)[1:], strict=True):
-                for part, part_dot in zip(state, now.dot, strict=True):
+                for part, part_dot in zip(state, now.state_dot, strict=True):
                     if part_dot[:, k].any():
                         yield part.imag / 1e-100, part_dot[:, k], 1e-12
                     else:
@@ -138,15 +126,13 @@ def cells() -> dict[str, Any]:
     """A random step of every cell: what it reads and gives, with the tangents, and its way back."""
     found = {}
     for name, cell in CELL_OF.items():
-        rng, shape = np.random.default_rng(9), (H, 2)
-        a, a_dot = (frozen((len(cell.blocks), *shape), rng) for _ in range(2))
-        prev, prev_dot, d_state = ([frozen(shape, rng) for _ in cell.state] for _ in range(3))
+        a, a_dot, prev, prev_dot, d_state = random_step(cell, 9)
         slopes, d_a = linearized(cell, a, prev), np.empty_like(a)
         d_h_prev, d_rest = cell.step_backward(tuple(d.copy() for d in d_state), slopes.copy(), d_a)
         found[name] = SimpleNamespace(
-            cell=cell, u=[*a, *prev], u_dot=[*a_dot, *prev_dot],
-            s_dot=cell.step_tangent(a_dot, tuple(prev_dot), slopes), d_s=d_state,
-            d_u=[*d_a, np.zeros(shape) if d_h_prev is None else d_h_prev, *d_rest],
+            cell=cell, u=[*a, *prev], u_dot=[*a_dot, *prev_dot], d_s=d_state,
+            s_dot=cell.step_tangent(a_dot, prev_dot, slopes),
+            d_u=[*d_a, np.zeros_like(prev[0]) if d_h_prev is None else d_h_prev, *d_rest],
         )  # fmt: skip
     return found
 
@@ -185,7 +171,7 @@ def transposes():
 def pre_activation():
     for r in both():
         for t, now in enumerate(r.steps):
-            products = r.weights.W_ih @ now.x_dot + r.weights.W_hh @ now.prev_dot[0]
+            products = r.weights.W_ih @ now.x_dot + r.weights.W_hh @ now.h_prev_dot
             yield products + direct(r, now, t)[0], now.a_dot
 
 
@@ -198,7 +184,10 @@ def cell():
     for r in both():
         for now in r.steps:
             for k in range(r.K):
-                prev = [part[:, 0] + 1e-100j * dot[:, k] for part, dot in zip(now.prev, now.prev_dot, strict=True)]
+                prev = [
+                    part[:, 0] + 1e-100j * dot[:, k]
+                    for part, dot in zip(now.state_prev, now.state_prev_dot, strict=True)
+                ]
                 made = r.equations(now.a + 1e-100j * now.a_dot[:, k], prev)
                 if now.made_dot[0][:, k].any():
                     page = np.concatenate([part.imag / 1e-100 for part in made])
@@ -209,7 +198,7 @@ def cell():
 def projection():
     r = walked("LSTM")
     for t, now in enumerate(r.steps):
-        yield r.weights.W_hr @ now.made_dot[0] + direct(r, now, t)[1], now.dot[0]
+        yield r.weights.W_hr @ now.made_dot[0] + direct(r, now, t)[1], now.state_dot[0]
 
 
 @PAGE.equation(
@@ -223,7 +212,7 @@ def row_of_a():
         for t, now in enumerate(r.steps):
             for j in range(len(now.a)):
                 of_x = sum(W_ih[j, i] * r.x[t, i] for i in range(I))
-                of_h = sum(W_hh[j, i] * now.prev[0][i, 0] for i in range(W_hh.shape[1]))
+                of_h = sum(W_hh[j, i] * now.h_prev[i, 0] for i in range(W_hh.shape[1]))
                 yield of_x + of_h + b_ih[j] + b_hh[j], now.a[j], 1e-12  # a sum of numbers near 1 that may cancel
 
 
@@ -236,7 +225,7 @@ def row_of_a():
 def direct_effect():
     for r in both():
         for t, now in enumerate(r.steps):
-            code = now.a_dot - r.weights.W_ih @ now.x_dot - r.weights.W_hh @ now.prev_dot[0]
+            code = now.a_dot - r.weights.W_ih @ now.x_dot - r.weights.W_hh @ now.h_prev_dot
             yield direct(r, now, t)[0], code
 
 
@@ -262,21 +251,19 @@ def gradients(name: str, upstream: str) -> Any:
 def gradient_of_the_output():
     for name in "RNN", "LSTM":
         r, d_output, _, d_p = gradients(name, "output")
-        yield sum(d_output[t] @ now.dot[0] for t, now in enumerate(r.steps)), d_p
-        yield (
-            complex_step(
-                lambda p, r=r, d=d_output: sum((d[t] * s[0]).sum() for t, s in enumerate(with_numbers(r, p)[1:])),
-                numbers(r),
-            ),
-            d_p,
-        )
+        yield sum(d_output[t] @ now.state_dot[0] for t, now in enumerate(r.steps)), d_p
+
+        def loss(p: Array, r: Any = r, d_output: Array = d_output) -> Any:
+            return np.sum(d_output * [state[0] for state in with_numbers(r, p)[1:]])
+
+        yield complex_step(loss, numbers(r)), d_p
 
 
 @PAGE.equation("R2", r"+ d_{h_n}^{\top} \dot h_T + d_{c_n}^{\top} \dot c_T")
 def gradient_of_the_final_state():
     for name in "RNN", "LSTM":
         r, _, d_state, d_p = gradients(name, "state")
-        yield sum(d_part[0] @ part_dot for d_part, part_dot in zip(d_state, r.steps[-1].dot, strict=True)), d_p
+        yield sum(d_part[0] @ part_dot for d_part, part_dot in zip(d_state, r.steps[-1].state_dot, strict=True)), d_p
 
 
 @PAGE.equation("7.1", r"x^{(l+1)} = m \odot h^{(l)}, \dot x^{(l+1)} = m \odot \dot h^{(l)}")
@@ -335,7 +322,7 @@ def products() -> Any:
 def recursions():
     r, d_output, _, J, D = products()
     for t, now in enumerate(r.steps):
-        yield J[t] @ now.prev_dot[0] + D[t], now.dot[0]
+        yield J[t] @ now.h_prev_dot + D[t], now.state_dot[0]
     backward = trace(r.module, r.x, r.state[0].T, d_output).steps[0]
     for t in range(T - 1):
         yield d_output[t] + J[t + 1].T @ backward[t + 1].d_state[0][:, 0], backward[t].d_state[0][:, 0]

@@ -22,8 +22,6 @@ from reference.runs import (
     make_torch,
     pack,
     run_scratch,
-    split,
-    unpack,
     upstream,
 )
 from scratch import nn, study
@@ -44,21 +42,20 @@ from scratch.study.second_derivatives import SECOND_DERIVATIVES
 from scratch.types import Array
 from tests.scratch.nn import test_new_cell
 from tests.scratch.nn.test_pages import lines_of
-from tests.scratch.study.test_rtrl import B, H, after_step, frozen, linearized, of_every_cell, seeds
+from tests.scratch.study.test_rtrl import (
+    EVERY_OPTION,
+    after_step,
+    by_name,
+    linearized,
+    of_every_cell,
+    random_step,
+    seeds,
+)
 from tests.strategies import configurations
 
 STEP = np.longdouble(2) ** -332
 """Of the complex steps: so small that its square is nothing, and a power of two."""
 
-EVERY_OPTION = [
-    Configuration("RNN tanh", num_layers=2, bidirectional=True, lengths=(3, 5, 1), layout="packed"),
-    Configuration("RNN relu", num_layers=3, dropout=0.4, batch_first=True, initial_state=False, seed=1),
-    Configuration("LSTM", num_layers=2, bidirectional=True, proj_size=2, bias=False, seed=2),
-    Configuration("LSTM", lengths=(6,), layout="unbatched", upstream=("output", "c_n"), seed=3),
-    Configuration("LSTM", num_layers=2, dropout=0.3, proj_size=1, lengths=(2, 4, 4), layout="packed", seed=4),
-    Configuration("GRU", num_layers=2, bidirectional=True, lengths=(3, 5, 1), layout="packed", seed=5),
-    Configuration("GRU", num_layers=2, dropout=0.4, bias=False, batch_first=True, initial_state=False, seed=6),
-]
 of_every_option = pytest.mark.parametrize("configuration", EVERY_OPTION, ids=str)
 some_examples = settings(max_examples=max(1, settings.default.max_examples // 4))  # the other side takes long
 
@@ -106,15 +103,8 @@ def second_order(problem: Problem, dot: Problem, masks: list[Array], module: Any
     given = arguments(problem, dot, masks)
     _, _, output_dot, state_dot = jvp(module, *given)
     gradients, *rest = hvp(module, bent(problem), *given)
-    return named(c, *gradients) | {
-        f"{name}_dot": value for name, value in named(c, output_dot, state_dot, *rest).items()
-    }
-
-
-def named(c: Configuration, output: Any, state: Any, d_input: Any, d_initial: Any, d_parameters: Any) -> Run:
-    run = {"output": unpack(output)} | split(state, c, "{}_n") | {"d_input": unpack(d_input)}
-    run |= split(d_initial, c, "d_{}_0") if c.initial_state else {}
-    return run | {f"d_{name}": value for name, value in d_parameters.items()}
+    changes = by_name(c, output_dot, state_dot, *rest)
+    return by_name(c, *gradients) | {f"{name}_dot": value for name, value in changes.items()}
 
 
 def complex_step(problem: Problem, dot: Problem, masks: list[Array]) -> Run:
@@ -131,7 +121,7 @@ def complex_step(problem: Problem, dot: Problem, masks: list[Array]) -> Run:
     d_output, d_state, *_ = bent(plain)(output, state, output, state)
     d_input, d_initial = module.backward(d_output, d_state)
     gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
-    run = named(c, output, state, d_input, d_initial, gradients)
+    run = by_name(c, output, state, d_input, d_initial, gradients)
     values = {name: value.real for name, value in run.items()}
     return values | {f"{name}_dot": value.imag / STEP for name, value in run.items()}
 
@@ -230,15 +220,13 @@ def test_agrees_in_every_dtype(configuration: Configuration, dtype: str, toleran
 @given(seeds)
 def test_linearize_tangent_is_the_complex_step_derivative_of_linearize(cell: Cell, seed: int) -> None:
     second = SECOND_DERIVATIVES[cell.linearize]
-    rng, small = np.random.default_rng(seed), 1e-100
-    a, a_dot = (frozen((len(cell.blocks), H, B), rng) for _ in range(2))
-    state_prev, state_prev_dot = (tuple(frozen((H, B), rng) for _ in cell.state) for _ in range(2))
+    small, (a, a_dot, state_prev, state_prev_dot, _) = 1e-100, random_step(cell, seed)
     left, state, kept = after_step(cell, a, state_prev)
     state_dot = cell.step_tangent(a_dot, state_prev_dot, linearized(cell, a, state_prev))
     found = second.linearize_tangent(left, a_dot, state_prev, state_prev_dot, state, state_dot, kept)
     moved = tuple(value + 1j * small * dot for value, dot in zip(state_prev, state_prev_dot, strict=True))
     left, state, kept = after_step(cell, a + 1j * small * a_dot, moved)
-    slopes = np.zeros((cell.slopes, H, B), complex)
+    slopes = np.zeros((cell.slopes, *moved[0].shape), complex)
     cell.linearize(left, moved, state, kept, slopes)
     assert_close({"slopes_dot": found}, {"slopes_dot": slopes.imag / small})
 
@@ -270,7 +258,7 @@ def test_what_is_left_out_does_not_change(configuration: Configuration) -> None:
         c, module = configuration, make_scratch(problem)
         _, _, output_dot, state_dot = jvp(module, input, hx, **part, dropout_masks=masks)
         _, *rest = hvp(module, bent(problem), input, hx, **part, dropout_masks=masks)
-        together.append(named(c, output_dot, state_dot, *rest))
+        together.append(by_name(c, output_dot, state_dot, *rest))
     assert_close({name: sum(run[name] for run in together[1:]) for name in together[0]}, together[0])
 
 
@@ -287,7 +275,7 @@ def test_the_module_and_its_arguments_stay_as_they_are(configuration: Configurat
     assert all(parameter.grad is None for parameter in module.parameters())
     d_input, d_initial = module.backward(*upstream(problem))
     gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
-    assert_close(named(c, output, state, d_input, d_initial, gradients), truth)
+    assert_close(by_name(c, output, state, d_input, d_initial, gradients), truth)
 
 
 def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,6 +378,9 @@ def test_the_largest_eigenvalue_and_the_parts_of_the_curvature() -> None:
 
 
 x = np.ones((5, 2, 3))
+packed, repacked = (
+    nn.utils.rnn.pack_sequence([np.ones((T, 3)) for T in lengths], enforce_sorted=False) for lengths in ((2, 3), (3, 2))
+)
 BAD: list[tuple[type[Exception], dict[str, Any]]] = [
     (TypeError, {"input": x.tolist()}),
     (ValueError, {"input": x.astype(np.float32)}),
@@ -409,6 +400,7 @@ BAD: list[tuple[type[Exception], dict[str, Any]]] = [
     (RuntimeError, {"loss": squared_error(np.ones((5, 1, 4)))}),
     (TypeError, {"loss": squared_error(1.0)}),
     (TypeError, {"loss": squared_error(nn.utils.rnn.pack_sequence([np.ones((5, 4))] * 2))}),
+    (RuntimeError, {"input": packed, "loss": squared_error(repacked._replace(data=np.ones((5, 4))))}),
     (RuntimeError, {"loss": cross_entropy(nn.Linear(4, 3, dtype=np.float64), np.ones((5, 3), int))}),
     (IndexError, {"loss": cross_entropy(nn.Linear(4, 3, dtype=np.float64), np.full((5, 2), 3))}),
 ]
@@ -422,15 +414,6 @@ def test_bad_input_is_refused(error: type[Exception], wrong: dict[str, Any]) -> 
     if "loss" not in wrong:
         with pytest.raises(error, match="expected"):
             jvp(lstm, **{"input": x} | wrong)
-
-
-def test_a_target_packed_in_another_order_is_refused() -> None:
-    packed, other = (
-        nn.utils.rnn.pack_sequence([np.ones((T, 3)) for T in lengths], enforce_sorted=False)
-        for lengths in ((2, 3), (3, 2))
-    )
-    with pytest.raises(RuntimeError, match="expected target packed in the order of the output"):
-        hvp(nn.RNN(3, 3, dtype=np.float64), squared_error(other), packed)
 
 
 def test_no_iterations_are_refused() -> None:

@@ -1,6 +1,5 @@
 """Truncated backpropagation: which pairs of cause and effect it counts, and what the study makes of it."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +10,8 @@ from hypothesis import strategies as st
 from reference.equivalence import assert_close
 from scratch import nn
 from scratch.study import truncation
-from scratch.study.truncation_command import truncation as command
+from scratch.study.models import Network
 from scratch.types import Array
-from tests.scratch.study.commands import run
 
 
 class Case(NamedTuple):
@@ -139,37 +137,28 @@ def test_gradients_tapes_and_inputs_are_left_as_they_are(method: Any) -> None:
     assert np.array_equal(d_x, lstm.backward(d_output)[0])
 
 
+x, d_output = np.zeros((4, 1, 2)), np.zeros((4, 1, 3))
+
+
 @both
 @pytest.mark.parametrize(
-    ("error", "options", "k"),
+    ("error", "options", "arguments"),
     [
-        (ValueError, {}, 0),
-        (TypeError, {}, 1.0),
-        (ValueError, {"bidirectional": True}, 1),
-        (ValueError, {"batch_first": True}, 1),
-        (ValueError, {"num_layers": 2, "dropout": 0.5}, 1),
+        (ValueError, {}, (x, d_output, 0)),
+        (TypeError, {}, (x, d_output, 1.0)),
+        (ValueError, {"bidirectional": True}, (x, d_output, 1)),
+        (ValueError, {"batch_first": True}, (x, d_output, 1)),
+        (ValueError, {"num_layers": 2, "dropout": 0.5}, (x, d_output, 1)),
+        (RuntimeError, {}, (np.zeros((4, 1, 3)), d_output, 2)),
+        (RuntimeError, {}, (x[:, 0], d_output[:, 0], 2)),
+        (RuntimeError, {}, (x[:0], d_output[:0], 2)),
+        (RuntimeError, {}, (x, np.zeros((5, 1, 3)), 2)),
+        (RuntimeError, {}, (x, d_output.astype(np.float32), 2)),
     ],
 )
-def test_what_cannot_be_cut_is_refused(method: Any, error: type[Exception], options: dict[str, Any], k: Any) -> None:
-    rnn = nn.RNN(2, 3, dtype=np.float64, **options)
+def test_what_cannot_be_cut_is_refused(method: Any, error: type[Exception], options: Any, arguments: Any) -> None:
     with pytest.raises(error, match="expected"):
-        method(rnn, np.zeros((4, 1, 2)), np.zeros((4, 1, 3)), k)
-
-
-@both
-@pytest.mark.parametrize(
-    ("x", "d_output"),
-    [
-        (np.zeros((4, 1, 3)), np.zeros((4, 1, 3))),
-        (np.zeros((4, 2)), np.zeros((4, 3))),
-        (np.zeros((0, 1, 2)), np.zeros((0, 1, 3))),
-        (np.zeros((4, 1, 2)), np.zeros((5, 1, 3))),
-        (np.zeros((4, 1, 2)), np.zeros((4, 1, 3), np.float32)),
-    ],
-)
-def test_arrays_that_do_not_fit_are_refused(method: Any, x: Array, d_output: Array) -> None:
-    with pytest.raises(RuntimeError, match="expected"):
-        method(nn.RNN(2, 3, dtype=np.float64), x, d_output, 2)
+        method(nn.RNN(2, 3, dtype=np.float64, **options), *arguments)
 
 
 def test_distance_is_of_all_gradients_as_one_vector() -> None:
@@ -218,47 +207,7 @@ def test_seed_draws_everything() -> None:
 
 
 def test_model_learns_a_text_that_repeats() -> None:
-    text = truncation.encoded("abcdd" * 100)
-    model = truncation.Subject("LSTM", 4, 8, rng=0)
-    assert model.train(text, 10, 150, 4, np.random.default_rng(0)) < 0.4  # guessing: 1.3 nats
-
-
-QUICK = ("--steps", "8", "--hidden-size", "4", "--batch-size", "2", "--updates", "2", "--runs", "2")
-
-
-def test_command_prints_and_draws(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    plot = tmp_path / "plot.png"
-    status, out, error = run(command, capsys, *QUICK, "--plot", str(plot))
-    assert (status, error.strip()) == (0, "")
-    assert plot.stat().st_size > 10_000
-    for expected in ("weights as drawn", "after 2 updates", "over 8 steps", "LSTM, look back k", "2 sequences"):
-        assert expected in " ".join(out.split())
-
-
-@pytest.mark.parametrize(
-    ("content", "arguments", "message"),
-    [
-        (None, (), "cannot read"),
-        (b"\xff\xfe", (), "UTF-8"),
-        (b"abcdefgh", (), "more than 8 characters"),
-        (b"aaaaaaaaaaaaaaaaaaaaaa", (), "2 different"),
-        (b"abcdefghij", ("--steps", "1"), "steps"),
-        (b"abcdefghij", ("--plot", "x.gif"), ".png"),
-        (b"abcdefghij", ("--plot", "no/such/x.png"), "no folder"),
-        (b"abcdefghij", ("superfluous",), "superfluous"),
-    ],
-)
-def test_command_refuses_bad_input(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    content: bytes | None,
-    arguments: tuple[str, ...],
-    message: str,
-) -> None:
-    path = tmp_path / "text.txt"
-    if content is not None:
-        path.write_bytes(content)
-    status, out, error = run(command, capsys, str(path), *QUICK, "--plot", str(tmp_path / "x.png"), *arguments)
-    assert (status, out, error.count("\n")) == (2, "", 1)
-    assert message in error
-    assert not (tmp_path / "x.png").exists()
+    rng = np.random.default_rng(0)
+    network = Network(nn.LSTM(4, 8, dtype=np.float64, rng=rng), 4, nn.CrossEntropyLoss(), None, rng)
+    losses = truncation.train(network, truncation.encoded("abcdd" * 100), 10, 150, 4, rng)
+    assert np.mean(losses[-20:]) < 0.4  # guessing: 1.3 nats

@@ -1,0 +1,222 @@
+"""The page of `study explore`: a text and what models computed for it, to step through in a browser.
+
+explore.html shows the equations and the numbers, which `page` writes into it as JSON. The page computes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import nn
+from ..nn.cell import Cell
+from ..text import CharacterModel, Vocabulary
+from ..types import Array
+from .equations import BOUNDED, blocks, of_names, outermost, sides
+from .explore import LayerTrace, TextTrace, trace_text
+from .pages import filled, rounded
+
+SHOWN_UNITS = 16
+"""So many hidden units stand side by side on the page; in a larger layer the reader chooses which."""
+
+MOST_NUMBERS = 600_000
+"""About so many numbers of a model fit on the page, some five megabytes; of larger models it has only some units."""
+
+LIKELIEST = 5
+"""The number of predictions that are named at each step."""
+
+
+class Shown(NamedTuple):
+    """A model as the page shows it."""
+
+    model: CharacterModel
+    characters: str
+    """Its vocabulary, in the order of its indices."""
+    origin: str
+    """Where its parameters come from, in a few words."""
+
+
+def page(text: str, models: Sequence[Shown]) -> str:
+    """The page for a text, read by one model or several side by side: an HTML file that needs nothing but a browser.
+
+    text: at least two characters. The page itself explains what it shows and which keys it knows.
+
+    Raises what `trace_text` raises, and ValueError for a character that a model does not know or for numbers that are
+    not finite.
+    """
+    data = {"text": text, "models": [described(text, shown) for shown in models]}
+    return filled(Path(__file__).with_name("explore.html"), data)
+
+
+def described(text: str, shown: Shown) -> dict[str, Any]:
+    """A model for the page, as JSON has it."""
+    model, characters, origin = shown
+    found = trace_text(model, Vocabulary(characters).encode(text))
+    arrays = [array for layer in found.layers for array in layer.values.values()]
+    if not all(np.isfinite(array).all() for array in (*arrays, found.losses, found.d_logits)):
+        raise ValueError("expected a model that computes finite numbers from this text, got one that does not")
+    units, cell = units_on_page(found), model.rnn.cell
+    forward, backward = rows(cell)
+    return {
+        "cell": type(model.rnn).__name__,
+        "a_cell": with_article(type(model.rnn).__name__),
+        "file": type(model.rnn).__module__.replace(".", "/") + ".py",
+        "origin": origin,
+        "hidden_size": model.rnn.hidden_size,
+        "units": units,
+        "shown": min(units, SHOWN_UNITS),
+        "vocabulary_size": len(characters),
+        "embedded": isinstance(model.embed, nn.Embedding),
+        "gates": cell.gates,
+        "state": cell.state,
+        "d_a": [f"d_{name}" for name in blocks(cell)[: len(cell.gates)]],
+        "forward": [row._asdict() for row in forward],
+        "backward": [row._asdict() for row in backward],
+        "loss": rounded(np.array(found.loss)),
+        "losses": rounded(found.losses),
+        "predictions": [
+            predictions(found, step, characters, model.fc.weight.data.shape[0]) for step in range(len(found.losses))
+        ],
+        "layers": [layer_described(layer, units) for layer in found.layers],
+    }
+
+
+def with_article(name: str) -> str:
+    """An RNN, a GRU: as the letters of an abbreviation are spoken, or the word."""
+    return f"{'an' if name[0] in ('AEFHILMNORSX' if name.isupper() else 'AEIOU') else 'a'} {name}"
+
+
+class Row(NamedTuple):
+    """An equation on the page."""
+
+    number: str
+    """Its number in the files; empty for what the page says between them."""
+    name: str
+    """The name that it gives a value."""
+    text: str
+    """The equation."""
+    numbers: str
+    """Its right side, to be filled in: the page puts values of the chosen unit for names, and its number for {unit}."""
+
+
+def rows(cell: Cell) -> tuple[list[Row], list[Row]]:
+    """The equations of a step, forward and backward, in the order of computation: those of time and the cell's own."""
+    assert cell.equations is not None
+    several, names = len(cell.gates) > 1, blocks(cell)
+    forward, backward = [], []
+    for n, gate in enumerate(cell.gates):
+        a, suffix, row = names[n], f"_{gate}" if several else "", f"{gate} " if several else ""
+        if n < len(cell.summed):
+            forward.append(Row("T1", a, f"{a} = W_ih x + b + W_hh h_prev", f"from_input{suffix} + from_state{suffix}"))
+        else:
+            a_x = names[n + cell.apart]
+            of_state, of_input = (f"Σⱼ {W}[{row}{{unit}}, j] · {y}[j]" for W, y in (("W_hh", "h_prev"), ("W_ih", "x")))
+            forward.append(Row("T1", a, f"{a} = W_hh h_prev + b_hh", f"{of_state} + b_hh[{row}{{unit}}]"))
+            forward.append(Row("T1", a_x, f"{a_x} = W_ih x + b_ih", f"{of_input} + b_ih[{row}{{unit}}]"))
+    for equation in cell.equations.forward:
+        name, right = sides(equation)
+        forward.append(Row(equation.number, name, equation.text, right))
+
+    backward.append(Row("", "d_h", "d_h = d_output + d_h_after", "d_output + d_h_after"))
+    for equation in cell.equations.backward:
+        name, right = sides(equation)
+        backward.append(Row(equation.number, name, equation.text, of_names(right)[0]))  # tanh(c) is known by now
+    direct = " + d_h_direct" if any(row.name == "d_h_direct" for row in backward) else ""
+    product = "Σⱼ W_hh[j, {unit}] · d_a[j]"
+    backward.append(Row("T1", "d_h_prev", f"d_h_prev = W_hhᵀ d_a{direct}", f"{product}{direct}"))
+    return forward, backward
+
+
+def predictions(found: TextTrace, step: int, characters: str, count: int) -> list[dict[str, Any]]:
+    """The likeliest characters at a step and the one that came, with their probabilities and gradients."""
+    p, target = found.probabilities[step], int(found.indices[step + 1])
+    named = np.argsort(-p, kind="stable")[: min(LIKELIEST, count)].tolist()
+    if target not in named:
+        named.append(target)
+    return [
+        {
+            "character": characters[index],
+            "p": rounded(p[index]),
+            "d": rounded(found.d_logits[step, index]),
+            "came": index == target,
+        }
+        for index in named
+    ]
+
+
+def units_on_page(found: TextTrace) -> int:
+    """How many hidden units of each layer are on the page: all, or as many groups as there is room for."""
+    layer = found.layers[0]
+    T, H = layer.values["h"].shape
+    of_a_unit = len(found.layers) * T * (len(layer.cell.gates) * SHOWN_UNITS + len(layer.values))
+    return int(min(H, max(1, MOST_NUMBERS // of_a_unit // SHOWN_UNITS) * SHOWN_UNITS))
+
+
+def layer_described(layer: LayerTrace, units: int) -> dict[str, Any]:
+    """The numbers of a layer's first units, and the ends of the colour scales, for JSON.
+
+    `values` are nested lists by name, by step and by unit; `d_W_hh` by step, by group of units that are shown together,
+    by gate, by row and by column.
+    """
+    together = min(units, SHOWN_UNITS)
+    groups = [slice(first, min(first + together, units)) for first in range(0, units, together)]
+    sums = [layer.d_W_hh(group) for group in groups]
+    scales, legend = scales_of(layer)
+    return {
+        "values": {name: rounded(array[:, :units]) for name, array in layer.values.items()},
+        "d_W_hh": [[rounded(growing[t]) for growing in sums] for t in range(len(layer.x))],
+        "scales": scales | {"d_W_hh": [largest(growing) for growing in sums]},
+        "legend": legend,
+    }
+
+
+def scales_of(layer: LayerTrace) -> tuple[dict[str, Any], dict[str, list[tuple[str, list[float]]]]]:
+    """Where the scale of colours of each row ends, by its name, and what the legend of each phase says about that.
+
+    Forward, the pre-activations share one scale, and σ or tanh of something ends at 1; h at 1 or above, so that models
+    compare. Backward, each block of d_a has its own, because gates differ by orders of magnitude. All other gradients
+    share one, which shows how they shrink and grow.
+    """
+    assert layer.cell.equations is not None
+    names, state = blocks(layer.cell), layer.cell.state
+    scales = dict.fromkeys(names, largest(*(layer.values[name] for name in names)))
+    bounded: list[str] = []
+    others: list[str] = []
+    for name, right in map(sides, layer.cell.equations.forward):
+        if name == "h":
+            continue
+        is_bounded = outermost(right) in BOUNDED
+        (bounded if is_bounded else others).append(name)
+        scales[name] = 1.0 if is_bounded else largest(layer.values[name])
+    scales["h"] = max(1.0, largest(layer.values["h"]))
+
+    of_a = [f"d_{name}" for name in names]
+    shared = {f"d_{name}" for name in state} | {f"d_{name}_prev" for name in state}
+    shared |= {name for name, _ in map(sides, layer.cell.equations.backward)} - set(of_a)
+    scales |= dict.fromkeys(shared, largest(*(layer.values[name] for name in shared)))
+    scales |= {name: largest(layer.values[name]) for name in of_a}
+
+    short = ", ".join(name.removeprefix("a_") for name in names)
+    return scales, {
+        "forward": [
+            ("a", [scales[names[0]]]),
+            *([(", ".join(bounded), [1.0])] if bounded else []),
+            *((name, [scales[name]]) for name in (*others, "h")),
+        ],
+        "backward": [
+            (", ".join(f"d_{name}" for name in state), [scales["d_h"]]),
+            ("d_a" if len(names) == 1 else f"d_a of {short}", [scales[name] for name in of_a]),
+        ],
+    }
+
+
+def largest(*arrays: Array) -> float:
+    """The largest magnitude in some arrays, rounded up to two digits: where a scale of colours ends."""
+    found = max(float(np.abs(array).max()) for array in arrays)
+    if found == 0:
+        return 1.0
+    unit = 10.0 ** (np.floor(np.log10(found)) - 1)
+    return float(f"{np.ceil(found / unit) * unit:.2g}")
