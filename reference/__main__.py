@@ -4,6 +4,8 @@ import sys
 
 from scratch.doors import lacks
 
+from .guard import guarded, runs_foreign_code
+
 
 def main() -> int:
     """Run the command and give its exit status."""
@@ -32,4 +34,5 @@ def run() -> object:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments = sys.argv[1:]
+    sys.exit(guarded(arguments) if runs_foreign_code(arguments) else main())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .candidates import DTYPES, Implementation, candidate
+from .candidates import DTYPES, HALVES, Implementation, candidate, requirements
 from .check import check
 from .failures import failures
 from .problems import Configuration
-from .space import grid
+from .space import grid, sized
 
 
 def assert_equivalent(
@@ -19,37 +19,54 @@ def assert_equivalent(
     cell: str | Sequence[str] | None = None,
     dtypes: str | Sequence[str] = DTYPES,
     seed: int = 0,
+    tolerance: float | None = None,
+    only: str | None = None,
+    weights: str | None = None,
+    device: str = "cpu",
+    sizes: Mapping[str, int] | None = None,
+    require: str | Sequence[str] = (),
 ) -> None:
     """Raise AssertionError, and tell what is wrong, unless a recurrence is equivalent to `scratch` and PyTorch.
 
     subject: a class with the interface of `scratch.nn.LSTM` or of `torch.nn.LSTM` (or RNN), or a pair of functions
-    (forward, backward) for one layer and direction: see candidates.py. Options that it does not offer are left out.
+    (forward, backward) for one layer and direction: see candidates. Options that it does not offer are left out.
     configurations: one or several; every combination of options at small sizes unless given. cell: 'RNN tanh',
-    'RNN relu' or 'LSTM', where neither the subject's name nor a single configuration tells. dtypes: 'float64' or
-    'float32', or both. seed: draws the numbers.
+    'RNN relu', 'LSTM' or 'GRU', where neither the subject's name nor a single configuration tells. dtypes: 'float64',
+    'float32', 'float16', 'bfloat16' (of torch Modules), or several. seed: draws the numbers. tolerance: the largest
+    error that is right, unless it is what the dtype promises. only: 'forward', or 'final' for a gradient at the final
+    state alone. weights: the form of a pair's parameters, as 'keras' or 'columns,one-bias'. device: where a torch
+    Module computes. sizes: those that are tried, by their letters: {'T': 5, 'H': 64}. require: what must be offered, as
+    'packed input', or 'all'.
 
     Every output and every gradient is compared with `scratch` in longdouble, in float64 to 1e-12 (and, where it
     computes in float32, to as many roundings), or to what rounding explains where a problem magnifies it.
 
-    Raises TypeError for a subject that is nothing of the kind, ValueError where its cell cannot be told.
+    Raises TypeError for a subject that is nothing of the kind, ValueError where its cell cannot be told, or for another
+    argument that is none of what it can be.
     """
     names = [dtypes] if isinstance(dtypes, str) else list(dtypes)
-    if not names or not set(names) <= set(DTYPES):
-        raise ValueError(f"expected dtypes among {', '.join(map(repr, DTYPES))}, got {dtypes!r}")
+    if not names or not set(names) <= {*DTYPES, *HALVES}:
+        raise ValueError(f"expected dtypes among {', '.join(map(repr, (*DTYPES, *HALVES)))}, got {dtypes!r}")
+    required = requirements([require] if isinstance(require, str) else require)
     if configurations is None:
         configurations = grid(seed)
     elif isinstance(configurations, Configuration):
         cell, configurations = cell or configurations.cell, [configurations]
-    implementation = subject if isinstance(subject, Implementation) else candidate(subject, cell=cell)
+    configurations = list(dict.fromkeys(sized(each, sizes or {}) for each in configurations))
+    implementation = subject
+    if not isinstance(subject, Implementation):
+        implementation = candidate(
+            subject, cell=cell, only=only, weights=weights, device=device, tolerance=tolerance, sizes=sizes
+        )
     found = check(configurations, implementation, names, witnesses=False)
+    told = failures(found)
+    lines = [*map(str, told.failures), *([told.rest] if told.rest else [])]
+    missing = implementation.missing(required).items()
+    lines += [f"required, but not offered: {what} ({reason})" for what, reason in missing]
+    if lines:
+        raise AssertionError("\n\n".join([f"{implementation.name} is not equivalent:", *lines]))
     if not found.configurations:
         reasons = "; ".join(f"{what} ({reason})" for what, reason in found.not_offered.items())
         raise AssertionError(f"nothing could be checked: {implementation.name} does not offer {reasons or 'this cell'}")
-    if found.failures:
-        told = failures(found)
-        lines = [
-            f"{implementation.name} is not equivalent:",
-            *map(str, told.failures),
-            *([told.rest] if told.rest else []),
-        ]
-        raise AssertionError("\n\n".join(lines))
+    if implementation.to_do:
+        raise AssertionError(f"{implementation.name}: forward is right, backward is to do: {implementation.to_do}")

@@ -13,7 +13,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ import torch
 
 from scratch.processes import shared
 
-from .candidates import DTYPES, Implementation, NotOffered, Raised, Scratch
+from .candidates import DTYPES, Implementation, NotOffered, Raised, Scratch, Unfit
 from .conditioning import tolerances
 from .devices import MODES, Mode
 from .equivalence import compare
@@ -30,6 +30,8 @@ from .runs import Masks, Run, is_in_torch, run_scratch, run_torch
 from .witnesses import WITNESSES
 
 PYTORCH = "PyTorch"
+EVERYTHING = "everything"
+"""The tensor of a row that is about an error."""
 
 
 class Row(NamedTuple):
@@ -58,6 +60,11 @@ class Row(NamedTuple):
         return self.tolerance < float("inf")
 
     @property
+    def unfit(self) -> bool:
+        """Whether there is no mathematics to judge, because the call does not fit, or something is written over."""
+        return self.tensor == EVERYTHING and not self.what.startswith("raises ")
+
+    @property
     def kind(self) -> str:
         """The tensor without the number of its layer and its direction."""
         return re.sub(r"_l\d+(_reverse)?$", "", self.tensor)
@@ -79,6 +86,10 @@ class Found:
     """What the subject does not have, and how that was seen."""
     witnessed: bool = True
     """Whether PyTorch and the witnesses were heard."""
+    dtypes: tuple[str, ...] = DTYPES
+    """Those that were asked for."""
+    asked: int = 0
+    """On how many configurations the subject was to be checked."""
 
     @property
     def in_torch(self) -> bool:
@@ -122,11 +133,11 @@ def check(
     share the work; a subject that cannot be sent to another process is checked in this one. `advance` is called with
     how many configurations have been done since it was last called.
     """
-    found, dtypes = Found(subject or Scratch(), witnessed=witnesses), tuple(dtypes)
+    dtypes = tuple(dtypes)
+    found = Found(subject or Scratch(), witnessed=witnesses, dtypes=dtypes, asked=len(configurations))
+    found.subject.ask(dtypes)
     configurations = [found.subject.nearest(c) for c in configurations if c.cell in found.subject.cells]
-    found.not_offered |= {
-        dtype: "its output is of another dtype" for dtype in dtypes if dtype not in found.subject.dtypes
-    }
+    found.not_offered |= {dtype: why for dtype, why in found.subject.reasons.items() if dtype in dtypes}
     task = Task(found.subject, dtypes, witnesses)
     if jobs == 1 or not can_be_sent(task):
         for configuration in configurations:
@@ -191,7 +202,7 @@ def examine(
     configuration: Configuration, subject: Implementation, dtypes: Sequence[str] = DTYPES, witnesses: bool = True
 ) -> Iterator[Row]:
     """Every row of one configuration. Raises NotOffered if the subject does not have what it needs."""
-    drawn = draw(configuration)
+    drawn = subject.adapted(draw(configuration))
     for dtype in dtypes:
         if dtype not in subject.dtypes:
             continue
@@ -201,14 +212,20 @@ def examine(
         except Raised as error:
             yield raised(subject.name, dtype, configuration, error)
             continue
-        truth, masks = truth_of(problem, masks)
-        rows = list(measure(subject.name, problem, run, truth, masks))
+        judged = with_zeros(problem) if subject.unasked else problem
+        truth, masks = truth_of(judged, masks)
+        zeros = {
+            f"d_{name}": subject.unasked.get(f"d_{name}") for name in judged.initial.keys() - problem.initial.keys()
+        }
+        rows = list(measure(subject.name, judged, run | zeros, truth, masks, plain=subject.tolerance))
         if subject.first is not None and all(row.agrees for row in rows):
-            first = measure(subject.name, problem, subject.first, truth, masks)
+            first = measure(subject.name, judged, subject.first | zeros, truth, masks, plain=subject.tolerance)
             rows += [row._replace(what=row.what or "right at the second call only") for row in first if not row.agrees]
-        yield from rows
-        if witnesses and is_in_torch(configuration.module):
+        yield from (row._replace(configuration=configuration) for row in rows)
+        if witnesses and dtype in DTYPES and is_in_torch(configuration.module):
             own_masks = [mask.astype(dtype) for mask in masks]
+            if judged is not problem:
+                truth, _ = truth_of(problem, masks)
             yield from measure(PYTORCH, problem, run_torch(problem, own_masks), truth, masks)
             for mode in MODES if torch.cuda.is_available() else ():
                 if mode.dtype == dtype:
@@ -220,18 +237,35 @@ def examine(
         yield from testify(drawn)
 
 
+def with_zeros(problem: Problem) -> Problem:
+    """The problem with the initial state that stands for one that is not given, since its gradient is given too."""
+    configuration = replace(problem.configuration, initial_state=True)
+    zeros = {name: 0 * value for name, value in draw(configuration).initial.items()}
+    return replace(problem, configuration=configuration, initial=zeros).astype(problem.dtype)
+
+
 def truth_of(problem: Problem, masks: Masks | None = None) -> tuple[Run, Masks]:
     """What follows from the problem's numbers in longdouble, and the masks that dropout drew."""
     return run_scratch(problem.astype(np.longdouble), masks)
 
 
-def measure(who: str, problem: Problem, run: Run, truth: Run, masks: Masks, mode: Mode | None = None) -> Iterator[Row]:
-    """How far each tensor of a run is from the truth."""
+def measure(
+    who: str,
+    problem: Problem,
+    run: Run,
+    truth: Run,
+    masks: Masks,
+    mode: Mode | None = None,
+    plain: float | None = None,
+) -> Iterator[Row]:
+    """How far each tensor of a run is from the truth. plain: how far it may be, unless as far as the dtype promises."""
     differences = compare(run, truth, problem.input.dtype)
-    allowed = tolerances(problem, {one.name: one.error for one in differences}, masks, mode and mode.eps)
+    errors = {one.name: one.error for one in differences if not one.what}
+    allowed = tolerances(problem, errors, masks, mode and mode.eps, plain)
+    own = float(np.finfo(problem.input.dtype).eps) / problem.eps  # ULP of bfloat16, which is held in float32
     for name, error, what, ulps in differences:
         tolerance = 0.0 if what else allowed[name]
-        yield Row(who, problem.input.dtype.name, name, problem.configuration, error, ulps, tolerance, what)
+        yield Row(who, problem.dtype, name, problem.configuration, error, own * ulps, tolerance, what)
 
 
 def testify(drawn: Problem) -> Iterator[Row]:
@@ -246,4 +280,5 @@ def testify(drawn: Problem) -> Iterator[Row]:
 def raised(who: str, dtype: str, configuration: Configuration, error: Exception) -> Row:
     """The row of a party that has nothing but an error to show."""
     inf = float("inf")
-    return Row(who, dtype, "everything", configuration, inf, inf, 0.0, f"raises {error}")
+    what = str(error) if isinstance(error, Unfit) else f"raises {error}"
+    return Row(who, dtype, EVERYTHING, configuration, inf, inf, 0.0, what)

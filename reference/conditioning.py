@@ -21,15 +21,22 @@ MARGIN = 16
 """How much more than the worst of some disturbed runs an error may be: luck, and roundings within a step."""
 
 JUDGED = 0.1
-"""Up to which tolerance an error says anything. A wrong term shows near 1."""
+"""Up to which tolerance an error says anything; of bfloat16, which rounds by 0.4 %, 0.25. A wrong term shows near 1."""
 
 
-def sensitivity(problem: Problem, masks: Masks | None = None, samples: int = 8) -> dict[str, float]:
-    """For each tensor that the problem computes, its largest relative change among `samples` disturbed runs."""
+def sensitivity(
+    problem: Problem, masks: Masks | None = None, samples: int = 8, eps: float | None = None
+) -> dict[str, float]:
+    """For each tensor that the problem computes, its largest relative change among `samples` disturbed runs.
+
+    eps: how far from 1 the next number is, unless it is that of the problem's own dtype: what is disturbed by less may
+    stay on one side of relu's kink.
+    """
     # In longdouble itself nothing finer is at hand: the change, proportional to the rounding, is measured at float64's.
-    dtype = problem.input.dtype
-    measured = np.dtype(np.float64) if dtype == np.longdouble else dtype
-    rounding = np.finfo(measured).eps / 2
+    scale, rounding = 1.0, (eps or problem.eps) / 2
+    if problem.input.dtype == np.longdouble:
+        measured = float(np.finfo(np.float64).eps)
+        scale, rounding = problem.eps / measured, measured / 2
     rng = np.random.default_rng(problem.configuration.seed)
 
     def disturb(value: Array) -> Array:
@@ -45,7 +52,6 @@ def sensitivity(problem: Problem, masks: Masks | None = None, samples: int = 8) 
         run, _ = run_module(module, nearby)
         for name in truth:
             changes[name] = max(changes[name], relative_error(run[name], truth[name]))
-    scale = float(np.finfo(dtype).eps / np.finfo(measured).eps)
     return {name: scale * change for name, change in changes.items()}
 
 
@@ -55,22 +61,24 @@ def plain_tolerance(eps: float) -> float:
 
 
 def tolerances(
-    problem: Problem, errors: Mapping[str, float], masks: Masks | None = None, eps: float | None = None
+    problem: Problem,
+    errors: Mapping[str, float],
+    masks: Masks | None = None,
+    eps: float | None = None,
+    plain: float | None = None,
 ) -> dict[str, float]:
     """For each error by how much it may be: the plain tolerance, or where one is above it, what rounding explains.
 
     So an unlucky problem is told from a wrong formula, whose error is near 1. Where rounding explains more than a tenth
     nothing can be judged, and any error is allowed: infinity. eps: how far from 1 the next number is, unless it is that
-    of the problem's own dtype.
+    of the problem's own dtype. plain: the plain tolerance, unless it is what the dtype promises.
     """
-    own = float(np.finfo(problem.input.dtype).eps)
-    plain = plain_tolerance(eps or own)
+    plain = plain_tolerance(eps or problem.eps) if plain is None else plain
     if all(error <= plain for error in errors.values()):
         return dict.fromkeys(errors, plain)
-    scale = MARGIN * (eps or own) / own
-    changes = sensitivity(problem, masks)
-    explained = {name: max(plain, scale * changes.get(name, 0.0)) for name in errors}
-    return {name: allowed if allowed <= JUDGED else float("inf") for name, allowed in explained.items()}
+    changes, judged = sensitivity(problem, masks, eps=eps), max(JUDGED, plain, 32 * problem.eps)
+    explained = {name: max(plain, MARGIN * changes.get(name, 0.0)) for name in errors}
+    return {name: allowed if allowed <= judged else float("inf") for name, allowed in explained.items()}
 
 
 def assert_matches_pytorch(configuration: Configuration) -> None:

@@ -7,14 +7,19 @@ the same failure. What remains is another failure. Where the forward pass is wro
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from .candidates import Implementation, NotOffered, needs
-from .check import Found, Row, examine
+from .candidates import DTYPES, HALVES, Implementation, NotOffered, needs
+from .check import EVERYTHING, Found, Row, examine
 from .diagnosis import Diagnosis, diagnose
-from .problems import Configuration
-from .space import smallest
+from .problems import Configuration, draw
+from .space import sized, smallest
+
+SAID_ABOVE = ("Looked at in ", "Wrong: ", "It raises an error: ")
+"""How lines of a diagnosis begin that say what the failure's first lines have said."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,32 @@ class Failure:
     diagnosis: Diagnosis
     against: list[str]
     """The witnesses that agree with the truth there, and so disagree with the subject."""
+    seen: list[Row]
+    """All tensors where it was diagnosed."""
+    dtypes: tuple[str, ...] = ()
+    """In which it was seen."""
 
     @property
     def reproduction(self) -> str:
         """Three lines of Python that show the failure."""
         statement, name = self.subject.source
+        arguments = self.subject.arguments
+        arguments += f", dtypes={list(self.dtypes)}" if set(self.dtypes) & set(HALVES) else ""
         return "\n".join(
             [
                 "from reference import Configuration, assert_equivalent",
                 statement,
-                f"assert_equivalent({name}, {self.configuration})",
+                f"assert_equivalent({name}, {self.configuration}{arguments})",
             ]
         )
+
+    @property
+    def wrong(self) -> dict[str, Row]:
+        """The worst of each kind of tensor that is wrong."""
+        found: dict[str, Row] = {}
+        for row in sorted((row for row in self.seen if not row.agrees), key=lambda row: row.error):
+            found[row.kind] = row
+        return {row.kind: found[row.kind] for row in self.seen if row.kind in found}
 
     def explains(self, row: Row) -> bool:
         """Whether a disagreement elsewhere is put down to this: the same cell, no less is needed, and the same tensor.
@@ -50,19 +69,39 @@ class Failure:
         What is wrong forward, and a pattern that is known, explain every tensor.
         """
         here, there = self.configuration, row.configuration
-        kinds = {row.kind for row in self.rows}
+        kinds = {row.kind for row in self.rows} | self.wrong.keys()
         every = self.diagnosis.patterns or any(not kind.startswith("d_") for kind in kinds)
         return here.cell == there.cell and set(needs(here)) <= set(needs(there)) and (bool(every) or row.kind in kinds)
 
+    @property
+    def cause(self) -> str:
+        """The same for two failures that have one cause, with another cell, another option, or in another dtype."""
+        known = "".join(fault.explanation for fault in self.diagnosis.patterns)
+        told = ", ".join(row.what or kind for kind, row in self.wrong.items())
+        return known or re.sub(r"\d+", "#", "\n".join([told, *self.lines]))
+
+    @property
+    def headline(self) -> str:
+        """What is wrong, and by how much."""
+        told, several = [], self.seen[0].configuration.num_layers > 1 or self.seen[0].configuration.bidirectional
+        for kind, row in self.wrong.items():
+            tensors = {row.tensor for row in self.seen if row.kind == kind and not row.agrees}
+            name = tensors.pop() if several and len(tensors) == 1 else kind
+            off = f"{name} off by {row.error:.1e}" if row.error < float("inf") else f"{name} not finite, or not zero"
+            told.append(row.what if kind == EVERYTHING else f"{name}: {row.what}" if row.what else off)
+        return f"{self.subject.name}, {' and '.join(self.dtypes)}: {', '.join(told)}"
+
+    @property
+    def lines(self) -> list[str]:
+        """What is right, and what was found out."""
+        judged = dict.fromkeys(row.kind for row in self.seen if row.judged)
+        right = [kind for kind in judged if kind not in self.wrong]
+        told = [line for line in str(self.diagnosis).splitlines() if not line.startswith(SAID_ABOVE)]
+        return [f"Right: {', '.join(right)}."] * bool(right) + told
+
     def __str__(self) -> str:
-        tensors = ", ".join(dict.fromkeys(row.tensor for row in self.rows))
-        worst = max(self.rows, key=lambda row: row.error)
-        return "\n".join(
-            [
-                f"{self.subject.name}, {worst.dtype}: wrong in {tensors}, in {self.configuration}",
-                *(f"  {line}" for line in str(self.diagnosis).splitlines()),
-            ]
-        )
+        lines = [*self.lines, f"in {self.seen[0].configuration}"]
+        return "\n".join([self.headline, *(f"  {line}" for line in lines)])
 
 
 class Told(NamedTuple):
@@ -76,20 +115,21 @@ def failures(found: Found, most: int = 5) -> Told:
     """The failures behind the subject's disagreements, the simplest first; the first few if there are many."""
     places = {configuration: place for place, configuration in enumerate(found.configurations)}
 
-    def from_simple_to_rich(row: Row) -> tuple[bool, int, int]:
-        return row.dtype != "float64", len(needs(row.configuration)), places[row.configuration]
+    def from_simple_to_rich(row: Row) -> tuple[int, int, int]:
+        return (*DTYPES, *HALVES).index(row.dtype), len(needs(row.configuration)), places[row.configuration]
 
     remaining = sorted(found.failures, key=from_simple_to_rich)
     told: dict[str, Failure] = {}
     while remaining and len(told) < most:
         failure = simplest(found.subject, remaining[0])
-        explained = [row for row in remaining if failure.explains(row)]
-        count = len({row.configuration for row in explained} | {remaining[0].configuration})
-        pattern = "".join(fault.explanation for fault in failure.diagnosis.patterns) or str(failure)
-        if pattern in told:  # the same with another cell, or in another dtype
-            failure, count = told[pattern], told[pattern].count + count
-        told[pattern] = replace(failure, count=count)
-        remaining = [row for row in remaining[1:] if not failure.explains(row) and row not in explained]
+        explained = [row for row in remaining if row is remaining[0] or failure.explains(row)]
+        count, dtypes = len({row.configuration for row in explained}), {row.dtype for row in explained}
+        if failure.cause in told:  # the same with another cell, or in another dtype
+            failure = told[failure.cause]
+            count, dtypes = failure.count + count, dtypes | set(failure.dtypes)
+        ordered = tuple(dtype for dtype in (*DTYPES, *HALVES) if dtype in dtypes)
+        told[failure.cause] = replace(failure, count=count, dtypes=ordered)
+        remaining = [row for row in remaining if row not in explained and not failure.explains(row)]
     others = len({row.configuration for row in remaining})
     rest = (
         f"And {others} more configuration{'s' if others > 1 else ''} in which something else is wrong."
@@ -102,24 +142,43 @@ def failures(found: Found, most: int = 5) -> Told:
 def simplest(subject: Implementation, row: Row) -> Failure:
     """The failure that one disagreement leads to."""
 
-    def wrong(configuration: Configuration) -> list[Row]:
+    def rows_of(configuration: Configuration, dtypes: Sequence[str] = (row.dtype,)) -> list[Row]:
         try:
-            rows = list(examine(configuration, subject, (row.dtype,), witnesses=False))
+            return list(examine(configuration, subject, dtypes, witnesses=False))
         except NotOffered:
             return []
-        return [each for each in rows if not each.agrees]
 
     def fails(configuration: Configuration) -> bool:
-        return any(each.kind == row.kind for each in wrong(configuration))
+        alike = (each for each in rows_of(configuration) if not each.agrees and each.kind == row.kind)
+        fits = sized(configuration, subject.sizes) == configuration
+        return fits and any(each.what.partition(":")[0] == row.what.partition(":")[0] for each in alike)
 
     configuration = smallest(row.configuration, fails)
-    rows = wrong(configuration) or [row]
-    diagnosis = diagnose(subject, configuration)
+    here = rows_of(configuration)
+    rows = [each for each in here if not each.agrees] or [row]
+    diagnosis = told_of(subject, configuration, rows[0])
+    seen = rows_of(diagnosis.configuration)
+    if all(each.agrees for each in seen):  # it was looked at in another dtype, or with other tolerances
+        seen = here if any(not each.agrees for each in here) else rows
     if all(each.what for each in rows):  # there are no numbers to disagree about
-        return Failure(subject, configuration, rows, 1, diagnosis, [])
+        return Failure(subject, configuration, rows, 1, diagnosis, [], seen, (row.dtype,))
     testimony = [
         each for each in examine(configuration, subject, (row.dtype,), witnesses=True) if each.who != subject.name
     ]
     disagree = {each.who for each in testimony if not each.agrees}
     against = [who for who in dict.fromkeys(each.who for each in testimony) if who not in disagree]
-    return Failure(subject, configuration, rows, 1, diagnosis, against)
+    return Failure(subject, configuration, rows, 1, diagnosis, against, seen, (row.dtype,))
+
+
+def told_of(subject: Implementation, configuration: Configuration, row: Row) -> Diagnosis:
+    """The diagnosis, where one can be made: it draws problems of its own, in float64 and in float32."""
+    if row.unfit:
+        return Diagnosis(configuration, (), ())
+    if row.dtype in HALVES:
+        full = " and ".join(dtype for dtype in subject.dtypes if dtype in DTYPES)
+        return Diagnosis(configuration, (), (f"In {full} it is right.",) if full else ())
+    problem = draw(configuration)
+    rich = Configuration(configuration.cell, input_size=4, lengths=(5, 5, 5))
+    if subject.adapted(problem) is not problem or sized(rich, subject.sizes) != rich:
+        return Diagnosis(configuration, (), ())
+    return diagnose(subject, configuration)

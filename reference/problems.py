@@ -120,6 +120,18 @@ class Problem:
     initial: dict[str, Array]
     upstream: dict[str, Array]
     """Packed problems hold the padded gradient of the output here."""
+    rounded: str = ""
+    """'bfloat16', if the numbers are rounded to that: NumPy does not have it, and holds them in float32."""
+
+    @property
+    def dtype(self) -> str:
+        """The name of the dtype of its numbers."""
+        return self.rounded or self.input.dtype.name
+
+    @property
+    def eps(self) -> float:
+        """The distance from 1 to the next number of that dtype."""
+        return 2.0**-7 if self.rounded else float(np.finfo(self.input.dtype).eps)
 
     @property
     def leaves(self) -> dict[str, Array]:
@@ -135,8 +147,16 @@ class Problem:
         return replace(self, input=function(self.input), **groups)
 
     def astype(self, dtype: Any) -> Problem:
-        """The same numbers, rounded to `dtype`, in arrays of their own."""
-        return self.map(lambda value: value.astype(dtype))
+        """The same numbers, rounded to `dtype`, in arrays of their own; it may be 'bfloat16'."""
+        if dtype == "bfloat16":
+            return replace(self.map(to_bfloat16), rounded=dtype)
+        return replace(self.map(lambda value: value.astype(dtype)), rounded="")
+
+
+def to_bfloat16(value: Array) -> Array:
+    """The nearest numbers that have the upper half of float32's bits, of two the even one."""
+    bits = value.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
 
 
 def draw(configuration: Configuration) -> Problem:

@@ -8,12 +8,11 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from .candidates import Scratch
 from .check import PYTORCH, Found
 from .devices import NO_DEVICE
 from .failures import Told
 from .picture import as_svg, picture
-from .summary import agreements, environment, in_ulps, lines, on_gpu, ratio
+from .summary import agreements, environment, in_ulps, lines, on_gpu, ratio, verdict
 
 
 def page(found: Found, told: Told) -> str:
@@ -25,8 +24,8 @@ def page(found: Found, told: Told) -> str:
     dtypes = [dtype for dtype in found.subject.dtypes if lines(found, name, dtype)]
     return template.render(
         subject=name,
-        is_scratch=isinstance(found.subject, Scratch),
         count=len(found.configurations),
+        verdict=verdict(found, told),
         told=told.failures,
         rest=told.rest,
         others=[row for row in found.disagreements if row.who != name],

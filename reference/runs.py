@@ -32,6 +32,14 @@ Masks = list[Array]
 """What dropout multiplied the output of each layer but the last with, laid out like the output; empty if nothing."""
 
 
+class Unexpected(TypeError):
+    """A candidate's call gives something of another form. The argument: what was expected, and what came."""
+
+
+class NotGiven(Unexpected):
+    """It does not give a tensor that the upstream gradient arrives at. The arguments: that, and the tensor's name."""
+
+
 def run_scratch(problem: Problem, masks: Masks | None = None) -> tuple[Run, Masks]:
     """Run the problem in `scratch`, in the dtype of its numbers, with these masks or with those that it draws."""
     return run_module(make_scratch(problem, masks), problem)
@@ -62,11 +70,22 @@ def run_module(module: Any, problem: Problem) -> tuple[Run, Masks]:
 
 
 def pair(result: Any) -> tuple[Any, Any]:
-    """What a call gave, and its state: None if it gave an array alone."""
-    if isinstance(result, (tuple, list)) and not isinstance(result, packing.PackedSequence):
-        first, second = result
-        return first, second
-    return result, None
+    """What a call gave, and its state: None if it gave an array alone. Raises Unexpected if there is more."""
+    if not isinstance(result, (tuple, list)) or hasattr(result, "batch_sizes"):  # PackedSequence is a tuple
+        return result, None
+    if len(result) != 2:
+        raise Unexpected(f"expected two things, the output and the state, got {described(result)}")
+    first, second = result
+    return first, second
+
+
+def described(value: Any) -> str:
+    """What was given, in a few words."""
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}: {', '.join(described(each) for each in value[:4])}"
+    shape = getattr(value, "shape", None)
+    kind = "an array" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+    return "None" if value is None else kind + ("" if shape is None else f" {tuple(shape)}")
 
 
 def forward_scratch(problem: Problem, masks: Masks | None = None) -> Run:
@@ -100,6 +119,9 @@ def split(state: Any, configuration: Configuration, pattern: str) -> Run:
     if state is None:
         return dict.fromkeys((pattern.format(part) for part in configuration.parts), None)
     parts = state if isinstance(state, (tuple, list)) else (state,)
+    if len(parts) != len(configuration.parts):
+        form = " and ".join(configuration.parts)
+        raise Unexpected(f"expected a state of {form}, each one array for all layers, got {described(state)}")
     return {pattern.format(part): value for part, value in zip(configuration.parts, parts, strict=True)}
 
 
@@ -142,12 +164,14 @@ def disturbed(cell: Cell, disturb: Callable[[Array], Array]) -> Cell:
 
 
 def load(module: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
-    """Copy values into all parameters of a module, which may have buffers besides. Raises TypeError if they differ."""
+    """Copy values into all parameters of a module, which may have buffers besides. Raises Unexpected if they differ."""
     parameters = dict(module.named_parameters())
     found = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     expected = {name: tuple(value.shape) for name, value in values.items()}
     if found != expected:
-        raise TypeError(f"expected parameters {expected}, got {found}")
+        differing = {name for name in expected.keys() | found if expected.get(name) != found.get(name)}
+        only = [{name: shape for name, shape in each.items() if name in differing} for each in (expected, found)]
+        raise Unexpected(f"expected parameters {only[0] or 'none'}, got {only[1] or 'none'}")
     with torch.no_grad():
         for name, value in values.items():
             parameters[name].copy_(value)
@@ -164,33 +188,40 @@ def make_torch(configuration: Configuration, **arguments: Any) -> torch.nn.Modul
     return module
 
 
+def torch_type(problem: Problem) -> torch.dtype:
+    """PyTorch's dtype for the problem's numbers."""
+    return torch.bfloat16 if problem.rounded else torch_dtype(problem.input.dtype)
+
+
 def run_torch(
     problem: Problem,
     masks: Masks | None = None,
     make: Callable[..., torch.nn.Module] = make_torch,
     device: str = "cpu",
+    handed: Callable[[str, Any], Any] = lambda name, value: value,
+    backward: bool = True,
 ) -> Run:
     """Run the problem in PyTorch, with its autograd, in the dtype of the problem's numbers.
 
     With masks the layers run one by one with these masks between them. `make` is called with the configuration and the
-    constructor's arguments for each module.
+    constructor's arguments for each module. `handed` is told of each tensor that the module is given, by its name.
+    backward: whether gradients are computed. Raises Unexpected for a module that is not as PyTorch's own.
     """
-    c = problem.configuration
+    c, dtype = problem.configuration, torch_type(problem)
 
     def tensor(value: Array) -> torch.Tensor:
-        return torch.tensor(value, device=device)
+        return torch.tensor(value, device=device, dtype=dtype)
 
     leaves = {name: tensor(v).requires_grad_() for name, v in {"input": problem.input, **problem.initial}.items()}
     directions = 1 + c.bidirectional
-    width = directions * (c.proj_size or c.hidden_size)
 
     def layers() -> Iterator[tuple[torch.nn.Module, slice]]:
         """PyTorch modules that together have all layers, and which of the states are theirs."""
-        arguments = c.arguments() | {"dtype": torch_dtype(problem.input.dtype), "device": device}
+        arguments = c.arguments() | {"dtype": dtype, "device": device}
         if not masks:
             yield make(c, **arguments), slice(None)
             return
-        arguments["dropout"] = 0.0
+        arguments["dropout"], width = 0.0, directions * (c.proj_size or c.hidden_size)
         for layer in range(c.num_layers):
             sizes = {"input_size": width if layer else c.input_size, "num_layers": 1}
             yield make(c, **arguments | sizes), slice(layer * directions, (layer + 1) * directions)
@@ -207,22 +238,54 @@ def run_torch(
         load(module, {name: torch.from_numpy(problem.parameters[theirs]) for name, theirs in own.items()})
         module.train(c.training)
         leaves |= {own[name]: parameter for name, parameter in module.named_parameters()}
+        for name, leaf in leaves.items():
+            handed(name, leaf)
         if masks and layer > 0:
             mask = tensor(masks[layer - 1])
             value = value._replace(data=value.data * packed(mask).data) if c.layout == "packed" else value * mask
         state = tuple(leaves[f"{name}_0"][part] for name in c.parts) if c.initial_state else None
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-            value, final = module(value, state[0] if state and len(state) == 1 else state)
-        finals.append(tuple(final) if isinstance(final, (tuple, list)) else (final,))
-    output = torch.nn.utils.rnn.pad_packed_sequence(value)[0] if c.layout == "packed" else value
-    computed = {"output": output}
-    computed |= {f"{name}_n": torch.cat(parts) for name, parts in zip(c.parts, zip(*finals, strict=True), strict=True)}
-    loss = sum((computed[name] * tensor(value)).sum() for name, value in problem.upstream.items())
-    gradients = (
-        torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
-        if problem.upstream
-        else [torch.zeros_like(leaf) for leaf in leaves.values()]
-    )
-    run = {name: value.detach().cpu().numpy() for name, value in computed.items()}
-    return run | {f"d_{name}": gradient.cpu().numpy() for name, gradient in zip(leaves, gradients, strict=True)}
+            warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous")  # only slower
+            value, final = pair(module(value, state[0] if state and len(state) == 1 else state))
+        finals.append(split(final, c, "{}_n"))
+    output = torch.nn.utils.rnn.pad_packed_sequence(value)[0] if c.layout == "packed" and value is not None else value
+    computed = {"output": output} | {name: whole([each[name] for each in finals]) for name in finals[0]}
+    run = {name: in_numpy(name, value, dtype) for name, value in computed.items()}
+    return run | (gradients(problem, computed, leaves, tensor) if backward else {})
+
+
+def whole(parts: list[Any]) -> Any:
+    """The final state of all layers."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def in_numpy(name: str, value: Any, dtype: torch.dtype) -> Any:
+    """A tensor that was computed as an array; None as it is. Raises Unexpected if it is no tensor."""
+    if value is None:
+        return None
+    if not isinstance(value, torch.Tensor):
+        raise Unexpected(f"expected {name} as a tensor, got {described(value)}")
+    if dtype == torch.bfloat16 and value.dtype != dtype:  # NumPy could not tell
+        raise Unexpected(f"expected {name} of dtype {dtype}, got {value.dtype}")
+    value = value.detach().cpu()
+    return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
+
+
+def gradients(
+    problem: Problem,
+    computed: Mapping[str, Any],
+    leaves: Mapping[str, torch.Tensor],
+    tensor: Callable[[Array], torch.Tensor],
+) -> Run:
+    """The gradient of each leaf. Raises NotImplementedError if nothing that was computed has one."""
+    for name in problem.upstream:
+        if computed[name] is None:
+            raise NotGiven(f"no {name} is returned", name)
+    zeros = [torch.zeros_like(leaf) for leaf in leaves.values()]
+    if problem.upstream:
+        loss = sum((computed[name] * tensor(value)).sum() for name, value in problem.upstream.items())
+        if not loss.requires_grad:
+            raise NotImplementedError("autograd sees no way from the output back to the input and the parameters")
+        zeros = list(torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True))
+    return {f"d_{name}": in_numpy(f"d_{name}", each, each.dtype) for name, each in zip(leaves, zeros, strict=True)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any, TypeVar
@@ -46,6 +46,26 @@ def grid(seed: int = 0) -> list[Configuration]:
         for number, (cell, layers, bias, bidirectional, initial_state, dropout, projection, given) in enumerate(options)
         if not (dropout and layers < 3) and not (projection and not can_project(CELLS[cell]["module"]))
     ]
+
+
+def sized(configuration: Configuration, sizes: Mapping[str, int]) -> Configuration:
+    """The configuration with these sizes, by their letters: T steps, B sequences, I input and H hidden features.
+
+    Packed sequences are as long as T, T − 1 and so on; a single sequence and an empty batch stay what they are.
+    """
+    c = configuration
+    steps, batch = sizes.get("T", max(c.lengths, default=0)), sizes.get("B", len(c.lengths))
+    if c.layout == "unbatched" or not c.lengths:
+        lengths = (steps,) * len(c.lengths)
+    elif c.layout == "packed" and sizes.keys() & {"T", "B"}:
+        lengths = tuple(max(1, steps - number) for number in range(batch))
+    else:
+        lengths = (steps,) * batch if c.layout != "packed" else c.lengths
+    hidden = sizes.get("H", c.hidden_size)
+    projection = min(c.proj_size, hidden - 1)
+    return replace(
+        c, input_size=sizes.get("I", c.input_size), hidden_size=hidden, proj_size=projection, lengths=lengths
+    )
 
 
 def choose(

@@ -60,11 +60,12 @@ def lines(found: Found, who: str, dtype: str) -> dict[str, Line]:
 
 
 def line(rows: list[Row]) -> Line:
-    """The line of one tensor."""
+    """The line of one tensor: the worst is of those that can be judged."""
+    judged = [row for row in rows if row.judged] or rows
     return Line(
-        worst=max(rows, key=lambda row: row.error),
+        worst=max(judged, key=lambda row: row.error),
         typical=median(row.error for row in rows),
-        ulps=max(row.ulps for row in rows),
+        ulps=max(row.ulps for row in judged),
     )
 
 
@@ -81,6 +82,26 @@ def ratio(found: Found, kind: str, dtype: str) -> float:
     ours, theirs = errors.values()
     logarithms = [np.log(ours[key] / theirs[key]) for key in ours if key in theirs]
     return float(np.exp(np.mean(logarithms))) if logarithms else float("nan")
+
+
+def verdict(found: Found, told: Told) -> str:
+    """What came of it, in a sentence or two."""
+    name, number, to_do = found.subject.name, len(found.configurations), found.subject.to_do
+    of = f"{number} of {found.asked}" if number < found.asked else f"all {number}"
+    if not number:
+        return "Nothing could be checked: no configuration does without what is not offered."
+    if told.failures and all(row.unfit for row in found.failures):
+        return f"{name} could not be compared; something beside its mathematics is wrong:"
+    if told.failures:
+        wrong = len({row.configuration for row in found.failures})
+        causes = f"{len(told.failures)} cause{'s' if len(told.failures) > 1 else ''}"
+        return f"{name} is wrong in {wrong} of {number} configurations, from {causes}:"
+    if to_do:
+        return f"{name} is right forward, in {of} configurations. Its backward is to do: {to_do}."
+    if found.subject.only == "forward":
+        return f"{name} agrees with the truth forward, in {of} configurations."
+    offered = f" that it offers, of {found.asked}, in every tensor that it computes" if found.not_offered else ""
+    return f"{name} agrees with the truth in all {number} configurations{offered or ', in every tensor'}."
 
 
 def in_ulps(number: float) -> str:
@@ -105,8 +126,9 @@ def agreements(found: Found) -> list[Agreement]:
 
 
 def on_gpu(found: Found) -> dict[str, dict[str, Line]]:
-    """For each mode of the GPU what it has made of each kind of tensor; nothing without a GPU."""
-    return {mode.name: lines(found, mode.name, mode.dtype) for mode in MODES}
+    """For each mode of the GPU that was asked for what it has made of each kind of tensor; nothing without a GPU."""
+    heard = {row.who for row in found.rows}
+    return {mode.name: lines(found, mode.name, mode.dtype) for mode in MODES if mode.name in heard}
 
 
 def by_option(found: Found, who: str, dtype: str) -> dict[tuple[str, str], dict[str, float]]:
@@ -171,7 +193,7 @@ def as_json(found: Found, told: Told) -> dict[str, Any]:
             f"{who}, {dtype}": {kind: of_line(one) for kind, one in lines(found, who, dtype).items()}
             for who, dtype in parties
         },
-        "GPU": {name: kinds or NO_DEVICE for name, kinds in gpu.items()},
+        "GPU": gpu or NO_DEVICE,
         "witnesses": [
             {
                 "witness": one.witness,
@@ -183,12 +205,14 @@ def as_json(found: Found, told: Told) -> dict[str, Any]:
         ],
         "not in PyTorch": found.not_in_torch,
         "not offered": found.not_offered,
+        "to do": {"backward": found.subject.to_do} if found.subject.to_do else {},
         "disagreements": len(found.disagreements),
         "not judged": sum(not row.judged for row in found.rows),
         "failures": [
             {
                 "configuration": asdict(failure.configuration),
                 "tensors": {row.tensor: row.what or number(row.error) for row in failure.rows},
+                "dtypes": failure.dtypes,
                 "configurations": failure.count,
                 "diagnosis": str(failure.diagnosis),
                 "diagnosed at": asdict(failure.diagnosis.configuration),

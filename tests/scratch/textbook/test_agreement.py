@@ -147,6 +147,6 @@ def test_the_instrument_proves_the_page(module: ModuleType) -> None:
 
 def test_the_readme_shows_what_the_instrument_prints() -> None:
     readme = (Path(rnn.__file__).parent / "README.md").read_text()
-    ((command, last),) = re.findall(r"```sh\npython (.*)\n```\n\n```text\n(.*)\n```", readme)
+    ((command, first),) = re.findall(r"```sh\npython (.*)\n```\n\n```text\n(.*)\n```", readme)
     printed = subprocess.run([sys.executable, *command.split()], check=True, capture_output=True, text=True).stdout
-    assert printed.splitlines()[-1] == last
+    assert printed.strip().splitlines()[0] == first

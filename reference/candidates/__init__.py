@@ -1,0 +1,165 @@
+"""Implementations that can be held against the truth: `scratch` itself, and whatever somebody else wrote.
+
+Three forms are understood.
+
+**A class with `scratch.nn`'s interface**: constructed with `input_size`, `hidden_size` and the options it has (by
+PyTorch's names); `named_parameters()` with PyTorch's names and shapes, each with `.data` and `.grad`;
+`output, state = module(input, state)`; `d_input, d_state = module.backward(d_output, d_state)`, which leaves each
+parameter's gradient in `.grad`. States are h, or the tuple (h, c). A state that is not given is not passed, nor is its
+gradient; one that is not returned is not offered.
+
+**A pair of functions** for one layer and one direction,
+
+    forward(x, state, parameters) → output, state, tape
+    backward(d_output, d_state, tape) → d_x, d_state, d_parameters
+
+with x (T, B, I), the state h or (h, c) of (B, H), output (T, B, H), and `parameters` a dict of arrays by the names
+weight_ih, weight_hh, bias_ih, bias_hh (and weight_hr, if it projects), as `d_parameters` is; in the form of Keras or
+ONNX, or with one bias, if that is declared (weight_forms.py). An RNN's `forward` that takes the keyword `nonlinearity`
+is checked with "tanh" and with "relu"; one that does not take it has to compute tanh, unless the cell is given.
+
+**A `torch.nn.Module`** with `torch.nn.LSTM`'s interface: same constructor, parameters' names, call.
+
+What they give may be arrays of any library that NumPy can read. A model that is many to one gives None in place of the
+output, and takes None in place of its gradient. Where there is no backward, or it raises NotImplementedError or gives
+None, forward alone is checked, and backward is to do.
+
+What a candidate does not have is not an error: `NotOffered` says so. It does not have an option that its constructor
+does not name, or a kind of input or of upstream gradient that it refuses (refusals.py) where the simplest case works.
+An option that it accepts has to work.
+
+Each problem is run twice on the same object: what is left over from one call must not change the next. Nothing that is
+handed over may be written to.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from scratch import nn
+
+from ..devices import device_name
+from ..problems import CELLS
+from .base import Candidate
+from .functions import FunctionsCandidate
+from .implementation import (
+    DTYPES,
+    HALVES,
+    NEEDS,
+    OPTIONS,
+    Implementation,
+    NotOffered,
+    Raised,
+    Scratch,
+    Unfit,
+    needs,
+    requirements,
+)
+from .modules import ModuleCandidate
+from .refusals import ERRORS
+from .torch_modules import TorchCandidate, there_is
+from .weight_forms import form_of
+
+__all__ = [
+    "DTYPES",
+    "HALVES",
+    "NEEDS",
+    "ONLY",
+    "OPTIONS",
+    "Candidate",
+    "FunctionsCandidate",
+    "Implementation",
+    "ModuleCandidate",
+    "NotOffered",
+    "Raised",
+    "Scratch",
+    "TorchCandidate",
+    "Unfit",
+    "candidate",
+    "needs",
+    "requirements",
+]
+
+ONLY = ("forward", "final")
+"""What can be checked alone: forward; or the gradients of the final state, as of a model that is many to one."""
+
+
+def candidate(
+    target: Any,
+    name: str | None = None,
+    cell: str | Sequence[str] | None = None,
+    *,
+    only: str | None = None,
+    weights: str | None = None,
+    device: str = "cpu",
+    tolerance: float | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> Candidate:
+    """The implementation that a class, a module, or a pair of functions is.
+
+    target: a class or another callable that constructs the recurrence; or a pair (forward, backward), or a function
+    named forward alone; or anything with the functions as attributes `forward` and `backward`. cell: which of `CELLS`,
+    if the name does not tell. only: one of `ONLY`. weights: the form of a pair's parameters (weight_forms.py). device:
+    where a torch Module is to compute. tolerance, sizes: see `Implementation`.
+
+    Raises TypeError if it is nothing of the kind, ValueError if its cell cannot be told, or for another argument that
+    is none of what it can be.
+    """
+    cells = (cell,) if isinstance(cell, str) else tuple(cell or ())
+    for each in cells:
+        if each not in CELLS:
+            raise ValueError(f"expected a cell among {', '.join(map(repr, CELLS))}, got {each!r}")
+    if only is not None and only not in ONLY:
+        raise ValueError(f"expected only {' or '.join(map(repr, ONLY))}, got {only!r}")
+    found = recognized(target, name, cells, only)
+    if weights is not None:
+        if not isinstance(found, FunctionsCandidate):
+            raise TypeError("expected a pair of functions with a form of weights: a module's parameters are PyTorch's")
+        found.form, found.declared = form_of(weights), weights
+    if device != "cpu":
+        if not isinstance(found, TorchCandidate):
+            raise TypeError(f"expected a torch Module with device {device!r}: the others get NumPy's arrays")
+        if not there_is(device):
+            raise ValueError(
+                f"expected the device cpu, or a CUDA device that there is, got {device!r}: {device_name()}"
+            )
+        found.device = device
+    found.tolerance, found.sizes = tolerance, sizes or {}
+    return found
+
+
+def recognized(target: Any, name: str | None, cells: tuple[str, ...], only: str | None) -> Candidate:
+    """The candidate in its form."""
+    if isinstance(target, tuple) and len(target) == 2 and all(map(callable, target)):
+        names = ",".join(str(getattr(function, "__qualname__", "?")) for function in target)
+        return FunctionsCandidate(target, name or f"{target[0].__module__}:{names}", cells, only)
+    if inspect.isfunction(target) and target.__name__.endswith("forward"):
+        return FunctionsCandidate((target, None), name or f"{target.__module__}:{target.__qualname__}", cells, only)
+    name = str(name or getattr(target, "__name__", type(target).__name__))
+    is_object = isinstance(target, (torch.nn.Module, nn.Module))
+    functions = getattr(target, "forward", None), getattr(target, "backward", None)
+    static = all(
+        isinstance(inspect.getattr_static(target, each, None), staticmethod) for each in ("forward", "backward")
+    )
+    if (static or not isinstance(target, type)) and not is_object and callable(functions[0]):
+        return FunctionsCandidate(functions, name, cells, only)
+    if is_object or not callable(target):
+        raise TypeError(
+            f"expected a class, a function that constructs, or a pair of functions, got a {type(target).__name__}"
+        )
+    kind = TorchCandidate if makes_torch_modules(target) else ModuleCandidate
+    return kind(target, name, cells, only)
+
+
+def makes_torch_modules(target: Callable[..., Any]) -> bool:
+    """Whether what the candidate constructs is PyTorch's."""
+    if isinstance(target, type):
+        return issubclass(target, torch.nn.Module)
+    try:
+        return isinstance(target(2, 3), torch.nn.Module)
+    except ERRORS:
+        return False

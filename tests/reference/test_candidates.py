@@ -1,0 +1,428 @@
+"""What a candidate may look like, and how its refusals, its crashes and its mistakes are told apart."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference import Configuration, assert_equivalent
+from reference.candidates import Implementation, candidate, requirements
+from reference.candidates.weight_forms import form_of
+from reference.check import Found, check
+from reference.conditioning import tolerances
+from reference.devices import Mode
+from reference.failures import failures
+from reference.problems import draw
+from reference.space import sized
+from reference.summary import on_gpu, verdict
+from scratch import nn
+from scratch.types import Array
+from tests.strategies import configurations
+
+PAGES = {"RNN tanh": "rnn", "LSTM": "lstm", "GRU": "gru"}
+"""The textbook's page of each cell that a pair of functions is tried with."""
+
+Backward = Callable[..., Any]
+
+
+def few(cell: str = "LSTM") -> list[Configuration]:
+    """With and without a state, a bias, a projection and packed input."""
+    plain = Configuration(cell, lengths=(3, 3))
+    changes: list[dict[str, Any]] = [{}, {"initial_state": False}, {"bias": False}, {"layout": "packed"}]
+    return [replace(plain, **each) for each in changes + [{"proj_size": 2}] * (cell == "LSTM")]
+
+
+def pair(
+    cell: str = "LSTM",
+    before: Callable[..., Any] = lambda *given: given,
+    after: Callable[..., Any] = lambda *result: result,
+    before_backward: Callable[..., Any] = lambda *given: given,
+    after_backward: Callable[..., Any] = lambda *result: result,
+    backward: Backward | None = None,
+    **options: Any,
+) -> Any:
+    """A candidate: the textbook's pair of functions, with a change to what one of them is given, or gives."""
+    page = import_module(f"scratch.textbook.{PAGES[cell]}")
+
+    def forward(x: Any, state: Any, parameters: Any) -> Any:
+        return after(*page.forward(*before(x, state, parameters)))
+
+    def back(d_output: Any, d_state: Any, tape: Any) -> Any:
+        return after_backward(*page.backward(*before_backward(d_output, d_state, tape)))
+
+    return candidate((forward, backward or back), cell=cell, **options)
+
+
+def found(subject: Implementation, dtypes: Any = ("float64",), among: list[Configuration] | None = None) -> Found:
+    return check(among or few(subject.cells[0]), subject, dtypes, witnesses=False)
+
+
+def told(of: Found) -> str:
+    return "\n".join(map(str, failures(of).failures))
+
+
+def fail(*_: Any) -> Any:
+    raise NotImplementedError("not yet")
+
+
+def crash(*given: Any) -> Any:
+    """What is given, or an error that nobody wrote down, if a state is."""
+    return [given][int(bool(np.any(given[1][0])))]
+
+
+def refuse(*given: Any) -> Any:
+    """The same, but that somebody wrote it down."""
+    if np.any(given[1][0]):
+        raise ValueError("no state, please")
+    return given
+
+
+@pytest.mark.parametrize("cell", PAGES)
+def test_the_textbook_is_right_and_does_not_project(cell: str) -> None:
+    seen = found(pair(cell))
+    assert seen.failures == [] and len(seen.configurations) == 3
+    assert cell != "LSTM" or seen.not_offered["proj_size"] == "weight_hr is never read"
+
+
+def test_a_crash_is_no_refusal() -> None:
+    assert "initial state" in found(pair(before=refuse)).not_offered
+    seen = found(pair(before=crash))
+    assert "initial state" not in seen.not_offered and {row.configuration.initial_state for row in seen.failures} == {
+        True
+    }
+    assert "raises IndexError" in told(seen)
+
+
+def test_the_gradient_of_a_state_that_was_not_given_is_compared() -> None:
+    wrong = pair(before=refuse, after_backward=lambda x, s, p: (x, (2 * s[0], s[1]), p))
+    assert {row.kind for row in found(wrong).failures} == {"d_h_0"}
+
+
+WRITES: dict[str, dict[str, Any]] = {
+    "x": {"before": lambda x, s, p: (x.__imul__(2), s, p)},
+    "h_0": {"before": lambda x, s, p: (x, (s[0].__iadd__(1), s[1]), p)},
+    "c_0": {"before": lambda x, s, p: (x, (s[0], s[1].__iadd__(1)), p)},
+    "weight_ih": {"after_backward": lambda x, s, p: (x, s, p), "before_backward": lambda d, s, t: (d, s, stepped(t))},
+    "d_output": {"before_backward": lambda d, s, t: (d.__imul__(2), s, t)},
+    "d_h_n": {"before_backward": lambda d, s, t: (d, (s[0].__iadd__(1), s[1]), t)},
+    "parameters": {"before": lambda x, s, p: (x, s, p.update(weight_hh=2 * p["weight_hh"]) or p)},
+}
+
+
+def stepped(tape: Any) -> Any:
+    tape[1]["weight_ih"] -= 0.1
+    return tape
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_what_is_written_over_is_named(name: str) -> None:
+    seen = found(pair(**WRITES[name]), among=few()[:1])
+    assert {row.what.partition(" writes to the caller's ")[2].partition(",")[0] for row in seen.failures} == {name}
+    assert all(row.unfit for row in seen.failures)
+
+
+class Writing(torch.nn.LSTM):
+    def forward(self, x: Any, hx: Any = None) -> Any:
+        result = super().forward(x, hx)
+        x.data.mul_(2)
+        return result
+
+
+def test_a_torch_module_that_writes_over_its_input_is_named() -> None:
+    assert "writes to the caller's input" in told(found(candidate(Writing, cell="LSTM"), among=few()[:1]))
+
+
+@pytest.mark.parametrize("backward", [fail, lambda *_: None])
+def test_an_unfinished_backward_is_to_do_and_forward_right(backward: Backward) -> None:
+    seen = found(pair(backward=backward))
+    assert seen.failures == [] and "is right forward" in verdict(seen, failures(seen))
+    assert {row.kind for row in seen.rows} == {"output", "h_n", "c_n"}
+    with pytest.raises(AssertionError, match="backward is to do"):
+        assert_equivalent(pair(backward=backward), few()[0])
+    assert_equivalent(pair(backward=backward, only="forward"), few()[0])
+    assert "output" in told(found(pair(backward=backward, after=lambda o, s, t: (2 * o, s, t))))
+
+
+def many_to_one(d_output: Any, d_state: Any, tape: Any) -> Any:
+    if d_output is not None:
+        raise ValueError("no gradient of the output")
+    page = import_module("scratch.textbook.lstm")
+    return page.backward(np.zeros((len(tape[0]), *d_state[0].shape), d_state[0].dtype), d_state, tape)
+
+
+def test_a_model_that_is_many_to_one_is_held_to_the_final_state() -> None:
+    alone: dict[str, Any] = {"after": lambda o, s, t: (None, s, t)}
+    seen = found(pair(backward=many_to_one, **alone))
+    assert seen.failures == [] and len(seen.configurations) == 3
+    assert {"h_n", "d_weight_hh"} <= {row.kind for row in seen.rows} and "output" not in {row.kind for row in seen.rows}
+    assert found(pair(backward=lambda d, s, t: many_to_one(d, (2 * s[0], s[1]), t), **alone)).failures
+    ignoring: dict[str, Any] = {"backward": lambda d, s, t: many_to_one(None, s, t)}
+    assert found(pair(**ignoring)).failures and found(pair(only="final", **ignoring)).failures == []
+
+
+MISFITS: dict[str, tuple[Any, str]] = {
+    "call": ((lambda x: x, fail), "takes 1 positional argument but 3 were given"),
+    "result": ((lambda x, s, p: (x, s), fail), "expected output, state, tape, got a tuple of 2"),
+    "state": ((lambda x, s, p: (x, [s[0]] * 3, None), fail), "expected a state of h and c"),
+    "name": ((lambda x, s, p: p["W"], fail), r"parameters['W'] is read; expected weight_ih"),
+    "array": ((lambda x, s, p: ("x", s, None), fail), "expected output as an array of numbers, got a str"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_what_does_not_fit_is_not_told_as_mathematics(name: str) -> None:
+    target, message = MISFITS[name]
+    seen = found(candidate(target, cell="LSTM"))
+    assert all(row.unfit for row in seen.failures)
+    assert message in told(seen) and "forward(x, state, parameters)" in told(seen)
+
+
+class Narrow(torch.nn.LSTM):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size + 1, hidden_size)
+
+
+def test_a_weight_of_another_shape_is_named_and_no_other() -> None:
+    text = told(found(candidate(Narrow, cell="LSTM")))
+    assert "weight_ih_l0" in text and "weight_hh_l0" not in text and "(4, 1)" in text
+
+
+class Foreign:
+    """An array of another library: NumPy can read it, and it is none."""
+
+    def __init__(self, value: Array) -> None:
+        self.value = value
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return self.value
+
+
+def cupy(value: Array) -> Any:
+    kind = type("ndarray", (), {"__module__": "cupy", "get": lambda self: value, "__array__": fail})
+    return kind()
+
+
+LIBRARIES: dict[str, Callable[[Array], Any]] = {
+    "__array__": Foreign,
+    "cupy": cupy,
+    "torch": lambda value: torch.from_numpy(value).requires_grad_(),
+    "list": lambda value: list(value),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_arrays_of_other_libraries_are_read(library: str) -> None:
+    as_theirs = LIBRARIES[library]
+
+    def all_of(output: Any, state: Any, last: Any) -> Any:
+        last = {name: as_theirs(value) for name, value in last.items()} if isinstance(last, dict) else last
+        return as_theirs(output), tuple(map(as_theirs, state)), last
+
+    assert found(pair(after=all_of, after_backward=all_of)).failures == []
+
+
+def test_one_that_computes_in_float32_alone_is_checked_in_that() -> None:
+    def rounded(*result: Any) -> Any:
+        output, state, last = result
+        last = {name: value.astype(np.float32) for name, value in last.items()} if isinstance(last, dict) else last
+        return output.astype(np.float32), tuple(part.astype(np.float32) for part in state), last
+
+    def strict(x: Array, *rest: Any) -> Any:
+        if x.dtype != np.float32:
+            raise TypeError("float32, please")
+        return x, *rest
+
+    for changes in ({"after": rounded, "after_backward": rounded}, {"before": strict}):
+        seen = found(pair(**changes), ("float64", "float32"))
+        assert seen.failures == [] and {row.dtype for row in seen.rows} == {"float32"}
+        assert "float64" in seen.not_offered
+
+
+def test_one_that_raises_is_told_once_and_has_no_other_dtype() -> None:
+    seen = found(pair(before=lambda *_: [][1]), ("float64", "float32"))
+    assert seen.not_offered.keys().isdisjoint({"float64", "float32"})
+    assert len(failures(seen).failures) == 1
+
+
+def by_form(words: str, cell: str) -> Any:
+    """A pair whose parameters have a form, written without that form's code."""
+    order = {"LSTM": {"keras": "ifgo", "onnx": "iofg"}, "GRU": {"keras": "zrn", "onnx": "zrn"}}.get(cell, {})
+    order["order=ofig"], plain = "ofig", {"LSTM": "ifgo", "GRU": "rzn"}.get(cell, "h")
+    places = [order.get(words.split(",")[-1], plain).index(letter) for letter in plain]
+    back = np.argsort(places)
+    columns, one = "keras" in words or "columns" in words, "one-bias" in words
+
+    def turn(value: Array, at: Any) -> Array:
+        return np.concatenate([np.split(value, len(plain))[place] for place in at])
+
+    def before(x: Any, state: Any, p: Any) -> Any:
+        names = {"keras": ("kernel", "recurrent_kernel"), "onnx": ("W", "R")}.get(words, ("weight_ih", "weight_hh"))
+        own = [p[name].T if columns else p[name] for name in names]
+        given = dict(zip(("weight_ih", "weight_hh"), own, strict=True))
+        bias = p.get("bias", p.get("B", p.get("bias_ih")))
+        if bias is not None:
+            b = np.split(bias, 2) if words == "onnx" else bias if bias.ndim == 2 else (bias, p.get("bias_hh", 0 * bias))
+            given |= {"bias_ih": b[0], "bias_hh": b[1]}
+        return x, state, {name: turn(value, places) for name, value in given.items()}
+
+    def after(x: Any, state: Any, g: Any) -> Any:
+        g = {name: turn(value, back) for name, value in g.items()}
+        names = {"keras": ("kernel", "recurrent_kernel"), "onnx": ("W", "R")}.get(words, ("weight_ih", "weight_hh"))
+        own = {new: g[old].T if columns else g[old] for new, old in zip(names, ("weight_ih", "weight_hh"), strict=True)}
+        if "bias_ih" not in g:
+            return x, state, own
+        if words == "onnx":
+            return x, state, own | {"B": np.concatenate([g["bias_ih"], g["bias_hh"]])}
+        if words == "keras" and cell == "GRU":
+            return x, state, own | {"bias": np.stack([g["bias_ih"], g["bias_hh"]])}
+        if words == "keras" or one:
+            return x, state, own | {"bias": g["bias_ih"]}
+        return x, state, own | {"bias_ih": g["bias_ih"], "bias_hh": g["bias_hh"]}
+
+    return pair(cell, before=before, after_backward=after, weights=words)
+
+
+@pytest.mark.parametrize("cell", PAGES)
+@pytest.mark.parametrize("words", ["keras", "onnx", "columns", "one-bias", "columns,one-bias", "order=ofig"])
+def test_a_form_of_weights_can_be_declared(cell: str, words: str) -> None:
+    if words == "order=ofig" and cell != "LSTM":
+        return
+    seen = found(by_form(words, cell))
+    assert seen.failures == [] and len(seen.configurations) == 3
+    assert {"d_weight_ih", "d_weight_hh", "d_bias_ih"} <= {row.kind for row in seen.rows}
+    assert words == "order=ofig" or found(by_form(words, cell)).subject.cells == (cell,)
+
+
+def test_what_is_no_form_is_refused() -> None:
+    for words in ("karas", "order=if", "columns;one-bias", ""):
+        with pytest.raises(ValueError, match="expected"):
+            form_of(words)
+    with pytest.raises(TypeError, match="pair of functions"):
+        candidate(torch.nn.LSTM, weights="keras")
+
+
+def test_what_is_required_is_missing_if_it_is_not_offered() -> None:
+    refusing = pair(before=refuse)
+    assert_equivalent(refusing, few()[1], require="bias")
+    with pytest.raises(AssertionError, match=r"required, but not offered: initial state \(ValueError: no state"):
+        assert_equivalent(refusing, few()[1], require=["initial", "bias"])
+    assert requirements(["packed", "batch-first", "all"])[:2] == ["packed input", "batch_first"]
+    for name in ("batch", "speed"):
+        with pytest.raises(ValueError, match="expected require"):
+            requirements([name])
+
+
+def test_a_tolerance_can_be_given() -> None:
+    off = pair(after=lambda o, s, t: (o * (1 + 1e-6), s, t), tolerance=1e-5)
+    assert found(off).failures == []
+    assert found(pair(after=lambda o, s, t: (o * (1 + 1e-6), s, t))).failures
+
+
+@given(configurations(), st.dictionaries(st.sampled_from("TBIH"), st.integers(1, 9)))
+def test_sizes_are_as_they_are_told(configuration: Configuration, sizes: dict[str, int]) -> None:
+    c = sized(configuration, sizes)
+    assert sized(c, sizes) == c
+    assert (c.input_size, c.hidden_size) == (sizes.get("I", configuration.input_size), sizes.get("H", c.hidden_size))
+    assert not c.lengths or max(c.lengths) == sizes.get("T", max(c.lengths))
+
+
+def test_one_cause_is_told_once_with_its_size() -> None:
+    """In every cell, option and dtype, and every tensor that follows from it."""
+    off = pair(after_backward=lambda x, s, p: (x * 1.25, s, p))
+    ((failure,), rest) = failures(found(off, ("float64", "float32")))
+    assert rest == "" and "float64 and float32: d_input off by 2.5e-01" in str(failure)
+    assert str(failure).count("d_input off") == 1 and "Wrong:" not in str(failure)
+
+
+class Half(torch.nn.LSTM):
+    """Wrong in bfloat16 alone."""
+
+    def forward(self, x: Any, hx: Any = None) -> Any:
+        output, state = super().forward(x, hx)
+        return output * (1.5 if output.dtype == torch.bfloat16 else 1), state
+
+
+class Once(nn.LSTM):
+    """Learns within backward."""
+
+    def backward(self, *upstream: Any, **options: Any) -> Any:
+        result = super().backward(*upstream, **options)
+        self.weight_hh_l0.data -= 0.1
+        return result
+
+
+def test_a_module_that_changes_its_own_weights_is_named() -> None:
+    assert "backward writes to the caller's weight_hh_l0" in told(found(candidate(Once, cell="LSTM"), among=few()[:1]))
+
+
+def test_a_device_is_one_that_there_is_and_of_a_torch_module() -> None:
+    with pytest.raises(TypeError, match="expected a torch Module"):
+        candidate(nn.LSTM, device="cuda")
+    for device in ("cuda:99", "tpu", ""):
+        with pytest.raises(ValueError, match="CUDA device that there is"):
+            candidate(torch.nn.LSTM, device=device)
+
+
+def test_halves_are_held_to_their_own_roundings() -> None:
+    assert found(candidate(torch.nn.LSTM), ("float16", "bfloat16"), few()).failures == []
+    seen = found(candidate(Half, cell="LSTM"), ("float32", "float16", "bfloat16"), few())
+    assert {row.dtype for row in seen.failures} == {"bfloat16"} and "In float32 it is right." in told(seen)
+
+
+def test_a_mode_is_excused_by_its_own_roundings() -> None:
+    """A relu may be switched by TF32's rounding, and not by float32's."""
+    c = Configuration("RNN relu", input_size=1, hidden_size=1, lengths=(1,), initial_state=False, bias=False)
+    problem = draw(replace(c, bias=True)).astype("float32")
+    values = {**problem.parameters, "bias_hh_l0": 0 * problem.parameters["bias_hh_l0"] + np.float32(1e-4)}
+    values["bias_ih_l0"] = -values["weight_ih_l0"][:, 0] * problem.input[0, 0, 0]  # the sum is 1e-4
+    problem = replace(problem, parameters=values)
+    name, tf32 = "d_input", Mode("float32", "tf32", True).eps
+    assert tolerances(problem, {name: 1.0})[name] < 1
+    assert tolerances(problem, {name: 1.0}, eps=tf32)[name] == float("inf")
+
+
+def test_a_gpu_that_raises_shows_no_error_of_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(mode: Mode, *_: Any) -> Any:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Mode, "run", run)
+    seen = check(few()[:1], dtypes=["float64"])
+    modes = on_gpu(seen)
+    assert modes and all("float64" in name for name in modes), "those that nobody asked for are not listed"
+    assert all(list(kinds) == ["everything"] for kinds in modes.values())
+
+
+def command(folder: Path, text: str, *arguments: str) -> Any:
+    (folder / "an_lstm.py").write_text(text)
+    command = [sys.executable, "-m", "reference", "check", "--candidate", "an_lstm:forward,backward", *arguments]
+    places = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, encoding="utf-8", timeout=120, env=os.environ | {"PYTHONPATH": places}
+    )
+
+
+def test_a_submission_that_exits_has_no_verdict(tmp_path: Path) -> None:
+    done = command(tmp_path, "import os\ndef forward(*given): os._exit(0)\nbackward = forward\n")
+    assert done.returncode == 1 and "before there was a verdict" in done.stderr
+
+
+def test_the_verdict_comes_first(tmp_path: Path) -> None:
+    right = "from scratch.textbook.lstm import forward, backward\n"
+    done = command(tmp_path, right, "--dtype", "float64", "--jobs", "1", "--sizes", "T2B1I2H3", "--require", "packed")
+    first, second, *rest = done.stdout.strip().splitlines()
+    assert done.returncode == 1, "packed input is required"
+    assert first.startswith("an_lstm:forward,backward agrees with the truth in all")
+    assert second.startswith("required, but not offered: packed input")
+    tables = [line for line in rest if line[:1] in "┏┃│└"]
+    assert tables and max(map(len, tables)) <= 80 and "is worst" not in done.stdout
