@@ -8,6 +8,7 @@ from typing import Any
 from .candidates import DTYPES, HALVES, Implementation, candidate, requirements
 from .check import check
 from .failures import failures
+from .faults import held_to
 from .problems import Configuration
 from .space import grid, sized
 
@@ -25,6 +26,7 @@ def assert_equivalent(
     device: str = "cpu",
     sizes: Mapping[str, int] | None = None,
     require: str | Sequence[str] = (),
+    reset: str | None = None,
 ) -> None:
     """Raise AssertionError, and tell what is wrong, unless a recurrence is equivalent to `scratch` and PyTorch.
 
@@ -36,7 +38,7 @@ def assert_equivalent(
     error that is right, unless it is what the dtype promises. only: 'forward', or 'final' for a gradient at the final
     state alone. weights: the form of a pair's parameters, as 'keras' or 'columns,one-bias'. device: where a torch
     Module computes. sizes: those that are tried, by their letters: {'T': 5, 'H': 64}. require: what must be offered, as
-    'packed input', or 'all'.
+    'packed input', or 'all'. reset: 'before' for a GRU that resets before the product with W_hh (Cho et al. 2014).
 
     Every output and every gradient is compared with `scratch` in longdouble, in float64 to 1e-12 (and, where it
     computes in float32, to as many roundings), or to what rounding explains where a problem magnifies it.
@@ -58,6 +60,8 @@ def assert_equivalent(
         implementation = candidate(
             subject, cell=cell, only=only, weights=weights, device=device, tolerance=tolerance, sizes=sizes
         )
+    if reset is not None:
+        held_to(implementation, f"reset {reset}")
     found = check(configurations, implementation, names, witnesses=False)
     told = failures(found)
     lines = [*map(str, told.failures), *([told.rest] if told.rest else [])]

@@ -25,6 +25,7 @@ from .candidates import DTYPES, Implementation, NotOffered, Raised, Scratch, Unf
 from .conditioning import tolerances
 from .devices import MODES, Mode
 from .equivalence import compare
+from .faults import right_run
 from .problems import Configuration, Problem, draw
 from .runs import Masks, Run, is_in_torch, run_scratch, run_torch
 from .witnesses import WITNESSES
@@ -202,7 +203,8 @@ def examine(
     configuration: Configuration, subject: Implementation, dtypes: Sequence[str] = DTYPES, witnesses: bool = True
 ) -> Iterator[Row]:
     """Every row of one configuration. Raises NotOffered if the subject does not have what it needs."""
-    drawn = subject.adapted(draw(configuration))
+    drawn, form = subject.adapted(draw(configuration)), subject.cell_form
+    witnesses = witnesses and not form  # they have PyTorch's form of the cell
     for dtype in dtypes:
         if dtype not in subject.dtypes:
             continue
@@ -213,7 +215,7 @@ def examine(
             yield raised(subject.name, dtype, configuration, error)
             continue
         judged = with_zeros(problem) if subject.unasked else problem
-        truth, masks = truth_of(judged, masks)
+        truth, masks = truth_of(judged, masks, form)
         zeros = {
             f"d_{name}": subject.unasked.get(f"d_{name}") for name in judged.initial.keys() - problem.initial.keys()
         }
@@ -244,8 +246,13 @@ def with_zeros(problem: Problem) -> Problem:
     return replace(problem, configuration=configuration, initial=zeros).astype(problem.dtype)
 
 
-def truth_of(problem: Problem, masks: Masks | None = None) -> tuple[Run, Masks]:
-    """What follows from the problem's numbers in longdouble, and the masks that dropout drew."""
+def truth_of(problem: Problem, masks: Masks | None = None, form: str = "") -> tuple[Run, Masks]:
+    """What follows from the problem's numbers in longdouble, and the masks that dropout drew.
+
+    form: the form of the cell that the subject is held to, if it is not PyTorch's (faults/forms.py).
+    """
+    if form:
+        return right_run(problem.astype(np.longdouble), masks, form), masks or []
     return run_scratch(problem.astype(np.longdouble), masks)
 
 

@@ -22,6 +22,7 @@ from .check import check as run_check
 from .check_printed import show
 from .exercise_command import module_of
 from .failures import Told, failures
+from .faults import held_to
 from .problems import CELLS, Configuration
 from .space import examples, grid, sized
 from .summary import as_json
@@ -76,6 +77,9 @@ def check(
             metavar="FORM", help="Of two functions: keras, onnx, or of columns,one-bias,order=ifog what is so."
         ),
     ] = None,
+    reset: Annotated[
+        str | None, typer.Option(metavar="before", help="Of a GRU: it resets before the product with W_hh (Cho 2014).")
+    ] = None,
     require: Annotated[
         list[str] | None, several("OPTION", "Fail if this is not offered; all: if anything is not.")
     ] = None,
@@ -113,8 +117,9 @@ def check(
     if tolerance is not None and not 0 < tolerance < float("inf"):
         raise typer.BadParameter(f"expected --tolerance above 0, got {tolerance}")
     options = {"only": only, "weights": weights, "device": device, "tolerance": tolerance, "sizes": given}
-    if subject is None and any((only, weights, device != "cpu", tolerance, require)):
-        raise typer.BadParameter("expected --only, --weights, --device, --tolerance, --require with a --candidate")
+    if subject is None and any((only, weights, device != "cpu", tolerance, require, reset)):
+        names = "--only, --weights, --device, --tolerance, --require, --reset"
+        raise typer.BadParameter(f"expected {names} with a --candidate")
     known = (*DTYPES, *(HALVES if subject else ()))
     for name in dtype or ():
         if name not in known:
@@ -125,6 +130,8 @@ def check(
         required = requirements(require or ())
         if subject is not None:
             implementation = load(subject, cells if cell else None, **options)
+        if reset is not None:
+            held_to(implementation, f"reset {reset}")
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(f"{subject}: {error}") from None
     wanted = Wanted(

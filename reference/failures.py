@@ -18,7 +18,7 @@ from .diagnosis import Diagnosis, diagnose
 from .problems import Configuration, draw
 from .space import sized, smallest
 
-SAID_ABOVE = ("Looked at in ", "Wrong: ", "It raises an error: ")
+SAID_ABOVE = ("Looked at in ", "Wrong: ", "It raises an error: ", "Forward writes", "Backward writes")
 """How lines of a diagnosis begin that say what the failure's first lines have said."""
 
 

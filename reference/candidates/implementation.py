@@ -40,6 +40,8 @@ class Implementation:
     """How large an error may be, unless it is what the dtype promises."""
     only: str | None = None
     """What alone is checked: 'forward', or 'final', with a gradient of the final state."""
+    cell_form: str = ""
+    """The form of its cell, if it is held to another one than PyTorch's (faults/forms.py)."""
     sizes: Mapping[str, int] = {}
     """The only sizes that are tried, by their letters T, B, I and H; those that are not named are free."""
 

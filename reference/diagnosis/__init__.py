@@ -1,9 +1,10 @@
 """What is wrong with an implementation that fails, told as a teacher would tell it.
 
-Two things are told. **Patterns**: known faults (reference/faults), found not by their symptoms but by computing what an
-implementation with the fault gives; where that is equal to rounding to what the subject gave, in every tensor, there is
-no doubt. If no single fault fits, two together are tried. **Observations**: what can be read off the tensors whatever
-the pattern is: which are wrong, from which step on, in which gates, layers and directions.
+Two things are told. **Patterns**: faults that are made from the equations and the loops, or stand in a table
+(reference/faults). They are found not by their symptoms but by computing what an implementation with the fault gives;
+where that is equal to rounding to what the subject gave, in every tensor, there is no doubt. If no single fault fits,
+two together are tried. **Observations**: what can be read off the tensors whatever the pattern is: which are wrong,
+from which step on, in which gates, layers and directions.
 
 Both are looked for at the simplest kind of problem at which the subject still fails, made rich enough that faults can
 be told apart: several sequences, several steps, more features than one, everything random.
@@ -16,10 +17,10 @@ from dataclasses import dataclass
 
 from ..candidates import Implementation
 from ..conditioning import tolerances
-from ..faults import Fault, catalogue, listed
+from ..faults import Fault
 from ..problems import Configuration
-from .look import Explanation, Look, fitting, fitting_forward, take
-from .observations import observe
+from .look import Explanation, Look, take
+from .observations import listed, observe
 from .patterns import explain
 from .probes import Option, simplest_kind, variations
 
@@ -81,7 +82,7 @@ def looked_at(subject: Implementation, configuration: Configuration) -> Diagnosi
         if look is None:  # then it is something about these sizes or numbers
             alone = take(subject, configuration, dtype)
             if alone is not None and not alone.raised:
-                allowed = tolerances(alone.problem, alone.errors, alone.masks)
+                allowed = tolerances(alone.problem, alone.errors, alone.setting.masks)
                 alone.exact = max(allowed.values())
             look = alone if alone is not None and alone.fails else None
             found = () if look is None or look.raised or not configuration.lengths else tuple(explain(look))
@@ -110,21 +111,11 @@ def looked_at(subject: Implementation, configuration: Configuration) -> Diagnosi
 def told_apart(look: Look, found: list[Explanation]) -> list[Explanation]:
     """Those of several explanations that fit at other problems of the kind too."""
     for configuration in variations(look.c):
-        if len(found) <= 1:
-            break
-        if configuration == look.c:
+        other = take(look.subject, configuration, str(look.dtype)) if len(found) > 1 else None
+        if other is None or configuration == look.c or other.raised:
             continue
-        other = take(look.subject, configuration, str(look.dtype))
-        if other is None:
-            continue
-        known = {fault.name: fault for fault in catalogue(other.c)}
-        here = [tuple(known.get(fault.name) for fault in explanation) for explanation in found]
-        fits = fitting_forward if look.forward_wrong and not any(fitting(look, each) for each in found) else fitting
-        still = [
-            explanation
-            for explanation, faults in zip(found, here, strict=True)
-            if not all(faults) or fits(other, faults)  # type: ignore[arg-type]
-        ]
+        forward = bool(look.forward_wrong) and not any(look.explains(*each) for each in found)
+        still = [each for each in found if other.explains(*each, forward_only=forward)]
         found = still or found
     return found
 

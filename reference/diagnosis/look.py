@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,55 +10,82 @@ import numpy as np
 
 from scratch.types import Array
 
-from ..candidates import Implementation, NotOffered, Raised
+from ..candidates import Implementation, NotOffered, Raised, Unfit
 from ..equivalence import relative_error
-from ..faults import Fault, Machine, Tap, drawn
+from ..faults import Fault, Setting, right_run, setting_of
 from ..problems import Configuration
-from ..runs import Masks, Run, run_scratch
+from ..runs import Run
 
 EXACT = {"float64": 1e-10, "float32": 3e-5}
 """Up to which relative error two runs are the same but for rounding, on the benign problems that are looked at."""
-
-
-Frozen = frozenset[tuple[str, Tap]]
-"""Taps that can be a key."""
-
 
 Explanation = tuple[Fault, ...]
 """Faults that together explain everything."""
 
 
 class Look:
-    """The subject on one configuration, beside the truth."""
+    """The subject on one configuration, beside the truth: the first of its two calls, or if that is right the second.
+
+    Raises NotOffered if the subject does not have what the configuration needs.
+    """
 
     def __init__(self, subject: Implementation, configuration: Configuration, dtype: str) -> None:
         self.subject, self.c, self.dtype = subject, configuration, np.dtype(dtype)
-        self.problem = drawn(configuration).astype(self.dtype)
-        self.raised = ""
+        self.form = subject.cell_form
+        self.setting = setting_of(configuration, self.form)
+        self.problem = self.setting.problem.astype(self.dtype)
+        self.raised, self.exact = "", EXACT[dtype]
         self.run: Run = {}
-        self.masks: Masks | None = None
         try:
             given, masks = subject.run(self.problem)
-            self.run = {name: None if value is None else as_array(value) for name, value in given.items()}
-            if masks is not None:  # as they should be scaled
-                kept = 1 / (1 - configuration.dropout)
-                self.masks = [np.where(mask != 0, kept, 0.0) for mask in masks]
         except Raised as error:
-            self.raised = str(error)
-        self.truth = truth_of(configuration, dtype) if self.masks is None else self.truth_with(self.masks)
-        self.exact = EXACT[dtype]
+            self.raised, masks = str(error), None
+            if not isinstance(error, Unfit):
+                self.raised = f"it raises an error: {error}"
+        else:
+            self.run = as_arrays(given)
+        self.drops = masks is not None
+        if masks is not None:  # as they should be scaled
+            scaled = [np.where(mask != 0, 1 / (1 - configuration.dropout), 0.0) for mask in masks]
+            self.setting = Setting(self.setting.problem, scaled, self.form)
+            self.truth = right_run(self.problem.astype(np.longdouble), scaled, self.form)
+        else:
+            self.truth = truth_of(configuration, dtype, self.form)
+        if self.wrong and not self.first_is_right and self.first_run:
+            self.run = self.first_run  # what is wrong there is not mixed with what it leaves for the second
+            for name in ("offered", "errors", "wrong_in_value", "wrong"):
+                self.__dict__.pop(name, None)
 
-    def truth_with(self, masks: Masks) -> Run:
-        """The right values with the dropout that the subject drew."""
-        return run_scratch(self.problem.astype(np.longdouble), masks)[0]
+    @cached_property
+    def first_run(self) -> Run:
+        """What a new object's first call gives; nothing if that cannot be compared."""
+        if self.raised or self.drops:
+            return {}
+        try:
+            return as_arrays(self.subject.first_run(self.problem))
+        except (Raised, NotOffered):
+            return {}
+
+    @cached_property
+    def first_is_right(self) -> bool:
+        """Whether the first call is right, and only the second wrong."""
+        first = self.first_run
+        return bool(first) and all(
+            value is None or self.is_right(value, right)
+            for name, right in self.truth.items()
+            for value in [first.get(name, None if self.run.get(name, right) is None else np.empty(0))]
+        )
+
+    def is_right(self, value: Array, right: Array) -> bool:
+        """Whether a tensor is right, in shape, dtype and value."""
+        same = value.shape == right.shape and value.dtype == self.dtype
+        return same and relative_error(value, right) <= self.exact
 
     @cached_property
     def offered(self) -> dict[str, Array]:
         """What the subject gave that can be compared: the numbers, whatever their dtype."""
         found = {name: numbers(self.run.get(name)) for name in self.truth}
-        return {
-            name: value for name, value in found.items() if value is not None and value.shape == self.truth[name].shape
-        }
+        return {name: v for name, v in found.items() if v is not None and v.shape == self.truth[name].shape}
 
     @cached_property
     def errors(self) -> dict[str, float]:
@@ -72,13 +97,6 @@ class Look:
         }
 
     @cached_property
-    def norms(self) -> dict[str, float]:
-        """The size of each tensor that the subject gave in the dtype that is expected."""
-        return {
-            name: norm(value) for name, value in self.run.items() if value is not None and value.dtype == self.dtype
-        }
-
-    @cached_property
     def wrong_in_value(self) -> list[str]:
         """The names of the tensors whose numbers are wrong, or cannot be compared."""
         return [name for name, error in self.errors.items() if not error <= self.exact]
@@ -86,11 +104,8 @@ class Look:
     @cached_property
     def wrong(self) -> list[str]:
         """The names of the tensors that are wrong, in value or in dtype."""
-        return [
-            name
-            for name in self.errors
-            if name in self.wrong_in_value or (name in self.run and self.run[name].dtype != self.dtype)
-        ]
+        value = self.wrong_in_value
+        return [n for n in self.errors if n in value or (n in self.run and self.run[n].dtype != self.dtype)]
 
     @property
     def fails(self) -> bool:
@@ -102,81 +117,42 @@ class Look:
         """Those of the tensors with wrong values that the forward pass makes."""
         return [name for name in self.wrong_in_value if not name.startswith("d_")]
 
-    @cached_property
-    def first_is_right(self) -> bool:
-        """Whether the first call is right, and only the second wrong."""
-        if self.raised or self.masks is not None:
-            return False
-        try:
-            first = self.subject.first_run(self.problem)
-        except (Raised, NotOffered):
-            return False
-        return all(
-            value is None or self.is_right(as_array(value), right)
-            for name, right in self.truth.items()
-            for value in [first.get(name, None if self.run.get(name, right) is None else np.empty(0))]
-        )
-
-    def is_right(self, value: Array, right: Array) -> bool:
-        """Whether a tensor is right, in shape, dtype and value."""
-        return bool(
-            value.shape == right.shape and value.dtype == self.dtype and relative_error(value, right) <= self.exact
-        )
-
-    @cached_property
-    def first_runs(self) -> tuple[Run, Run] | None:
-        """The first runs of two new objects, or None if they cannot be compared."""
-        if self.raised or self.masks is not None:
-            return None
-        if not self.c.initial_state:  # a state of another shape that is left from elsewhere is replaced
-            with suppress(Raised, NotOffered):
-                self.subject.first_run(drawn(replace(self.c, initial_state=True)).astype(self.dtype))
-        try:
-            given = [self.subject.first_run(self.problem) for _ in range(2)]
-        except (Raised, NotOffered):
-            return None
-        one, other = ({name: numbers(value) for name, value in run.items() if value is not None} for run in given)
-        if one.keys() != other.keys() or not all(
-            value is not None and name in self.truth and value.shape == self.truth[name].shape
-            for run in (one, other)
-            for name, value in run.items()
-        ):
-            return None
-        return one, other
-
     @np.errstate(all="ignore")
-    def fits(self, model: Run | None) -> bool:
-        """Whether the subject gave what the model gives, in each tensor that it offers; or raised as the model does.
+    def fits(self, model: Run) -> bool:
+        """Whether the subject gave what the model gives, in each tensor that it offers.
 
-        A model that gives the truth explains nothing where something is wrong, and two infinities are not equal.
+        A model that gives the truth explains nothing where something is wrong.
         """
-        if model is None or self.raised:
-            return model is None and bool(self.raised)
+        if self.raised:
+            return False
         for name, value in reversed(model.items()):  # the gradients of the parameters tell most models apart
             own = self.run.get(name)
             if own is None:
                 if name in self.run:
                     continue  # not offered
+                if not name.startswith("d_"):
+                    return False
                 own = np.zeros_like(value)  # the gradient of a parameter that got none
             elif own.shape != value.shape or own.dtype != self.dtype:
                 return False
-            elif abs(own.flat[0] - value.flat[0]) > 2 * self.exact * self.norms[name]:
-                return False  # most models are told apart by a single number
             if not alike(own, value, self.exact):
                 return False
-        return not (self.wrong_in_value and self.is_true(model))
+        return not (self.wrong_in_value and all(alike(v, self.truth[n], self.exact) for n, v in model.items()))
 
-    def is_true(self, model: Run) -> bool:
-        """Whether a model gives the truth, as a fault does that makes no difference on this problem."""
-        return all(alike(value, self.truth[name], self.exact) for name, value in model.items())
+    def explains(self, *faults: Fault, forward_only: bool = False) -> bool:
+        """Whether these faults together give what the subject gave."""
+        return any(map(self.fits, self.setting.runs(faults, forward_only)))
 
 
-def as_array(value: Any) -> Array:
-    """Whatever the subject gave as an array; one of objects, if it is nothing of the kind."""
-    try:
-        return np.asarray(value)
-    except Exception:  # whatever the subject's object does
-        return np.empty((), object)
+def as_arrays(given: Run) -> Run:
+    """Whatever the subject gave as arrays; one of objects, if it is nothing of the kind."""
+    found: Run = {}
+    for name, value in given.items():
+        try:
+            found[name] = None if value is None else np.asarray(value)
+        except Exception:  # whatever the subject's object does
+            found[name] = np.empty((), object)
+    return found
 
 
 def numbers(value: Any) -> Array | None:
@@ -199,116 +175,31 @@ def alike(one: Array, other: Array, exact: float) -> bool:
     """Whether two tensors are equal but for rounding. None that is infinite, or not a number, is."""
     if one.shape != other.shape:
         return False
+    if one.size and abs(one.flat[0] - other.flat[0]) > 2 * exact * max(norm(one), norm(other)):
+        return False  # most are told apart by a single number
     scale = max(size := norm(one), norm(other), 1e-30)
     return bool(np.isfinite(size) and np.isfinite(scale) and norm(one - other) <= exact * scale)
 
 
 @lru_cache(maxsize=512)
-def truth_of(configuration: Configuration, dtype: str) -> Run:
+def truth_of(configuration: Configuration, dtype: str, form: str) -> Run:
     """The right values, in longdouble, of the numbers rounded to the dtype."""
-    return run_scratch(drawn(configuration).astype(dtype).astype(np.longdouble))[0]
-
-
-@lru_cache(maxsize=4096)
-def model_of(configuration: Configuration, taps: tuple[Frozen, ...], forward_only: bool) -> Run | None:
-    """What an implementation with these faults gives; None if it raises an error, as shapes do not fit."""
-    return model_with(configuration, taps, None, forward_only)
-
-
-def model_with(
-    configuration: Configuration, taps: tuple[Frozen, ...], masks: Masks | None, forward_only: bool
-) -> Run | None:
-    """The same with given masks of dropout."""
-    forward_taps = tuple(frozenset((place, tap) for place, tap in each if not is_backward(place)) for each in taps)
-    try:
-        if masks is None:
-            forward, machine = after_forward(configuration, forward_taps)
-        else:
-            forward, machine = run_forward(configuration, forward_taps, masks)
-        if forward_only:
-            return forward
-        machine.taps = [dict(each) for each in taps]
-        with np.errstate(all="ignore"):
-            return forward | machine.backward()
-    except (ValueError, IndexError):  # the shapes do not fit
-        return None
-
-
-def run_forward(configuration: Configuration, taps: tuple[Frozen, ...], masks: Masks | None) -> tuple[Run, Machine]:
-    """A machine that has run forward with these taps, and what it computed."""
-    machine = Machine(drawn(configuration), [dict(each) for each in taps], masks)
-    with np.errstate(all="ignore"):
-        return machine.forward(), machine
-
-
-@lru_cache(maxsize=1024)
-def after_forward(configuration: Configuration, taps: tuple[Frozen, ...]) -> tuple[Run, Machine]:
-    """The same, kept: many faults of the backward pass have the same forward pass."""
-    return run_forward(configuration, taps, None)
-
-
-def is_backward(place: str) -> bool:
-    """Whether a tap is passed on the way back only."""
-    return place.startswith("d_") or place in ("carry", "term", "terms", "weights_backward", "backward_run")
-
-
-def models(look: Look, faults: Explanation, forward_only: bool = False) -> Iterator[Run | None]:
-    """What implementations with these faults give, for each way in which the faults are made."""
-    seen: set[tuple[Frozen, ...]] = set()
-    for variants in every_variant(faults):
-        chosen = [fault.variants[variant] for fault, variant in zip(faults, variants, strict=True)]
-        frozen: tuple[Frozen, ...] = tuple(
-            frozenset(item for item in taps.items() if not (forward_only and is_backward(item[0]))) for taps in chosen
-        )
-        if frozen not in seen:
-            seen.add(frozen)
-            if look.masks is None:
-                yield model_of(look.c, frozen, forward_only)
-            else:
-                yield model_with(look.c, frozen, look.masks, forward_only)
-
-
-def every_variant(faults: Explanation) -> Iterator[tuple[int, ...]]:
-    """Every choice of one variant for each fault."""
-    yield from (tuple(map(int, choice)) for choice in np.ndindex(*(len(fault.variants) for fault in faults)))
-
-
-def fitting(look: Look, faults: Explanation) -> bool:
-    """Whether these faults together give what the subject gave."""
-    return any(look.fits(model) for model in models(look, faults))
-
-
-def fitting_forward(look: Look, faults: Explanation) -> bool:
-    """Whether they give what the subject's forward pass gave."""
-    return any(look.fits(model) for model in models(look, faults, forward_only=True))
-
-
-def fitting_both(look: Look, explanation: Explanation, other: Fault) -> bool:
-    """Whether an explanation of the forward pass gives, with another fault in its usual form, what the subject gave."""
-    second = frozenset(other.variants[0].items())
-    return any(
-        model is not None and look.fits(model)
-        for variants in every_variant(explanation)
-        for firsts in [[fault.variants[variant] for fault, variant in zip(explanation, variants, strict=True)]]
-        for model in [model_with(look.c, (*(frozenset(first.items()) for first in firsts), second), look.masks, False)]
-    )
+    problem = setting_of(configuration, form).problem.astype(dtype).astype(np.longdouble)
+    return right_run(problem, form=form)
 
 
 def take(subject: Implementation, configuration: Configuration, dtype: str) -> Look | None:
     """The subject on the configuration, without what it does not offer; None if that is not possible."""
-    for _ in range(4):
+    options: dict[str, dict[str, Any]] = {
+        "initial state": {"initial_state": False},
+        "upstream gradient of the final state": {"upstream": ("output",)},
+        "bias": {"bias": True},
+    }
+    for _ in range(len(options) + 1):
         try:
             return Look(subject, configuration, dtype)
         except NotOffered as missing:
-            options: dict[str, dict[str, Any]] = {
-                "initial state": {"initial_state": False},
-                "upstream gradient of the final state": {"upstream": ("output",)},
-                "bias": {"bias": True},
-            }
-            without = options.get(str(missing.args[0]))
-            if without is None:
-                return None
-            changed = replace(configuration, **without)
+            changed = replace(configuration, **options.get(str(missing.args[0]), {}))
             if changed == configuration:
                 return None
             configuration = changed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,26 +12,33 @@ from scratch.types import Array
 
 from ..candidates import FunctionsCandidate, TorchCandidate
 from ..equivalence import relative_error
-from ..faults import cell_of, listed
-from .look import (
-    Explanation,
-    Look,
-    by_step,
-    fitting,
-    has_gates,
-    norm,
-)
-from .patterns import (
-    close,
-    single_step,
-)
+from ..faults import cell_of
+from .look import Explanation, Look, alike, by_step, has_gates, norm, take
+from .patterns import two_first_runs
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def close(look: Look, one: Array, other: Array) -> bool:
+    """Whether two tensors are equal but for rounding."""
+    return alike(one, other, look.exact)
+
+
+def single_step(look: Look) -> Look | None:
+    """The subject on the same kind of problem with a single step, where nothing is carried yet."""
+    if max(look.c.lengths, default=1) == 1:
+        return None
+    there = take(look.subject, replace(look.c, lengths=(1,) * len(look.c.lengths)), str(look.dtype))
+    return there if there is not None and not there.raised else None
 
 
 def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
     """What the tensors show."""
     if look.raised:
-        instead = look.raised.removeprefix("no error, but ")
-        yield f"It {instead}." if instead != look.raised else f"It raises an error: {look.raised}."
+        yield f"{look.raised[0].upper()}{look.raised[1:]}."
         return
     if look.first_is_right:
         yield "The first call is right and the second wrong: something is left over from the first."
@@ -52,12 +60,12 @@ def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
         yield from of_halves(look, [name for name in comparable if not name.startswith("d_")])
         yield from of_layers(look, [name for name in comparable if not name.startswith("d_")])
         gradients = len(look.wrong_in_value) > len(look.forward_wrong)
-        modelled = [explanation for explanation in found if all(fault.variants for fault in explanation)]
+        modelled = [explanation for explanation in found if all(fault.edits for fault in explanation)]
         if gradients and not found:
             yield "The gradients follow from the forward pass and can be judged once that is right."
         elif isinstance(look.subject, TorchCandidate):
             pass  # the gradients are autograd's, and so those of its forward pass
-        elif gradients and modelled and not any(fitting(look, explanation) for explanation in modelled):
+        elif gradients and modelled and not any(look.explains(*explanation) for explanation in modelled):
             yield (
                 "The gradients are none of those that are known to go with such a forward pass: whether they have a "
                 "fault of their own can be judged once the forward pass is right."
@@ -101,9 +109,9 @@ def of_forms(look: Look) -> Iterator[str]:
 
 def of_objects(look: Look) -> Iterator[str]:
     """Whether two new objects give different numbers."""
-    if look.first_runs is None:
+    if (runs := two_first_runs(look)) is None:
         return
-    one, other = look.first_runs
+    one, other = runs
     differing = [name for name in one if not relative_error(one[name], other[name]) <= look.exact]
     finite = all(np.isfinite(run[name]).all() for name in differing for run in (one, other))
     if differing and finite:
@@ -114,80 +122,75 @@ def of_objects(look: Look) -> Iterator[str]:
         )
 
 
-def step_errors(look: Look, name: str) -> list[list[bool]]:
+def steps_of(look: Look, name: str) -> list[list[bool]]:
     """For each sequence and each of its steps whether the tensor is right there."""
     value, right = by_step(look.c, look.offered[name]), by_step(look.c, look.truth[name])
-    scale = float(np.abs(right).max(initial=0)) or 1.0
     distance = np.abs(value - right).max(axis=2)
-    lengths = look.c.lengths
-    return [[bool(distance[t, b] <= 10 * look.exact * scale) for t in range(lengths[b])] for b in range(len(lengths))]
+    allowed = 10 * look.exact * (float(np.abs(right).max(initial=0)) or 1.0)
+    return [[bool(distance[t, b] <= allowed) for t in range(length)] for b, length in enumerate(look.c.lengths)]
+
+
+def wrong_at(steps: list[list[bool]]) -> list[int]:
+    """The steps at which any sequence that has them is wrong."""
+    return [t for t in range(max(map(len, steps))) if not all(right[t] for right in steps if t < len(right))]
+
+
+def numbered(steps: Sequence[int]) -> str:
+    """Steps in a sentence, counted from 1."""
+    return listed([str(t + 1) for t in steps])
 
 
 def of_steps_forward(look: Look) -> Iterator[str]:
     """From which step on the output is wrong."""
     if "output" not in look.offered or "output" not in look.wrong_in_value:
         return
-    steps = step_errors(look, "output")
     if look.c.bidirectional:
         halves = np.split(by_step(look.c, look.offered["output"]) - by_step(look.c, look.truth["output"]), 2, axis=2)
         scale = 10 * look.exact * float(np.abs(look.truth["output"]).max())
         for half, told in zip(halves, ("forward", "reverse"), strict=True):
-            wrong = [t + 1 for t in range(len(half)) if np.abs(half[t]).max() > scale]
+            wrong = [t for t in range(len(half)) if np.abs(half[t]).max() > scale]
             if wrong and len(wrong) < len(half):
-                at = listed([str(t) for t in wrong])
-                yield f"The {told} half of the output is wrong at step {at} of {len(half)}."
+                yield f"The {told} half of the output is wrong at step {numbered(wrong)} of {len(half)}."
         return
-    total = max(map(len, steps))
-    wrong = [t + 1 for t in range(total) if not all(right[t] for right in steps if t < len(right))]
+    steps = steps_of(look, "output")
+    total, wrong = max(map(len, steps)), wrong_at(steps)
     if not wrong:  # not by so much at any single step
         return
-    if wrong == list(range(wrong[0], total + 1)):
-        if wrong[0] == 1:
-            yield f"The output is wrong from the first step on (of {total})."
-        else:
-            yield (
-                f"The output is right until step {wrong[0] - 1} and wrong from step {wrong[0]} (of {total}) on"
-                + (
-                    ": the first step is right, so what is wrong has to do with the state that it hands on."
-                    if wrong[0] == 2
-                    else "."
-                )
-            )
+    first = wrong[0]
+    if wrong != list(range(first, total)):
+        yield f"The output is wrong at step {numbered(wrong)} of {total}, and right at the others."
+    elif first == 0:
+        yield f"The output is wrong from the first step on (of {total})."
     else:
-        yield f"The output is wrong at step {listed([str(t) for t in wrong])} of {total}, and right at the others."
-    if len(set(look.c.lengths)) > 1:
-        sequences = [str(b + 1) for b, right in enumerate(steps) if not all(right)]
-        if len(sequences) < len(steps):
-            yield f"Only sequence {listed(sequences)} of {len(steps)} is wrong (their lengths are {look.c.lengths})."
+        why = ": the first step is right, so what is wrong has to do with the state that it hands on"
+        told = f"The output is right until step {first} and wrong from step {first + 1} (of {total}) on"
+        yield f"{told}{why if first == 1 else ''}."
+    sequences = [b for b, right in enumerate(steps) if not all(right)]
+    if len(set(look.c.lengths)) > 1 and len(sequences) < len(steps):
+        yield f"Only sequence {numbered(sequences)} of {len(steps)} is wrong (their lengths are {look.c.lengths})."
 
 
 def of_steps_backward(look: Look) -> Iterator[str]:
     """At which steps the gradient of the input is wrong, seen from the end."""
-    if "d_input" not in look.offered or "d_input" not in look.wrong_in_value:
+    if look.c.bidirectional or "d_input" not in look.offered or "d_input" not in look.wrong_in_value:
         return
-    steps = step_errors(look, "d_input")
-    total = max(map(len, steps))
-    if look.c.bidirectional:
-        return
-    from_end = [right[::-1] for right in steps]
-    wrong = [k for k in range(total) if not all(right[k] for right in from_end if k < len(right))]
+    steps = [right[::-1] for right in steps_of(look, "d_input")]
+    total, wrong = max(map(len, steps)), wrong_at(steps)
     if not wrong:  # not by so much at any single step
         return
+    first = wrong[0]
     own = " (each sequence counted from its own end)" if len(set(look.c.lengths)) > 1 else ""
-    if wrong == list(range(wrong[0], total)):
-        if wrong[0] == 0:
-            yield f"d_input is wrong from the last step on{own}: the fault is in the step itself or in what comes in."
-        else:
-            last = "the last step" if wrong[0] == 1 else f"the last {wrong[0]} steps"
-            yield (
-                f"d_input is right at {last} and wrong at every earlier one{own}: what is wrong is carried from step "
-                "to step on the way back."
-            )
-    elif wrong == [0]:
-        yield f"d_input is wrong at the last step alone{own}."
+    if wrong != list(range(first, total)):
+        at = numbered([total - 1 - k for k in reversed(wrong)])
+        yield f"d_input is wrong at step {at} of {total}{own}, and right at the others."
+    elif first == 0:
+        yield f"d_input is wrong from the last step on{own}: the fault is in the step itself or in what comes in."
     else:
-        told = listed([str(total - k) for k in reversed(wrong)])
-        yield f"d_input is wrong at step {told} of {total}{own}, and right at the others."
+        last = "the last step" if first == 1 else f"the last {first} steps"
+        yield (
+            f"d_input is right at {last} and wrong at every earlier one{own}: what is wrong is carried from step to "
+            "step on the way back."
+        )
 
 
 def of_gates(look: Look, given: Sequence[str]) -> Iterator[str]:
@@ -250,34 +253,29 @@ def of_layers(look: Look, names: Sequence[str]) -> Iterator[str]:
     layers, directions = look.c.num_layers, 1 + look.c.bidirectional
     if layers == 1:
         return
-    sizes: list[float] = [0.0] * layers
+    sizes = [0.0] * layers
     told = "the parameters' gradients"
     states = [f"{part}_n" for part in look.c.parts if f"{part}_n" in look.offered]
     if any(name in names for name in states):
         told = "the final state"
         for name in states:
             for k, (value, right) in enumerate(zip(look.offered[name], look.truth[name], strict=True)):
-                layer = k // directions
-                sizes[layer] = max(sizes[layer], relative_error(value, right))
-    elif any(re.search(r"_l\d", name) for name in names):
-        for name, error in look.errors.items():
-            match = re.search(r"_l(\d+)", name)
-            if match and np.isfinite(error):
-                sizes[int(match[1])] = max(sizes[int(match[1])], error)
+                sizes[k // directions] = max(sizes[k // directions], relative_error(value, right))
     else:
-        return
+        for name, error in look.errors.items():
+            if (match := re.search(r"_l(\d+)", name)) and np.isfinite(error):
+                sizes[int(match[1])] = max(sizes[int(match[1])], error)
     wrong = [layer for layer, size in enumerate(sizes) if not size <= look.exact]
     if not wrong:
         return
     listing = ", ".join(f"{size:.0e} in layer {layer}" for layer, size in enumerate(sizes))
+    where = f"in layer {listed([str(layer) for layer in wrong])} only"
     if len(wrong) == layers:
         where = "in every layer"
     elif wrong == list(range(wrong[0], layers)):
         where = f"from layer {wrong[0]} on"
     elif wrong == list(range(wrong[-1] + 1)):
         where = f"from layer {wrong[-1]} down"
-    else:
-        where = f"in layer {listed([str(layer) for layer in wrong])} only"
     yield f"The error of {told}, layer by layer: {listing}; wrong {where}."
 
 
@@ -310,9 +308,8 @@ def in_simple_terms(look: Look, value: Array, right: Array) -> str:
         if factor and close(look, part, factor * right):
             told = in_words(largest * factor, 2 * look.exact)
             return f"{told} times what it should be" if told else ""
-    for axes, told in (((1, 0), "the transpose of what it should be"),):
-        if value.ndim == 2 and value.shape[0] == value.shape[1] and close(look, value, right.transpose(axes)):
-            return told
+    if value.ndim == 2 and value.shape[0] == value.shape[1] and close(look, value, right.T):
+        return "the transpose of what it should be"
     if value.ndim == 3 and close(look, value, right[::-1]):
         return "in the opposite order along the first axis"
     limit = float(np.abs(value).max())

@@ -1,71 +1,42 @@
 """The faults that people make when they write a recurrence by hand, each as a model that can be run.
 
-A known fault is not guessed from symptoms. `Machine` is `scratch` taken apart into single steps, with a *tap* at every
-value that goes from one place to another; a `Fault` says what is changed at which tap. So each fault can be computed on
-any problem, and if what somebody's implementation gives is equal to that to rounding, in every tensor, the fault is
-found for certain.
+There is one idea: a module is a page of lines (page.py, and the textbook's equations), and a fault is one of the lines,
+or several, with another right side. So each fault can be computed on any problem, and if what somebody's implementation
+gives is equal to that to rounding, in every tensor, the fault is found for certain.
 
-The steps themselves are those of `scratch`: each is a `bptt.forward` and a `bptt.backward` of one step. What is wrong
-*inside* a cell is a change of its pre-activations on the way in, of its gradients on the way in or out, or, where the
-equations themselves are others, a cell made of `Equations`, which are differentiated by complex steps.
-
-Nothing here asks which cell it is, only what it has: `cell.gates`, `cell.state`. A fault that makes no difference on a
-problem is no fault there.
+The faults of the equations and of the loop are made from these themselves (generated.py). What can be seen only from
+outside stands in a table (outside.py): how layers are wired, directions, layouts, dropout, what comes in and goes out.
+forms.py has the forms of the cells with other equations, a GRU with its reset gate before the product among them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import cache
-
-from scratch.nn.cell import Cell
+from itertools import chain
 
 from ..problems import Configuration
-from .ends import gradients_kept_outside, leftovers, state_kept_outside, upstreams
-from .machine import Fault, Machine, Tap, cell_of, drawn, run_faulty
-from .reset import halves_apart, inside_with_reset
-from .stack import directions, dropouts, layers, layouts
-from .step import derivatives, direct_paths, equations_of_gates, inside_with_memory
-from .taps import listed
-from .through_time import carries, sums_over_time
-from .weights import biases, gate_order, transposed_weights
+from .edits import Fault
+from .forms import held_to
+from .generated import at_some_steps, clipped, of_equations, of_loops, orders_of_gradients
+from .machine import Setting, cell_of, right_run, setting_of
+from .outside import from_outside, is_wired
+from .wiring import of_wiring
 
-__all__ = [
-    "Fault",
-    "Machine",
-    "Tap",
-    "catalogue",
-    "cell_of",
-    "drawn",
-    "gradients_kept_outside",
-    "listed",
-    "run_faulty",
-    "state_kept_outside",
-]
-
-CHAPTERS: tuple[Callable[[Cell, Configuration], Iterator[Fault]], ...] = (
-    gate_order,
-    equations_of_gates,
-    transposed_weights,
-    biases,
-    upstreams,
-    carries,
-    derivatives,
-    inside_with_memory,
-    halves_apart,
-    inside_with_reset,
-    direct_paths,
-    sums_over_time,
-    leftovers,
-    layers,
-    directions,
-    layouts,
-    dropouts,
-)
+__all__ = ["Fault", "Setting", "catalogue", "cell_of", "clipped", "held_to", "right_run", "setting_of"]
 
 
 @cache
-def catalogue(configuration: Configuration) -> tuple[Fault, ...]:
-    """Every known fault that a recurrence of this configuration can have."""
-    cell = cell_of(configuration)
-    return tuple(fault for chapter in CHAPTERS for fault in chapter(cell, configuration))
+def catalogue(configuration: Configuration, form: str = "") -> tuple[Fault, ...]:
+    """Every known fault that a recurrence of this configuration can have, the least far-fetched first.
+
+    Where there are layers, directions or lengths, the equations have been found right without these: their faults are
+    left out.
+    """
+    cell, T = cell_of(configuration, form), max(configuration.lengths, default=3)
+    generated = (of_equations(cell), at_some_steps(cell), of_loops(cell, T), orders_of_gradients(cell))
+    wiring = of_wiring(configuration.num_layers > 1, configuration.bidirectional)
+    every = chain(from_outside(cell, configuration), wiring, *(() if is_wired(configuration) else generated))
+    unique: dict[object, Fault] = {}
+    for fault in sorted(every, key=lambda fault: fault.rank):
+        unique.setdefault(fault.edits, fault)
+    return tuple(unique.values())

@@ -1,300 +1,262 @@
-"""`scratch` taken apart into single steps, with a tap at every value that goes from one place to another.
+"""A module with faults: the page's functions on a problem's numbers.
 
-The steps themselves are those of `scratch`: each is a `bptt.forward` and a `bptt.backward` of one step. A `Fault` says
-what is changed at which tap. So each fault can be computed on any problem.
+A changed way forward may go with several ways back: the exact one, which PyTorch's autograd finds; the page's own with
+the same edits; and the page's own, unchanged, on a tape that is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
-from types import SimpleNamespace
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
+import torch
 
-from scratch import nn
-from scratch.nn import bptt
-from scratch.nn.cell import Cell, State, Weights
-from scratch.nn.tape import Tape
 from scratch.types import Array
 
-from ..problems import CELLS, Configuration, Problem, draw
+from ..problems import Configuration, Problem, draw
 from ..runs import Masks, Run
+from ..stages.equations import CELLS, Cell
+from .edits import BACKWARD, FORWARD, Edits, Fault, Values, functions
+from .forms import FORMS, PROJECTING
 
-KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-"""PyTorch's names of the parameters, in the order of `Weights`."""
-
-Tap = Callable[..., Any]
-"""Takes a value and the machine, which says at which layer, direction and step it is; returns what goes on instead."""
-
-
-Taps = dict[str, Tap]
-"""Taps by the name of the place where they are; the names are those in `Machine`."""
+WEIGHTS = {"weight_ih": "W_ih", "weight_hh": "W_hh", "bias_ih": "b_ih", "bias_hh": "b_hh", "weight_hr": "W_hr"}
+"""The equations' names of the parameters, by PyTorch's."""
+CANNOT_BE = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
+"""What a fault raises that makes no sense with these shapes."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A known fault."""
-
-    name: str
-    """In a few words, as a headline."""
-    explanation: str
-    """What is wrong and where, as a teacher would tell it."""
-    variants: tuple[Taps, ...] = field(repr=False, compare=False)
-    """Ways in which people make it. They differ in side effects."""
-    forward: bool = False
-    """Whether the forward pass is wrong already."""
-    leftover: bool = False
-    """Whether it shows at the second call only."""
-    common: bool = True
-    """Whether it is tried together with others."""
-
-    def __str__(self) -> str:
-        return self.explanation
+# What the page reads.
 
 
-@cache
-def cell_of(configuration: Configuration) -> Cell:
-    """The cell of the configuration's recurrence."""
-    options = {name: value for name, value in CELLS[configuration.cell].items() if name != "module"}
-    cell: Cell = getattr(nn, configuration.module)(1, 1, **options).cell
-    return cell
+class Module:
+    """A problem's numbers as page.py reads them."""
 
+    left: Mapping[str, Array]
+    """What the call before left."""
+    states: Mapping[str, Array]
+    """The gradients of the initial state, which the way back leaves."""
 
-class Machine:
-    """A problem run step by step, with taps.
+    def __init__(self, problem: Problem, masks: Masks | None, cell: Cell, xp: Any = np) -> None:
+        self.c = c = problem.configuration
+        self.xp, self.dtype, self.parts = xp, problem.input.dtype, cell.parts
+        convert = torch.from_numpy if xp is torch else np.asarray
+        self.input = convert(problem.input)
+        upstream = {f"d_{name}": value for name, value in problem.upstream.items()}
+        self.given = {name: convert(value) for name, value in (problem.initial | upstream).items()}
+        self.parameters = {name: convert(value) for name, value in problem.parameters.items()}
+        if xp is torch:
+            for leaf in self.leaves.values():
+                leaf.requires_grad_()
+        self.L, self.D, self.H, self.P = c.num_layers, 1 + c.bidirectional, c.hidden_size, c.proj_size or c.hidden_size
+        T, B = max(c.lengths, default=3), len(c.lengths)
+        self.alive = convert((np.arange(T)[:, None] < np.array(c.lengths or [0])[: max(B, 1)])[..., None] * 1.0)
+        nothing = [np.zeros((T, B, self.D * self.P))] * (c.num_layers - 1)
+        given = masks or (nothing if c.training and c.dropout == 1 else [])
+        self.all_dropped = [convert(mask) for mask in nothing]
+        self.masks = [self.time_first(convert(mask)) for mask in given] if masks else [convert(mask) for mask in given]
+        rows = len(cell.gates) * c.hidden_size
+        none = {"b_ih": self.zeros(rows), "b_hh": self.zeros(rows)}
+        self.names = {name: self.place(name) for name in problem.parameters}
+        self.weights: list[Values] = [{**none, "H": c.hidden_size} for _ in range(self.L * self.D)]
+        for name, (own, k) in self.names.items():
+            self.weights[k][own] = self.parameters[name]
+        for weights in self.weights:
+            weights["I"] = weights["W_ih"].shape[1]
+        d_output = self.given.get("d_output")
+        self.d_output = self.as_given(self.zeros(T, B, self.D * self.P)) if d_output is None else d_output
 
-    Everything is laid out as (T, B, features) here, whatever the caller's layout; a step works on the sequences that
-    are not over yet, as columns.
-    """
+    @property
+    def leaves(self) -> Values:
+        """All that has a gradient, by the gradient's name."""
+        initial = {f"d_{name}": value for name, value in self.given.items() if name.endswith("_0")}
+        return {"d_input": self.input} | initial | {f"d_{name}": value for name, value in self.parameters.items()}
 
-    def __init__(self, problem: Problem, taps: Sequence[Taps] = (), masks: Masks | None = None) -> None:
-        self.taps = taps
-        self.problem = self.tap("problem", problem)
-        self.c = c = self.problem.configuration
-        self.cell: Cell = self.tap("cell", cell_of(c))
-        self.T, self.B = max(c.lengths), len(c.lengths)
-        self.D, self.L = 1 + c.bidirectional, c.num_layers
-        self.lengths = np.array(self.tap("lengths", c.lengths))
-        self.dtype = self.problem.input.dtype
-        self.masks = masks or []
-        if not self.masks and c.training and c.dropout == 1:
-            width = self.D * (c.proj_size or c.hidden_size)
-            self.masks = [self.in_layout(np.zeros((self.T, self.B, width), self.dtype))] * (self.L - 1)
-        self.layer = self.direction = self.k = 0
-        self.step = SimpleNamespace()
+    def place(self, name: str) -> tuple[str, int]:
+        """A parameter's name in the equations, and its layer and direction."""
+        kind, _, layer = name.removesuffix("_reverse").rpartition("_l")
+        return WEIGHTS[kind], int(layer) * self.D + name.endswith("_reverse")
 
-    def tap(self, place: str, value: Any) -> Any:
-        """The value as the faults leave it."""
-        for taps in self.taps:
-            if place in taps:
-                value = taps[place](value, self)
-        return value
+    def zeros(self, *shape: int) -> Any:
+        """Zeros in the problem's dtype."""
+        return torch.zeros(shape, dtype=torch.float64) if self.xp is torch else np.zeros(shape, self.dtype)
 
-    def in_steps(self, value: Array) -> Array:
+    def time_first(self, value: Any) -> Any:
         """The caller's sequence as (T, B, features)."""
         if self.c.layout == "unbatched":
             return value[:, None]
         return value.swapaxes(0, 1) if self.c.batch_first and self.c.layout == "batched" else value
 
-    def in_layout(self, value: Array) -> Array:
-        """The inverse of `in_steps`."""
-        if self.c.layout == "unbatched":
-            return value[:, 0]
-        return value.swapaxes(0, 1) if self.c.batch_first and self.c.layout == "batched" else value
+    def as_given(self, value: Any) -> Any:
+        """The inverse of `time_first`."""
+        return value[:, 0] if self.c.layout == "unbatched" else self.time_first(value)
 
-    def states(self, values: dict[str, Array], pattern: str) -> list[State]:
-        """The caller's state as columns, for each layer and direction; zeros where none is given."""
-        parts = []
-        for part in self.cell.state:
-            features = self.c.proj_size or self.c.hidden_size if part == "h" else self.c.hidden_size
-            value = values.get(pattern.format(part))
-            if value is None:
-                value = np.zeros((self.L * self.D, self.B, features), self.dtype)
-            elif self.c.layout == "unbatched":
-                value = value[:, None]
-            parts.append([np.ascontiguousarray(columns.T) for columns in value])
-        return list(zip(*parts, strict=True))
+    def groups(self, T: int, B: int) -> list[tuple[Any, int]]:
+        """Sequences of one length: which, and the length."""
+        lengths = self.c.lengths
+        if len(set(lengths)) <= 1:
+            return [(slice(None), T)]
+        return [([b for b in range(B) if lengths[b] == length], length) for length in sorted(set(lengths))]
 
-    def joined(self, states: list[State], pattern: str) -> Run:
-        """The inverse of `states`."""
-        run = {}
-        for part, columns in zip(self.cell.state, zip(*states, strict=True), strict=True):
-            value = np.stack([column.T for column in columns])
-            run[pattern.format(part)] = value[:, 0] if self.c.layout == "unbatched" else value
+    def last_rows(self, value: Any) -> Any:
+        """The last step of each sequence."""
+        return self.xp.stack([value[length - 1, b] for b, length in enumerate(self.c.lengths)])
+
+    def left_of(self, name: str, k: int) -> Any:
+        """A parameter's gradient that the call before left."""
+        return next(self.left[f"d_{known}"] for known, place in self.names.items() if place == (name, k))
+
+    @property
+    def longest_first(self) -> list[int]:
+        """The sequences by their length."""
+        return sorted(range(len(self.c.lengths)), key=lambda b: -self.c.lengths[b])
+
+    @property
+    def back(self) -> list[int]:
+        """The inverse of `longest_first`."""
+        return [self.longest_first.index(b) for b in range(len(self.c.lengths))]
+
+    def masked(self, value: Any) -> Any:
+        """A sequence with zeros after the end."""
+        return value * self.alive if len(set(self.c.lengths)) > 1 else value
+
+    def state(self, name: str, B: int) -> Any:
+        """A part of the state or its gradient, (L·D, B, features): zeros if none is given."""
+        value = self.given.get(name)
+        if value is None:
+            return self.zeros(self.L * self.D, B, self.P if "h" in name else self.H)
+        return value[:, None] if self.c.layout == "unbatched" else value
+
+    def state_as_given(self, value: Any) -> Any:
+        """The same in the caller's layout."""
+        return value[:, 0] if self.c.layout == "unbatched" else value
+
+
+# Run with faults.
+
+
+@cache
+def cell_of(configuration: Configuration, form: str = "") -> Cell:
+    """The equations of a configuration: of its cell, or of a form of it."""
+    if form:
+        return FORMS[form][1]
+    return PROJECTING if configuration.proj_size else CELLS[configuration.cell]
+
+
+@dataclass(eq=False)
+class Setting:
+    """A problem on which faults are tried; what they give forward is kept for the ways back."""
+
+    problem: Problem
+    masks: Masks | None = None
+    form: str = ""
+    kept: dict[Edits, tuple[Run, Values, Module]] = field(default_factory=dict)
+    found: dict[tuple[Edits, str, Edits], Run | None] = field(default_factory=dict)
+
+    @property
+    def cell(self) -> Cell:
+        """The equations."""
+        return cell_of(self.problem.configuration, self.form)
+
+    @np.errstate(all="ignore")
+    def forward(self, edits: Edits, left: Mapping[str, Array] | None = None) -> tuple[Run, Values, Module]:
+        """What the way forward gives with these edits, and what it leaves for the way back."""
+        if left is None and edits in self.kept:
+            return self.kept[edits]
+        module = Module(self.problem, self.masks, self.cell)
+        module.left = left or {}
+        run, kept = functions(self.cell, edits, np)["forward"](module)
+        found = {"output": run["output"]} | {f"{part}_n": run[f"{part}_n"] for part in self.cell.parts}
+        there = found, kept, module
+        if left is None:
+            self.kept[edits] = there
+        return there
+
+    @np.errstate(all="ignore")
+    def backward(self, edits: Edits, ahead: tuple[Run, Values, Module]) -> Run:
+        """What the way back gives after one forward."""
+        _, kept, module = ahead
+        if any(re.search("_(before|later|end)\\b", text) for _, _, text in edits):
+            kept = kept | {"tapes": {place: beside(self.cell, tape) for place, tape in kept["tapes"].items()}}
+        given = functions(self.cell, edits, np)["backward"](module, kept)
+        run = {"d_input": given["d_input"]}
+        if self.problem.configuration.initial_state:
+            run |= {f"d_{part}_0": given[f"d_{part}_0"] for part in self.cell.parts}
+        run |= {f"d_{name}": given["gradients"][place] for name, place in module.names.items()}
         return run
 
-    @cached_property
-    def names(self) -> list[list[str | None]]:
-        """The names of the parameters of each layer and direction, in the order of `Weights`."""
-        suffixes = [f"_l{layer}" + direction for layer in range(self.L) for direction in ("", "_reverse")[: self.D]]
-        given = self.problem.parameters
-        return [[kind + suffix if kind + suffix in given else None for kind in KINDS] for suffix in suffixes]
+    def exact(self, edits: Edits) -> Run:
+        """The gradients of a changed way forward, by autograd."""
+        module = Module(self.problem, self.masks, self.cell, torch)
+        run, _ = functions(self.cell, edits, torch)["forward"](module)
+        upstream = self.problem.upstream
+        loss = sum((run[name] * torch.from_numpy(value)).sum() for name, value in upstream.items())
+        leaves = module.leaves
+        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        return {name: value.numpy() for name, value in zip(leaves, found, strict=True)}
 
-    def weights(self, k: int) -> Weights:
-        """The parameters of layer and direction k."""
-        return Weights(*(None if name is None else self.problem.parameters[name] for name in self.names[k]))  # type: ignore[arg-type]
+    def runs(self, faults: Iterable[Fault], forward_only: bool = False) -> Iterator[Run]:
+        """What implementations with these faults give, each in the ways back that go with them."""
+        faults = tuple(faults)
+        edits = frozenset[tuple[str, str, str]]().union(*(fault.edits for fault in faults))
+        if len({edit[:2] for edit in edits}) < len(edits):
+            return  # two of them are about the same line
+        ahead = frozenset(edit for edit in edits if edit[0] in FORWARD)
+        back = edits - ahead
+        own = frozenset(edit for fault in faults if not fault.forward for edit in fault.edits)
+        try:
+            left = self.left(edits) if any(fault.leftover for fault in faults) else None
+            there = self.forward(ahead, left)
+        except CANNOT_BE:
+            return
+        if forward_only:
+            yield there[0]
+            return
+        ways = {("page", way): partial(self.backward, way, there) for way in (back, own)}
+        if ahead and not own and left is None:
+            ways["exact", ahead] = partial(self.exact, ahead)
+        for way, run in ways.items():
+            if left is not None or (ahead, *way) not in self.found:
+                try:
+                    self.found[ahead, *way] = there[0] | run()
+                except CANNOT_BE:
+                    self.found[ahead, *way] = None
+            if (model := self.found[ahead, *way]) is not None:
+                yield model
 
-    def tapped_cell(self) -> Cell:
-        """The cell with taps at its doors."""
-        cell = self.cell
-
-        def rows(of_gates: Array) -> Array:
-            """(blocks, H, B) as the taps see it: (blocks·H, B)."""
-            return of_gates.reshape(-1, of_gates.shape[2])
-
-        def step(a: Array, state_prev: State, state: State, kept: State) -> None:
-            rows(a)[...] = self.tap("a", rows(a))
-            self.step.a = rows(a).copy()  # before the cell turns it into gates
-            cell.step(a, state_prev, state, kept)
-
-        def linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
-            self.step.prev, self.step.state = tuple(p[0] for p in state_prev), tuple(p[0] for p in state)
-            cell.linearize(a, state_prev, state, kept, slopes)
-
-        def step_backward(d_state: State, slopes: Array, d_a: Array) -> tuple[Array | None, State]:
-            s = self.step
-            s.d_state = d_state
-            s.d_state = d_state = self.tap("d_state", d_state)
-            s.d_h = d_state[0].copy()
-            d_h_direct, d_rest = cell.step_backward(d_state, slopes, d_a)
-            rows(d_a)[...] = self.tap("d_a", rows(d_a))
-            s.d_a_x, s.d_a_h = (rows(half).copy() for half in cell.halves(d_a))
-            return self.tap("d_h_direct", d_h_direct), self.tap("d_rest", d_rest)
-
-        return cell._replace(step=step, linearize=linearize, step_backward=step_backward)
-
-    def forward(self) -> Run:
-        """Output and final state."""
-        c, cell = self.c, self.tapped_cell()
-        self.wrapped = cell
-        self.x = np.array(self.in_steps(self.problem.input))
-        self.alive = (np.arange(self.T)[:, None] < np.array(c.lengths))[..., None]
-        self.x = np.where(self.alive, self.x, 0)
-        value = self.x
-        self.records: list[list[Any]] = []
-        initials = self.tap("initials", self.states(self.problem.initial, "{}_0"))
-        finals: list[State] = []
-        self.outputs: list[Array] = []
-        for layer in range(self.L):
-            self.layer = layer
-            if self.layer > 0 and self.masks:
-                value = value * self.tap("mask", self.in_steps(self.masks[self.layer - 1]))
-            value = self.tap("layer_input", value)
-            halves = []
-            for direction in range(self.D):
-                self.direction = direction
-                index = self.layer * self.D + self.direction
-                weights = self.tap("weights_forward", self.tap("weights", self.weights(index)))
-                state = tuple(np.array(part) for part in self.tap("initial", initials[index]))
-                width = len(weights.W_hr) if weights.W_hr is not None else c.hidden_size
-                output = np.zeros((self.T, self.B, width), self.dtype)
-                records = []
-                for k in range(self.T):
-                    self.k = k
-                    t = self.T - 1 - self.k if self.direction else self.k
-                    on = np.flatnonzero(t < self.lengths)
-                    if not len(on):
-                        continue
-                    here = np.full(len(on), t)
-                    self.step = s = SimpleNamespace(t=t, k=self.k, on=on)
-                    s.read, s.place = self.tap("read", here), self.tap("place", here)
-                    s.x = np.ascontiguousarray(value[s.read, on])
-                    s.before = tuple(np.ascontiguousarray(part[:, on]) for part in self.tap("state_prev", state))
-                    s.tape = Tape(cell, weights, (len(on),))
-                    rows = np.empty((len(on), width), self.dtype)
-                    after = bptt.forward(cell, weights, s.x, s.before, s.tape, rows)
-                    s.after = self.tap("state", after)
-                    output[s.place, on] = rows
-                    for part, new in zip(state, s.after, strict=True):
-                        part[:, on] = new
-                    records.append(s)
-                self.records.append(records)
-                finals.append(state)
-                halves.append(output)
-            halves = self.tap("halves", halves)
-            value = np.concatenate(halves, axis=2)
-            self.outputs.append(value)
-        value = self.tap("output", np.where(self.alive, value, 0))
-        run = {"output": self.in_layout(value)} | self.joined(self.tap("finals", finals), "{}_n")
-        run = self.tap("forward_run", run)
-        return run
-
-    def backward(self) -> Run:
-        """The gradients; after `forward`."""
-        c, given = self.c, self.problem.upstream
-        cell = self.wrapped
-        d_value = np.zeros_like(self.outputs[-1])
-        if "output" in given:
-            d_value = np.where(self.alive, self.in_steps(given["output"]), 0)
-        d_value = self.tap("d_output", d_value)
-        d_finals = self.tap("d_finals", self.states(given, "{}_n"))
-        d_initials: list[State] = [()] * len(d_finals)
-        gradients: dict[str, Array] = {}
-        for layer in reversed(range(self.L)):
-            self.layer = layer
-            d_inputs = []
-            halves = self.tap("d_halves", np.split(d_value, self.D, axis=2))
-            for direction in range(self.D):
-                self.direction = direction
-                index = self.layer * self.D + self.direction
-                records, d_half = self.records[index], halves[self.direction]
-                weights = self.tap("weights_backward", self.tap("weights", self.weights(index)))
-                self.d_final = self.tap("d_final", d_finals[index])
-                d_state = tuple(np.array(part) for part in self.d_final)
-                d_input = np.zeros((self.T, self.B, weights.W_ih.shape[1]), self.dtype)
-                wanted = [kind for kind, weight in zip(KINDS, weights, strict=True) if weight is not None]
-                terms: list[Weights] = []
-                for s in reversed(records):
-                    self.step, self.k = s, s.k
-                    carried = self.tap("carry", tuple(np.array(part) for part in d_state))
-                    d_h, *d_rest = (np.ascontiguousarray(part[:, s.on]) for part in carried)
-                    d_h = d_h + d_half[s.place, s.on].T
-                    d_x = np.empty_like(s.x, order="C")
-                    d_prev, of_step = bptt.backward(cell, weights, s.x, None, (d_h, *d_rest), s.tape, d_x, wanted)
-                    d_input[s.read, s.on] += d_x
-                    rest = (of_step.get(kind) for kind in KINDS[2:])
-                    terms.append(self.tap("term", Weights(of_step["weight_ih"], of_step["weight_hh"], *rest)))
-                    for part, new in zip(d_state, self.tap("d_prev", d_prev), strict=True):
-                        part[:, s.on] = new
-                terms = self.tap("terms", terms)
-                sums = Weights(*(sum(each) if each[0] is not None else None for each in zip(*terms, strict=True)))  # type: ignore[arg-type]
-                d_weights = self.tap("d_weights", sums)
-                gradients |= {
-                    f"d_{name}": value
-                    for name, value in zip(self.names[index], d_weights, strict=True)
-                    if name is not None and value is not None
-                }
-                d_initials[index] = self.tap("d_initial", d_state)
-                d_inputs.append(self.tap("d_x", d_input))
-            d_value = sum(d_inputs)
-            if self.layer > 0:
-                if self.masks:
-                    d_value = d_value * self.tap("d_mask", self.tap("mask", self.in_steps(self.masks[self.layer - 1])))
-                d_value = self.tap("d_below", d_value)
-        run = {"d_input": self.in_layout(self.tap("d_input", np.where(self.alive, d_value, 0)))}
-        if c.initial_state:
-            run |= self.joined(self.tap("d_initials", d_initials), "d_{}_0")
-        run = self.tap("backward_run", run | {f"d_{name}": gradients[f"d_{name}"] for name in self.problem.parameters})
-        return run
-
-    def gate(self, name: str) -> slice:
-        """The rows of a gate in the pre-activations, or of a half of it: one of `cell.blocks`."""
-        at = self.cell.blocks.index(name)
-        return slice(at * self.c.hidden_size, (at + 1) * self.c.hidden_size)
+    def left(self, edits: Edits) -> Mapping[str, Array]:
+        """What a first call leaves, which is right but for the faults that show there already."""
+        first = frozenset(edit for edit in edits if "m.left" not in edit[2])
+        there = self.forward(frozenset(edit for edit in first if edit[0] in FORWARD))
+        gradients = self.backward(frozenset(edit for edit in first if edit[0] in BACKWARD), there)
+        return {**there[1], **gradients, **there[2].states}
 
 
-def run_faulty(problem: Problem, taps: Sequence[Taps], masks: Masks | None = None, forward_only: bool = False) -> Run:
-    """What an implementation with these faults computes on the problem."""
-    with np.errstate(all="ignore"):
-        machine = Machine(problem, taps, masks)
-        run = machine.forward()
-        return run if forward_only else run | machine.backward()
+def beside(cell: Cell, tape: list[Any]) -> list[Any]:
+    """Each step's values, with those of the steps beside it and the last state, for faults that mix them up."""
+    if any(made is None for made in tape):
+        return tape
+    last = len(tape) - 1
+    return [
+        made
+        | {f"{name}_before": tape[t - 1][name] for name in cell.known_forward}
+        | {f"{name}_later": tape[min(t + 1, last)][name] for name in cell.known_forward}
+        | {f"{part}_end": tape[last][part] for part in cell.parts}
+        for t, made in enumerate(tape)
+    ]
 
 
-@lru_cache(maxsize=20000)
-def drawn(configuration: Configuration) -> Problem:
+@lru_cache(maxsize=32)
+def setting_of(configuration: Configuration, form: str = "") -> Setting:
     """The configuration's problem, drawn once."""
-    return draw(configuration)
+    return Setting(draw(configuration), form=form)
+
+
+def right_run(problem: Problem, masks: Masks | None = None, form: str = "") -> Run:
+    """What the equations give without a fault, in the problem's dtype; of a form of the cell, if another is named."""
+    setting = Setting(problem, masks, form)
+    ahead = setting.forward(frozenset())
+    return ahead[0] | setting.backward(frozenset(), ahead)

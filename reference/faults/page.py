@@ -1,0 +1,197 @@
+"""A whole module, written so that a mistake in it is one line changed: two loops over time, and the stack around them.
+
+`step` and `step_backward` stand for the textbook's equations, and are put in by edits.py, as is `xp`: NumPy, or
+PyTorch where the exact way back of a changed way forward is wanted. A line `name = …` is a slot: a fault says what
+else its right side is. So every value that people get wrong has a line of its own here.
+
+Everything is (T, B, features) here, whatever the caller's layout; `m` holds the numbers and options (machine.Module).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as xp
+
+Array = Any
+Values = dict[str, Any]
+
+
+def step(known: Values) -> Values:
+    """Everything that a step's equations give, besides what is known. Put in by edits.py."""
+    raise NotImplementedError
+
+
+right_step = step_backward = step
+
+
+def flip(value: Array) -> Array:
+    """A sequence from its last step to its first."""
+    return xp.flip(value, (0,))
+
+
+def loop_forward(x: Array, h_0: Array, c_0: Array, weights: Values) -> tuple[Any, ...]:
+    """One layer in one direction over sequences of one length."""
+    T, B = x.shape[:2]
+    h = h_0
+    c = c_0
+    tape: list[Any] = [None] * T
+    outputs: list[Any] = [None] * T
+    times = range(T)
+    for t in times:
+        x_t = x[t]
+        h_prev = h
+        c_prev = c
+        used = weights
+        taken = step
+        made = taken({**used, "x": x_t, "h_prev": h_prev, "c_prev": c_prev, "B": B})
+        h, c = made["h"], made.get("c")
+        output_t = h
+        outputs[t] = output_t
+        tape[t] = made
+    output = xp.stack([h * 0 if row is None else row for row in outputs])
+    h_n = h
+    c_n = c
+    return output, h_n, c_n, tape
+
+
+def loop_backward(d_output: Array, d_h_n: Array, d_c_n: Array, tape: list[Any], weights: Values) -> tuple[Any, ...]:
+    """The same on the way back: the gradients of x, of the state before, and of the parameters."""
+    T, B = d_output.shape[:2]
+    inner: Values = {}
+    d_h_after, d_c_after = d_h_n, d_c_n
+    rows: list[Any] = [None] * T
+    totals = {name: xp.zeros(value.shape) for name, value in weights.items() if name[:2] in ("W_", "b_")}
+    times = reversed(range(T))
+    for t in times:
+        d_h = d_output[t] + d_h_after
+        d_c = d_c_after
+        kept = t
+        used = weights
+        inner = step_backward({**tape[kept], **used, "d_h": d_h, "d_c_after": d_c, "B": B})
+        d_h_prev, d_c_prev = inner["d_h_prev"], inner.get("d_c_prev")
+        d_h_after = d_h_prev
+        d_c_after = d_c_prev
+        d_x_t = inner["d_x"]
+        rows[t] = d_x_t
+        for name, total in totals.items():
+            d_step = inner[f"d_{name}"]
+            total = total + d_step
+            totals[name] = total
+    for name, total in totals.items():
+        gradient = total
+        totals[name] = gradient
+    d_h_0 = d_h_after
+    d_c_0 = d_c_after
+    d_x = xp.stack([0 * inner["d_x"] if row is None else row for row in rows])
+    return d_x, d_h_0, d_c_0, totals
+
+
+def forward(m: Any) -> tuple[Values, Values]:
+    """The stack of layers: what it gives in the caller's layout, and what the way back needs."""
+    x = m.masked(m.time_first(m.input))
+    T, B = x.shape[:2]
+    groups = m.groups(T, B)
+    masks = m.masks
+    h_0 = m.state("h_0", B)
+    c_0 = m.state("c_0", B)
+    tapes, values, h_ends, c_ends = {}, [], {}, {}
+    value = x
+    for layer in range(m.L):
+        if layer and masks:
+            mask = masks[layer - 1]
+            value = value * mask
+        layer_input = value
+        halves = []
+        for direction in range(m.D):
+            k = layer * m.D + direction
+            k_in = k
+            k_out = k
+            k_weights = k
+            weights = m.weights[k_weights]
+            half = m.zeros(T, B, m.P)
+            h_end, c_end = m.zeros(B, m.P), m.zeros(B, m.H)
+            for which, length in groups:
+                part = layer_input[:length, which]
+                read = flip(part) if direction else part
+                h_start = h_0[k_in][which]
+                c_start = c_0[k_in][which]
+                made, h_last, c_last, tape = loop_forward(read, h_start, c_start, weights)
+                placed = flip(made) if direction else made
+                half[:length, which] = placed
+                h_end[which] = h_last
+                if c_last is not None:
+                    c_end[which] = c_last
+                tapes[k, length] = tape
+            half = m.masked(half)
+            h_final = h_end
+            h_ends[k_out], c_ends[k_out] = h_final, c_end
+            halves.append(half)
+        output_halves = halves
+        layer_output = xp.concatenate(output_halves, axis=2)
+        value = layer_output
+        values.append(value)
+    output = value
+    h_n = xp.stack([h_ends[k] for k in range(m.L * m.D)])
+    c_n = xp.stack([c_ends[k] for k in range(m.L * m.D)])
+    given_output = m.as_given(m.masked(output))
+    given_h_n = m.state_as_given(h_n)
+    given_c_n = m.state_as_given(c_n)
+    run = {"output": given_output, "h_n": given_h_n, "c_n": given_c_n}
+    return run, {"tapes": tapes, "values": values, "h_n": h_n, "c_n": c_n, "T": T, "B": B}
+
+
+def backward(m: Any, kept: Values) -> Values:
+    """The gradients, in the caller's layout."""
+    T, B, tapes = kept["T"], kept["B"], kept["tapes"]
+    groups = m.groups(T, B)
+    masks = m.masks
+    d_output = m.masked(m.time_first(m.d_output))
+    d_h_n = m.state("d_h_n", B)
+    d_c_n = m.state("d_c_n", B)
+    d_h_starts, d_c_starts, gradients = {}, {}, {}
+    d_value = d_output
+    for layer in reversed(range(m.L)):
+        d_x = m.zeros(T, B, kept["values"][layer - 1].shape[2] if layer else m.input.shape[-1])
+        for direction in range(m.D):
+            k = layer * m.D + direction
+            k_in = k
+            k_out = k
+            k_weights = k
+            weights = m.weights[k_weights]
+            column = direction
+            d_half = d_value[:, :, column * m.P : (column + 1) * m.P]
+            totals: Values = {}
+            d_h_start, d_c_start = m.zeros(B, m.P), m.zeros(B, m.H)
+            for which, length in groups:
+                d_part = d_half[:length, which]
+                d_made = flip(d_part) if direction else d_part
+                d_h_end = d_h_n[k_out][which]
+                d_c_end = d_c_n[k_out][which]
+                d_read, d_h_first, d_c_first, added = loop_backward(d_made, d_h_end, d_c_end, tapes[k, length], weights)
+                d_placed = flip(d_read) if direction else d_read
+                d_share = d_placed
+                d_x[:length, which] += d_share
+                d_h_start[which] = d_h_first
+                if d_c_first is not None:
+                    d_c_start[which] = d_c_first
+                for name, total in added.items():
+                    totals[name] = totals.get(name, 0) + total
+            for name, total in totals.items():
+                d_parameter = total
+                gradients[name, k] = d_parameter
+            d_h_starts[k_in], d_c_starts[k_in] = d_h_start, d_c_start
+        if layer and masks:
+            mask = masks[layer - 1]
+            d_mask = mask
+            d_x = d_x * d_mask
+        d_below = d_x
+        d_value = d_below
+    d_h_0 = xp.stack([d_h_starts[k] for k in range(m.L * m.D)])
+    d_c_0 = xp.stack([d_c_starts[k] for k in range(m.L * m.D)])
+    d_input = m.as_given(m.masked(d_value))
+    given_d_h_0 = m.state_as_given(d_h_0)
+    given_d_c_0 = m.state_as_given(d_c_0)
+    states = {"d_h_0": given_d_h_0, "d_c_0": given_d_c_0}
+    m.states = {"d_h_0": d_h_0, "d_c_0": d_c_0}
+    return {"d_input": d_input, **states, "gradients": gradients}
