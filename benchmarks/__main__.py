@@ -1,6 +1,7 @@
 """The door for people: `python -m benchmarks` and its commands."""
 
 import sys
+from collections.abc import Callable
 
 from scratch.doors import lacks
 
@@ -11,82 +12,38 @@ import typer
 
 from scratch import terminal
 
-from .agree_command import agree
-from .growth_command import growth
-from .ladder_command import ladder
-from .long_command import long
-from .measure_command import measure
-from .memory_command import memory
-from .show_command import show
-from .text_command import text
+from . import commands
+from .gpu_command import gpu
+from .show_command import agree, show
+from .text import text
+
+EXAMPLES: dict[Callable[..., int], list[str]] = {
+    commands.ladder: ["ladder", "ladder --quick --threads 1 --plot ladder.svg", "ladder --device cuda"],
+    commands.growth: ["growth --plot growth.png", "growth --quick --threads 1"],
+    commands.memory: ["memory", 'memory --problems "LSTM T25" --plot memory.svg'],
+    commands.long: ["long --plot long.png", "long --quick"],
+    gpu: ["gpu --quick", "gpu --minutes 8 --json gpu.json --plot gpu.png", 'gpu --problems "B64 * H4096"'],
+    show: ["show", "show gpu.json --beside benchmarks/results/intel-xeon-2-threads.json", "show --table ladder"],
+    agree: ["agree", "agree first.json second.json"],
+    text: ["text", "text book.txt --quick --threads 1"],
+}
+"""The commands, and how each may be called."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-app.callback(
-    invoke_without_command=True,
-    epilog="""\b
-Examples:
-  python -m benchmarks --quick
-  python -m benchmarks --list
-  python -m benchmarks --problems toy --problems "LSTM T25 B16 * H512"
-  python -m benchmarks --threads 1 --dtype float64 --json float64.json --plot float64.svg
-  python -m benchmarks --device cuda
-  python -m benchmarks ladder --quick
-  python -m benchmarks growth --plot growth.png
-  python -m benchmarks memory --problems characters
-  python -m benchmarks long --plot long.png
-  python -m benchmarks text
-""",
-)(measure)
-app.command(
-    epilog="""\b
-Examples:
-  python -m benchmarks ladder
-  python -m benchmarks ladder --quick --threads 1 --plot ladder.svg
-  python -m benchmarks ladder --device cuda
-"""
-)(ladder)
-app.command(
-    epilog="""\b
-Examples:
-  python -m benchmarks growth --plot growth.png
-  python -m benchmarks growth --quick --threads 1
-"""
-)(growth)
-app.command(
-    epilog="""\b
-Examples:
-  python -m benchmarks memory
-  python -m benchmarks memory --problems "LSTM T25" --plot memory.svg
-"""
-)(memory)
-app.command(
-    epilog="""\b
-Examples:
-  python -m benchmarks long --plot long.png
-  python -m benchmarks long --quick
-"""
-)(long)
-app.command(
-    epilog="""\b
-Examples:
-  python -m benchmarks show
-  python -m benchmarks show benchmarks/results/intel-xeon-2-threads.json
-"""
-)(show)
-app.command(
-    epilog="""\b
-Examples:
-  python -m benchmarks agree
-  python -m benchmarks agree first.json second.json
-"""
-)(agree)
-app.command(
-    epilog="""\b
-Examples:
-  python -m benchmarks text
-  python -m benchmarks text book.txt --quick --threads 1
-"""
-)(text)
+
+
+def epilog(calls: list[str]) -> str:
+    """The examples below a command's help."""
+    return "\b\nExamples:\n" + "".join(f"  python -m benchmarks {call}\n" for call in calls)
+
+
+own = ["--quick", "--list", '--problems toy --problems "LSTM T25 B16 * H512"', "--device cuda"]
+own += ["--threads 1 --dtype float64 --json float64.json --plot float64.svg"]
+app.callback(invoke_without_command=True, epilog=epilog(own + [calls[0] for calls in EXAMPLES.values()]))(
+    commands.measure
+)
+for command, calls in EXAMPLES.items():
+    app.command(epilog=epilog(calls))(command)
 
 
 def main() -> int:

@@ -10,20 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from rich.table import Table
-
-from scratch.terminal import table
-
-from .kept import reading, speed
-from .report import digits, times
+from .report import blocks, digits, times
+from .results import SPEED, VARYING, interval, of_command, reading
 from .statistics import Spread
 from .timing import PARTS
 
 Speeds = dict[str, Spread]
 """Of each part of a step: how many times faster the first contestant is."""
-
-VARYING = ("date", "load before")
-"""In what two runs of the same benchmark on the same machine may differ."""
 
 
 class Pair(NamedTuple):
@@ -39,13 +32,13 @@ class Pair(NamedTuple):
         return (self.first[part], self.second[part]) if self.first and self.second else None
 
 
-def compare(first: Path, second: Path, dtype: str = "float32") -> list[Pair]:
+def compare(first: Path, second: Path) -> list[Pair]:
     """The runs in two files, side by side, without what one of them skipped.
 
     Raises ValueError for files without results of a whole run, for runs on different machines or with different
     settings, and for the same run twice.
     """
-    (ours, a), (theirs, b) = run(first, dtype), run(second, dtype)
+    (ours, a), (theirs, b) = run(first), run(second)
     different = [
         f"{name}: {ours.get(name, 'nothing')} and {theirs.get(name, 'nothing')}"
         for name in dict.fromkeys([*ours, *theirs])
@@ -55,35 +48,39 @@ def compare(first: Path, second: Path, dtype: str = "float32") -> list[Pair]:
         raise ValueError(f"expected two runs on the same machine with the same settings, got {'; '.join(different)}")
     if ours["date"] == theirs["date"]:
         raise ValueError(f"expected two runs, got the one of {ours['date']} twice")
-    left_out = skipped(first, dtype) | skipped(second, dtype)
+    left_out = skipped(first) | skipped(second)
     pairs = [Pair(*key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if key not in left_out]
     if not any(pair.part("step") for pair in pairs):
         raise ValueError("expected two runs with a size in common, got none")
     return pairs
 
 
-def run(path: Path, dtype: str = "float32") -> tuple[dict[str, Any], dict[tuple[str, str], Speeds]]:
+def run(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], Speeds]]:
     """Of the run in a file: its environment, with what each library says of itself among the rest, and the speeds
-    beside each contestant on each problem. Raises ValueError for a file without results of a whole run.
+    beside each contestant on each problem. Raises ValueError for a file without such results, or of several machines.
     """
-    with reading(path, dtype) as content:
-        figures = content["step"][dtype]
+    with reading(path) as content:
+        figures = of_command(content, "step")
         environment = {"date": figures["environment"]["date"]}
         for name, said in figures["environment"].items():
             inner = said.items() if isinstance(said, dict) else ()
             environment |= {f"{name}'s {key}": value for key, value in inner} if inner else {name: said}
-        speeds = {
-            (row["problem"], row["contestant"]): {part: speed(row, part) for part in PARTS}
-            for row in figures["rows"]
-            if "step" in row and row["step"]["speed of the first (95 %)"]
-        }
+        speeds: dict[tuple[str, str], Speeds] = {}
+        others = [row["problem"] for row in figures["rows"] if "environment" in row]
+        for row in figures["rows"]:
+            found = {part: interval(row, part, SPEED) for part in PARTS}
+            if all(found.values()):
+                speeds[row["problem"], row["contestant"]] = {part: one for part, one in found.items() if one}
+    if others:
+        raise ValueError(f"expected one run in {path}, got sizes of another environment: {', '.join(others)}")
     return environment, speeds
 
 
-def skipped(path: Path, dtype: str = "float32") -> set[tuple[str, str]]:
+def skipped(path: Path) -> set[tuple[str, str]]:
     """What the run in a file left out, and said why: problems, each with a contestant. Raises ValueError as `run`."""
-    with reading(path, dtype) as content:
-        return {(row["problem"], row["contestant"]) for row in content["step"][dtype]["rows"] if "skipped" in row}
+    with reading(path) as content:
+        rows = of_command(content, "step")["rows"]
+        return {(row["problem"], row["contestant"]) for row in rows if "skipped" in row}
 
 
 def agree(pairs: list[Pair]) -> bool:
@@ -91,21 +88,19 @@ def agree(pairs: list[Pair]) -> bool:
     return all((both := pair.part("step")) and both[0].overlaps(both[1]) for pair in pairs)
 
 
-def intervals(pairs: list[Pair]) -> Table:
+def intervals(pairs: list[Pair]) -> list[Any]:
     """The intervals of the training step in both runs, how they lie, and whether those of its parts overlap."""
-    columns = ("first run", "second run", "middle inside", "overlap", "forward's", "backward's")
-    shown = table("speed of a training step", *columns)
-    several = len({pair.contestant for pair in pairs}) > 1
+    entries: list[tuple[str, str, list[str] | str]] = []
     for pair in pairs:
-        name = f"{pair.problem} beside {pair.contestant}" if several else pair.problem
         cells = [times(one["step"]) if one else "not measured" for one in (pair.first, pair.second)]
-        if both := pair.part("step"):
-            cells.append(inside(*both))
+        both = pair.part("step")
+        cells.append(inside(*both) if both else "")
         for part in ("step", "forward", "backward"):
-            if both := pair.part(part):
-                cells.append("yes" if both[0].overlaps(both[1]) else "no")
-        shown.add_row(name, *cells)
-    return shown
+            both = pair.part(part)
+            cells.append(("yes" if both[0].overlaps(both[1]) else "no") if both else "")
+        entries.append((f"{pair.problem}, beside {pair.contestant}", "", cells))
+    columns = ("first run", "second run", "middle inside", "overlap", "forward's", "backward's")
+    return blocks("speed of a training step", columns, entries)
 
 
 def inside(first: Spread, second: Spread) -> str:

@@ -11,6 +11,9 @@ from typing import Any, Protocol
 class Clock(Protocol):
     """Marks points in time, and tells the seconds between two of them once `wait` has been called."""
 
+    least: float
+    """Seconds of work before a turn, and in it."""
+
     def mark(self) -> Any:
         """Now."""
 
@@ -24,6 +27,7 @@ class Clock(Protocol):
 class CpuClock:
     """The processor's own clock. What is called is done when it returns."""
 
+    least = 0.0
     mark = staticmethod(perf_counter)
 
     def wait(self) -> None:

@@ -7,14 +7,13 @@ the same for every step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from .memory import Memory
 from .problems import Problem
-from .statistics import PowerLaw, power_law, slope
-from .timing import Effort, Row
+from .results import Figures, rounded, seconds
+from .statistics import power_law, slope
+from .timing import Effort
 
 BASE = Problem("growth", "LSTM", T=32, B=32, I=128, H=128)
 """What a sweep does not change."""
@@ -41,38 +40,32 @@ def with_size(letter: str, size: int) -> Problem:
     return replace(BASE, **changes)
 
 
-def problems(sweeps: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, Problem]]:
-    """Every problem of the sweeps, with the letter that it belongs to."""
-    for letter, sizes in sweeps.items():
-        for size in sizes:
-            yield letter, with_size(letter, size)
+def problems(sweeps: dict[str, tuple[int, ...]]) -> list[Problem]:
+    """Every problem of the sweeps, once."""
+    return list({one.name: one for letter in sweeps for one in (with_size(letter, n) for n in sweeps[letter])}.values())
 
 
-class Curve:
-    """How the time of one contestant's step grows with one letter."""
-
-    def __init__(self, letter: str, rows: list[Row]) -> None:
-        self.letter, self.contestant = letter, rows[0].contestant
-        self.rows = [row for row in rows if row.measured]
-        self.sizes = [getattr(row.problem, letter) for row in self.rows]
-        self.seconds = [row.time("step").median for row in self.rows]
-
-    @property
-    def law(self) -> PowerLaw | None:
-        """The power law of the upper part, if there are points enough to see one."""
-        return power_law(self.sizes, self.seconds) if len(self.sizes) >= 3 else None
-
-
-class MemoryCurve:
-    """How the memory of one contestant's step grows with T."""
-
-    def __init__(self, rows: list[Memory]) -> None:
-        self.contestant = rows[0].contestant
-        known = [(row.problem.T, row.bytes) for row in rows if row.bytes is not None]
-        self.steps = [T for T, _ in known]
-        self.bytes = [number for _, number in known]
-
-    @property
-    def per_step(self) -> float | None:
-        """By how many bytes it grows with each step."""
-        return slope(self.steps, self.bytes) if len(self.steps) >= 2 else None
+def curves(rows: list[Figures]) -> dict[str, list[Figures]]:
+    """How the time of each contestant's step grows with each letter, and its memory with T."""
+    names = list(dict.fromkeys(row["contestant"] for row in rows))
+    times, memory = [], []
+    for letter in THEORY:
+        fixed = [name for name in "TBH" if name != letter]
+        swept = [row for row in rows if all(row["sizes"][name] == getattr(BASE, name) for name in fixed)]
+        for name in names:
+            own = sorted(
+                (row["sizes"][letter], seconds(row)) for row in swept if row["contestant"] == name and "step" in row
+            )
+            sizes, values = [size for size, _ in own], [value for _, value in own]
+            exponent = rounded(power_law(sizes, values).exponent) if len(own) >= 3 else None
+            times.append(
+                {"letter": letter, "contestant": name, "sizes": sizes, "seconds": values, "exponent": exponent}
+            )
+    for name in names:
+        known = sorted(
+            (row["sizes"]["T"], row["bytes"]) for row in rows if row["contestant"] == name and "bytes" in row
+        )
+        steps, sizes = [step for step, _ in known], [size for _, size in known]
+        each = rounded(slope(steps, sizes)) if len(known) >= 2 else None
+        memory.append({"contestant": name, "steps": steps, "bytes": sizes, "bytes for each step": each})
+    return {"times": times, "memory": memory}

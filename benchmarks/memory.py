@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .contestants import Contestant
+from .contestants import Contestant, Unavailable
 from .problems import Problem
 from .process import Failed, Worker
-from .unavailable import Unavailable
 
 
 class Memory:
@@ -24,7 +23,7 @@ class Memory:
 def memory(problem: Problem, contestant: Contestant, threads: int, seed: int = 0) -> Memory:
     """Measure in a fresh process. It runs a tiny problem first, so that what the library loads is not counted."""
     row = Memory(problem, contestant)
-    worker = Worker(contestant.library, threads)
+    worker = Worker(contestant.library, threads, contestant.device)
     try:
         tiny = replace(problem, T=2, B=1, I=2, H=2, P=min(problem.P, 1))
         for key, one in (("tiny", tiny), ("real", problem)):

@@ -10,15 +10,16 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from scratch import nn
+from scratch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from scratch.text import Training
 from scratch.types import Array
 
+from .ceiling import ceiling as measure_ceiling
 from .clock import CpuClock
-from .contestants import CHECKPOINTED, MODULE, Contestant
+from .contestants import CHECKPOINTED, MODULE, Contestant, Unavailable
 from .floor import Floor
-from .ladder import Rung
 from .problems import Problem, draw
-from .unavailable import Unavailable
+from .rungs import Rung
 
 OUT_OF_MEMORY = (MemoryError,)
 
@@ -31,14 +32,18 @@ class Runner:
             raise Unavailable("not in scratch yet")
         self.problem, self.dtype, self.clock = problem, np.dtype(contestant.dtype), CpuClock()
         numbers = draw(problem, seed, self.dtype)
-        self.x, self.d_output = numbers.input, numbers.d_output
+        self.x: Any = numbers.input
+        self.d_output: Any = numbers.d_output
+        if problem.packed:
+            self.x, self.d_output = (pack_padded_sequence(one, problem.lengths) for one in (self.x, self.d_output))
         self.module: Any
         if contestant.form in (MODULE, CHECKPOINTED):
             some = {"checkpoint_every": isqrt(problem.T)} if contestant.form == CHECKPOINTED else {}
             self.module = getattr(nn, problem.module)(**problem.arguments, **some, dtype=self.dtype)
             self.module.load_state_dict(numbers.parameters)
         else:
-            self.module = Rung(contestant.form, numbers.parameters, np.zeros((problem.B, problem.H), self.dtype), np)
+            zeros = np.zeros((problem.B, problem.H), self.dtype)
+            self.module = Rung(contestant.form, problem, numbers.parameters, zeros, np)
 
     def clear(self) -> None:
         """Forget the gradients, as before every step of a training."""
@@ -59,17 +64,24 @@ class Runner:
     def results(self) -> dict[str, Array]:
         """What the last step computed, by name."""
         gradients = {f"d_{name}": parameter.grad for name, parameter in self.module.named_parameters()}
-        return {"output": self.output, "d_input": self.d_input} | gradients
+        states = {"output": self.output, "d_input": self.d_input}
+        return {k: v.data if isinstance(v, PackedSequence) else v for k, v in states.items()} | gradients
 
     def floor(self) -> Floor:
         """The products alone."""
         rng = np.random.default_rng(0)
-        draw_dtype = self.dtype if self.dtype in (np.float32, np.float64) else np.float64
+        return Floor(self.problem, lambda *shape: rng.standard_normal(shape, self.dtype), np.matmul)
 
-        def make(rows: int, columns: int) -> Array:
-            return rng.standard_normal((rows, columns), draw_dtype).astype(self.dtype, copy=False)
 
-        return Floor(self.problem, make, np.matmul)
+def release() -> None:
+    """Nothing more is to be done for what was forgotten."""
+
+
+def ceiling(contestant: Contestant, threads: int) -> dict[str, float]:
+    """What the processor makes: operations in a second of a large product, bytes in a second of a large copy."""
+    rng = np.random.default_rng(0)
+    dtype = np.dtype(contestant.dtype)
+    return measure_ceiling(lambda *shape: rng.standard_normal(shape, dtype), np.matmul, np.copyto, CpuClock())
 
 
 training = Training.resumed

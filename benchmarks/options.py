@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -11,8 +11,7 @@ from scratch.terminal import writable
 
 from .contestants import CPU_DTYPES, DTYPES
 from .problems import QUICK, Problem, matching, sizes
-from .process import Workers
-from .results import available_cores, gpu, keep, results_file
+from .results import available_cores, reading
 
 ENDINGS = (".png", ".svg", ".pdf")
 
@@ -55,11 +54,22 @@ def checked(
     cores = available_cores()
     if threads is not None and threads > cores:
         raise typer.BadParameter(f"expected --threads of at most {cores}, as many as there are cores, got {threads}")
-    for option, path in (("--json", json), ("--plot", plot)):
-        writable(option, path)
+    writable("--json", json)
+    if json is not None and json.exists() and json.stat().st_size:
+        try:
+            with reading(json) as content:
+                content.items()
+        except ValueError:
+            raise typer.BadParameter(f"expected --json with a new file or one of results, got {json}") from None
+    checked_plot(plot)
+    return Options(threads or cores, device, dtype, json, plot, seed)
+
+
+def checked_plot(plot: Path | None) -> None:
+    """Refuse a picture that cannot be written, with typer.BadParameter."""
+    writable("--plot", plot)
     if plot is not None and plot.suffix not in ENDINGS:
         raise typer.BadParameter(f"expected --plot with the ending .png, .svg or .pdf, got {plot}")
-    return Options(threads or cores, device, dtype, json, plot, seed)
 
 
 def chosen(patterns: list[str] | None, quick: bool, device: str) -> list[Problem]:
@@ -71,22 +81,3 @@ def chosen(patterns: list[str] | None, quick: bool, device: str) -> list[Problem
             raise typer.BadParameter(f"expected --problems in a name that --list shows, got {', '.join(patterns)}")
         return offered
     return matching(offered, list(QUICK)) if quick else offered
-
-
-def gpu_of(options: Options, workers: Workers) -> str | None:
-    """The GPU, if one is asked for and there."""
-    return gpu(workers) if options.device == "cuda" else None
-
-
-def write(
-    options: Options, command: str, figures: dict[str, Any], gpu_name: str | None, whole: bool, plot: Any
-) -> Path | None:
-    """Keep the figures where --json says; those of a whole run else with the results. Draw them. Returns the file."""
-    path = options.json or (results_file(options.device, options.threads, gpu_name) if whole else None)
-    if options.device == "cuda" and gpu_name is None:
-        path = options.json  # there is no device to keep results of
-    if path is not None:
-        keep(path, command, options.dtype or ("float32" if options.device == "cpu" else "all"), figures)
-    if options.plot is not None:
-        plot().savefig(options.plot, dpi=150)
-    return path

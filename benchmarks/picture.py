@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from math import exp, log
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from .growth import THEORY, Curve, MemoryCurve
-from .memory import Memory
+from .growth import THEORY
 from .report import in_seconds
-from .results import comparable
+from .results import SECONDS, SHARE, SPEED, Figures, by_problem, interval, name_of, seconds
 from .statistics import Spread
-from .timing import Row
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000", "#F0E442")
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""
+MARKERS = "osD^v"
+"""Of the first nine, of the second nine, and so on."""
 
 
 def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:
@@ -25,100 +27,160 @@ def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def colour(names: list[str], name: str) -> str:
-    """The colour of a contestant."""
-    return COLOURS[names.index(name) % len(COLOURS)]
+def styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """A colour and a marker for each name, no two alike."""
+    order = dict.fromkeys(names)
+    return {
+        name: {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k // len(COLOURS) % len(MARKERS)]}
+        for k, name in enumerate(order)
+    }
 
 
-def speeds(rows: list[list[Row]]) -> Figure:
+def dots(axis: Any, rows: list[Figures], value: Callable[[Figures], Spread | None], title: str) -> None:
+    """For each problem a line with a dot for each contestant, and its interval, on a logarithmic axis."""
+    names = styles(map(name_of, rows))
+    groups = by_problem(rows)
+    for place, own in enumerate(groups.values()):
+        for k, row in enumerate(own):
+            found, style = value(row), names[name_of(row)]
+            offset = place + (k - (len(own) - 1) / 2) * 0.7 / len(names)
+            if found:
+                axis.plot([found.low, found.high], [offset] * 2, color=style["color"], linewidth=1.5)
+                axis.plot([found.median], [offset], style["marker"], color=style["color"], markersize=4)
+    axis.set_xscale("log")
+    axis.set_title(title, fontsize=10)
+    axis.set_ylim(len(groups) - 0.4, -0.6)
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_yticks(range(len(groups)), list(groups), fontsize=7)
+
+
+def in_time(axis: Any) -> None:
+    """Let a logarithmic axis tell seconds: each power of ten, or where there are few also 2 and 5 times it."""
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 1000 else (1, 2, 5)))
+    axis.xaxis.set_major_formatter(EngFormatter(unit="s"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def legend(axis: Any, rows: list[Figures], **where: Any) -> None:
+    """Which dot is whose."""
+    for name, style in styles(map(name_of, rows)).items():
+        axis.plot([], [], style["marker"], color=style["color"], label=name)
+    axis.legend(fontsize=7, **where)
+
+
+def side_by_side(rows: list[Figures]) -> tuple[Figure, Any, Any]:
+    """A figure with two panels, as high as the rows ask for."""
+    groups, names = by_problem(rows), styles(map(name_of, rows))
+    figure, ((left, right),) = panels(1, 2, 11, 1.6 + 0.26 * len(groups) * max(1, len(names) / 4))
+    return figure, left, right
+
+
+def speeds(figures: Figures) -> Figure:
     """For each problem how many times faster the first is than each other, and the share of the floor of each."""
-    names = [row.contestant.name for row in rows[0]]
-    problems = [of_problem[0].problem.name for of_problem in rows]
-    figure, ((left, right),) = panels(1, 2, 11, 1.6 + 0.26 * len(rows) * max(1, len(names) / 4))
-
-    def draw(axis: Any, place: float, values: Spread, name: str) -> None:
-        axis.plot([values.low, values.high], [place, place], color=colour(names, name), linewidth=1.5)
-        axis.plot([values.median], [place], "o", color=colour(names, name), markersize=4)
-
-    for place, (first, *others) in enumerate(rows):
-        for k, row in enumerate([first, *others]):
-            offset = place + (k - len(others) / 2) * 0.6 / len(names)
-            if comparable(first, row):
-                draw(left, offset, first.speed("step", row), row.contestant.name)
-            share = row.share_of_floor("step") if row.measured else None
-            if share:
-                draw(right, offset, share, row.contestant.name)
-    for axis, title, line in ((left, f"speed of {names[0]}", 1), (right, "share of the floor", 1)):
-        axis.set_xscale("log")
+    rows = figures["rows"]
+    first = name_of(rows[0])
+    figure, left, right = side_by_side(rows)
+    dots(left, rows, lambda row: interval(row, "step", SPEED), f"speed of {first}, training step")
+    dots(right, rows, lambda row: interval(row, "step", SHARE), "share of the floor, training step")
+    for axis in (left, right):
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter("{x:g}" if axis is left else NullFormatter())
-        axis.axvline(line, color="black", linewidth=0.8)
-        axis.set_title(f"{title}, training step", fontsize=10)
-        axis.set_ylim(len(rows) - 0.4, -0.6)
-        axis.grid(axis="x", alpha=0.3)
-    left.set_xlabel(f"time of the other by time of {names[0]}, 95 % interval")
+        axis.tick_params(axis="x", which="minor", labelsize=6)
+        axis.axvline(1, color="black", linewidth=0.8)
+    if left.get_xlim()[1] / left.get_xlim()[0] > 20:
+        left.xaxis.set_minor_formatter(NullFormatter())
+    left.set_xlabel(f"time of the other by time of {first}, 95 % interval")
     right.set_xlabel("time of the matrix products alone by time of the step")
-    left.set_yticks(range(len(rows)), problems, fontsize=7)
-    right.set_yticks(range(len(rows)), [""] * len(rows))
-    for name in names:
-        right.plot([], [], "o", color=colour(names, name), label=name)
-    right.legend(fontsize=7)
+    right.set_yticklabels([])
+    legend(right, rows)
     return figure
 
 
-def ladder(rows: list[list[Row]]) -> Figure:
-    """A panel for each problem, with a bar for each rung: forward and backward."""
-    figure, axes = panels(len(rows), 1, 8, len(rows) * (1.2 + 0.32 * len(rows[0])))
-    for axis, of_problem in zip(axes[:, 0], rows, strict=True):
-        shown = [row for row in of_problem if row.measured]
+def gpu(figures: Figures) -> Figure:
+    """The time of a step, and its share of what the device can do at most."""
+    rows = figures["rows"]
+    figure, left, right = side_by_side(rows)
+
+    def ceiling(row: Figures) -> Spread | None:
+        share = row.get("step", {}).get("share of the ceiling")
+        return Spread(share, share, share) if share else None
+
+    dots(left, rows, lambda row: interval(row, "step", SECONDS), "a training step")
+    dots(right, rows, ceiling, "share of the ceiling")
+    in_time(left)
+    left.set_xlabel("median and quartiles")
+    right.set_xlabel("least time, at the rates of a large product and copy, by time")
+    right.xaxis.set_major_formatter("{x:g}")
+    right.axvline(1, color="black", linewidth=0.8)
+    right.set_yticklabels([])
+    figure.suptitle(str(figures["environment"].get("PyTorch", {}).get("GPU", "")), fontsize=11)
+    legend(right, rows, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def ladder(figures: Figures) -> Figure:
+    """A panel for each problem, with a line for each rung: forward, backward and the whole step."""
+    groups = by_problem(figures["rows"])
+    most = max(map(len, groups.values()))
+    figure, axes = panels(len(groups), 1, 8, len(groups) * (1.2 + 0.32 * most))
+    for axis, (problem, own) in zip(axes[:, 0], groups.items(), strict=True):
+        shown = [row for row in own if "step" in row]
         for place, row in enumerate(shown):
-            forward, backward = (row.time(part).median for part in ("forward", "backward"))
-            axis.barh(place, forward, color=COLOURS[0], label="" if place else "forward")
-            axis.barh(place, backward, left=forward, color=COLOURS[5], label="" if place else "backward")
-            axis.text(forward + backward, place, f" {in_seconds(row.time('step').median)}", va="center", fontsize=8)
-            floor = row.time("floor step").median
-            axis.plot(
-                [floor, floor], [place - 0.4, place + 0.4], color="black", label="" if place else "products alone"
-            )
-        axis.set_yticks(range(len(shown)), [row.contestant.name for row in shown])
+            forward, backward, step = (seconds(row, part) for part in ("forward", "backward", "step"))
+            axis.plot([min(forward, backward), step], [place] * 2, color="#999999", linewidth=0.8, zorder=1)
+            for value, colour, marker, label in (
+                (forward, COLOURS[0], "o", "forward"),
+                (backward, COLOURS[5], "s", "backward"),
+                (step, COLOURS[7], "D", "training step"),
+            ):
+                axis.plot([value], [place], marker, color=colour, markersize=5, label="" if place else label)
+            axis.annotate(in_seconds(step), (step, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
+            if floor := interval(row, "step", SHARE):
+                at = floor.median * step
+                label = "" if place else "products alone"
+                axis.plot([at] * 2, [place - 0.35, place + 0.35], color=COLOURS[1], label=label)
+        axis.set_xscale("log")
+        axis.set_yticks(range(len(shown)), [name_of(row) for row in shown])
         axis.invert_yaxis()
-        axis.margins(x=0.15)
-        axis.set_xlabel("seconds")
-        axis.set_title(f"a training step, {of_problem[0].problem.name}", fontsize=10)
+        axis.margins(x=0.15, y=0.1)
+        axis.grid(axis="x", alpha=0.3)
+        in_time(axis)
+        axis.set_title(problem, fontsize=10)
         if shown:
-            axis.legend(fontsize=8, loc="lower right")
+            axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
-def memories(rows: list[list[Memory]]) -> Figure:
-    """Bars of memory, the contestants of a problem beside each other."""
-    names = [row.contestant.name for row in rows[0]]
-    figure, ((axis,),) = panels(1, 1, 8, 1.4 + 0.3 * len(rows) * max(1, len(names) / 3))
-    for place, of_problem in enumerate(rows):
-        for k, row in enumerate(of_problem):
-            if row.bytes is not None:
-                height = 0.8 / len(names)
-                at = place + (k - (len(names) - 1) / 2) * height
-                axis.barh(at, row.bytes / 2**20, height, color=colour(names, row.contestant.name))
-    for name in names:
-        axis.barh([0], [0], color=colour(names, name), label=name)
-    axis.set_yticks(range(len(rows)), [of_problem[0].problem.name for of_problem in rows], fontsize=7)
-    axis.invert_yaxis()
-    axis.set_xlabel("MiB beyond parameters and input, at the peak of a training step")
-    axis.legend(fontsize=8)
+def memories(figures: Figures) -> Figure:
+    """The memory of each contestant, problem by problem."""
+    rows = figures["rows"]
+    groups, names = by_problem(rows), styles(map(name_of, rows))
+    figure, ((axis,),) = panels(1, 1, 8, 1.4 + 0.3 * len(groups) * max(1, len(names) / 3))
+
+    def mebibytes(row: Figures) -> Spread | None:
+        known = row.get("bytes")
+        return Spread(*[known / 2**20] * 3) if known else None
+
+    dots(axis, rows, mebibytes, "a training step")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_xlabel("MiB beyond parameters and input, at the peak")
+    legend(axis, rows)
     return figure
 
 
-def long(rows: list[list[Memory]]) -> Figure:
+def long(figures: Figures) -> Figure:
     """Memory against T, for each contestant, with lines that grow as T and as √T."""
-    names = [row.contestant.name for row in rows[0]]
+    rows = figures["rows"]
+    known: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if row.get("bytes"):
+            known.setdefault(name_of(row), []).append((row["sizes"]["T"], row["bytes"] / 2**20))
     figure, ((axis,),) = panels(1, 1, 7, 4.5)
-    for own in zip(*rows, strict=True):
-        known = [(row.problem.T, row.bytes / 2**20) for row in own if row.bytes]
-        name = own[0].contestant.name
-        axis.loglog(*zip(*known, strict=True), "o-", color=colour(names, name), label=name, markersize=4)
-    (first, *_, last) = (of_length[0].problem.T for of_length in rows)
-    bottom = min(row.bytes / 2**20 for row in rows[0] if row.bytes)
+    for name, style in styles(known).items():
+        axis.loglog(*zip(*known[name], strict=True), "-", **style, label=name, markersize=4)
+    first, last = min(row["sizes"]["T"] for row in rows), max(row["sizes"]["T"] for row in rows)
+    bottom = min((points[0][1] for points in known.values()), default=1.0)
     for exponent, label in ((1, "as T"), (0.5, "as √T")):
         ends = [bottom, bottom * (last / first) ** exponent]
         axis.loglog([first, last], ends, "--", color="#999999", linewidth=0.8)
@@ -133,19 +195,25 @@ def long(rows: list[list[Memory]]) -> Figure:
     return figure
 
 
-def growth(curves: list[Curve], memory: list[MemoryCurve]) -> Figure:
+def growth(figures: Figures) -> Figure:
     """Time against T, B and H with the power laws, and memory against T."""
-    names = list(dict.fromkeys(curve.contestant.name for curve in curves))
+    curves, memory = figures["times"], figures["memory"]
+    names = styles(curve["contestant"] for curve in curves)
     figure, axes = panels(2, 2, 10, 8)
     for axis, letter in zip(axes.flat, THEORY, strict=False):
-        for curve in (one for one in curves if one.letter == letter and one.sizes):
-            law, shade = curve.law, colour(names, curve.contestant.name)
-            label = curve.contestant.name + (f": {letter}^{law.exponent:.2f}" if law else "")
-            axis.loglog(curve.sizes, [1000 * s for s in curve.seconds], "o", color=shade, label=label, markersize=4)
-            if law:
-                axis.loglog(curve.sizes, [1000 * law(size) for size in curve.sizes], color=shade, linewidth=0.8)
-        sizes = sorted({size for curve in curves if curve.letter == letter for size in curve.sizes})
-        axis.set_xticks(sizes, [str(size) for size in sizes], minor=False)
+        own = [curve for curve in curves if curve["letter"] == letter and curve["sizes"]]
+        for curve in own:
+            exponent, sizes, times = curve["exponent"], curve["sizes"], [1000 * s for s in curve["seconds"]]
+            label = curve["contestant"] + (f": {letter}^{exponent:.2f}" if exponent is not None else "")
+            style = names[curve["contestant"]]
+            axis.loglog(sizes, times, linestyle="", **style, label=label, markersize=4)
+            if exponent is not None:  # through the middle of the points that the law is of
+                upper = list(zip(sizes, times, strict=True))[-max(3, (len(sizes) + 1) // 2) :]
+                factor = exp(sum(log(y) - exponent * log(x) for x, y in upper) / len(upper))
+                law = [factor * size**exponent for size in sizes]
+                axis.loglog(sizes, law, color=style["color"], linewidth=0.8)
+        every = sorted({size for curve in own for size in curve["sizes"]})
+        axis.set_xticks(every, [str(size) for size in every], minor=False)
         axis.set_xticks([], minor=True)
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())
@@ -153,10 +221,10 @@ def growth(curves: list[Curve], memory: list[MemoryCurve]) -> Figure:
         axis.set_ylabel("training step, ms")
     last = axes.flat[-1]
     for one in memory:
-        per_step = one.per_step
-        label = one.contestant.name + (f": {per_step / 2**10:.0f} KiB a step" if per_step is not None else "")
-        mebibytes = [number / 2**20 for number in one.bytes]
-        last.plot(one.steps, mebibytes, "o-", color=colour(names, one.contestant.name), label=label, markersize=4)
+        each = one["bytes for each step"]
+        label = one["contestant"] + (f": {each / 2**10:.0f} KiB a step" if each is not None else "")
+        mebibytes = [number / 2**20 for number in one["bytes"]]
+        last.plot(one["steps"], mebibytes, **names[one["contestant"]], label=label, markersize=4)
     last.set_xlabel("T")
     last.set_ylabel("memory of a training step, MiB")
     for axis in axes.flat:
@@ -164,3 +232,14 @@ def growth(curves: list[Curve], memory: list[MemoryCurve]) -> Figure:
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8)
     return figure
+
+
+PICTURES: dict[str, Callable[[Figures], Figure]] = {
+    "step": speeds,
+    "gpu": gpu,
+    "ladder": ladder,
+    "memory": memories,
+    "long": long,
+    "growth": growth,
+}
+"""By the name under which figures are kept."""

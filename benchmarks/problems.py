@@ -6,11 +6,13 @@ directions, G gates. A training step costs, per layer and direction, with O = P 
     forward    2·G·T·B·H·(I + O)        W_ih x and W_hh h for every step
     backward   4·G·T·B·H·(I + O)        W_ihᵀ d_a, W_hhᵀ d_a, Σ d_a xᵀ, Σ d_a h_prevᵀ
 
-operations, and with a projection 2·T·B·P·H forward and twice that backward. The elementwise work is not counted.
+operations, and with a projection 2·T·B·P·H forward and twice that backward. The elementwise work is not counted. Of
+packed sequences T·B is the sum of the lengths.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
@@ -36,7 +38,7 @@ class Product(NamedTuple):
     inner: int
     columns: int
     times: int
-    """T for a product that needs the step before, else 1: all steps at once."""
+    """For a product that needs the step before, in how many steps it has so many columns; else 1: all steps at once."""
 
     @property
     def flops(self) -> int:
@@ -63,6 +65,8 @@ class Problem:
     """What the constructor takes besides the sizes."""
     gpu_only: bool = False
     """Whether it is left out unless a GPU takes part."""
+    packed: bool = False
+    """Whether the sequences have lengths of their own, from T down to a quarter of it."""
 
     @property
     def name(self) -> str:
@@ -70,6 +74,7 @@ class Problem:
         parts = [self.group, self.module, *map(str, self.options.values())]
         parts += [f"{letter}{getattr(self, letter)}" for letter in "TBIH"]
         parts += [f"L{self.L}"] * (self.L > 1) + [f"P{self.P}"] * (self.P > 0) + ["D2"] * self.bidirectional
+        parts += ["packed"] * self.packed
         return " ".join(parts)
 
     @property
@@ -94,6 +99,17 @@ class Problem:
         """The features of h: P with a projection, else H."""
         return self.P or self.H
 
+    @property
+    def lengths(self) -> list[int]:
+        """Of the sequences, longest first."""
+        shortest = -(-self.T // 4) if self.packed else self.T
+        return [round(self.T - k * (self.T - shortest) / max(1, self.B - 1)) for k in range(self.B)]
+
+    @property
+    def columns(self) -> int:
+        """T·B: how many states there are in all."""
+        return sum(self.lengths)
+
     def input_sizes(self) -> Iterator[int]:
         """For each layer and direction, in the order of the parameters, how many features it reads."""
         for layer in range(self.L):
@@ -102,8 +118,7 @@ class Problem:
     def flops(self, backward: bool) -> int:
         """The operations of one pass by the formula."""
         forward = sum(
-            2 * self.G * self.T * self.B * self.H * (inputs + self.outputs) + 2 * self.T * self.B * self.P * self.H
-            for inputs in self.input_sizes()
+            2 * self.columns * self.H * (self.G * (inputs + self.outputs) + self.P) for inputs in self.input_sizes()
         )
         return 2 * forward if backward else forward
 
@@ -112,27 +127,36 @@ class Problem:
         """The operations of a training step."""
         return self.flops(backward=False) + self.flops(backward=True)
 
+    def numbers(self, part: str) -> int:
+        """How many numbers a part has to read or write at least: each of those it is given and those it hands out once.
+
+        forward: x, the parameters, the output. backward: these and d_output, d_x, the gradients of the parameters.
+        """
+        gates = self.G * self.H
+        parameters = sum(gates * (inputs + self.outputs + 2) + self.P * self.H for inputs in self.input_sizes())
+        forward = parameters + self.columns * (self.I + self.D * self.outputs)
+        return {"forward": forward, "backward": 2 * forward, "step": 3 * forward}[part]
+
     def products(self) -> list[Product]:
         """The same operations as products, in the order in which a training step makes them."""
-        gates, outputs, columns = self.G * self.H, self.outputs, self.T * self.B
+        gates, outputs, columns = self.G * self.H, self.outputs, self.columns
+        of_step = Counter(sum(length > t for length in self.lengths) for t in range(self.T))
         forward, backward = [], []
         for inputs in self.input_sizes():
-            forward += [
-                Product("W_ih x", "weight", False, gates, inputs, columns, 1),
-                Product("W_hh h", "weight", False, gates, outputs, self.B, self.T),
-            ]
+            forward.append(Product("W_ih x", "weight", False, gates, inputs, columns, 1))
+            for B, times in of_step.items():
+                forward.append(Product("W_hh h", "weight", False, gates, outputs, B, times))
+                backward.append(Product("W_hhᵀ d_a", "transposed", True, outputs, gates, B, times))
             backward += [
-                Product("W_hhᵀ d_a", "transposed", True, outputs, gates, self.B, self.T),
                 Product("W_ihᵀ d_a", "transposed", True, inputs, gates, columns, 1),
                 Product("d_a xᵀ", "gradient", True, gates, columns, inputs, 1),
                 Product("d_a h_prevᵀ", "gradient", True, gates, columns, outputs, 1),
             ]
             if self.P:
-                forward.append(Product("W_hr m", "weight", False, self.P, self.H, self.B, self.T))
-                backward += [
-                    Product("W_hrᵀ d_h", "transposed", True, self.H, self.P, self.B, self.T),
-                    Product("d_h mᵀ", "gradient", True, self.P, columns, self.H, 1),
-                ]
+                for B, times in of_step.items():
+                    forward.append(Product("W_hr m", "weight", False, self.P, self.H, B, times))
+                    backward.append(Product("W_hrᵀ d_h", "transposed", True, self.H, self.P, B, times))
+                backward.append(Product("d_h mᵀ", "gradient", True, self.P, columns, self.H, 1))
         return forward + backward
 
     def as_json(self) -> dict[str, Any]:
@@ -176,7 +200,9 @@ def draw(problem: Problem, seed: int, dtype: Any = np.float32) -> Numbers:
 
 
 def sizes() -> list[Problem]:
-    """Everything that is measured: toy examples, character models, Baidu's DeepBench (where I = H), FlashRNN's size."""
+    """Everything that is measured: toy examples, character models, Baidu's DeepBench (where I = H); on a GPU larger
+    ones too, FlashRNN's size, two in both directions, and one packed.
+    """
     tanh, relu = {"nonlinearity": "tanh"}, {"nonlinearity": "relu"}
     found = [
         Problem("toy", module, T, 1, I, H, options=options)
@@ -195,7 +221,12 @@ def sizes() -> list[Problem]:
     deep_bench += [("GRU", {}, 187, H, 32) for H in (512, 1536)]
     found += [Problem("DeepBench", module, T, B, H, H, options=options) for module, options, T, H, B in deep_bench]
     found += [Problem("DeepBench", "LSTM", 25, B, 4096, 4096, gpu_only=True) for B in widths]
-    found += [Problem("FlashRNN", "LSTM", 1024, 16, 768, 768, gpu_only=True)]
+    found += [
+        Problem("FlashRNN", "LSTM", 1024, 16, 768, 768, gpu_only=True),
+        Problem("options", "LSTM", 50, 64, 512, 512, bidirectional=True, gpu_only=True),
+        Problem("options", "LSTM", 25, 32, 1024, 1024, L=2, bidirectional=True, gpu_only=True),
+        Problem("options", "LSTM", 100, 64, 512, 512, packed=True, gpu_only=True),
+    ]
     return found
 
 

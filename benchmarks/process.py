@@ -14,8 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, cast
 
-from .contestants import Contestant
-from .unavailable import Unavailable
+from .contestants import Contestant, Unavailable
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """What libraries read, when they are loaded, for the number of their threads."""
@@ -42,8 +41,11 @@ def on_cores(count: int) -> Iterator[None]:
 class Worker:
     """A process of its own for one library on one device."""
 
-    def __init__(self, library: str, threads: int) -> None:
-        self.library, self.threads = library, threads
+    command = (sys.executable, "-m", f"{__package__}.worker")
+    """Starts it, with the library and the threads behind."""
+
+    def __init__(self, library: str, threads: int, device: str = "cpu") -> None:
+        self.library, self.threads, self.device = library, threads, device
         self.process: subprocess.Popen[str] | None = None
         self.generation = 0
         """Goes up whenever what was prepared is gone: with the process, after an error, and when it is forgotten."""
@@ -56,7 +58,7 @@ class Worker:
             self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
             with on_cores(self.threads):
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", f"{__package__}.worker", self.library, str(self.threads)],
+                    [*self.command, self.library, str(self.threads)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self.errors,
@@ -67,18 +69,25 @@ class Worker:
                 )
         return self.process
 
-    def ask(self, do: str, **what: Any) -> Any:
-        """Have something done. Raises Unavailable, or Failed, also if the process dies over it."""
+    def exchange(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """The process's reply; None if it dies over the request."""
         process = self.start()
         assert process.stdin is not None and process.stdout is not None
         try:
-            print(json.dumps({"do": do, **what}), file=process.stdin, flush=True)
+            print(json.dumps(request), file=process.stdin, flush=True)
             line = process.stdout.readline()
         except OSError:
             line = ""
-        if not line:
+        return cast(dict[str, Any], json.loads(line)) if line else None
+
+    def ask(self, do: str, **what: Any) -> Any:
+        """Have something done. Raises Unavailable, or Failed, also if the process dies over it.
+
+        After an error on a GPU the process ends: what went wrong there may spoil whatever comes next in it.
+        """
+        reply = self.exchange({"do": do, **what})
+        if reply is None:
             raise Failed(self.last_words())
-        reply = json.loads(line)
         if do == "time":  # between turns, not while the process got ready
             for name in self.rest:
                 self.rest[name] += reply["at rest"][name]
@@ -86,6 +95,8 @@ class Worker:
             raise Unavailable(reply["unavailable"])
         if "error" in reply:
             self.generation += 1
+            if self.device != "cpu":
+                self.close()
             raise Failed(reply["error"])
         return reply["answer"]
 
@@ -131,7 +142,7 @@ class Workers:
         """The worker that a contestant belongs to."""
         key = (contestant.library, contestant.device)
         if key not in self.workers:
-            self.workers[key] = Worker(contestant.library, self.threads)
+            self.workers[key] = Worker(contestant.library, self.threads, contestant.device)
         return self.workers[key]
 
     def renew(self) -> None:

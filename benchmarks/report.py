@@ -1,26 +1,31 @@
-"""Tables that a person can read."""
+"""Tables that a person can read, out of the figures that are kept."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 from math import exp, log
 from typing import Any
 
+import numpy as np
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from scratch.terminal import table
 
-from .growth import THEORY, Curve, MemoryCurve
-from .ladder import GAINS
-from .memory import Memory
-from .results import comparable
+from .growth import THEORY
+from .problems import Problem
+from .results import SECONDS, SHARE, SPEED, Figures, by_problem, interval, name_of, reason, seconds
+from .rungs import GAINS
 from .statistics import Spread
-from .timing import PARTS, Row
+from .timing import PARTS
 
-WIDTH = 160
+WIDTH = 80
 """Of a file or a pipe, which has no width of its own."""
+
+Shown = list[Any]
+"""What rich prints, one after the other."""
 
 
 def console() -> Console:
@@ -28,35 +33,44 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
 
 
-def in_seconds(seconds: float) -> str:
+def in_unit(number: float, units: dict[str, float]) -> str:
+    """A number in the first unit that it reaches, or the last."""
+    unit = next((unit for unit, size in units.items() if number >= size), list(units)[-1])
+    return f"{digits(number / units[unit])} {unit}"
+
+
+def in_seconds(number: float) -> str:
     """A time in the unit that suits it."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{digits(seconds / size)} {unit}"
-    return f"{digits(seconds / 1e-9)} ns"
+    return in_unit(number, {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9})
 
 
 def in_bytes(number: float) -> str:
     """An amount of memory in the unit that suits it."""
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
-        if number >= size:
-            return f"{digits(number / size)} {unit}"
-    return f"{digits(number / 2**10)} KiB"
+    return in_unit(number, {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10})
 
 
 def digits(number: float) -> str:
-    """Three digits."""
+    """Three digits; two of what is below 0.1, however small it is."""
+    if 0 < abs(number) < 0.1:
+        return np.format_float_positional(number, precision=2, fractional=False, min_digits=2)
     return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
 
 
-def times(values: Spread) -> str:
+def times(values: Spread | None) -> str:
     """A ratio with its interval."""
-    return f"{digits(values.median)}× ({digits(values.low)}–{digits(values.high)})"
+    return f"{digits(values.median)}× ({digits(values.low)}–{digits(values.high)})" if values else ""
 
 
 def percent(share: float) -> str:
     """A share."""
+    if share < 0.001:
+        return f"{digits(100 * share)} %"
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def rate(row: Figures) -> str:
+    """The operations in a second of a training step."""
+    return in_unit(row["step"]["operations in a second"], {"T": 1e12, "G": 1e9, "M": 1e6})
 
 
 def show_environment(out: Console, found: dict[str, Any], timing: bool = True) -> None:
@@ -76,137 +90,280 @@ def show_environment(out: Console, found: dict[str, Any], timing: bool = True) -
         )
 
 
-def show_rest(out: Console, rest: dict[str, float]) -> None:
-    """What the processes did while they waited for their turn."""
-    if rest["seconds"]:
-        share = rest["processor"] / rest["seconds"]
-        out.print(Text(f"while a process waited for its turn it used {100 * share:.2f} % of a core"))
+def blocks(title: str, columns: Iterable[str], entries: Iterable[tuple[str, str, list[str] | str]]) -> Shown:
+    """Names with cells, or a text instead, in columns; a line above each group of the same heading.
 
+    entries: heading, name, cells.
+    """
+    columns, entries = list(columns), list(entries)
+    filled = [cells for _, _, cells in entries if isinstance(cells, list)]
+    widths = [max(len(head), *(len(cells[k]) for cells in filled), 0) for k, head in enumerate(columns)]
+    first = max(len(name) for _, name, _ in entries) + 2
 
-def reason(row: Row | Memory) -> str:
-    """Why there are no figures."""
-    return row.skipped or (f"failed: {row.failed}" if row.failed else "not measured")
+    def line(name: str, cells: list[str]) -> str:
+        return " ".join([name.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))])
 
-
-def measurements(rows: list[list[Row]]) -> Table:
-    """Each problem with its contestants below it."""
-    speed = f"speed of {rows[0][0].contestant.name}"
-    shown = table("a training step", *PARTS, "quartiles of step", "GFLOP/s", "of the floor", speed)
-    for of_problem in rows:
-        first = of_problem[0]
-        shown.add_row(Text(first.problem.name, style="bold"))
-        for row in of_problem:
-            name = f"  {row.contestant.name}"
-            if not row.measured:
-                shown.add_row(name, Text(reason(row)))
-                continue
-            step, share = row.time("step"), row.share_of_floor("step")
-            shown.add_row(
-                name,
-                *(in_seconds(row.time(part).median) for part in PARTS),
-                f"{in_seconds(step.low)} – {in_seconds(step.high)}",
-                digits(row.rate("step") / 1e9),
-                percent(share.median) if share else "",
-                times(first.speed("step", row)) if comparable(first, row) else "",
-            )
-        shown.add_section()
+    shown: Shown = [Text(title, style="bold"), Text(line("", columns))]
+    above = ""
+    for heading, name, cells in entries:
+        if heading != above:
+            shown.append(Text(heading, style="bold"))
+        above = heading
+        shown.append(
+            Text(line(f"  {name}", cells) if isinstance(cells, list) else f"  {name.ljust(first - 2)} {cells}")
+        )
     return shown
 
 
-def summary(rows: list[list[Row]]) -> list[str]:
-    """In a line for each contestant: how often the first is no slower, on the whole, and where it is slowest."""
+def sections(
+    title: str, columns: Iterable[str], rows: list[Figures], cells: Callable[[Figures], list[str]], what: str = "step"
+) -> Shown:
+    """Each problem with its contestants below it; or why one has not `what`."""
+    entries = [
+        (problem, name_of(row), cells(row) if what in row else reason(row))
+        for problem, own in by_problem(rows).items()
+        for row in own
+    ]
+    return blocks(title, columns, entries) + notes(rows)
+
+
+def notes(rows: list[Figures]) -> Shown:
+    """What a library warned of, and which rows are from another environment."""
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        where = f"{name_of(row)} at {row['problem']}"
+        for text in row.get("warned", []):
+            lines.setdefault(f"warned: {text}", []).append(where)
+        if "environment" in row:
+            lines.setdefault(f"measured before, with other {', '.join(row['environment'])}", []).append(where)
+    return [
+        Text(f"{text} ({wheres[0]}{f' and {len(wheres) - 1} more' if wheres[1:] else ''})")
+        for text, wheres in lines.items()
+    ]
+
+
+def share(row: Figures, part: str = "step") -> str:
+    """Of the floor."""
+    found = interval(row, part, SHARE)
+    return percent(found.median) if found else ""
+
+
+def measurements(figures: Figures) -> Shown:
+    """Each problem with its contestants below it; in a line for each how the first stands beside it."""
+    rows = figures["rows"]
+
+    def cells(row: Figures) -> list[str]:
+        return [
+            *(in_seconds(seconds(row, part)) for part in PARTS),
+            rate(row),
+            share(row),
+            times(interval(row, "step", SPEED)),
+        ]
+
+    first = name_of(rows[0])
+    shown = sections("a training step", [*PARTS, "FLOP/s", "floor", f"speed of {first}"], rows, cells)
     speeds: dict[str, dict[str, float]] = {}
-    for first, *others in rows:
-        for row in others:
-            if comparable(first, row):
-                speed = first.speed("step", row).median
-                speeds.setdefault(row.contestant.name, {})[row.problem.name] = speed
-    lines = []
+    for row in rows:
+        if "step" in row and (speed := interval(row, "step", SPEED)):
+            speeds.setdefault(name_of(row), {})[row["problem"]] = speed.median
     for name, of_problem in speeds.items():
-        ahead, mean = sum(speed >= 1 for speed in of_problem.values()), sum(map(log, of_problem.values()))
+        ahead = sum(speed >= 1 for speed in of_problem.values())
         slowest = min(of_problem, key=lambda problem: of_problem[problem])
-        lines.append(
-            f"{rows[0][0].contestant.name} beside {name}: no slower at {ahead} of {len(of_problem)} sizes, "
-            f"geometric mean {digits(exp(mean / len(of_problem)))}×, "
+        shown.append(
+            f"{first} beside {name}: no slower at {ahead} of {len(of_problem)} sizes, "
+            f"geometric mean {digits(geometric_mean(of_problem.values()))}×, "
             f"least {digits(of_problem[slowest])}× at {slowest}"
         )
-    return lines
-
-
-def ladder(rows: list[Row]) -> Table:
-    """The rungs from below, each with what it gained."""
-    shown = table(f"rung, {rows[0].problem.name}", *PARTS, "gained", "in all", "GFLOP/s", "of the floor", "what is new")
-    shown.columns[-1].justify = "left"
-    below: Row | None = None
-    for row in rows:
-        if not row.measured:
-            shown.add_row(row.contestant.name, Text(reason(row)))
-            continue
-        share = row.share_of_floor("step")
-        shown.add_row(
-            row.contestant.name,
-            *(in_seconds(row.time(part).median) for part in PARTS),
-            f"{digits(row.speed('step', below).median)}×" if below and comparable(below, row) else "",
-            f"{digits(row.speed('step', rows[0]).median)}×" if comparable(rows[0], row) else "",
-            digits(row.rate("step") / 1e9),
-            percent(share.median) if share else "",
-            GAINS[row.contestant.rung],
-        )
-        below = row
     return shown
 
 
-def memories(rows: list[list[Memory]]) -> Table:
-    """The memory of a training step, the contestants side by side."""
-    names = list(dict.fromkeys(row.contestant.name for of_problem in rows for row in of_problem))
+def geometric_mean(values: Iterable[float]) -> float:
+    """Of numbers above 0."""
+    logarithms = list(map(log, values))
+    return exp(sum(logarithms) / len(logarithms))
+
+
+def ladder(figures: Figures) -> Shown:
+    """The rungs from below, each with what it gained beside the measured one below; then what is new on each."""
+    rows, gained = figures["rows"], {}
+    for own in by_problem(rows).values():
+        measured = [row for row in own if "step" in row]
+        for below, row in pairwise(measured):
+            for name, other in (("below", below), ("first", own[0])):
+                turns = [one["step"]["turns"] for one in (other, row)] if "step" in other else [[], []]
+                if turns[0] and len(turns[0]) == len(turns[1]):
+                    gained[id(row), name] = f"{digits(float(np.median(np.divide(*turns))))}×"
+
+    def cells(row: Figures) -> list[str]:
+        gains = [gained.get((id(row), name), "") for name in ("below", "first")]
+        return [*(in_seconds(seconds(row, part)) for part in PARTS), *gains, rate(row), share(row)]
+
+    shown = sections("rungs", [*PARTS, "gained", "in all", "FLOP/s", "floor"], rows, cells)
+    forms = dict.fromkeys(row["contestant"].split(", CUDA f")[0] for row in rows)
+    return shown + [Text(f"{form}: {GAINS[form]}") for form in forms if form in GAINS]
+
+
+def memories(figures: Figures) -> Shown:
+    """The memory of a training step, the contestants side by side; of more than three below each other."""
+    groups = by_problem(figures["rows"])
+    names = list(dict.fromkeys(map(name_of, figures["rows"])))
+    if len(names) > 3:
+        return sections(
+            "memory of a training step", ["bytes"], figures["rows"], lambda row: [in_bytes(row["bytes"])], "bytes"
+        )
     shown = table("memory of a training step", *names, *([f"{names[1]} by {names[0]}"] if len(names) == 2 else []))
-    for of_problem in rows:
-        known = [row.bytes for row in of_problem]
-        cells = [in_bytes(row.bytes) if row.bytes is not None else reason(row) for row in of_problem]
+    for problem, own in groups.items():
+        cells = [in_bytes(row["bytes"]) if "bytes" in row else reason(row) for row in own]
+        known = [row.get("bytes") for row in own]
         if len(known) == 2 and known[0] and known[1] is not None:
             cells.append(f"{digits(known[1] / known[0])}×")
-        shown.add_row(of_problem[0].problem.name, *map(Text, cells))
-    return shown
+        shown.add_row(problem, *map(Text, cells))
+    return [shown]
 
 
-def long(rows: list[list[Memory]]) -> Table:
+def long(figures: Figures) -> Shown:
     """Memory and seconds of a step against T, the contestants side by side."""
-    problem = rows[0][0].problem
-    shown = table(f"T steps, B{problem.B} I{problem.I} H{problem.H}", *(row.contestant.name for row in rows[0]))
-    for of_length in rows:
-        cells = [f"{in_bytes(row.bytes)}, {in_seconds(row.seconds)}" if row.bytes else reason(row) for row in of_length]
-        shown.add_row(f"{of_length[0].problem.T:,}", *map(Text, cells))
-    return shown
+    rows = figures["rows"]
+    problem = Problem(**rows[0]["sizes"])
+    shown = table(f"T, B{problem.B} I{problem.I} H{problem.H}", *dict.fromkeys(map(name_of, rows)))
+    for own in by_problem(rows).values():
+        cells = [
+            f"{in_bytes(row['bytes'])}, {in_seconds(row['seconds, once'])}" if row.get("bytes") else reason(row)
+            for row in own
+        ]
+        shown.add_row(f"{own[0]['sizes']['T']:,}", *map(Text, cells))
+    return [shown]
 
 
-def exponents(curves: list[Curve]) -> Table:
-    """With which power of a size the time grows."""
-    names = list(dict.fromkeys(curve.contestant.name for curve in curves))
-    shown = table("time of a step grows as", *names, "operations grow as")
+def growth(figures: Figures) -> Shown:
+    """With which power of a size the time grows; then time and memory for each of T steps, which growth in proportion
+    leaves constant.
+    """
+    names = [curve["contestant"] for curve in figures["memory"]]
+    times, memory = figures["times"], {curve["contestant"]: curve for curve in figures["memory"]}
+    exponents = {(curve["letter"], curve["contestant"]): curve["exponent"] for curve in times}
+
+    def law(letter: str, name: str) -> str:
+        found = exponents.get((letter, name))
+        return "not measured" if found is None else f"{letter}^{found:.2f}"
+
+    slopes = ["" if (each := memory[name]["bytes for each step"]) is None else in_bytes(each) for name in names]
+    if len(names) > 3:
+        short = table("time of a step grows as", *THEORY, "memory of a further step")
+        for place, name in enumerate(names):
+            short.add_row(name, *(law(letter, name) for letter in THEORY), slopes[place])
+        return [short, *map(Text, figures.get("not measured", []))]
+    laws = table("time of a step grows as", *names, "operations grow as")
     for letter, theory in THEORY.items():
-        own = {curve.contestant.name: curve for curve in curves if curve.letter == letter}
-        laws = [own[name].law if name in own else None for name in names]
-        shown.add_row(
-            letter, *(f"{letter}^{law.exponent:.2f}" if law else "not measured" for law in laws), f"{letter}^{theory}"
-        )
-    return shown
+        laws.add_row(letter, *(law(letter, name) for name in names), f"{letter}^{theory}")
+    against = {
+        curve["contestant"]: dict(zip(curve["sizes"], curve["seconds"], strict=True))
+        for curve in times
+        if curve["letter"] == "T"
+    }
+    steps = {name: dict(zip(curve["steps"], curve["bytes"], strict=True)) for name, curve in memory.items()}
+    each = table("for each of T steps", *(f"{name} {what}" for what in ("time", "memory") for name in names))
+    for T in sorted({T for one in (*against.values(), *steps.values()) for T in one}):
+        cells = [in_seconds(against[name][T] / T) if T in against.get(name, {}) else "" for name in names]
+        each.add_row(str(T), *cells, *(in_bytes(steps[name][T] / T) if T in steps[name] else "" for name in names))
+    each.add_section()
+    each.add_row("each further step", *[""] * len(names), *slopes)
+    return [laws, each, *map(Text, figures.get("not measured", []))]
 
 
-def growth_in_time(curves: list[Curve], memory: list[MemoryCurve]) -> Table:
-    """Time and memory for each step of the sequence, against T: as good as constant where growth is linear."""
-    own = [curve for curve in curves if curve.letter == "T"]
-    columns = [
-        f"{curve.contestant.name} {what}" for what, group in (("time", own), ("memory", memory)) for curve in group
-    ]
-    shown = table("for each of T steps", *columns)
-    for T in sorted({T for curve in own for T in curve.sizes} | {T for curve in memory for T in curve.steps}):
+def text(figures: Figures) -> Shown:
+    """The models, both libraries side by side."""
+    sides = ("scratch: characters/s", "a step", "PyTorch: characters/s", "a step")
+    shown = table(f"training on {figures.get('text', 'text')}", *sides, "speed", "losses differ", "reading")
+    for row in figures["rows"]:
         cells = []
-        for curve in own:
-            cells.append(in_seconds(curve.seconds[curve.sizes.index(T)] / T) if T in curve.sizes else "")
-        for other in memory:
-            cells.append(in_bytes(other.bytes[other.steps.index(T)] / T) if T in other.steps else "")
-        shown.add_row(str(T), *cells)
-    slopes = [curve.per_step for curve in memory]
-    shown.add_section()
-    shown.add_row("each further step", *[""] * len(own), *("" if s is None else in_bytes(s) for s in slopes))
-    return shown
+        for library in ("scratch", "PyTorch"):
+            step = row[library]["seconds of a step (quartile, median, quartile)"][1]
+            cells += [f"{row[library]['characters a second']:,.0f}", in_seconds(step)]
+        low, median, high = row["speed of scratch (95 %)"]
+        cells += [times(Spread(median, low, high)), f"{row['difference of losses']:.0e}"]
+        shown.add_row(row["model"], *map(Text, [*cells, percent(row["scratch"]["share of reading"])]))
+    return [shown]
+
+
+def gpu(figures: Figures) -> Shown:
+    """The headline: how many times as fast as `scratch`; then each size with its contestants."""
+    rows = figures["rows"]
+    ours = {row["problem"]: row for row in rows if name_of(row) == "scratch" and "step" in row}
+
+    def faster(row: Figures) -> float | None:
+        first = ours.get(row["problem"])
+        return seconds(first) / seconds(row) if first is not None and row is not first else None
+
+    def cells(row: Figures) -> list[str]:
+        gain, ceiling = faster(row), row["step"].get("share of the ceiling")
+        return [
+            *(in_seconds(seconds(row, part)) for part in PARTS),
+            rate(row),
+            percent(ceiling) if ceiling else "",
+            f"{digits(gain)}×" if gain else "",
+        ]
+
+    gains: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if "step" in row and (gain := faster(row)):
+            gains.setdefault(name_of(row), {})[row["problem"]] = gain
+    lines: Shown = []
+    for name, of_problem in gains.items():
+        least, most = (pick(of_problem, key=lambda one: of_problem[one]) for pick in (min, max))
+        mean = digits(geometric_mean(of_problem.values()))
+        if not lines:
+            what = "at one size" if len(of_problem) == 1 else f"in the geometric mean of {len(of_problem)} sizes"
+            lines += [Text(f"{name} is {mean} times as fast as scratch, {what}", style="bold")]
+            lines += [
+                Text(f"  least {digits(of_problem[least])}× at {least}, most {digits(of_problem[most])}× at {most}")
+            ]
+        else:
+            lines.append(Text(f"{name}: {mean}× ({digits(of_problem[least])} to {digits(of_problem[most])})"))
+    columns = [*PARTS, "FLOP/s", "ceiling", "by scratch"]
+    lines += sections("a training step", columns, rows, cells)
+    for name, one in figures.get("ceilings", {}).items():
+        product, copy = digits(one["operations in a second"] / 1e12), digits(one["bytes in a second"] / 1e9)
+        lines.append(Text(f"ceiling, {name}: {product} TFLOP/s in a large product, {copy} GB/s in a copy"))
+    return lines + ([Text(figures["beside"])] if "beside" in figures else [])
+
+
+TABLES: dict[str, Callable[[Figures], Shown]] = {
+    "step": measurements,
+    "gpu": gpu,
+    "ladder": ladder,
+    "memory": memories,
+    "long": long,
+    "growth": growth,
+    "text": text,
+}
+"""By the name under which figures are kept."""
+
+MARKDOWN = (
+    "| size | scratch | PyTorch | speed: training step | forward | backward | of the floor | memory |\n"
+    "|:--|--:|--:|:--|--:|--:|--:|--:|"
+)
+
+
+def as_markdown(figures: Figures, memory: Figures) -> str:
+    """A line for each size: the times of a step, how many times faster `scratch` is, its share of the floor, and by how
+    many times its memory is the smaller.
+    """
+    used = {(row["problem"], row["contestant"]): row.get("bytes", 0) for row in memory.get("rows", [])}
+    lines = [MARKDOWN]
+    for problem, rows in by_problem(figures["rows"]).items():
+        own = {row["contestant"]: row for row in rows}
+        both = [own["scratch"], own["PyTorch"]]
+        without = next((row for row in both if "step" not in row), None)
+        if without:
+            lines.append(f"| {problem} | {without.get('skipped') or without['failed']} | | | | | | |")
+            continue
+        cells = [in_seconds(row["step"][SECONDS][1]) for row in both]
+        speeds = [interval(own["PyTorch"], part, SPEED) for part in ("step", "forward", "backward")]
+        if None in speeds:
+            raise ValueError(f"expected speeds beside PyTorch of {problem}")
+        cells += [times(speeds[0]), *(f"{digits(one.median)}×" for one in speeds[1:] if one), share(own["scratch"])]
+        ours, theirs = (used.get((problem, name)) for name in ("scratch", "PyTorch"))
+        cells.append(f"{digits(theirs / ours)}×" if ours and theirs else "")
+        lines.append(f"| {problem} | {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,6 +1,7 @@
 """What is kept: figures with the environment they are from, as JSON, one file for each machine and device.
 
-A file holds for each command and dtype its latest figures. Nothing in it was entered by hand.
+A file holds for each command and dtype its figures. A further run adds its rows; one that measures a size anew replaces
+that row alone. Nothing in it was entered by hand.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,6 @@ from reference.devices import NO_DEVICE
 from reference.summary import cpu_name
 
 from .contestants import Contestant
-from .growth import Curve, MemoryCurve
 from .memory import Memory
 from .process import Failed, Workers
 from .statistics import Spread
@@ -28,13 +29,26 @@ RESULTS = Path(__file__).parent / "results"
 
 CUDA = Contestant("PyTorch", device="cuda")
 
+SECONDS, SHARE, SPEED = (
+    "seconds (quartile, median, quartile)",
+    "share of the floor (95 %)",
+    "speed of the first (95 %)",
+)
+"""What is kept of each part of a step as low, median, high."""
+
+VARYING = ("date", "load before")
+"""In what two runs of the same benchmark on the same machine may differ."""
+
+Figures = dict[str, Any]
+"""A row, or all that a command has measured, in JSON's terms."""
+
 
 def available_cores() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def environment(workers: Workers, contestants: Iterable[Contestant], seed: int) -> dict[str, Any]:
+def environment(workers: Workers, contestants: list[Contestant], seed: int) -> dict[str, Any]:
     """Where the figures come from: the machine, and what each library says of itself in the process that computes."""
     found: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -46,12 +60,11 @@ def environment(workers: Workers, contestants: Iterable[Contestant], seed: int) 
         "Python": platform.python_version(),
         "seed": seed,
     }
-    for contestant in contestants:
-        if contestant.library not in found:
-            try:
-                found[contestant.library] = workers.of(contestant).ask("environment")
-            except Failed as reason:
-                found[contestant.library] = str(reason)
+    for library, one in {each.library: each for each in contestants}.items():  # the last: on a GPU, if there is one
+        try:
+            found[library] = workers.of(one).ask("environment")
+        except Failed as reason:
+            found[library] = str(reason)
     return found
 
 
@@ -70,17 +83,60 @@ def results_file(device: str, threads: int, gpu_name: str | None) -> Path:
     return RESULTS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
 
 
-def keep(path: Path, command: str, dtype: str, figures: dict[str, Any]) -> None:
+def kept_files() -> list[Path]:
+    """What there are results in: first this machine's, then those of others. A run before it is `<name>-first.json`."""
+    own = results_file("cpu", available_cores(), None)
+    others = [path for path in sorted(RESULTS.glob("*.json")) if not path.stem.endswith("-first") and path != own]
+    return [own] * (own.exists() or not others) + others
+
+
+def keep(path: Path, command: str, dtype: str, figures: Figures) -> None:
     """Put the figures of one command in one dtype into a file, beside what else is there."""
     path.parent.mkdir(exist_ok=True)
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        content = {}
-    section = content.get(command) if isinstance(content, dict) else None
-    content = (content if isinstance(content, dict) else {}) | {command: (section or {}) | {dtype: figures}}
+    content = json.loads(path.read_text()) if path.exists() and path.stat().st_size else {}
+    section = content.setdefault(command, {})
+    section[dtype] = with_rows_of(section[dtype], figures) if dtype in section else figures
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    path.write_text(re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n")
+    written = path.with_name(f".{path.name}.part")
+    written.write_text(re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n")
+    written.replace(path)
+
+
+def with_rows_of(before: Figures, figures: Figures) -> Figures:
+    """The figures of a run, and the rows of the runs before it that it did not measure anew.
+
+    Such a row says in what its environment was another.
+    """
+    then, now = before.get("environment", {}), figures.get("environment", {})
+    other = {name: value for name, value in then.items() if name not in VARYING and now.get(name) != value}
+    rows: dict[Any, Figures] = {}
+    for row in before.get("rows", []):
+        rows[key(row)] = row | ({"environment": other | row.get("environment", {})} if other else {})
+    rows |= {key(row): row for row in figures.get("rows", [])}
+    ceilings = before.get("ceilings", {}) | figures.get("ceilings", {})
+    return figures | ({"rows": list(rows.values())} if rows else {}) | ({"ceilings": ceilings} if ceilings else {})
+
+
+def key(row: Figures) -> tuple[str, str]:
+    """What a row is about."""
+    return row.get("problem") or row.get("model", ""), row.get("contestant", "")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[dict[str, Any]]:
+    """The content of a file. Raises ValueError if it cannot be read, or whatever is looked for in it is not there."""
+    try:
+        yield json.loads(path.read_text(errors="replace"))
+    except OSError as error:
+        raise ValueError(f"expected a file of results, got {path}: {error.strerror}") from error
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ValueError(f"expected results of a run, got none of this kind in {path}") from error
+
+
+def of_command(content: dict[str, Any], command: str) -> Figures:
+    """The figures of a command: in float32, else in what there is. Raises KeyError if there are none."""
+    found: dict[str, Figures] = content[command]
+    return found["float32"] if "float32" in found else next(iter(found.values()))
 
 
 def rounded(number: float) -> float:
@@ -93,9 +149,43 @@ def spread(values: Spread) -> list[float]:
     return [rounded(values.low), rounded(values.median), rounded(values.high)]
 
 
-def of_row(row: Row, first: Row) -> dict[str, Any]:
+def interval(row: Figures, part: str, what: str) -> Spread | None:
+    """What is kept of a part of a step; None if it was not measured. Raises ValueError for what cannot be such."""
+    kept = row.get(part, {}).get(what)
+    if kept is None:
+        return None
+    low, median, high = kept
+    if not 0 < low <= median <= high:
+        raise ValueError(f"expected three rising numbers above 0, got {low}, {median}, {high}")
+    return Spread(median, low, high)
+
+
+def seconds(row: Figures, part: str = "step") -> float:
+    """The median time of a part."""
+    return float(row[part][SECONDS][1])
+
+
+def name_of(row: Figures) -> str:
+    """Who a row is about, as short as may be."""
+    return Contestant(**row["form"]).short if "form" in row else str(row["contestant"])
+
+
+def reason(row: Figures) -> str:
+    """Why there are no figures."""
+    return row.get("skipped") or f"failed: {row['failed']}"
+
+
+def by_problem(rows: list[Figures]) -> dict[str, list[Figures]]:
+    """The rows of each problem."""
+    found: dict[str, list[Figures]] = {}
+    for row in rows:
+        found.setdefault(row["problem"], []).append(row)
+    return found
+
+
+def of_row(row: Row, first: Row) -> Figures:
     """A row in JSON's terms."""
-    found: dict[str, Any] = {
+    found: Figures = {
         "problem": row.problem.name,
         "sizes": row.problem.as_json(),
         "contestant": row.contestant.name,
@@ -105,48 +195,29 @@ def of_row(row: Row, first: Row) -> dict[str, Any]:
         return found | ({"skipped": row.skipped} if row.skipped else {"failed": row.failed or "not measured"})
     found |= {"calls in a turn": row.calls, "cores used": rounded(sum(row.seconds("cores")) / len(row.turns))}
     found |= {"difference of results": row.error[0], "layout of the products": row.layouts}
+    found |= {"warned": row.warned} if row.warned else {}
+    comparable = row is not first and first.measured and len(first.turns) == len(row.turns)
     for part in PARTS:
         share = row.share_of_floor(part)
         found[part] = {
-            "seconds (quartile, median, quartile)": spread(row.time(part)),
+            SECONDS: spread(row.time(part)),
             "operations": row.flops(part),
             "operations in a second": rounded(row.rate(part)),
-            "share of the floor (95 %)": spread(share) if share else None,
-            "speed of the first (95 %)": spread(first.speed(part, row)) if comparable(first, row) else None,
+            SHARE: spread(share) if share else None,
+            SPEED: spread(first.speed(part, row)) if comparable else None,
             "turns": [rounded(seconds) for seconds in row.seconds(part)],
         }
     return found
 
 
-def comparable(first: Row, row: Row) -> bool:
-    """Whether the two have turns that make pairs."""
-    return row is not first and first.measured and row.measured and len(first.turns) == len(row.turns)
-
-
-def of_memory(row: Memory) -> dict[str, Any]:
+def of_memory(row: Memory) -> Figures:
     """A row of memory in JSON's terms."""
-    found: dict[str, Any] = {"problem": row.problem.name, "contestant": row.contestant.name}
+    found: Figures = {
+        "problem": row.problem.name,
+        "sizes": row.problem.as_json(),
+        "contestant": row.contestant.name,
+        "form": row.contestant.as_json(),
+    }
     if row.bytes is None:
         return found | ({"skipped": row.skipped} if row.skipped else {"failed": row.failed})
     return found | {"bytes": row.bytes, "how": row.how, "seconds, once": rounded(row.seconds)}
-
-
-def of_curve(curve: Curve) -> dict[str, Any]:
-    """A curve of times in JSON's terms."""
-    return {
-        "letter": curve.letter,
-        "contestant": curve.contestant.name,
-        "sizes": curve.sizes,
-        "seconds": [rounded(seconds) for seconds in curve.seconds],
-        "exponent": rounded(curve.law.exponent) if curve.law else None,
-    }
-
-
-def of_memory_curve(curve: MemoryCurve) -> dict[str, Any]:
-    """A curve of memory in JSON's terms."""
-    return {
-        "contestant": curve.contestant.name,
-        "steps": curve.steps,
-        "bytes": curve.bytes,
-        "bytes for each step": rounded(curve.per_step) if curve.per_step is not None else None,
-    }

@@ -1,27 +1,109 @@
-"""The command `python -m benchmarks show`: results that are kept, as a table in Markdown."""
+"""The commands `python -m benchmarks show` and `agree`: results that are kept, and whether two runs agree."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .kept import as_markdown
-from .results import available_cores, results_file
+from .agreement import agree as agreed
+from .agreement import compare, intervals, summary
+from .options import Plot, checked_plot
+from .pipeline import draw
+from .report import TABLES, as_markdown, console
+from .results import Figures, available_cores, kept_files, of_command, reading, results_file
 
 
 def show(
-    file: Annotated[Path | None, typer.Argument(help="Results of a whole run [default: this machine's].")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Results [default: this machine's, else those shipped].")] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="Results of a CPU, whose rows stand beside those of a GPU at the same sizes.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--table", help=f"{', '.join(TABLES)} [default: the first that is there].")
+    ] = None,
+    plot: Plot = None,
 ) -> int:
-    """Show the results of a whole run that are kept in a file, as a table in Markdown.
+    """Show results that are kept in a file: the table of a whole run in Markdown, any other as its command prints it.
 
     Speeds are PyTorch's time by scratch's, so that above 1 scratch is faster, with a 95 % interval for the training
     step; memory is PyTorch's by scratch's at the peak of a step.
     """
-    path = file or results_file("cpu", available_cores(), None)
+    checked_plot(plot)
+    if name is not None and name not in TABLES:
+        raise typer.BadParameter(f"expected --table {', '.join(TABLES)}, got {name}")
+    path, out = file or kept_files()[0], console()
     try:
-        print(as_markdown(path))
+        with reading(path) as content:
+            found = name or next(one for one in [*TABLES, "step"] if one in content)
+            figures = of_command(content, found)
+            plain = found == "step" and {row["contestant"] for row in figures["rows"]} == {"scratch", "PyTorch"}
+            if plain and beside is None:
+                memory = of_command(content, "memory") if "memory" in content else {}
+                shown = [as_markdown(figures, memory)]
+            else:
+                shown = TABLES[found](with_rows_beside(figures, beside))
+    except StopIteration:
+        raise typer.BadParameter(f"expected results of a run, got none of this kind in {path}") from None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    if file is None and path != results_file("cpu", available_cores(), None):
+        print(f"benchmarks: there are no results of this machine: these are {path.name}", file=sys.stderr)
+    for one in shown:
+        if isinstance(one, str):
+            print(one)
+        else:
+            out.print(one)
+    draw(found, figures, plot)
     return 0
+
+
+def with_rows_beside(figures: Figures, beside: Path | None) -> Figures:
+    """The figures with the rows of another file at the same sizes, named after its processor."""
+    if beside is None:
+        return figures
+    with reading(beside) as content:
+        others = of_command(content, "step")
+        cpu = others["environment"]["CPU"]
+        found = [
+            {key: value for key, value in row.items() if key != "form"} | {"contestant": f"{row['contestant']} *"}
+            for row in others["rows"]
+        ]
+    sizes = {row["problem"] for row in figures["rows"]}
+    rows = [*figures["rows"], *(row for row in found if row["problem"] in sizes)]
+    return figures | {"rows": rows, "beside": f"* {cpu}, {beside.name}"}
+
+
+def agree(
+    first: Annotated[Path | None, typer.Argument(help="Results of a run [default: this machine's first].")] = None,
+    second: Annotated[Path | None, typer.Argument(help="Results of another [default: this machine's].")] = None,
+) -> int:
+    """Compare two runs of all sizes on the same machine: do they agree within the intervals that they state?
+
+    For each size the speed in both runs with its 95 % interval, whether the two overlap, and whose middle lies in the
+    other's. Runs on different machines, with other versions or other settings are refused. Without two runs of this
+    machine, <machine>-first.json and <machine>.json, it takes two that are shipped.
+
+    Exit status: 0 if the intervals of the training step overlap at every size; 1 if not, or if one run alone has
+    measured a size that the other did not skip; 2 if the command is wrong. Sound intervals stand apart, too, at up to
+    10 sizes in 100.
+    """
+    if first is None:
+        runs = [(path.with_stem(f"{path.stem}-first"), path) for path in kept_files()]
+        first, second = next((pair for pair in runs if pair[0].exists()), (None, None))
+    if first is None:
+        raise typer.BadParameter(
+            "expected two runs, found no second one of any machine: keep two with --json, and name both files"
+        )
+    try:
+        pairs = compare(first, second or kept_files()[0])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    out = console()
+    for one in intervals(pairs):
+        out.print(one)
+    for line in summary(pairs):
+        out.print(line, soft_wrap=True)
+    return 0 if agreed(pairs) else 1

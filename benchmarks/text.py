@@ -1,4 +1,4 @@
-"""Training on text: characters a second of the whole training step, as `python -m scratch train` makes it.
+"""The command `python -m benchmarks text`: characters a second of the whole training step of `python -m scratch train`.
 
 Both libraries go on from the same checkpoint: read a segment, forward, loss, backward, clip, update. What they compute
 is the same, which their losses show. Everything of a step counts, also that for which the recurrence only waits.
@@ -6,18 +6,29 @@ is the same, which their losses show. Everything of a step counts, also that for
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import typer
 
-from scratch import text
+from scratch import text as scratch_text
+from scratch.terminal import progress
 from scratch.text import Settings
+from scratch.text.corpus import read_text, standard_library
 
 from .contestants import Contestant, on_cpu
-from .process import Workers
+from .options import Json, Quick, Threads, checked
+from .pipeline import begin, finish
+from .process import Failed, Workers
+from .report import console, show_environment
+from .results import Figures, environment, rounded, spread
 from .statistics import Spread, across, quartiles, ratios
+
+CHARACTERS = 1_000_000
+"""How much of the standard library is read."""
 
 MODELS = {
     "LSTM 1 × 128, B32 T64": Settings(hidden_size=128),
@@ -68,14 +79,6 @@ class Measured:
         """The seconds of a step."""
         return quartiles([seconds for one in self.seconds[library] for seconds in one])
 
-    def characters_a_second(self, library: str) -> float:
-        """Of training."""
-        return self.settings.batch_size * self.settings.length / self.step(library).median
-
-    def share_of_reading(self, library: str) -> float:
-        """The part of a step that goes into reading."""
-        return float(np.median(self.reading[library])) / self.step(library).median
-
     @property
     def speed(self) -> Spread:
         """PyTorch's time by `scratch`'s."""
@@ -83,6 +86,24 @@ class Measured:
         if len(ours) == 1:
             return ratios(theirs[0], ours[0])
         return across([[b / a for a, b in zip(*both, strict=True)] for both in zip(ours, theirs, strict=True)])
+
+    def as_json(self) -> Figures:
+        """In JSON's terms."""
+        found: Figures = {
+            "model": self.name,
+            "settings": self.settings.as_dict(),
+            "speed of scratch (95 %)": spread(self.speed),
+            "difference of losses": rounded(self.difference),
+        }
+        for library, passes in self.seconds.items():
+            step = self.step(library)
+            found[library] = {
+                "characters a second": rounded(self.settings.batch_size * self.settings.length / step.median),
+                "seconds of a step (quartile, median, quartile)": spread(step),
+                "share of reading": rounded(float(np.median(self.reading[library])) / step.median),
+                "turns": [[rounded(seconds) for seconds in one] for one in passes],
+            }
+        return found
 
 
 def measure(
@@ -101,14 +122,13 @@ def measure(
     rows = [Measured(name, settings) for name, settings in models.items()]
     (folder / "text").write_text(content, newline="")
     for number, row in enumerate(rows):
-        text.write(
-            folder / f"{number}.safetensors", text.Training(row.settings, content, [folder / "text"]).checkpoint()
-        )
+        training = scratch_text.Training(row.settings, content, [folder / "text"])
+        scratch_text.write(folder / f"{number}.safetensors", training.checkpoint())
     for _ in range(pace.passes):
         with Workers(threads) as workers:
             for number, row in enumerate(rows):
                 for contestant in contestants:
-                    begin(row, contestant, workers, folder / f"{number}.safetensors", pace)
+                    learn(row, contestant, workers, folder / f"{number}.safetensors", pace)
                 for _ in range(pace.turns):
                     for contestant in contestants:
                         turn(row, contestant, workers)
@@ -116,7 +136,7 @@ def measure(
     return rows
 
 
-def begin(row: Measured, contestant: Contestant, workers: Workers, checkpoint: Path, pace: Pace) -> None:
+def learn(row: Measured, contestant: Contestant, workers: Workers, checkpoint: Path, pace: Pace) -> None:
     """Make a model ready, and compare its first losses."""
     worker, library = workers.of(contestant), contestant.library
     found: dict[str, Any] = worker.ask("learn", path=str(checkpoint), steps=CHECKED, seconds=pace.seconds)
@@ -128,3 +148,48 @@ def begin(row: Measured, contestant: Contestant, workers: Workers, checkpoint: P
 def turn(row: Measured, contestant: Contestant, workers: Workers) -> None:
     """A turn of one library."""
     row.seconds[contestant.library][-1].append(workers.of(contestant).ask("train"))
+
+
+def text(
+    file: Annotated[
+        Path | None, typer.Argument(help="A UTF-8 text [default: the beginning of Python's standard library].")
+    ] = None,
+    quick: Quick = False,
+    threads: Threads = None,
+    json: Json = None,
+) -> int:
+    """Measure how fast character models are trained on a text, in scratch (NumPy) beside PyTorch on the CPU.
+
+    Both train the same models from the same weights, each library in a process of its own, in turns; what is measured
+    is the whole step: reading a segment, forward, loss, backward, clipping, Adam. Speed is PyTorch's time by scratch's,
+    pair by pair, with a 95 % interval over passes with new processes. The losses of the first steps are compared.
+
+    Exit status: 0, 1 if the libraries computed different losses or something failed, 2 if the command is wrong.
+    """
+    options = checked(threads, "cpu", None, json, None, 0)
+    try:
+        content = read_text(file) if file is not None else standard_library()[:CHARACTERS]
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if len(content) < 100_000:
+        raise typer.BadParameter(f"expected a text of at least 100,000 characters, got {len(content):,}")
+    pace, out = QUICK if quick else Pace(), console()
+    with Workers(options.threads) as workers:
+        record = begin("text", options, workers, not quick and file is None)
+        record.about["environment"] = environment(workers, on_cpu(), 0) | {"passes": pace.passes}
+    show_environment(out, record.about["environment"])
+    try:
+        with progress("{task.percentage:.0f} %", idle=True) as bar, tempfile.TemporaryDirectory() as folder:
+            task = bar.add_task("training", total=pace.passes * pace.turns * 2 * len(MODELS))
+
+            def advance(name: str) -> None:
+                bar.update(task, description=name, advance=1, refresh=True)
+
+            rows = measure(MODELS, content, Path(folder), options.threads, pace, advance)
+    except Failed as error:
+        raise typer.BadParameter(str(error)) from None
+    record.about["text"] = file.name if file else "the standard library"
+    record.add([row.as_json() for row in rows])
+    return finish(record, options, out) or int(any(row.difference > TOLERANCE for row in rows))

@@ -3,19 +3,22 @@
 Each turn of a contestant times enough training steps to fill some milliseconds, then the products alone. Whatever
 slows the machine for a while slows both of a pair, and drops out of their ratio. A run makes several passes over all
 problems, each with new processes: what a process has for its lifetime, such as the places of its memory, is drawn anew.
+
+Those on a GPU come after those on the CPU, one after the other, each with as many turns: its memory would not hold all
+of them at once, and what slows a CPU does not slow a GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from .contestants import Contestant
+from .contestants import Contestant, Unavailable
 from .problems import Problem
 from .process import Failed, Worker, Workers
 from .statistics import Spread, across, difference, quartiles, ratios
-from .unavailable import Unavailable
 
 PARTS = ("forward", "backward", "step")
 
@@ -33,10 +36,16 @@ class Effort(NamedTuple):
     floor: bool = True
     """Whether the products alone are measured as well."""
     passes: int = 1
+    on_gpu: int = 0
+    """Rounds on a GPU in a pass; 0: as many as the first contestant has."""
 
     def of_each_pass(self) -> list[Effort]:
         """The products alone are measured in the first pass: they take as long as all the rest."""
         return [self, *[self._replace(floor=False)] * (self.passes - 1)]
+
+    def exactly(self, rounds: int) -> Effort:
+        """The same with so many rounds."""
+        return self._replace(fewest=rounds, most=rounds)
 
     def expected(self, problem: Problem, contestants: int) -> float:
         """About how many seconds a pass takes for a problem, at 50 billion operations in a second; to show progress."""
@@ -65,6 +74,8 @@ class Row:
         self.calls = 0
         self.error = (0.0, "")
         """How far its results are from the first contestant's, and in which tensor."""
+        self.warned: list[str] = []
+        """What its library warned of in a step."""
 
     @property
     def measured(self) -> bool:
@@ -120,12 +131,8 @@ class Entrant:
         """Do something with this problem, which the worker has ready then. Returns None if that went wrong."""
         try:
             if self.prepared is None or self.prepared != self.worker.generation:
-                self.ask(
-                    "prepare",
-                    contestant=self.row.contestant.as_json(),
-                    problem=self.row.problem.as_json(),
-                    seed=self.seed,
-                )
+                made = {"contestant": self.row.contestant.as_json(), "problem": self.row.problem.as_json()}
+                self.ask("prepare", **made, seed=self.seed)
                 self.prepared = self.worker.generation
                 self.calibrate()
             return action(self)
@@ -139,9 +146,16 @@ class Entrant:
         """Have the worker do something with this problem."""
         return self.worker.ask(do, key=self.row.contestant.name, **what)
 
-    def check(self) -> Any:
-        """Samples of what a step computes."""
-        return self.ask("check")
+    def check(self, expected: Row | None, samples: Any) -> Any:
+        """Samples of what a step computes. If it is something else than what is expected, that is what went wrong."""
+        found = self.ask("check")
+        self.row.warned = found["warned"]
+        if expected is not None and samples is not None:
+            error, tensor = self.row.error = difference(found["samples"], samples)
+            tolerance = max(row.contestant.tolerance(row.problem) for row in (expected, self.row))
+            if not error <= tolerance:
+                raise Failed(f"its results differ: {tensor} by {error:.0e}, above {tolerance:.0e}")
+        return found["samples"]
 
     def calibrate(self) -> None:
         """Warm up, and find out how often to call."""
@@ -171,11 +185,28 @@ def measure(
     rows = rows or [Row(problem, contestant) for contestant in contestants]
     for row in rows:
         row.passes.append(len(row.turns))
-    entrants = [Entrant(row, workers.of(row.contestant), seed, effort) for row in rows]
-    if first_pass:
-        compare_results(entrants)
-    for entrant in (entrant for entrant in entrants if entrant.runs):
-        entrant.attempt(lambda ready: None)
+    first, *others = (Entrant(row, workers.of(row.contestant), seed, effort) for row in rows)
+    samples = first.attempt(lambda entrant: entrant.check(None, None)) if first_pass else None
+    if first.row.skipped:
+        for other in others:
+            other.row.skipped = first.row.skipped
+    on_cpu = [entrant for entrant in (first, *others) if entrant.row.contestant.device == "cpu"]
+    groups = [on_cpu, *([other] for other in others if other not in on_cpu)]
+    for place, group in enumerate(groups):
+        for entrant in (one for one in group if one.runs):
+            begin = partial(Entrant.check, expected=first.row, samples=samples)
+            entrant.attempt(begin if first_pass and entrant is not first else lambda ready: None)
+        rounds = effort.on_gpu or len(first.row.turns) - first.row.passes[-1] or effort.fewest
+        share = partial(lambda before, fraction: advance((before + fraction) / len(groups)), place)
+        in_turns(group, effort if group is on_cpu else effort.exactly(rounds), share)
+        for entrant in group:
+            entrant.worker.forget()
+    advance(1.0)
+    return rows
+
+
+def in_turns(entrants: list[Entrant], effort: Effort, advance: Callable[[float], object]) -> None:
+    """Rounds, in which each has a turn, until the effort is made."""
     start, done, rounds = perf_counter(), 0.0, 0
     while rounds < effort.most and (rounds < effort.fewest or perf_counter() - start < effort.seconds):
         running = [entrant for entrant in entrants if entrant.runs]
@@ -187,23 +218,3 @@ def measure(
         elapsed = (perf_counter() - start) / max(effort.seconds, 1e-9)
         done = max(done, min(1.0, max(rounds / effort.most, min(elapsed, rounds / effort.fewest))))
         advance(done)
-    for entrant in entrants:
-        entrant.worker.forget()
-    advance(1.0)
-    return rows
-
-
-def compare_results(entrants: list[Entrant]) -> None:
-    """Have each compute the same step. Whoever computes something else than the first is not measured."""
-    first, *others = entrants
-    expected = first.attempt(Entrant.check)
-    if first.row.skipped:
-        for other in others:
-            other.row.skipped = first.row.skipped
-    for other in (other for other in others if other.runs):
-        found = other.attempt(Entrant.check)
-        if found is not None and expected is not None:
-            error, tensor = other.row.error = difference(found, expected)
-            tolerance = max(entrant.row.contestant.tolerance(entrant.row.problem) for entrant in (first, other))
-            if not error <= tolerance:
-                other.row.failed = f"its results differ: {tensor} by {error:.0e}, above {tolerance:.0e}"

@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-import subprocess
+import gc
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_info
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from reference.carry import Training
-from reference.devices import NO_DEVICE, Mode, device_name
+from reference.devices import NO_DEVICE, Mode, device_name, laid_out_for_cudnn
 from scratch.types import Array
 
+from . import cuda
+from .ceiling import ceiling as measure_ceiling
 from .clock import Clock, CpuClock
-from .contestants import Contestant
+from .contestants import LOOP, Contestant, Unavailable
 from .floor import Floor
-from .ladder import LOOP, ON_TORCH, Rung
 from .problems import Problem, draw
-from .unavailable import Unavailable
+from .rungs import AS_GRAPH, ON_TORCH, Rung
 
 OUT_OF_MEMORY = (MemoryError, torch.cuda.OutOfMemoryError)
 
-
-class CudaClock:
-    """The GPU's own clock: events in the stream in which it computes."""
-
-    def mark(self) -> torch.cuda.Event:
-        """When everything that was begun so far is done."""
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def wait(self) -> None:
-        """Until the GPU has done everything."""
-        torch.cuda.synchronize()
-
-    def between(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
-        """The seconds from one event to the other."""
-        return float(start.elapsed_time(end)) / 1000
+drawn_once = lru_cache(maxsize=1)(draw)
+"""On a GPU many contestants in one process are made ready for the same problem, one after the other."""
 
 
 class Loop(torch.nn.Module):
@@ -61,7 +49,10 @@ class Loop(torch.nn.Module):
 
 
 class Runner:
-    """A problem in PyTorch, ready to be run. Raises Unavailable if it is for a GPU and there is none."""
+    """A problem in PyTorch, ready to be run.
+
+    Raises Unavailable if it is for a GPU and there is none, or for what PyTorch or the rung does not compute.
+    """
 
     def __init__(self, contestant: Contestant, problem: Problem, seed: int, threads: int) -> None:
         self.on_cuda = contestant.device == "cuda"
@@ -71,28 +62,42 @@ class Runner:
         self.problem, self.dtype = problem, getattr(torch, contestant.dtype)
         self.place = {"dtype": self.dtype, "device": contestant.device}
         self.mode = Mode(contestant.dtype, contestant.precision, contestant.cudnn)
-        self.clock: Clock = CudaClock() if self.on_cuda else CpuClock()
-        numbers = draw(problem, seed)
+        self.clock: Clock = cuda.CudaClock() if self.on_cuda else CpuClock()
+        numbers = (drawn_once if self.on_cuda else draw)(problem, seed)
 
         def tensor(value: Array) -> torch.Tensor:
             return torch.from_numpy(value).to(**self.place)
 
         self.x, self.d_output = tensor(numbers.input), tensor(numbers.d_output)
+        if problem.packed:
+            self.x, self.d_output = (pack_padded_sequence(one, problem.lengths).data for one in (self.x, self.d_output))
+        self.sizes = torch.tensor([sum(length > t for length in problem.lengths) for t in range(problem.T)])
         parameters = {name: tensor(value) for name, value in numbers.parameters.items()}
-        self.by_hand = contestant.form in ON_TORCH
+        self.by_hand = contestant.form in (*ON_TORCH, *AS_GRAPH)
         """Whether it has a backward of its own; else autograd is asked."""
         if self.by_hand:
-            self.module: Any = Rung(contestant.form, parameters, torch.zeros(problem.B, problem.H, **self.place), torch)
+            zeros = torch.zeros(problem.B, problem.H, **self.place)
+            self.module: Any = Rung(contestant.form, problem, parameters, zeros, torch)
         else:
             self.x.requires_grad_()
-            self.module = self.with_autograd(contestant.form, parameters)
+            self.module = self.with_autograd(contestant, parameters)
+        if contestant.form in AS_GRAPH:
+            if not self.on_cuda:
+                raise Unavailable("a CUDA graph needs a GPU")
+            with self.mode.switched_on():  # from here on a step is two replays, which write over what they wrote before
+                forward, backward = cuda.recorded([self.forward, self.backward])
+                self.clear, self.forward, self.backward = (lambda: None), forward, backward
+        self.clock.wait()
 
-    def with_autograd(self, form: str, parameters: dict[str, torch.Tensor]) -> torch.nn.Module:
+    def with_autograd(self, contestant: Contestant, parameters: dict[str, torch.Tensor]) -> torch.nn.Module:
         """PyTorch's own module, or the loop over its cell."""
-        module = Loop if form == LOOP else getattr(torch.nn, self.problem.module)
-        with self.mode.switched_on():
+        loop = contestant.form == LOOP
+        if self.on_cuda and contestant.cudnn and not loop and self.dtype == torch.bfloat16 and cuda.version() < (2, 10):
+            raise Unavailable("below PyTorch 2.10 cuDNN does not compute bfloat16")
+        module = Loop if loop else getattr(torch.nn, self.problem.module)
+        with self.mode.switched_on(), laid_out_for_cudnn(self.dtype):
             made: torch.nn.Module = module(**self.problem.arguments, **self.place)
-        if form == LOOP:
+        if loop:
             parameters = {f"cell.{name.removesuffix('_l0')}": value for name, value in parameters.items()}
         made.load_state_dict(parameters)
         return made
@@ -111,7 +116,8 @@ class Runner:
 
     def forward(self) -> None:
         """The forward pass, with what backward needs."""
-        self.output, _ = self.module(self.x)
+        output, _ = self.module(PackedSequence(self.x, self.sizes) if self.problem.packed else self.x)
+        self.output = output.data if self.problem.packed else output
 
     def backward(self) -> None:
         """The gradients of the input and of every parameter."""
@@ -130,36 +136,30 @@ class Runner:
         return {name: value.to("cpu", wide).numpy() for name, value in found.items() if value is not None}
 
     def floor(self) -> Any:
-        """The products alone. On a GPU they are recorded as graphs, so that Python is not what is measured."""
+        """The products alone; on a GPU recorded as graphs."""
 
         def make(rows: int, columns: int) -> torch.Tensor:
             return torch.randn(rows, columns, **self.place)
 
         with torch.no_grad():
-            floor = Floor(self.problem, make, torch.matmul, torch.cuda.synchronize if self.on_cuda else lambda: None)
-            return RecordedFloor(floor) if self.on_cuda else floor
+            floor = Floor(self.problem, make, torch.matmul, self.clock.wait)
+            return cuda.RecordedFloor(floor) if self.on_cuda else floor
 
 
-class RecordedFloor:
-    """The products as two graphs on the GPU."""
+def release() -> None:
+    """Give back the memory of what was forgotten."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
-    def __init__(self, floor: Floor) -> None:
-        self.layouts = floor.layouts
-        self.kept = floor  # the graphs read its memory
-        self.forward, self.backward = (self.record(one) for one in (floor.forward, floor.backward))
 
-    def record(self, products: Callable[[], None]) -> Callable[[], None]:
-        """Run once on a stream of its own, as CUDA asks for, then record."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            products()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            products()
-        replay: Callable[[], None] = graph.replay
-        return replay
+def ceiling(contestant: Contestant, threads: int) -> dict[str, float]:
+    """What a device makes in a contestant's mode: operations in a second of a large product, bytes of a large copy."""
+    torch.set_num_threads(threads)
+    place = {"dtype": getattr(torch, contestant.dtype), "device": contestant.device}
+    clock = cuda.CudaClock() if contestant.device == "cuda" else CpuClock()
+    with Mode(contestant.dtype, contestant.precision, contestant.cudnn).switched_on(), torch.no_grad():
+        return measure_ceiling(lambda *shape: torch.randn(*shape, **place), torch.matmul, torch.Tensor.copy_, clock)
 
 
 training = Training.resumed
@@ -169,7 +169,7 @@ training = Training.resumed
 def environment() -> dict[str, Any]:
     """What computes here."""
     pools = {f"{pool['internal_api']}: {pool['num_threads']}" for pool in threadpool_info()}
-    found = {
+    return {
         "PyTorch": str(torch.__version__),
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -177,21 +177,4 @@ def environment() -> dict[str, Any]:
         "MKL": torch.backends.mkl.is_available(),
         "thread pools": sorted(pools),
         "GPU": device_name(),
-    }
-    if torch.cuda.is_available():
-        found |= {
-            "CUDA": torch.version.cuda,
-            "cuDNN": torch.backends.cudnn.version(),
-            "GPU memory": torch.cuda.get_device_properties(0).total_memory,
-            "driver": driver(),
-        }
-    return found
-
-
-def driver() -> str:
-    """The version of the GPU's driver, as its own tool tells it."""
-    try:
-        asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        return subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout.splitlines()[0].strip()
-    except (OSError, subprocess.SubprocessError, IndexError):
-        return "unknown"
+    } | cuda.environment()

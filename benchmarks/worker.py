@@ -2,9 +2,10 @@
 
     {"do": "environment"}                                                    what computes here
     {"do": "prepare", "key": …, "contestant": …, "problem": …, "seed": …}    make a problem ready, under a key
-    {"do": "check", "key": …}                                                run a step and give samples of its results
+    {"do": "check", "key": …}                                                run a step: its results and warnings
     {"do": "calibrate", "key": …, "least": seconds}                          warm up, and find out how often to call
     {"do": "time", "key": …}                                                 the seconds of each part, and of the floor
+    {"do": "ceiling", "contestant": …}                                       what the device can do at most
     {"do": "memory", "key": …}                                               by how much memory grows in two steps
     {"do": "learn", "path": …, "steps": …, "seconds": …}                     train a character model; its first losses
     {"do": "train"}                                                          train it on: the seconds of a step
@@ -20,7 +21,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from math import ceil
@@ -33,10 +35,9 @@ from scratch.text.checkpoint import read
 from scratch.text.corpus import read_texts
 
 from .clock import CpuClock, settle, time_parts
-from .contestants import Contestant
+from .contestants import Contestant, Unavailable
 from .peak import growth_of_memory
 from .problems import Problem
-from .unavailable import Unavailable
 
 LIBRARIES = {"scratch": "numpy_runner", "PyTorch": "torch_runner"}
 
@@ -45,6 +46,9 @@ SAMPLE = 1000
 
 WARM_UP = 0.5
 """Seconds. A turn begins with a step that is not counted, unless a step takes longer than this."""
+
+KNOWN = "LSTM with projections is not supported with oneDNN"
+"""A warning of PyTorch that says nothing about the figures."""
 
 
 class Prepared:
@@ -69,38 +73,56 @@ class Prepared:
         self.floor.backward()
 
     def check(self) -> dict[str, Any]:
-        """Samples of what a step computes."""
-        self.step()
+        """Samples of what a step computes, and what it warned of."""
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            self.step()
         results = {name: np.asarray(value).ravel() for name, value in self.runner.results().items()}
-        return {name: v[:: max(1, ceil(v.size / SAMPLE))].astype(float).tolist() for name, v in results.items()}
+        samples = {name: v[:: max(1, ceil(v.size / SAMPLE))].astype(float).tolist() for name, v in results.items()}
+        told = dict.fromkeys(str(one.message).split(". ")[0] for one in said if KNOWN not in str(one.message))
+        return {"samples": samples, "warned": list(told)}
+
+    def warm_up(self, step: Callable[[], object]) -> None:
+        """Steps that are not counted: one, unless it takes long; on a GPU as many as bring up its clock."""
+        clock = self.runner.clock
+        if self.seconds >= WARM_UP and not clock.least:
+            return
+        start = perf_counter()
+        while True:
+            step()
+            clock.wait()
+            if perf_counter() - start >= clock.least:
+                break
+
+    def calls_of(self, step: Callable[[], object], least: float) -> int:
+        """How many calls take at least so many seconds. The first, in which libraries are loaded, is not counted."""
+        clock = self.runner.clock
+        step()
+        clock.wait()
+        (self.seconds,) = time_parts(clock, [step], 1)
+        self.warm_up(step)
+        if self.seconds < WARM_UP:
+            (self.seconds,) = time_parts(clock, [step], 2)
+        return max(1, ceil(max(least, clock.least) / self.seconds))
 
     def calibrate(self, least: float, floor: bool) -> dict[str, Any]:
-        """Find out how many calls take at least so many seconds."""
-        clock = self.runner.clock
-        (self.seconds,) = time_parts(clock, [self.step], 1)
-        if self.seconds < WARM_UP:  # the first was slow: it warmed up
-            (self.seconds,) = time_parts(clock, [self.step], 2)
-        self.calls = max(1, ceil(least / self.seconds))
+        """Warm up, and find out how often a turn calls the products alone, if they are measured, and the step."""
         if floor:
             self.floor = self.runner.floor()
-            (seconds,) = time_parts(clock, [self.floor_step], 2 if self.seconds < WARM_UP else 1)
-            self.floor_calls = max(1, ceil(least / seconds))
+            self.floor_calls = self.calls_of(self.floor_step, least)
+        self.calls = self.calls_of(self.step, least)
         return {"calls": self.calls, "layouts": self.floor.layouts if self.floor else {}}
 
     def time(self) -> dict[str, float]:
         """One turn: the seconds of each part of a step, and of the products alone."""
         clock, runner = self.runner.clock, self.runner
-        if self.seconds < WARM_UP:
-            self.step()
-            clock.wait()
+        self.warm_up(self.step)
         start, used = perf_counter(), process_time()
         clear, forward, backward = time_parts(clock, [runner.clear, runner.forward, runner.backward], self.calls)
         cores = (process_time() - used) / (perf_counter() - start)
         times = {"forward": forward, "backward": backward, "step": clear + forward + backward, "cores": cores}
         if self.floor is not None:
-            if self.seconds < WARM_UP:
-                self.floor_step()
-                clock.wait()
+            self.warm_up(self.floor_step)
             forward, backward = time_parts(clock, [self.floor.forward, self.floor.backward], self.floor_calls)
             times |= {"floor forward": forward, "floor backward": backward, "floor step": forward + backward}
         return times
@@ -129,6 +151,12 @@ class Work:
     def forget(self) -> None:
         """Drop what was prepared."""
         self.prepared.clear()
+        self.library.release()
+
+    def ceiling(self, contestant: dict[str, Any]) -> dict[str, float]:
+        """What the device can do at most."""
+        found: dict[str, float] = self.library.ceiling(Contestant(**contestant), self.threads)
+        return found
 
     @contextmanager
     def turn(self, key: str) -> Iterator[Prepared]:

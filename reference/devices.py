@@ -19,15 +19,16 @@ from .problems import Problem
 from .runs import Masks, Run, run_torch
 
 NO_DEVICE = "no CUDA device"
+HALVES = ("float16", "bfloat16")
 
 
 class Mode(NamedTuple):
     """One way of computing on a GPU."""
 
     dtype: str
-    """'float64' or 'float32'."""
+    """'float64', 'float32', 'float16' or 'bfloat16'."""
     precision: str
-    """'ieee' or 'tf32'."""
+    """Of float32 products: 'ieee' or 'tf32'. Other dtypes have no such choice."""
     cudnn: bool
 
     @property
@@ -53,8 +54,13 @@ class Mode(NamedTuple):
 
     @contextmanager
     def switched_on(self) -> Iterator[None]:
-        """While this is entered, PyTorch computes in this mode."""
-        settings = [(torch.backends.cudnn, "enabled", self.cudnn), *precision_settings(self.precision)]
+        """While this is entered, PyTorch computes in this mode.
+
+        The switch for float32 is left alone for halves: in 'ieee' cuDNN may not use its tensor cores for bfloat16.
+        """
+        settings = [(torch.backends.cudnn, "enabled", self.cudnn)]
+        if self.dtype not in HALVES:
+            settings += precision_settings(self.precision)
         before = [getattr(owner, name) for owner, name, _ in settings]
         try:
             for owner, name, value in settings:
@@ -66,11 +72,32 @@ class Mode(NamedTuple):
 
 
 def precision_settings(precision: str) -> list[tuple[Any, str, Any]]:
-    """PyTorch's switches for the precision of float32 products: owner, name, value. They were renamed in 2.9."""
-    backends: Any = torch.backends
-    if hasattr(backends.cudnn, "rnn"):
-        return [(owner, "fp32_precision", precision) for owner in (backends.cudnn.rnn, backends.cuda.matmul)]
-    return [(owner, "allow_tf32", precision == "tf32") for owner in (backends.cudnn, backends.cuda.matmul)]
+    """PyTorch's switches for the precision of float32 products: owner, name, value.
+
+    `fp32_precision` is there since PyTorch 2.9. Up to 2.10 cuDNN's switch for recurrences is an attribute of a class,
+    which the first LSTM on a GPU hides: it imports a module of the same name. Where there is no such switch it is
+    `allow_tf32`.
+    """
+    cudnn: Any = torch.backends.cudnn
+    for owner in (vars(type(cudnn)).get("rnn"), getattr(cudnn, "rnn", None)):
+        if hasattr(owner, "fp32_precision"):
+            return [(one, "fp32_precision", precision) for one in (owner, torch.backends.cuda.matmul)]
+    return [(one, "allow_tf32", precision == "tf32") for one in (cudnn, torch.backends.cuda.matmul)]
+
+
+@contextmanager
+def laid_out_for_cudnn(dtype: torch.dtype) -> Iterator[None]:
+    """A recurrence that is made while this is entered has its weights side by side in memory, as cuDNN wants them.
+
+    Of itself PyTorch 2.13 does not do so in bfloat16, and then copies all weights at every call.
+    """
+    known = torch.backends.cudnn.CUDNN_TENSOR_DTYPES
+    missing = {dtype} & {torch.bfloat16} - known
+    known |= missing
+    try:
+        yield
+    finally:
+        known -= missing
 
 
 MODES = [

@@ -1,7 +1,13 @@
 """Hypothesis profiles: the ordinary run is quick, `--hypothesis-profile thorough` is deep."""
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
+
+from .pretended_gpu import Gpu, install
 
 # The problems are small, and NumPy's threads and PyTorch's hinder each other in one process.
 torch.set_num_threads(1)
@@ -20,3 +26,16 @@ settings.register_profile(
     suppress_health_check=slow_is_fine,
 )
 settings.load_profile("quick")
+
+
+@pytest.fixture
+def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gpu]]:
+    """Puts a GPU into this process that is none; its arguments say what it does."""
+    with ExitStack() as entered:
+
+        def begin(**what: float | str) -> Gpu:
+            gpu = Gpu(**what)
+            entered.enter_context(install(gpu, monkeypatch.setattr))
+            return gpu
+
+        yield begin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from scratch.text.train_command import (
     show_beginning,
 )
 
+from ..devices import Mode
 from . import files
 from .commands import refusing
 from .ranks import Ranks, joined
@@ -60,7 +62,7 @@ def train(
     torchrun makes 1 of all but 0.
     """
     try:
-        with joined(device) as ranks:
+        with joined(device) as ranks, computing_as_scratch(device):
             try:
                 return train_as(ranks, file, texts or [], (steps, epochs, minutes), out, overwrite, save_every)
             except typer.TyperException:
@@ -69,6 +71,11 @@ def train(
                 raise
     except RuntimeError as error:
         raise typer.BadParameter(" ".join(str(error).split())) from None
+
+
+def computing_as_scratch(device: str) -> AbstractContextManager[None]:
+    """On a GPU float32 has all its digits: of itself PyTorch would multiply in TF32, which has three."""
+    return nullcontext() if device == "cpu" else Mode("float32", "ieee", cudnn=True).switched_on()
 
 
 def train_as(
@@ -113,6 +120,8 @@ def lead(training: Training, path: Path, save_every: float) -> int:
     show_beginning(training, again=True)
     program = python() if training.ranks.count == 1 else f"torchrun --nproc-per-node {training.ranks.count}"
     again = f"{program} -m reference train {shlex.quote(str(path))}"
+    if training.ranks.device.type != "cpu":
+        again += f" --device {training.ranks.device.type}"
     status = run_shown(training, path, save_every, again, "reference", files.write)
     if status:
         return status

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.contestants import Contestant, contestants, on_cuda
+from benchmarks.contestants import Contestant, contestants, on_cpu, on_cuda
 from benchmarks.floor import Floor
 from benchmarks.problems import GATES, QUICK, Problem, draw, matching, sizes
 from scratch import nn
@@ -22,7 +22,7 @@ def problems(draw: Any, modules: tuple[str, ...] = tuple(GATES), layers: int = 3
     module, H = draw(st.sampled_from(modules)), draw(st.integers(2, 5))
     P = draw(st.integers(0, H - 1)) if module == "LSTM" else 0
     T, B, inputs, L = draw(size), draw(size), draw(size), draw(st.integers(1, layers))
-    return Problem("test", module, T, B, inputs, H, L, P, draw(st.booleans()))
+    return Problem("test", module, T, B, inputs, H, L, P, draw(st.booleans()), packed=draw(st.booleans()))
 
 
 def counted(problem: Problem) -> tuple[int, int]:
@@ -47,8 +47,9 @@ def test_the_floor_makes_the_operations_of_the_formula(problem: Problem) -> None
     forward, backward = problem.flops(backward=False), problem.flops(backward=True)
     assert counted(problem) == (forward, backward)
     assert problem.step_flops == forward + backward == sum(product.flops for product in problem.products())
-    made_in_loop = [product for product in problem.products() if product.times == problem.T]
-    assert len(made_in_loop) >= 2 * problem.L * problem.D
+    in_loop = [product for product in problem.products() if product.what == "W_hh h"]
+    assert sum(product.times for product in in_loop) == problem.L * problem.D * problem.T
+    assert sum(product.times * product.columns for product in in_loop) == problem.L * problem.D * sum(problem.lengths)
 
 
 def test_the_formula_is_the_known_one() -> None:
@@ -57,6 +58,8 @@ def test_the_formula_is_the_known_one() -> None:
         problem = Problem("test", module, T, B, inputs, H)
         assert problem.flops(backward=False) == 2 * G * T * B * H * (inputs + H)
         assert problem.flops(backward=True) == 4 * G * T * B * H * (inputs + H)
+        packed = Problem("test", module, 8, 3, inputs, H, packed=True)
+        assert packed.lengths == [8, 5, 2] and packed.flops(backward=False) == 2 * G * 15 * H * (inputs + H)
 
 
 @given(problems(MODULES))
@@ -68,6 +71,10 @@ def test_numbers_fit_the_recurrence(problem: Problem) -> None:
         (name, value.shape) for name, value in numbers.parameters.items()
     ]
     output, _ = module(numbers.input)
+    read = sum(value.size for value in numbers.parameters.values())
+    if not problem.packed:
+        assert problem.numbers("forward") == read + numbers.input.size + output.size
+        assert problem.numbers("step") == problem.numbers("forward") + problem.numbers("backward")
     assert output.shape == numbers.d_output.shape
     again, other = draw(problem, seed=1), draw(problem, seed=2)
     assert np.array_equal(again.input, numbers.input) and not np.array_equal(other.input, numbers.input)
@@ -83,9 +90,11 @@ def test_all_promised_sizes_are_there_once() -> None:
         "DeepBench LSTM": 22,
         "DeepBench GRU T187 B32": 2,
         "FlashRNN LSTM T1024 B16 I768 H768": 1,
+        " D2": 2,
+        " packed": 1,
     }.items():
         assert sum(expected in name for name in names) == count, expected
-    assert sum(problem.gpu_only for problem in sizes()) == 5
+    assert sum(problem.gpu_only for problem in sizes()) == 8
 
 
 def test_patterns_choose() -> None:
@@ -100,11 +109,10 @@ def test_patterns_choose() -> None:
 
 
 @pytest.mark.parametrize("dtype", [None, "float32", "float64", "bfloat16"])
-def test_a_gpu_stands_beside_the_cpu_and_alone_if_there_is_none(dtype: str | None) -> None:
-    with_gpu, without = contestants("cuda", dtype, has_cuda=True), contestants("cuda", dtype, has_cuda=False)
-    assert without == on_cuda(dtype) and with_gpu[2:] == without
-    assert [one.library for one in with_gpu[:2]] == ["scratch", "PyTorch"]
-    assert all(one.device == "cuda" for one in without)
-    names = [one.name for one in with_gpu]
-    assert len(set(names)) == len(names)
-    assert Contestant(**with_gpu[-1].as_json()) == with_gpu[-1]
+def test_a_gpu_stands_beside_the_cpu(dtype: str | None) -> None:
+    everyone = contestants("cuda", dtype)
+    assert everyone[2:] == on_cuda(dtype) and all(one.device == "cuda" for one in everyone[2:])
+    assert everyone[:2] == on_cpu("float64" if dtype == "float64" else "float32")
+    for called in ("name", "short"):
+        assert len({getattr(one, called) for one in everyone}) == len(everyone)
+    assert Contestant(**everyone[-1].as_json()) == everyone[-1]

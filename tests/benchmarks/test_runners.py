@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from benchmarks import hoisted, numpy_runner, torch_runner
 from benchmarks.clock import time_parts
-from benchmarks.contestants import CHECKPOINTED, Contestant
-from benchmarks.ladder import GAINS, LOOP, ON_NUMPY, ON_TORCH, rungs
+from benchmarks.contestants import CHECKPOINTED, LOOP, Contestant, Unavailable
 from benchmarks.problems import Problem
-from benchmarks.unavailable import Unavailable
+from benchmarks.rungs import AS_GRAPH, GAINS, ON_NUMPY, ON_TORCH, rungs
 from reference.equivalence import assert_close
 from scratch.textbook import lstm
 from scratch.types import Array
@@ -83,28 +82,41 @@ def test_the_hoisted_loop_is_the_textbook(xp: Any, T: int, B: int, inputs: int, 
 def test_every_rung_says_what_is_new() -> None:
     ladder = rungs("float32", "cpu")
     assert [one.name for one in ladder] == [*ON_NUMPY, "scratch", *ON_TORCH, LOOP, "PyTorch"]
-    assert [one.rung for one in ladder] == list(GAINS)
-    assert {one.rung for one in rungs("float32", "cuda")} == set(GAINS)
+    assert [one.rung for one in ladder] == [name for name in GAINS if name not in AS_GRAPH]
+    assert list(dict.fromkeys(one.rung for one in rungs("float32", "cuda"))) == list(GAINS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_on_a_gpu_only_pytorchs_own_module_is_called_cudnn(dtype: str) -> None:
-    ladder = rungs(dtype, "cuda")
-    assert [one.rung for one in ladder[:6]] == [*ON_NUMPY, "scratch", *ON_TORCH, LOOP]
-    assert all(one.device == "cuda" for one in ladder[3:])
-    assert all(one.cudnn == (", cuDNN" in one.name) for one in ladder[3:])
-    assert [one.rung for one in ladder if one.device == "cuda" and one.cudnn] == ["PyTorch"] * (
-        3 if dtype == "float32" else 1
-    )
-    assert len({one.name for one in ladder}) == len(ladder)
+    ladder = [one for one in rungs(dtype, "cuda") if one.device == "cuda"]
+    assert all(("cuDNN" in one.name) == ("cuDNN" in one.short) == (one.rung == "PyTorch") for one in ladder)
+    assert len({one.name for one in ladder}) == len({one.short for one in ladder}) == len(ladder)
 
 
-def test_what_is_not_there_is_unavailable() -> None:
+@pytest.mark.parametrize("rung", ON_TORCH)
+@pytest.mark.parametrize("module", ["RNN", "LSTM", "GRU"])
+def test_the_textbooks_pages_stand_beside_pytorch(rung: str, module: str) -> None:
+    for options in ({}, {"nonlinearity": "relu"}) if module == "RNN" else ({},):
+        problem = Problem("test", module, 6, 3, 2, 4, options=options)
+        contestant = Contestant("PyTorch", "float64", form=rung)
+        if rung.startswith("hoisted") and module != "LSTM":
+            with pytest.raises(Unavailable, match="one layer of LSTM"):
+                results(problem, contestant)
+            continue
+        assert_close(results(problem, contestant), results(problem, Contestant("PyTorch", "float64")))
+
+
+@pytest.mark.parametrize("other", [{"L": 2}, {"P": 1}, {"bidirectional": True}, {"packed": True}], ids=str)
+def test_what_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]) -> None:
     with pytest.raises(Unavailable, match="not in scratch yet"):
         numpy_runner.Runner(Contestant("scratch"), Problem("test", "Transformer", 1, 1, 1, 1), 0, 1)
-    if not torch.cuda.is_available():
-        with pytest.raises(Unavailable, match="no CUDA device"):
-            torch_runner.Runner(Contestant("PyTorch", device="cuda"), Problem("test", "LSTM", 1, 1, 1, 1), 0, 1)
+    with pytest.raises(Unavailable, match="one layer"):
+        results(Problem("test", "LSTM", 2, 2, 2, 2, **other), Contestant("scratch", form="textbook"))
+    with pytest.raises(Unavailable, match="needs a GPU"):
+        results(Problem("test", "LSTM", 2, 2, 2, 2), Contestant("PyTorch", form=AS_GRAPH[0]))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(Unavailable, match="no CUDA device"):
+        torch_runner.Runner(Contestant("PyTorch", device="cuda"), Problem("test", "LSTM", 1, 1, 1, 1), 0, 1)
 
 
 class CountingClock:

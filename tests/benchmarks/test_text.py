@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import text
+from benchmarks.report import TABLES
 from scratch.text import Settings
 
 SMALL = {
@@ -22,12 +23,13 @@ def test_both_libraries_train_the_same_model(tmp_path: Path) -> None:
         assert len(row.losses["scratch"]) == len(row.losses["PyTorch"]) == text.CHECKED
         assert 0 < row.difference < 1e-4, "two libraries, the same losses but for rounding"
         assert row.speed.low < row.speed.median < row.speed.high
+        found = row.as_json()
         for library in ("scratch", "PyTorch"):
             assert [len(one) for one in row.seconds[library]] == [2, 2]
-            assert row.characters_a_second(library) * row.step(library).median == pytest.approx(
-                row.settings.batch_size * row.settings.length
-            )
-            assert 0 < row.share_of_reading(library) < 1
+            characters = found[library]["characters a second"] * row.step(library).median
+            assert characters == pytest.approx(row.settings.batch_size * row.settings.length, rel=1e-3)
+            assert 0 < found[library]["share of reading"] < 1
+    assert len(TABLES["text"]({"rows": [row.as_json() for row in rows]})[0].rows) == 2
 
 
 def test_other_losses_show() -> None:

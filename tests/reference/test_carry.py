@@ -307,6 +307,19 @@ def test_training_by_the_command_goes_on_and_comes_back(tmp_path: Path, command:
     assert command("train", there, "--steps", "25", "--device", "tpu")[0] == 2
 
 
+def test_a_gpu_trains_with_all_digits_and_is_named_in_the_hint(
+    tmp_path: Path, command: Command, pretended_gpu: Any
+) -> None:
+    gpu, file, source = pretended_gpu(), tmp_path / "model.safetensors", tmp_path / "text"
+    source.write_text(TEXT, newline="")
+    ours = trained(4)
+    ours.sources = (str(source),)
+    text.write(file, ours.checkpoint())
+    status, out, error = command("train", file, "--steps", "8", "--device", "cuda")
+    assert status == 0 and "-m reference train" in out and "--device cuda --minutes" in out, error
+    assert {one["precision"] for one in gpu.log} == {"ieee"} and torch.backends.cudnn.rnn.fp32_precision == "tf32"
+
+
 def test_another_text_is_refused() -> None:
     with pytest.raises(ValueError, match="another"):
         carry.Training.resumed(trained(1).checkpoint(), TEXT + "a")

@@ -1,0 +1,154 @@
+"""One pipeline for all commands: problems in, results out, views beside it.
+
+Stages say what is measured of which problems. Whatever is measured is kept at once, so that a run that ends early, or a
+process that dies, costs the size it was at and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from os.path import relpath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import typer
+
+from scratch.terminal import progress
+
+from .contestants import Contestant
+from .memory import memories
+from .options import Options
+from .problems import Problem
+from .process import Workers
+from .report import TABLES, console, show_environment
+from .results import Figures, environment, gpu, keep, key, of_memory, of_row, results_file
+from .timing import Effort, Row, measure
+
+
+class Stage(NamedTuple):
+    """Problems that are measured alike: against the clock, or in fresh processes for their memory."""
+
+    problems: list[Problem]
+    effort: Effort | None = None
+    """None: memory."""
+
+    def weight(self, problem: Problem, contestants: int) -> float:
+        """About how long a problem takes, for the progress."""
+        return self.effort.expected(problem, contestants) if self.effort else contestants * 2.0
+
+
+class Record:
+    """What a run has measured so far, and the file in which it is kept, if it is to be kept."""
+
+    def __init__(self, command: str, path: Path | None, dtype: str, view: Callable[[list[Figures]], Figures]) -> None:
+        self.command, self.path, self.dtype, self.view = command, path, dtype, view
+        self.rows: dict[Any, Figures] = {}
+        self.about: Figures = {}
+
+    @property
+    def figures(self) -> Figures:
+        """All of it."""
+        return self.about | self.view(list(self.rows.values()))
+
+    def add(self, rows: list[Figures]) -> None:
+        """Put further rows to it, or what was measured anew, and keep it."""
+        self.rows |= {(*key(row), "bytes" in row): row for row in rows}
+        self.keep()
+
+    def keep(self) -> None:
+        """Write it down."""
+        if self.path is not None and self.rows:
+            keep(self.path, self.command, self.dtype, self.figures)
+
+
+def as_rows(rows: list[Figures]) -> Figures:
+    """Rows as they are."""
+    return {"rows": rows}
+
+
+def begin(
+    command: str, options: Options, workers: Workers, whole: bool, view: Callable[[list[Figures]], Figures] = as_rows
+) -> Record:
+    """An empty record. Raises typer.BadParameter where a GPU is asked for and there is none."""
+    name = None
+    if options.device == "cuda" and (name := gpu(workers)) is None:
+        raise typer.BadParameter("expected a CUDA device for --device cuda, got none")
+    path = options.json or (results_file(options.device, options.threads, name) if whole else None)
+    return Record(command, path, options.dtype or ("float32" if options.device == "cpu" else "all"), view)
+
+
+def run(
+    command: str,
+    options: Options,
+    contestants: list[Contestant],
+    stages: list[Stage],
+    whole: bool,
+    view: Callable[[list[Figures]], Figures] = as_rows,
+) -> int:
+    """Measure, keep, show and draw; returns the exit status. whole: it is kept with the results, without --json too."""
+    timing = any(stage.effort for stage in stages)
+    out = console()
+    with Workers(options.threads) as workers:
+        record = begin(command, options, workers, whole, view)
+        record.about["environment"] = found = environment(workers, contestants, options.seed)
+        passes = max(stage.effort.passes if stage.effort else 1 for stage in stages)
+        if passes > 1:
+            found["passes"] = passes
+        show_environment(out, found, timing)
+        with progress("{task.percentage:.0f} %", idle=True) as bar:
+            steps = [(stage, problem) for stage in stages for problem in stage.problems]
+            total = sum(stage.weight(problem, len(contestants)) for stage, problem in steps)
+            task = bar.add_task("measuring", total=total)
+            for name, done, rows in measured(stages, contestants, workers, options.seed):
+                bar.update(task, description=name, completed=done, refresh=True)
+                record.add(rows)
+        if timing:
+            record.about["at rest"] = workers.rest()
+            record.keep()
+    return finish(record, options, out)
+
+
+def measured(
+    stages: list[Stage], contestants: list[Contestant], workers: Workers, seed: int
+) -> Iterator[tuple[str, float, list[Figures]]]:
+    """Problem by problem: its name, how much of the work is done then, and its rows; first without any."""
+    done = 0.0
+    for stage in stages:
+        rows: dict[str, list[Row]] = {}
+        efforts = stage.effort.of_each_pass() if stage.effort else [None]
+        for number, effort in enumerate(efforts):
+            if number:
+                workers.renew()
+            for problem in stage.problems:
+                yield problem.name, done, []
+                if effort is None:
+                    found = [of_memory(row) for row in memories(problem, contestants, workers.threads, seed)]
+                else:
+                    before = rows.get(problem.name)
+                    own = rows[problem.name] = measure(problem, contestants, workers, effort, seed, rows=before)
+                    found = [of_row(row, own[0]) for row in own]
+                done += stage.weight(problem, len(contestants)) / len(efforts)
+                yield problem.name, done, found
+
+
+def finish(record: Record, options: Options, out: Any) -> int:
+    """Show what a record holds, say where it is kept, and draw it. Returns 1 if something failed, else 0."""
+    figures = record.figures
+    for one in TABLES[record.command](figures):
+        out.print(one, soft_wrap=isinstance(one, str))
+    rest = figures.get("at rest", {})
+    if rest.get("seconds"):
+        share = rest["processor"] / rest["seconds"]
+        out.print(f"while a process waited for its turn it used {100 * share:.2f} % of a core")
+    if record.path:
+        out.print(f"written to {relpath(record.path)}", soft_wrap=True)
+    draw(record.command, figures, options.plot)
+    return 1 if any("failed" in row for row in record.rows.values()) else 0
+
+
+def draw(command: str, figures: Figures, path: Path | None) -> None:
+    """Write the picture of a command, if there is one and it is asked for."""
+    if path is not None:
+        from .picture import PICTURES  # matplotlib takes a while to load
+
+        PICTURES[command](figures).savefig(path, dpi=150)

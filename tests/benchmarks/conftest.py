@@ -1,0 +1,72 @@
+"""Workers that compute in this process: as quick as the figures are wrong, with the requests and answers of a pipe."""
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks import __main__ as door
+from benchmarks import clock, torch_runner
+from benchmarks.cuda import CudaClock
+from benchmarks.process import Worker
+from benchmarks.worker import Work
+from tests.pretended_gpu import Gpu
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command with its arguments. Returns exit status, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["benchmarks", *map(str, arguments)])
+        status = door.main()
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What each worker is asked for: its device, and what to do. 'end' is the end of its process."""
+    asked: list[tuple[str, str]] = []
+
+    def exchange(self: Any, request: dict[str, Any]) -> Any:
+        asked.append((self.device, request["do"]))
+        self.process = self.process or Work(self.library, 1)
+        answer = self.process.do(json.loads(json.dumps(request)))
+        return json.loads(json.dumps(answer)) | {"at rest": {"seconds": 1.0, "processor": 0.0}}
+
+    def close(self: Any) -> None:
+        if self.process is not None:
+            asked.append((self.device, "end"))
+        self.process, self.generation = None, self.generation + 1
+
+    for module in (clock, torch_runner):  # which takes long in a process as full as this
+        monkeypatch.setattr(module, "gc", SimpleNamespace(collect=int, disable=int, enable=int))
+    monkeypatch.setattr(Worker, "exchange", exchange)
+    monkeypatch.setattr(Worker, "close", close)
+    return asked
+
+
+@pytest.fixture
+def gpu(
+    pretended_gpu: Callable[..., Gpu], in_process: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Gpu]:
+    """A pretended GPU, which is whole again in a new process, and whose clock needs not come up."""
+
+    def begin(**what: Any) -> Gpu:
+        found, close = pretended_gpu(**what), Worker.close
+
+        def mend(self: Worker) -> None:
+            close(self)
+            found.broken = False
+
+        monkeypatch.setattr(Worker, "close", mend)
+        monkeypatch.setattr(CudaClock, "least", 0.0)
+        return found
+
+    return begin

@@ -1,0 +1,243 @@
+"""All that is written for a GPU, on one that is pretended."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import ceiling, commands, cuda, gpu_command, torch_runner
+from benchmarks.contestants import LOOP, Contestant, Unavailable, contestants
+from benchmarks.problems import Problem, matching, sizes
+from benchmarks.process import Failed, Worker, Workers
+from benchmarks.results import RESULTS
+from benchmarks.rungs import AS_GRAPH, ON_TORCH
+from benchmarks.timing import Effort, measure
+from benchmarks.worker import Prepared
+from reference.equivalence import assert_close
+from tests.pretended_gpu import Gpu
+
+from .conftest import Command
+from .test_runners import results
+
+Begin = Callable[..., Gpu]
+NAMES = ["toy LSTM T10", "toy RNN tanh T4", "characters * H128", "packed"]
+SMALL = Problem("test", "LSTM", 3, 2, 2, 4)
+EFFORT = Effort(fewest=2, most=2, seconds=0.0, least=0.0, passes=2)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that the commands measure, in small."""
+    for name, value in (("QUICK", EFFORT), ("LADDER", [SMALL] * 2)):
+        monkeypatch.setattr(commands, name, value)
+    monkeypatch.setattr(gpu_command, "EFFORT", EFFORT._replace(passes=1, floor=False, on_gpu=2))
+    monkeypatch.setattr(commands.sweep, "QUICK_EFFORT", EFFORT._replace(passes=1))
+    monkeypatch.setattr(commands.sweep, "QUICK_SWEEPS", {"T": (1, 2, 3), "B": (1, 2, 3), "H": (1, 2, 3)})
+    monkeypatch.setattr(commands.sweep, "QUICK_MEMORY_STEPS", (1, 2))
+    for name, value in (("LARGEST", 256), ("COPIED", 2**13)):
+        monkeypatch.setattr(ceiling, name, value)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("module", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_gpu_computes_in_the_mode_that_is_named(pretended_gpu: Begin, dtype: str, module: str, packed: bool) -> None:
+    gpu = pretended_gpu()
+    problem = Problem("test", module, 5, 3, 2, 4, bidirectional=packed, packed=packed)
+    for precision in ("ieee", "tf32"):
+        contestant = Contestant("PyTorch", dtype, "cuda", precision)
+        prepared = Prepared(torch_runner, contestant, problem, 0, 1)
+        gpu.log.clear()
+        with prepared.runner.turn():
+            assert prepared.check()["warned"] == [], "no weights are copied"
+        expected = {"cudnn": True, "precision": precision if dtype in ("float32", "float64") else "tf32"}
+        assert [one | expected for one in gpu.log] == gpu.log and len(gpu.log) == 2
+        assert gpu.log[0]["flat"] and gpu.log[0]["packed"] == packed and gpu.log[0]["dtype"] == dtype
+        if dtype == "float64":
+            assert_close(results(problem, contestant), results(problem, Contestant("scratch", dtype)))
+
+
+def test_bfloat16_waits_for_a_pytorch_whose_cudnn_computes_it(
+    pretended_gpu: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretended_gpu()
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cu128")
+
+    def make(**kind: Any) -> None:
+        torch_runner.Runner(Contestant("PyTorch", device="cuda", **kind), SMALL, 0, 1)
+
+    with pytest.raises(Unavailable, match=r"below PyTorch 2\.10"):
+        make(dtype="bfloat16")
+    make(dtype="bfloat16", cudnn=False)
+    make(dtype="float16")
+
+
+@pytest.mark.parametrize("form", [*ON_TORCH, *AS_GRAPH, LOOP])
+def test_every_rung_computes_the_same_on_a_gpu(pretended_gpu: Begin, form: str) -> None:
+    pretended_gpu()
+    contestant = Contestant("PyTorch", "float64", "cuda", form=form)
+    assert "cuDNN" not in contestant.name + contestant.short, "it has no part in this"
+    assert_close(results(SMALL, contestant, steps=2), results(SMALL, Contestant("scratch", "float64")))
+
+
+@pytest.mark.parametrize("form", AS_GRAPH)
+def test_a_graph_reads_its_input_anew(pretended_gpu: Begin, form: str) -> None:
+    gpu = pretended_gpu()
+    graph, plain = (
+        torch_runner.Runner(Contestant("PyTorch", "float64", "cuda", form=one), SMALL, 0, 1)
+        for one in (form, ON_TORCH[0])
+    )
+    assert [one["what"] for one in gpu.log] == ["graph", "graph"]
+    for runner in (graph, plain):
+        runner.x.mul_(2)
+        runner.clear()
+        runner.forward()
+        runner.backward()
+    assert_close(graph.results(), plain.results())
+    assert sum(one["what"] == "graph" for one in gpu.log) == 2, "recorded once"
+
+
+def test_a_cold_start_is_not_counted(pretended_gpu: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = pretended_gpu(cold=0.7)
+    monkeypatch.setattr(cuda.CudaClock, "least", 0.03)
+    prepared = Prepared(torch_runner, Contestant("PyTorch", device="cuda"), SMALL, 0, 1)
+    with prepared.runner.turn():
+        calls = prepared.calibrate(0.0, floor=False)["calls"]
+        assert calls > 1 and prepared.seconds < 0.1, "a turn has many, though the first took 0.7 s"
+        gpu.log.clear()
+        assert prepared.time()["step"] < 0.1
+        forward = sum(one["what"] == "lstm" for one in gpu.log)
+        assert forward > calls + 1, "warmed up by time before it"
+
+
+def test_what_runs_out_of_memory_is_one_row(gpu: Begin) -> None:
+    begun, large = gpu(), Problem("test", "LSTM", 3, 2, 2, 128)
+    everyone = contestants("cuda", "float32")
+    with Workers(1) as workers:
+        measure(large, everyone[:3], workers, EFFORT)
+        needed = begun.peak
+        for memory, problem in ((1.3, large), (0.5, large), (0.5, SMALL)):
+            begun.memory = memory * needed
+            rows = measure(problem, everyone, workers, EFFORT)
+            short = problem is large and memory < 1
+            assert [row.failed for row in rows[2:]] == ["out of memory" if short else ""] * 4, "one at a time is there"
+            assert all(row.measured for row in rows[:2])
+
+
+def test_an_error_that_stays_ends_its_process_and_spoils_no_other_row(gpu: Begin, in_process: list[Any]) -> None:
+    gpu(breaks="float16")
+    with Workers(1) as workers:
+        for problem in (SMALL, Problem("test", "GRU", 2, 1, 2, 3)):
+            for row in measure(problem, contestants("cuda", None), workers, EFFORT):
+                broken = row.contestant.dtype == "float16"
+                assert ("illegal memory access" in row.failed) == broken and row.measured != broken
+    assert in_process.count(("cuda", "end")) >= 4
+    worker = Worker("scratch", 1, "cuda")
+    with pytest.raises(Failed, match="KeyError"):
+        worker.ask("check", key="nothing")
+    assert worker.process is None
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["", "ladder", "growth", "memory"])
+def test_every_command_measures_a_gpu(
+    gpu: Begin,
+    name: str,
+    command: Command,
+    tmp_path: Path,
+) -> None:
+    gpu(speed=1e4)
+    data, plot = tmp_path / "x.json", tmp_path / "x.png"
+    sizes = ["--problems", "toy LSTM T4"] if name in ("", "memory") else []
+    files = ["--json", str(data), "--plot", str(plot)]
+    status, out, error = command(*[name] * bool(name), "--quick", *sizes, "--device", "cuda", *files)
+    assert status == 0 and ("no cuDNN ieee" in out or name == "growth"), out + error
+    assert all(len(line) <= 80 for line in out.splitlines() if line[:1] in " │┃")
+    assert "0.00×" not in out, "what is 10,000 times as fast has figures"
+    figures = next(iter(json.loads(data.read_text())[name or "step"].values()))
+    assert figures["environment"]["PyTorch"]["GPU"] == "Pretended GPU"
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    status, shown, error = command("show", str(data))
+    assert (status, error) == (0, "") and shown.splitlines()[-1] in out
+    if not name:
+        rows = {row["contestant"]: row for row in figures["rows"]}
+        assert len(rows) == 10 and all("step" in row for row in rows.values())
+        again = json.loads(data.read_text())
+        again["step"]["all"]["environment"]["date"] = "another day"
+        (tmp_path / "y.json").write_text(json.dumps(again))
+        status, out, _ = command("agree", str(data), str(tmp_path / "y.json"))
+        assert status == 0 and "overlap at 9 of 9 sizes" in out
+
+
+@pytest.mark.usefixtures("small")
+def test_the_gpu_command_from_end_to_end(
+    gpu: Begin, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun = gpu(cold=0.6, memory=2e6)
+    data, plot = tmp_path / "x.json", tmp_path / "x.svg"
+    monkeypatch.setattr(gpu_command, "sizes", lambda: [*map(tiny, matching(sizes(), NAMES))])
+    patterns = [word for name in NAMES for word in ("--problems", name)]
+    files = ["--json", str(data), "--plot", str(plot)]
+    status, out, error = command("gpu", *patterns[:4], *files)
+    assert (
+        status == 0 and "cuDNN ieee is" in out and "times as fast as scratch, in the geometric mean of 2 sizes" in out
+    )
+    assert all(len(line) <= 80 for line in out.splitlines() if line[:1] in " │┃")
+    first = json.loads(data.read_text())["gpu"]["all"]
+    assert len(first["rows"]) == 2 * 8 and len(first["ceilings"]) == 5
+    begun.memory = 2e5
+    status, out, error = command("gpu", *patterns, *files)
+    assert status == 1 and "failed: out of memory" in out and "3 sizes" not in error
+    rows = json.loads(data.read_text())["gpu"]["all"]["rows"]
+    assert rows[:16] == first["rows"], "what was there is not measured again"
+    by_size: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_size.setdefault(row["problem"].split()[0], []).append(row)
+    assert [row.get("failed", "") for row in by_size["characters"]] == ["", *["out of memory"] * 7]
+    assert "one layer of" in by_size["options"][-1]["skipped"] and "step" in by_size["options"][1]
+    assert all(row["step"]["share of the ceiling"] > 0 for row in first["rows"])
+    status, out, _ = command("gpu", *patterns, *files)
+    assert status == 0 and "every size is in the file already" in out
+    assert "<svg" in plot.read_text()
+    kept = RESULTS / "intel-xeon-2-threads.json"
+    status, out, _ = command("show", str(data), "--beside", str(kept), "--plot", str(plot))
+    assert status == 0 and "* Intel(R) Xeon(R)" in out
+
+
+def test_a_run_that_is_interrupted_has_kept_what_it_measured(
+    gpu: Begin, small: None, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gpu()
+    data, ask = tmp_path / "x.json", Worker.ask
+
+    def interrupted(self: Worker, do: str, **what: Any) -> Any:
+        if do == "prepare" and what["problem"]["T"] == 10:
+            raise KeyboardInterrupt
+        return ask(self, do, **what)
+
+    monkeypatch.setattr(Worker, "ask", interrupted)
+    for arguments, table in ((["gpu"], "gpu"), (["--quick"], "step"), (["memory"], "memory")):
+        sizes = ["--problems", "toy LSTM T4", "--problems", "toy RNN tanh T10", "--json", str(data)]
+        assert command(*arguments, *sizes)[0] == 130
+        (figures,) = json.loads(data.read_text())[table].values()
+        assert {row["problem"] for row in figures["rows"]} == {"toy LSTM T4 B1 I4 H8"}
+
+
+def test_without_a_gpu_it_is_said_at_the_door(
+    in_process: list[Any], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("", "ladder", "growth", "memory", "gpu"):
+        device = [] if name == "gpu" else ["--device", "cuda"]
+        status, out, error = command(*[name] * bool(name), "--quick", *device)
+        assert (status, out, error.count("\n")) == (2, "", 1) and "expected a CUDA device" in error
+    assert {do for _, do in in_process} == {"environment", "end"}
+
+
+def tiny(problem: Problem) -> Problem:
+    """The same name and options, in a size that takes no time."""
+    H = 128 if problem.group == "characters" else 8
+    return Problem(problem.group, problem.module, problem.T, 2, 4, H, options=problem.options, packed=problem.packed)

@@ -1,0 +1,281 @@
+"""A pretended GPU, so that what is written for CUDA runs where there is none.
+
+Tensors that are asked for on "cuda" lie in the CPU's memory and carry a label. The rules that PyTorch has for a GPU are
+enforced as far as Python sees them: operands on one device, lengths on the CPU, no `.numpy()`, cuDNN's backward in
+training mode alone, events read after a `synchronize`, nothing in a graph that waits. It can be slow to begin, have
+little memory, or break for good. About the numbers and the speed of a GPU it says nothing.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+RECURRENCES = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+MIXING = RECURRENCES | {"copy_", "__set__", "_pack_padded_sequence", "_has_compatible_shallow_copy_type", "type_as"}
+"""What may have operands on several devices, or is looked at by itself."""
+WAITING = {"item", "cpu", "tolist", "__bool__", "__float__", "nonzero"}
+UNPACKED = "RNN module weights are not part of single contiguous chunk of memory"
+BROKEN = "CUDA error: an illegal memory access was encountered"
+
+Patch = Callable[[Any, str, Any], None]
+"""As `setattr`; `monkeypatch.setattr` takes it back."""
+
+
+def tensors(value: Any) -> Iterator[torch.Tensor]:
+    """All tensors in a value."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from tensors(one)
+
+
+def on_gpu(tensor: torch.Tensor) -> bool:
+    """Whether a tensor carries the label."""
+    return getattr(tensor, "on_pretended_gpu", False)
+
+
+def place(device: Any) -> str | None:
+    """'cuda', 'cpu' or whatever a device is, without its number."""
+    return str(device).split(":")[0] if isinstance(device, (str, torch.device)) else None
+
+
+class Gpu:
+    """The device. cold: seconds of the first recurrence; memory: bytes; speed: how many times as fast its clock says it
+    is; breaks: the dtype of a recurrence after which nothing works any more in this process.
+    """
+
+    def __init__(self, cold: float = 0.0, memory: float = float("inf"), speed: float = 1.0, breaks: str = "") -> None:
+        self.cold, self.memory, self.speed, self.breaks = cold, memory, speed, breaks
+        self.broken = self.eval_forward = False
+        self.log: list[dict[str, Any]] = []
+        """Each recurrence forward and backward, and the mode in which it was called."""
+        self.users: Counter[int] = Counter()  # of each storage
+        self.sizes: dict[int, int] = {}
+        self.peak = 0
+        self.captured: list[Any] | None = None
+
+    def label(self, value: Any) -> None:
+        """Let a value's tensors lie on this device. Raises OutOfMemoryError."""
+        for tensor in (one for one in tensors(value) if not on_gpu(one)):
+            storage = tensor.untyped_storage()
+            where, size = storage.data_ptr(), storage.nbytes()
+            if where and where not in self.sizes:
+                if sum(self.sizes.values()) + size > self.memory:
+                    raise torch.cuda.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} bytes.")
+                self.sizes[where] = size
+            tensor.on_pretended_gpu = True
+            self.users[where] += 1
+            weakref.finalize(tensor, self.release, where)
+        self.peak = max(self.peak, sum(self.sizes.values()))
+
+    def release(self, where: int) -> None:
+        """A tensor with this storage is gone."""
+        self.users[where] -= 1
+        if not self.users[where]:
+            self.sizes.pop(where, None)
+
+    def note(self, what: str, **more: Any) -> None:
+        """Put down what is called, and in which mode."""
+        precision = torch.backends.cudnn.rnn.fp32_precision
+        self.log.append({"what": what, "cudnn": torch.backends.cudnn.enabled, "precision": precision, **more})
+
+    def recurrence(self, name: str, args: tuple[Any, ...]) -> None:
+        """What PyTorch and cuDNN ask of the arguments of a recurrence. Those of packed data have batch sizes second."""
+        packed = isinstance(args[1], torch.Tensor) and args[1].dtype == torch.int64
+        if packed and on_gpu(args[1]):
+            raise RuntimeError("batch_sizes of a packed sequence have to be on the CPU")
+        x, state, weights, train = args[0], args[1 + packed], args[2 + packed], args[6 + packed]
+        for one in (*tensors(state), *tensors(weights)):
+            if not on_gpu(one) or one.dtype != x.dtype:
+                raise RuntimeError("input, states and weights are expected on one device and in one dtype")
+        flat = all(getattr(one, "flat", False) for one in tensors(weights))
+        if torch.backends.cudnn.enabled:
+            if not all(one.is_contiguous() for one in tensors(state)):
+                raise RuntimeError("rnn: hx is not contiguous")
+            if not flat:
+                import warnings
+
+                warnings.warn(f"{UNPACKED}. This means they need to be compacted at every call.", stacklevel=2)
+            self.eval_forward = not train
+        self.note(name, dtype=str(x.dtype).removeprefix("torch."), flat=flat, packed=packed)
+        if self.cold:
+            time.sleep(self.cold)
+            self.cold = 0.0
+        if str(x.dtype) == f"torch.{self.breaks}":
+            self.broken = True
+
+    def backward(self) -> None:
+        """What cuDNN asks for before it differentiates."""
+        self.note("backward")
+        if self.eval_forward and torch.backends.cudnn.enabled:
+            raise RuntimeError("cudnn RNN backward can only be called in training mode")
+
+    def flatten(self, weights: list[torch.Tensor], *_: Any) -> None:
+        """Lay weights out for cuDNN."""
+        for one in weights:
+            one.flat = True
+
+
+class Rules(TorchFunctionMode):
+    """What PyTorch does with tensors on the device."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, name = dict(kwargs or {}), getattr(function, "__name__", "")
+        owner = getattr(getattr(function, "__self__", None), "__name__", "")  # of a getter: device, is_cuda, grad, …
+        inputs = [*tensors(args), *tensors(kwargs)]
+        here = [one for one in inputs if on_gpu(one)]
+        if name == "__get__" and owner in ("device", "is_cuda", "is_cpu") and here:
+            return {"device": torch.device("cuda", 0), "is_cuda": True, "is_cpu": False}[owner]
+        if here and self.gpu.broken:
+            raise RuntimeError(BROKEN)
+        if here and self.gpu.captured is not None and name in WAITING:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        if here and name in ("numpy", "__array__"):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
+        asked = [place(kwargs["device"])] if kwargs.get("device") is not None else []
+        if "cuda" in asked:
+            kwargs["device"] = "cpu"
+        if name == "to":
+            asked += [place(one) for one in args if place(one) in ("cuda", "cpu")]
+            args = tuple("cpu" if place(one) == "cuda" else one for one in args)
+        elif name in ("cuda", "cpu"):
+            asked, function, args = [name], torch.Tensor.to, (args[0], "cpu")
+        if name in ("to", "cuda", "cpu") and asked and (asked[-1] == "cuda") != bool(here):
+            kwargs["copy"] = True
+        strangers = [one for one in inputs if not on_gpu(one) and one.dim() and one.numel()]
+        if here and strangers and not asked and name not in MIXING:
+            raise RuntimeError(f"Expected all tensors to be on the same device, got cuda:0 and cpu in {name}")
+        if here and name in RECURRENCES:
+            self.gpu.recurrence(name, args)
+        if here and name == "backward":
+            self.gpu.backward()
+        result = function(*args, **kwargs)
+        if asked[-1:] == ["cuda"] or (here and not asked):
+            if name == "_pack_padded_sequence":
+                result[0].on_pretended_gpu = True
+            elif name == "__set__" and owner == "data" and on_gpu(args[1]):
+                self.gpu.label(args[0])
+            else:
+                self.gpu.label(result)
+            if self.gpu.captured is not None and list(tensors(result)):
+                self.gpu.captured.append((function, args, kwargs, result))
+        return result
+
+
+class Event:
+    """A mark in a stream, which can be read once somebody has waited for it."""
+
+    begun: list[Event]
+    speed: float
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        self.timing, self.done = enable_timing, False
+
+    def record(self) -> None:
+        """Now."""
+        self.at = time.perf_counter()
+        self.begun.append(self)
+
+    def elapsed_time(self, end: Event) -> float:
+        """Milliseconds."""
+        if not (self.timing and end.timing and self.done and end.done):
+            raise ValueError("Both events must be completed before calculating elapsed time.")
+        return (end.at - self.at) * 1000 / self.speed
+
+
+class Graph:
+    """What was recorded; a replay computes it anew from what its inputs hold by then, into the same results."""
+
+    def pool(self) -> tuple[int, int]:
+        """A handle of its memory."""
+        return (0, id(self))
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        """Again."""
+        for function, args, kwargs, result in self.calls:
+            anew = function(*args, **kwargs)
+            for old, new in zip(tensors(result), tensors(anew), strict=True):
+                if old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+def install(gpu: Gpu, patch: Patch) -> Rules:
+    """Put the device into PyTorch. Enter what is returned."""
+    begun: list[Event] = []
+    event = type("Event", (Event,), {"begun": begun, "speed": gpu.speed})
+
+    def synchronize(device: Any = None) -> None:
+        if gpu.broken:
+            raise RuntimeError(BROKEN)
+        if gpu.captured is not None:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        for one in begun:
+            one.done = True
+        begun.clear()
+
+    @contextmanager
+    def capture(graph: Graph, pool: Any = None, **_: Any) -> Iterator[None]:
+        synchronize()
+        gpu.captured = graph.calls = []
+        try:
+            yield
+        finally:
+            gpu.captured = None
+        gpu.note("graph", calls=len(graph.calls))
+
+    def parameter(kind: Any, data: Any = None, requires_grad: bool = True) -> Any:
+        made = create(kind, data, requires_grad)
+        if data is not None and on_gpu(data):
+            gpu.label(made)
+        return made
+
+    create = torch.nn.Parameter.__new__
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    properties = SimpleNamespace(total_memory=80 * 10**9, name="Pretended GPU")
+    for name, value in {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "set_device": lambda device: None,
+        "get_device_name": lambda device=None: "Pretended GPU",
+        "get_device_properties": lambda device=None: properties,
+        "synchronize": synchronize,
+        "Event": event,
+        "Stream": lambda: stream,
+        "current_stream": lambda device=None: stream,
+        "stream": lambda one: nullcontext(),
+        "CUDAGraph": Graph,
+        "graph": capture,
+        "device_of": lambda tensor: nullcontext(),
+        "empty_cache": lambda: None,
+        "memory_allocated": lambda device=None: sum(gpu.sizes.values()),
+        "reset_peak_memory_stats": lambda device=None: setattr(gpu, "peak", sum(gpu.sizes.values())),
+        "max_memory_allocated": lambda device=None: gpu.peak,
+    }.items():
+        patch(torch.cuda, name, value)
+    cudnn: Any = torch.backends.cudnn
+    for owner, name, value in (
+        (cudnn.m, "is_available", lambda: True),
+        (cudnn.m, "_init", lambda: True),
+        (cudnn.m, "version", lambda: 91900),
+        (cudnn.rnn.m if hasattr(cudnn.rnn, "m") else cudnn.rnn, "get_cudnn_mode", lambda mode: 2),
+        (torch, "_use_cudnn_rnn_flatten_weight", lambda: True),
+        (torch, "_cudnn_rnn_flatten_weight", gpu.flatten),
+        (torch.nn.Parameter, "__new__", staticmethod(parameter)),
+        (torch.version, "cuda", "13.0"),
+    ):
+        patch(owner, name, value)
+    return Rules(gpu)
