@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from hypothesis import strategies as st
 
 from reference import carry
 from reference.carry import losses
-from reference.models import CharacterModel
 from scratch import text
 from scratch.text import Checkpoint, CheckpointError, Settings
 from scratch.text.settings import CELLS, DTYPES, OPTIMIZERS, Limits
+from tests.scratch.text.trainings import in_pytorch, train_in_pytorch
 
 from .carried import CASES, SETTINGS, TEXT, Command, identical, many, trained
 
@@ -29,9 +30,9 @@ def case(options: dict[str, Any]) -> str:
     return "-".join(map(str, options.values()))
 
 
-def differences(first: list[float], second: list[float]) -> float:
-    assert len(first) == len(second)
-    return float(np.abs(np.subtract(first, second)).max())
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.pt"
 
 
 @pytest.mark.parametrize("suffix", carry.files.SUFFIXES)
@@ -60,27 +61,27 @@ def test_files_come_from_both_sides(tmp_path: Path) -> None:
         text.read(path)
 
 
+def assert_together(ours: text.Training, theirs: text.Training, steps: int) -> None:
+    """Both go on for so many steps with the same losses, those of validation, too."""
+    for _ in range(steps):
+        assert ours.advance() == pytest.approx(theirs.advance(), abs=PROMISED), ours.step
+        if ours.step % 8 == 0:
+            assert ours.validate() == pytest.approx(theirs.validate(), abs=PROMISED), ours.step
+    assert ours.validate() == pytest.approx(theirs.validate(), abs=PROMISED)
+
+
 @pytest.mark.parametrize("options", CASES, ids=case)
 def test_losses_agree_after_going_to_pytorch_and_after_coming_back(options: dict[str, Any]) -> None:
     """Across the ends of several passes over the text, at which the state starts from zeros."""
     ours = trained(5, **options)
     theirs = carry.Training.resumed(ours.checkpoint(), TEXT)
-    for _ in range(many()):
-        ours.advance()
-        theirs.advance()
-        if ours.step % 8 == 0:
-            assert abs(ours.validate() - theirs.validate()) <= PROMISED
+    assert_together(ours, theirs, many())
     assert ours.step > 2 * ours.streams.segments
-    assert differences(ours.losses, theirs.losses) <= PROMISED
-    back = text.Training.resumed(theirs.checkpoint(), TEXT)
-    for _ in range(many()):
-        back.advance()
-        theirs.advance()
-    assert differences(back.losses, theirs.losses) <= PROMISED
-    assert back.validate() == pytest.approx(theirs.validate(), abs=PROMISED)
+    assert_together(text.Training.resumed(theirs.checkpoint(), TEXT), theirs, many())
 
 
 @given(
+    st.integers(0, 5),
     st.fixed_dictionaries(
         {
             "cell": st.sampled_from(CELLS),
@@ -95,31 +96,28 @@ def test_losses_agree_after_going_to_pytorch_and_after_coming_back(options: dict
             "learning_rate_decay": st.sampled_from([1.0, 0.5, 0.0]),
         }
     ),
-    st.integers(0, 5),
 )
 @hypothesis_settings(max_examples=hypothesis_settings().max_examples // 5)
-def test_any_training_goes_on_in_pytorch(options: dict[str, Any], steps: int) -> None:
+def test_any_training_goes_on_in_pytorch(steps: int, options: dict[str, Any]) -> None:
     ours = trained(steps, **options)
     theirs = carry.Training.resumed(ours.checkpoint(), TEXT)
-    for _ in range(3):
-        assert abs(ours.advance() - theirs.advance()) <= PROMISED
+    assert_together(ours, theirs, 3)
     assert identical(theirs.checkpoint(), carry.Training.resumed(theirs.checkpoint(), TEXT).checkpoint())
-    assert abs(ours.validate() - theirs.validate()) <= PROMISED
 
 
-def test_interrupted_training_with_dropout_goes_on_bit_by_bit(tmp_path: Path) -> None:
+def advanced(training: text.Training, steps: int) -> text.Training:
+    for _ in range(steps):
+        training.advance()
+    return training
+
+
+def test_interrupted_training_with_dropout_goes_on_bit_by_bit(path: Path) -> None:
     checkpoint = trained(3, dropout=0.5, num_layers=2).checkpoint()
-    whole, first = (carry.Training.resumed(checkpoint, TEXT) for _ in range(2))
-    for _ in range(8):
-        whole.advance()
-    for _ in range(4):
-        first.advance()
-    first.save(tmp_path / "model.pt")
-    second = carry.load(tmp_path / "model.pt", TEXT)
+    whole = advanced(carry.Training.resumed(checkpoint, TEXT), 8)
+    advanced(carry.Training.resumed(checkpoint, TEXT), 4).save(path)
+    second = carry.load(path, TEXT)
     torch.manual_seed(5)
-    for _ in range(4):
-        second.advance()
-    assert identical(second.checkpoint(), whole.checkpoint())
+    assert identical(advanced(second, 4).checkpoint(), whole.checkpoint())
     assert len(set(whole.losses)) == 11, "every step draws its own"
 
 
@@ -127,57 +125,45 @@ def plain(path: Path, steps: int) -> list[float]:
     """Train on as somebody would who knows PyTorch alone: without place in the text or history."""
     saved = torch.load(path, weights_only=True)
     header = json.loads(saved["recurrence"])
-    settings, vocabulary = header["settings"], header["vocabulary"]
-    sizes = (settings[name] for name in ("hidden_size", "num_layers", "embedding_size", "dropout"))
-    model = CharacterModel(settings["cell"], len(vocabulary), *sizes, dtype=getattr(torch, settings["dtype"]))
+    settings, vocabulary = Settings.of(header["settings"]), text.Vocabulary(header["vocabulary"])
+    model = in_pytorch(settings.model(len(vocabulary)), settings)
     model.load_state_dict(saved["model"])
-    optimizer = getattr(torch.optim, settings["optimizer"])(model.parameters())
+    optimizer = getattr(torch.optim, settings.optimizer)(model.parameters())
     optimizer.load_state_dict(saved["optimizer"])
     state = tuple(saved["state"].values())
-    state = (state if len(state) > 1 else state[0]) if state else None
-    streams = text.Streams(text.Vocabulary(vocabulary).encode(TEXT[:-30]), settings["batch_size"], settings["length"])
-    losses = []
-    for step in range(header["step"], header["step"] + steps):
-        x, y = map(torch.from_numpy, streams.segment(step % streams.segments))
-        logits, state = model(x, state)
-        state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip"])
-        optimizer.step()
-        losses.append(loss.item())
-    saved |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save(saved, path)
+    state = state if len(state) != 1 else state[0]
+    training = train_in_pytorch(settings, model, optimizer, vocabulary.encode(TEXT[:-30]), state, first=header["step"])
+    losses = list(islice(training, steps))
+    torch.save(saved | {"model": model.state_dict(), "optimizer": optimizer.state_dict()}, path)
     return losses
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("begun", [0, 3])
-def test_plain_pytorch_goes_on(tmp_path: Path, command: Command, cell: str, optimizer: str, begun: int) -> None:
-    ours, path = trained(begun, cell=cell, optimizer=optimizer), tmp_path / "model.pt"
+def test_plain_pytorch_goes_on(path: Path, command: Command, cell: str, optimizer: str, begun: int) -> None:
+    ours, back = trained(begun, cell=cell, optimizer=optimizer), path.with_name("back.safetensors")
     carry.export(path, ours.checkpoint())
     found = plain(path, 5)
-    assert differences(found, [ours.advance() for _ in range(5)]) <= PROMISED
-    back = carry.read(path)
+    assert found == pytest.approx([ours.advance() for _ in range(5)], abs=PROMISED)
+    there = carry.read(path)
     for name, value in ours.checkpoint().model.items():
-        np.testing.assert_allclose(back.model[name], value, rtol=0, atol=1e-9)
-    assert back.step == len(back.losses) == begun, "without losses it goes on where it was in the text"
-    status, out, error = command("import", path, tmp_path / "back.safetensors")
+        np.testing.assert_allclose(there.model[name], value, rtol=0, atol=1e-9)
+    assert there.step == len(there.losses) == begun, "without losses it goes on where it was in the text"
+    status, out, error = command("import", path, back)
     assert (status, out.count("\n")) == (0, 1)
-    assert (f"{begun + 5} updates, and there are {begun} losses" in error) == (optimizer != "SGD"), (
-        "which alone does not count"
-    )
-    assert identical(text.read(tmp_path / "back.safetensors"), back)
-    text.Training.resumed(back, TEXT).advance()
+    noted = f"{begun + 5} updates, and there are {begun} losses" in error
+    assert noted == (optimizer != "SGD"), "which alone does not count"
+    assert identical(text.read(back), there)
+    text.Training.resumed(there, TEXT).advance()
 
 
-def changed(checkpoint: Checkpoint, path: Path, change: Any) -> Checkpoint:
-    """The checkpoint after somebody has changed what is in a .pt file."""
+def changed(checkpoint: Checkpoint, path: Path, **changes: dict[str, Any]) -> Checkpoint:
+    """The checkpoint after somebody has changed a .pt file: its "group", that of the optimizer, or its "history"."""
     carry.export(path, checkpoint)
     saved = torch.load(path, weights_only=True)
-    change(saved)
+    saved["optimizer"]["param_groups"][0] |= changes.get("group", {})
+    saved["history"] |= changes.get("history", {})
     torch.save(saved, path)
     return carry.read(path)
 
@@ -185,73 +171,49 @@ def changed(checkpoint: Checkpoint, path: Path, change: Any) -> Checkpoint:
 @pytest.mark.parametrize("optimizer", ["SGD", "RMSprop"])
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 @pytest.mark.parametrize("steps", [0, 3])
-def test_changed_options_are_taken_over(tmp_path: Path, optimizer: str, momentum: float, steps: int) -> None:
+def test_changed_options_are_taken_over(path: Path, optimizer: str, momentum: float, steps: int) -> None:
     """Also a momentum that is switched on or off."""
-    checkpoint = trained(steps, optimizer=optimizer, momentum=momentum).checkpoint()
-    other = 0.0 if momentum else 0.5
-
-    def change(saved: Any) -> None:
-        saved["optimizer"]["param_groups"][0] |= {"lr": torch.tensor(0.25), "weight_decay": 1, "momentum": other}
-
-    found = changed(checkpoint, tmp_path / "model.pt", change)
+    checkpoint, other = trained(steps, optimizer=optimizer, momentum=momentum).checkpoint(), 0.0 if momentum else 0.5
+    found = changed(checkpoint, path, group={"lr": torch.tensor(0.25), "weight_decay": 1, "momentum": other})
     assert found.settings == replace(checkpoint.settings, learning_rate=0.25, weight_decay=1.0, momentum=other)
-    ours, theirs = text.Training.resumed(found, TEXT), carry.Training.resumed(found, TEXT)
-    for _ in range(5):
-        assert abs(ours.advance() - theirs.advance()) <= PROMISED
+    assert_together(text.Training.resumed(found, TEXT), carry.Training.resumed(found, TEXT), 5)
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("betas", (0.5, 0.999)),
-        ("eps", 1e-3),
-        ("amsgrad", True),
-        ("maximize", True),
-        ("momentum", 0.5),
-        ("lr", -1.0),
-        ("lr", float("nan")),
-        ("lr", "1"),
-        ("lr", torch.ones(2)),
-        ("eps", torch.ones(2)),
-        ("betas", [torch.ones(2), 3]),
-        ("params", [1, 0]),
-        ("no_such_option", 1),
-    ],
-)
-def test_other_options_are_refused_by_name(tmp_path: Path, option: str, value: Any) -> None:
+OTHER_OPTIONS = [
+    *[("betas", value) for value in ((0.5, 0.999), [torch.ones(2), 3])],
+    *[("eps", value) for value in (1e-3, torch.ones(2))],
+    *[("lr", value) for value in (-1.0, float("nan"), "1", torch.ones(2))],
+    *[(name, True) for name in ("amsgrad", "maximize", "no_such_option")],
+    ("momentum", 0.5),
+    ("params", [1, 0]),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), OTHER_OPTIONS)
+def test_other_options_are_refused_by_name(path: Path, option: str, value: Any) -> None:
     with pytest.raises(CheckpointError, match="parameters in their order" if option == "params" else option):
-        changed(
-            trained(2).checkpoint(),
-            tmp_path / "model.pt",
-            lambda saved: saved["optimizer"]["param_groups"][0].update({option: value}),
-        )
+        changed(trained(2).checkpoint(), path, group={option: value})
 
 
-def test_manner_of_computing_is_no_option(tmp_path: Path) -> None:
+def test_how_it_is_computed_is_not_an_option(path: Path) -> None:
     checkpoint = trained(2).checkpoint()
-    manner = {"foreach": True, "fused": True, "capturable": False, "initial_lr": 3.0}
-    path = tmp_path / "model.pt"
-    found = changed(checkpoint, path, lambda saved: saved["optimizer"]["param_groups"][0].update(manner))
-    assert identical(found, checkpoint)
+    how = {"foreach": True, "fused": True, "capturable": False, "initial_lr": 3.0}
+    assert identical(changed(checkpoint, path, group=how), checkpoint)
 
 
-@pytest.mark.parametrize("in_list", [False, True])
-def test_place_in_the_text_is_counted_by_the_losses(tmp_path: Path, in_list: bool) -> None:
+@pytest.mark.parametrize("kind", [list, torch.DoubleTensor])
+def test_place_in_the_text_is_counted_by_the_losses(path: Path, kind: Any) -> None:
     checkpoint = trained(3).checkpoint()
-
-    def change(saved: Any) -> None:
-        more = torch.cat([saved["history"]["losses"], torch.tensor([1.0, 2.0])])
-        saved["history"]["losses"] = more.tolist() if in_list else more
-
-    found = changed(checkpoint, tmp_path / "model.pt", change)
+    losses = [*checkpoint.losses.tolist(), 1.0, 2.0]
+    found = changed(checkpoint, path, history={"losses": kind(losses)})
     assert found.step == 5
-    assert found.losses.tolist() == [*checkpoint.losses, 1.0, 2.0]
+    assert found.losses.tolist() == losses
     with pytest.raises(CheckpointError, match="a loss for each of 3 steps, got 2"):
-        changed(checkpoint, tmp_path / "model.pt", lambda saved: saved["history"].update(losses=torch.ones(2)))
+        changed(checkpoint, path, history={"losses": torch.ones(2)})
 
 
-def test_updates_beyond_float32_are_counted(tmp_path: Path) -> None:
-    checkpoint, path = trained(1).checkpoint(), tmp_path / "model.pt"
+def test_updates_beyond_float32_are_counted(path: Path) -> None:
+    checkpoint = trained(1).checkpoint()
     for values in checkpoint.optimizer.values():
         values["step"] = np.array(2.0**24 + 1)
     carry.export(path, checkpoint)
@@ -267,8 +229,7 @@ def test_following_shows_what_differs(tmp_path: Path, command: Command, monkeypa
     for dtype in DTYPES:
         status, out, error = command("losses", path, tmp_path / "text", "--steps", "12", "--dtype", dtype)
         assert (status, error.strip()) == (0, "")
-        assert f"LSTM 1 × 6 {dtype} after 3 steps" in out
-        assert "15" in out
+        assert f"LSTM 1 × 6 {dtype} after 3 steps" in out and "15" in out
     advance = carry.Training.advance
     monkeypatch.setattr(losses.Training, "advance", lambda self: advance(self) + 2e-9)
     status, _, error = command("losses", path, tmp_path / "text", "--steps", "3")
@@ -280,9 +241,8 @@ def test_following_shows_what_differs(tmp_path: Path, command: Command, monkeypa
 
 @pytest.mark.parametrize("suffix", carry.files.SUFFIXES)
 def test_training_by_the_command_goes_on_and_comes_back(tmp_path: Path, command: Command, suffix: str) -> None:
-    source, file, there, back = (
-        tmp_path / name for name in ("text", "model.safetensors", f"there{suffix}", "back.safetensors")
-    )
+    names = ("text", "model.safetensors", f"there{suffix}", "back.safetensors")
+    source, file, there, back = (tmp_path / name for name in names)
     source.write_text(TEXT, newline="")
     ours = trained(4)
     ours.sources = (str(source),)
@@ -291,20 +251,15 @@ def test_training_by_the_command_goes_on_and_comes_back(tmp_path: Path, command:
     assert command("export", file, there)[0] == 2, "it is there already"
     assert command("export", file, there, "--overwrite")[0] == 0
     status, out, _ = command("train", there, "--steps", "20", "--save-every", "0")
-    assert status == 0
-    assert "trained 20 steps" in out
-    assert command("import", there, back)[0] == 0
-    assert command("import", there, back)[0] == 2
+    assert status == 0 and "trained 20 steps" in out
+    assert [command("import", there, back)[0] for _ in range(2)] == [0, 2]
     found = text.read(back)
     assert (found.step, found.limits) == (20, Limits(steps=20))
     assert [step for step, _ in found.validations.tolist()] == [8, 16, 20]
-    for _ in range(16):
-        ours.advance()
-    assert differences(found.losses.tolist(), ours.losses) <= PROMISED
+    assert found.losses.tolist() == pytest.approx(advanced(ours, 16).losses, abs=PROMISED)
     text.Training.resumed(found, TEXT).advance()
-    assert command("train", there, "--steps", "25", "--out", back)[0] == 2
-    assert command("train", there, "--steps", "25", "--out", tmp_path / "model.bin")[0] == 2
-    assert command("train", there, "--steps", "25", "--device", "tpu")[0] == 2
+    for wrong in (("--out", back), ("--out", tmp_path / "model.bin"), ("--device", "tpu")):
+        assert command("train", there, "--steps", "25", *wrong)[0] == 2
 
 
 def test_a_gpu_trains_with_all_digits_and_is_named_in_the_hint(

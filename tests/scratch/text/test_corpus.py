@@ -1,4 +1,4 @@
-"""Text as numbers: files, vocabularies, and streams beside a slow plain reading of equation (1)."""
+"""Text as numbers: files, vocabularies, and streams."""
 
 import os
 import string
@@ -10,62 +10,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratch.text import Streams, Vocabulary, read_text
+from scratch.text import Streams, Vocabulary, corpus, read_text
 from scratch.text.corpus import digest, read_texts, split, standard_library
+from tests.scratch.nn.equations import Docstring
 
+DOCSTRING = Docstring(corpus.__doc__)
 SIZES = st.integers(1, 12) | st.integers(1, 10**30)
 
 
-def plain(N: int, B: int, T: int) -> list[list[tuple[list[int], list[int]]]]:
-    """The segments of B streams over the places 0 … N − 1, each for every stream (what is read, what is predicted)."""
-    n = (N - 1) // B
-    segments = []
-    for first in range(0, n, T):
-        rows = [[b * n + t for t in range(first, min(first + T, n))] for b in range(B)]
-        segments.append([(row, [place + 1 for place in row]) for row in rows])
-    return segments
-
-
+@DOCSTRING.equation("x[b, t] = text[b·n + k·T + t]")
 @given(st.integers(2, 150), SIZES, SIZES)
 def test_streams_are_equation_1(N: int, batch_size: int, length: int) -> None:
-    streams = Streams(np.arange(N), batch_size, length)
+    """With as many streams, and as long segments, as were asked for, unless the text is too short."""
+    text = np.arange(N)
+    streams = Streams(text, batch_size, length)
     B, T = streams.batch_size, streams.length
-    expected = plain(N, B, T)
-    assert streams.segments == len(expected)
-    for index, rows in enumerate(expected):
-        x, y = streams.segment(index)
-        assert [(a.tolist(), b.tolist()) for a, b in zip(x, y, strict=True)] == rows
-
-
-@given(st.integers(2, 150), SIZES, SIZES)
-def test_a_pass_predicts_every_character_once_in_the_order_of_each_stream(N: int, batch_size: int, length: int) -> None:
-    streams = Streams(np.arange(N), batch_size, length)
-    x, y = (np.concatenate(parts, axis=1) for parts in zip(*map(streams.segment, range(streams.segments)), strict=True))
-    assert np.array_equal(y, x + 1)
-    assert np.array_equal(y.ravel(), np.arange(1, y.size + 1)), "in order, without a gap or a repetition"
-    assert y.size == streams.characters
-    assert N - 1 - y.size < streams.batch_size, "fewer characters than there are streams are left unread"
-
-
-@given(st.integers(2, 150), SIZES, SIZES)
-def test_a_short_text_has_fewer_streams_and_at_last_shorter_ones(N: int, batch_size: int, length: int) -> None:
-    streams = Streams(np.arange(N), batch_size, length)
-    assert (streams.length < length) == (length > N - 1)
-    assert (streams.batch_size < batch_size) == ((N - 1) // streams.length < batch_size)
-    assert streams.characters // streams.batch_size >= streams.length
+    n = (N - 1) // B
+    assert (streams.length, streams.batch_size) == (min(length, N - 1), min(batch_size, (N - 1) // T))
+    assert (streams.segments, streams.characters) == (-(-n // T), n * B)
+    for k in range(streams.segments):
+        steps = range(min(T, n - k * T))
+        x, y = streams.segment(k)
+        assert x.tolist() == [[text[b * n + k * T + t] for t in steps] for b in range(B)]
+        assert y.tolist() == [[text[b * n + k * T + t + 1] for t in steps] for b in range(B)]
+        for array in (x, y):
+            array[...] = -1  # they are copies: what is read next is right
     for outside in (-1, streams.segments):
         with pytest.raises(IndexError, match="segment"):
             streams.segment(outside)
+    assert np.array_equal(text, np.arange(N))
 
 
-def test_a_segment_is_a_copy() -> None:
-    streams = Streams(np.arange(20), 2, 5)
-    for array in streams.segment(0):
-        array[...] = -1
-    assert [array.tolist() for array in streams.segment(0)] == [
-        [[0, 1, 2, 3, 4], [9, 10, 11, 12, 13]],
-        [[1, 2, 3, 4, 5], [10, 11, 12, 13, 14]],
-    ]
+def test_every_equation_of_the_docstring_is_tested() -> None:
+    assert DOCSTRING.numbered() == set(DOCSTRING.tested)
 
 
 @pytest.mark.parametrize(("N", "B", "T", "error"), [(1, 1, 1, ValueError), (0, 1, 1, ValueError), (9, 0, 1, ValueError),
@@ -91,22 +68,14 @@ def test_a_split_of_nothing_is_refused(text: str, fraction: float) -> None:
         split(text + "text", fraction)
 
 
-@given(st.text(min_size=1))
-def test_vocabulary_round_trip(text: str) -> None:
-    vocabulary = Vocabulary.of(text)
-    indices = vocabulary.encode(text)
-    assert vocabulary.decode(indices) == text
-    assert list(vocabulary.characters) == sorted(set(text))
-    assert [vocabulary.characters[index] for index in indices] == list(text)
-
-
 @given(st.sets(st.characters(), min_size=1).map(list).flatmap(st.permutations), st.data())
 def test_a_vocabulary_in_any_order_numbers_its_characters(characters: list[str], data: st.DataObject) -> None:
     vocabulary = Vocabulary("".join(characters))
-    text = data.draw(st.text(st.sampled_from(characters)))
-    assert vocabulary.encode(text).tolist() == [characters.index(character) for character in text]
-    assert vocabulary.encode("".join(characters)).tolist() == list(range(len(vocabulary)))
-    assert vocabulary.decode(np.arange(len(vocabulary)).reshape(1, -1)) == "".join(characters)
+    text = "".join(characters) + data.draw(st.text(st.sampled_from(characters)))
+    indices = vocabulary.encode(text)
+    assert indices.tolist() == [characters.index(character) for character in text]
+    assert vocabulary.decode(indices.reshape(1, -1)) == text
+    assert Vocabulary.of(text).characters == "".join(sorted(characters))
 
 
 @given(st.text(min_size=1), st.characters())
@@ -141,17 +110,12 @@ def test_texts_are_read_as_they_are(tmp_path_factory: pytest.TempPathFactory, te
 
 SPOKEN = {
     "cp1252": "Ein Bär äße Brötchen, né à Noël.\n",
-    "cp1251": "Все счастливые семьи похожи друг на друга.\n",
-    "koi8-r": "Все счастливые семьи похожи друг на друга.\n",
-    "shift_jis": "吾輩は猫である。名前はまだ無い。\n",
-    "euc_jp": "吾輩は猫である。名前はまだ無い。\n",
+    **dict.fromkeys(["cp1251", "koi8-r"], "Все счастливые семьи похожи друг на друга.\n"),
+    **dict.fromkeys(["shift_jis", "euc_jp"], "吾輩は猫である。名前はまだ無い。\n"),
     "euc_kr": "나는 고양이로소이다. 이름은 아직 없다.\n",
     "gb18030": "学而时习之,不亦说乎?有朋自远方来,不亦乐乎?\n",
     "big5": "學而時習之,不亦說乎?有朋自遠方來,不亦樂乎?\n",
-    "utf-16": "Any text at all.\n",
-    "utf-16-le": "Any text at all.\n",
-    "utf-16-be": "Any text at all.\n",
-    "utf-32": "Any text at all.\n",
+    **dict.fromkeys(["utf-16", "utf-16-le", "utf-16-be", "utf-32"], "Any text at all.\n"),
 }
 
 

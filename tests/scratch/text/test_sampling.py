@@ -1,6 +1,5 @@
 """Generated text: probabilities beside slow plain definitions, and draws that follow them."""
 
-from collections.abc import Iterator
 from itertools import islice, pairwise
 from math import exp, fsum
 from typing import Any
@@ -11,42 +10,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratch import nn, optim
-from scratch.text import CharacterModel, Vocabulary, continuation, generate, probabilities
+from scratch.text import CharacterModel, Vocabulary, continuation, generate, probabilities, sampling
 from scratch.types import Array
+from tests.scratch.nn.equations import Docstring
 from tests.strategies import MODULES
 
+DOCSTRING = Docstring(sampling.__doc__)
 LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=12).map(np.array)
-TEMPERATURES = st.floats(0.1, 10)
+TEMPERATURES = st.floats(0.1, 10) | st.floats(10, 1e300)
 
 
-def softmax(logits: Array, temperature: float) -> list[float]:
-    powers = [exp((x - max(logits)) / temperature) for x in logits]
-    return [power / fsum(powers) for power in powers]
-
-
-def kept(p: list[float], indices: Iterator[int] | list[int]) -> list[float]:
+def kept(p: list[float], indices: list[int]) -> list[float]:
     """Only these, divided by their sum."""
-    chosen = set(indices)
-    return [value / fsum(p[i] for i in chosen) if index in chosen else 0.0 for index, value in enumerate(p)]
+    return [value / fsum(p[i] for i in indices) if index in indices else 0.0 for index, value in enumerate(p)]
 
 
 def from_likely_to_unlikely(p: list[float]) -> list[int]:
     return sorted(range(len(p)), key=lambda index: (-p[index], index))
 
 
+@DOCSTRING.equation("p_j = exp(x_j / τ) / Σ_i exp(x_i / τ)")
 @given(LOGITS, TEMPERATURES)
 def test_probabilities_are_a_softmax(logits: Array, temperature: float) -> None:
     p = probabilities(logits, temperature)
     assert p.sum() == pytest.approx(1, abs=1e-15 * len(p))
-    assert p == pytest.approx(softmax(logits, temperature), abs=1e-14)
+    powers = [exp(x / temperature) for x in logits]
+    assert p == pytest.approx([power / fsum(powers) for power in powers], abs=1e-13)
 
 
+@DOCSTRING.equation("top-k: the k most likely characters")
 @given(LOGITS, TEMPERATURES, st.integers(1, 15))
 def test_top_k_keeps_the_k_most_likely(logits: Array, temperature: float, k: int) -> None:
     p = list(probabilities(logits, temperature))
     assert probabilities(logits, temperature, top_k=k) == pytest.approx(kept(p, from_likely_to_unlikely(p)[:k]))
 
 
+@DOCSTRING.equation("top-p: the fewest of the most likely that have at least p in all")
 @given(LOGITS, TEMPERATURES, st.floats(0.01, 1), st.none() | st.integers(1, 15))
 def test_top_p_keeps_the_fewest_that_have_so_much_in_all(
     logits: Array, temperature: float, top_p: float, top_k: int | None
@@ -60,6 +59,10 @@ def test_top_p_keeps_the_fewest_that_have_so_much_in_all(
     assert sums[count] >= top_p - 1e-12 and sums[count - 1] < top_p + 1e-12
     assert found == pytest.approx(kept(p, order[:count]))
     assert found.sum() == pytest.approx(1, abs=1e-14)
+
+
+def test_every_equation_of_the_docstring_is_tested() -> None:
+    assert DOCSTRING.numbered() == set(DOCSTRING.tested)
 
 
 def test_top_p_that_is_reached_exactly_is_enough() -> None:
@@ -79,16 +82,6 @@ def test_temperature_0_is_the_most_likely_and_the_limit_of_small_ones(
             assert np.array_equal(probabilities(logits, temperature, top_k, top_p), greedy)
 
 
-@given(LOGITS)
-def test_a_high_temperature_makes_all_alike(logits: Array) -> None:
-    assert probabilities(logits, 1e300) == pytest.approx(np.full(len(logits), 1 / len(logits)))
-
-
-@given(LOGITS, st.floats(-1e6, 1e6), TEMPERATURES)
-def test_a_common_addend_changes_nothing(logits: Array, addend: float, temperature: float) -> None:
-    assert probabilities(logits + addend, temperature) == pytest.approx(probabilities(logits, temperature), abs=1e-8)
-
-
 def test_logits_of_any_size_have_probabilities() -> None:
     assert probabilities(np.array([1e308, -1e308, -np.inf])).tolist() == [1, 0, 0]
     assert probabilities(np.array([-1e308, -1e308], np.float64)).tolist() == [0.5, 0.5]
@@ -97,33 +90,24 @@ def test_logits_of_any_size_have_probabilities() -> None:
             probabilities(np.array(logits))
 
 
-WRONG: list[tuple[dict[str, Any], type[Exception]]] = [
-    ({"temperature": -0.1}, ValueError),
-    ({"temperature": np.nan}, ValueError),
-    ({"temperature": np.inf}, ValueError),
-    ({"temperature": "1"}, TypeError),
-    ({"top_k": 0}, ValueError),
-    ({"top_k": 1.0}, TypeError),
-    ({"top_p": 0.0}, ValueError),
-    ({"top_p": 1.1}, ValueError),
-    ({"top_p": np.nan}, ValueError),
-    ({"top_p": None}, TypeError),
-]
+WRONG: dict[str, list[Any]] = {
+    "temperature": [-0.1, np.nan, np.inf, "1"],
+    "top_k": [0, 1.0],
+    "top_p": [0.0, 1.1, np.nan, None],
+    "prime": ["", "c"],
+}
 
 
-@pytest.mark.parametrize(("choices", "error"), WRONG)
-def test_choices_out_of_range_are_refused_at_once(choices: dict[str, Any], error: type[Exception]) -> None:
-    name = next(iter(choices))
-    with pytest.raises(error, match=name):
-        probabilities(np.zeros(3), **choices)
-    with pytest.raises(error, match=name):
-        generate(fixed([0.0, 0.0]), Vocabulary("ab"), "a", 0, **choices)
-    with pytest.raises(error, match=name):
-        continuation(fixed([0.0, 0.0]), Vocabulary("ab"), "a", **choices)
-    with pytest.raises(ValueError, match="prime"):
-        continuation(fixed([0.0, 0.0]), Vocabulary("ab"), "")
-    with pytest.raises(ValueError, match="known"):
-        continuation(fixed([0.0, 0.0]), Vocabulary("ab"), "c")
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_choices_out_of_range_are_refused_at_once(name: str, value: Any) -> None:
+    choices = {"prime": "a", name: value}
+    with pytest.raises((TypeError, ValueError), match=f"{name}|known"):
+        generate(fixed([0.0, 0.0]), Vocabulary("ab"), length=0, **choices)
+    with pytest.raises((TypeError, ValueError), match=f"{name}|known"):
+        continuation(fixed([0.0, 0.0]), Vocabulary("ab"), **choices)
+    if choices.pop("prime") == "a":
+        with pytest.raises((TypeError, ValueError), match=name):
+            probabilities(np.zeros(3), **choices)
 
 
 def fixed(logits: list[float]) -> Any:
@@ -149,44 +133,45 @@ def test_draws_follow_the_probabilities(choices: dict[str, Any]) -> None:
     assert pairs == pytest.approx(np.sum(expected**2) / count, abs=4 * np.sqrt(count)), "one does not depend on another"
 
 
+VOCABULARY = Vocabulary("abcd")
+PRIMES = st.text("abcd", min_size=1, max_size=5)
+
+
 def model_of(seed: int, dropout: float = 0.0, cell: str = "LSTM") -> CharacterModel:
     return CharacterModel(cell, 4, 5, num_layers=2, dropout=dropout, rng=seed)
 
 
-@given(st.integers(0, 99), st.text("abcd", min_size=1, max_size=5), st.integers(0, 20), st.sampled_from(CUTS))
+@given(st.integers(0, 99), PRIMES, st.integers(0, 20), st.sampled_from(CUTS))
 def test_the_same_seed_writes_the_same_text(seed: int, prime: str, length: int, choices: dict[str, Any]) -> None:
-    model, vocabulary = model_of(seed), Vocabulary("abcd")
-    text = generate(model, vocabulary, prime, length, **choices, rng=seed)
-    assert text == generate(model, vocabulary, prime, length, **choices, rng=np.random.default_rng(seed))
+    model = model_of(seed)
+    text = generate(model, VOCABULARY, prime, length, **choices, rng=seed)
     assert text.startswith(prime) and len(text) == len(prime) + length
-    longer = generate(model, vocabulary, prime, length + 3, **choices, rng=seed)
+    longer = generate(model, VOCABULARY, prime, length + 3, **choices, rng=np.random.default_rng(seed))
     assert longer.startswith(text)
 
 
 def test_other_seeds_write_other_texts() -> None:
-    assert len({generate(model_of(0), Vocabulary("abcd"), "a", 30, rng=seed) for seed in range(20)}) == 20
+    assert len({generate(model_of(0), VOCABULARY, "a", 30, rng=seed) for seed in range(20)}) == 20
 
 
-@given(st.integers(0, 99), st.text("abcd", min_size=1, max_size=5))
+@given(st.integers(0, 99), PRIMES)
 def test_a_text_goes_on_as_if_all_of_it_had_been_the_prime(seed: int, prime: str) -> None:
     """The state is carried: reading what was written says the same as having written it."""
-    model, vocabulary = model_of(seed), Vocabulary("abcd")
-    text = generate(model, vocabulary, prime, 12, temperature=0)
-    assert generate(model, vocabulary, text[: len(prime) + 5], 7, temperature=0) == text
+    text = generate(model_of(seed), VOCABULARY, prime, 12, temperature=0)
+    assert generate(model_of(seed), VOCABULARY, text[: len(prime) + 5], 7, temperature=0) == text
 
 
 @pytest.mark.parametrize("cell", MODULES)
 def test_generating_leaves_the_model_as_it_was(cell: str) -> None:
     model = model_of(1, dropout=0.5, cell=cell).eval()
     weights, numbers = model.state_dict(), model.rng.bit_generator.state
-    texts = {generate(model, Vocabulary("abcd"), "ab", 20, rng=3) for _ in range(3)}
+    texts = {generate(model, VOCABULARY, "ab", 20, rng=3) for _ in range(3)}
     assert len(texts) == 1, "nothing is dropped"
     assert model.rng.bit_generator.state == numbers
     np.testing.assert_equal(model.state_dict(), weights)
-    with pytest.raises(RuntimeError, match="forward"):
-        model.rnn.backward(np.zeros((1, 1, 5), np.float32))
-    with pytest.raises(RuntimeError, match="forward"):
-        model.fc.backward(np.zeros((1, 1, 4), np.float32))
+    for module in (model.rnn, model.fc):
+        with pytest.raises(RuntimeError, match="forward"):
+            module.backward(np.zeros((1, 1, 5), np.float32))
 
 
 @pytest.mark.parametrize("cell", MODULES)

@@ -19,13 +19,9 @@ NUMBERS = st.floats(0, 1e300, exclude_min=True)
 LIMITS = st.builds(Limits, st.none() | st.integers(1), st.none() | NUMBERS, st.none() | NUMBERS).filter(any)
 
 
-@given(all_settings())
-def test_settings_survive_json(settings: Settings) -> None:
+@given(all_settings(), LIMITS)
+def test_settings_and_limits_survive_json(settings: Settings, limits: Limits) -> None:
     assert Settings.of(json.loads(json.dumps(settings.as_dict(), allow_nan=False))) == settings
-
-
-@given(LIMITS)
-def test_limits_survive_json(limits: Limits) -> None:
     assert Limits.of(json.loads(json.dumps(limits._asdict(), allow_nan=False))) == limits
 
 
@@ -65,15 +61,20 @@ def test_settings_have_exactly_their_names(values: Any) -> None:
         Settings.of(values)
 
 
+NO_LIMITS: dict[str, Any] = dict.fromkeys(Limits._fields)
+
+
 @pytest.mark.parametrize("name", Limits._fields)
 @pytest.mark.parametrize("value", [0, -1, np.nan, np.inf, -np.inf, "1", True, False])
-def test_a_wrong_limit_is_refused(name: str, value: Any) -> None:
-    none: dict[str, Any] = dict.fromkeys(Limits._fields)
+def test_a_wrong_limit_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=name):
-        Limits.of(none | {name: value})
-    for values in (none, {}, None, none | {"hours": 1}):
-        with pytest.raises(ValueError, match="limit"):
-            Limits.of(values)
+        Limits.of(NO_LIMITS | {name: value})
+
+
+@pytest.mark.parametrize("values", [NO_LIMITS, {}, None, NO_LIMITS | {"hours": 1}])
+def test_limits_have_exactly_their_names_and_one_at_least(values: Any) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        Limits.of(values)
 
 
 @given(LIMITS, st.integers(0, 10**6), NUMBERS, NUMBERS)
@@ -92,16 +93,13 @@ def test_the_optimizer_and_the_model_are_as_the_settings_say(settings: Settings)
     model = settings.model(4)
     optimizer = settings.optimizer_of(model)
     assert type(optimizer) is getattr(optim, settings.optimizer)
-    for option, value in {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}.items():
-        assert optimizer.defaults[option] == value
-    assert optimizer.defaults.get("momentum", 0.0) == settings.momentum
-    assert model.rnn.hidden_size == settings.hidden_size
-    assert model.rnn.num_layers == settings.num_layers
+    options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "momentum": settings.momentum}
+    assert {name: optimizer.defaults.get(name, 0.0) for name in options} == options
+    assert (model.rnn.hidden_size, model.rnn.num_layers) == (settings.hidden_size, settings.num_layers)
     assert model.dropout.p == settings.dropout
     assert model.rnn.dropout == (settings.dropout if settings.num_layers > 1 else 0)
     assert {str(parameter.data.dtype) for parameter in model.parameters()} == {settings.dtype}
-    again = settings.model(4)
-    np.testing.assert_equal(model.state_dict(), again.state_dict())
+    np.testing.assert_equal(model.state_dict(), settings.model(4).state_dict())
     assert settings.learning_rate_at(0) == settings.learning_rate
     assert settings.learning_rate_at(2) == settings.learning_rate * settings.learning_rate_decay**2
 

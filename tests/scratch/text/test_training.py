@@ -4,8 +4,10 @@ import copy
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,15 +17,11 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
-from reference.models import CharacterModel
 from scratch.text import CheckpointError, Diverged, Settings, Training, built, read, write
 from scratch.text.running import run
 from scratch.text.settings import OPTIMIZERS
-from scratch.types import Array
 
-from .trainings import TEXTS, advanced, all_settings, assert_same_bits
-
-TEXT = "the quick brown fox jumps over the lazy dog. " * 3
+from .trainings import TEXT, TEXTS, advanced, all_settings, as_arrays, assert_same_bits, in_pytorch, train_in_pytorch
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +65,12 @@ def test_a_training_that_is_run_twice_ends_like_one_that_is_run_once(
 @given(all_settings(), TEXTS)
 def test_a_pass_over_the_text_starts_from_a_state_of_zeros(settings: Settings, text: str) -> None:
     training = Training(settings, text)
-    given_states = []
-    forward = training.model.forward
-
-    def noted(x: Array, state: Any = None) -> Any:
-        given_states.append(state)
-        return forward(x, state)
-
-    training.model.forward = noted  # type: ignore[method-assign]
-    for _ in range(2 * training.streams.segments):
-        training.advance()
-    expected = [step % training.streams.segments == 0 for step in range(training.step)]
-    assert [state is None for state in given_states] == expected
-    assert training.characters == 2 * training.streams.characters
+    segments = training.streams.segments
+    with patch.object(training.model, "forward", wraps=training.model.forward) as forward:
+        for _ in range(2 * segments):
+            training.advance()
+            assert training.characters == sum(call.args[0].size for call in forward.call_args_list)
+    assert [call.args[1] is None for call in forward.call_args_list] == [True, *[False] * (segments - 1)] * 2
     assert (training.epoch, training.epochs) == (2, 2.0)
 
 
@@ -109,77 +100,57 @@ def test_training_equals_pytorch_step_by_step(optimizer: str, cell: str, embeddi
         seed=1,
     )
     training = Training(settings, TEXT)
-    theirs = CharacterModel(cell, len(training.vocabulary), 6, 2, embedding_size, dtype=torch.float64)
-    theirs.load_state_dict({name: torch.from_numpy(value) for name, value in training.model.state_dict().items()})
+    theirs = in_pytorch(training.model, settings)
     their_optimizer = getattr(torch.optim, optimizer)(theirs.parameters(), **settings.optimizer_options)
-
-    indices = torch.from_numpy(training.vocabulary.encode(TEXT))
-    held_out = round(0.1 * len(TEXT))
-    per_stream = (len(TEXT) - held_out - 1) // 3
-    segments = -(-per_stream // 7)
-    state: Any = None
-    for step in range(STEPS):
-        epoch, segment = divmod(step, segments)
-        start, end = segment * 7, min(segment * 7 + 7, per_stream)
-        if segment == 0:
-            state = None
-        x = torch.stack([indices[b * per_stream + start : b * per_stream + end] for b in range(3)])
-        y = torch.stack([indices[b * per_stream + start + 1 : b * per_stream + end + 1] for b in range(3)])
-        logits, state = theirs(x, state)
-        state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
-        their_optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
-        for group in their_optimizer.param_groups:
-            group["lr"] = settings.learning_rate * 0.9**epoch
-        their_optimizer.step()
-        assert training.advance() == pytest.approx(loss.item(), rel=1e-9), step
-        for name, value in theirs.state_dict().items():
-            ours = training.model.state_dict()[name]
-            assert np.linalg.norm(ours - value.numpy()) <= 1e-9 * np.linalg.norm(value.numpy()), (name, step)
+    read = training.vocabulary.encode(TEXT[: -round(settings.held_out * len(TEXT))])
+    for loss in islice(train_in_pytorch(settings, theirs, their_optimizer, read), STEPS):
+        assert training.advance() == pytest.approx(loss, rel=1e-9), training.step
+        assert_close(training.model.state_dict(), as_arrays(theirs.state_dict()), 1e-9)
 
 
-@given(st.data(), all_settings(dtype="float64", dropout=0.0), st.integers(2, 6), st.integers(1, 5), st.booleans())
+def state_of(parts: Any) -> Any:
+    """The state of a recurrence: its parts, or the only one."""
+    return tuple(parts) if len(parts) > 1 else parts[0]
+
+
+def named(name: str, state: Any) -> dict[str, Any]:
+    """The parts of a state, by names for `assert_close`."""
+    return {f"{name} {index}": part for index, part in enumerate(state if isinstance(state, tuple) else (state,))}
+
+
+def gradients(model: Any) -> dict[str, Any]:
+    return {f"d_{name}": parameter.grad for name, parameter in model.named_parameters()}
+
+
+SEEDS = st.integers(0, 2**32)
+
+
+@given(all_settings(dtype="float64", dropout=0.0), st.integers(2, 6), st.integers(1, 8), st.booleans(), SEEDS)
 def test_gradients_of_the_model_equal_pytorchs(
-    data: st.DataObject, settings: Settings, V: int, B: int, gives_state: bool
+    settings: Settings, V: int, T: int, gives_state: bool, seed: int
 ) -> None:
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    T, L, H = data.draw(st.integers(1, 8)), settings.num_layers, settings.hidden_size
-    ours = settings.model(V)
-    theirs = CharacterModel(settings.cell, V, H, L, settings.embedding_size, dtype=torch.float64)
-    theirs.load_state_dict({name: torch.from_numpy(value) for name, value in ours.state_dict().items()})
-    parts = 2 if settings.cell == "LSTM" else 1
+    rng, ours, B = np.random.default_rng(seed), settings.model(V), settings.batch_size
+    theirs = in_pytorch(ours, settings)
+    shape = (len(ours.rnn.cell.state), settings.num_layers, B, settings.hidden_size)
+    x, d_logits = rng.integers(V, size=(B, T)), rng.standard_normal((B, T, V))
+    initial, d_final = rng.standard_normal((2, *shape))
 
-    def arrays() -> tuple[Array, ...]:
-        return tuple(rng.standard_normal((L, B, H)) for _ in range(parts))
+    logits, final = ours(x, state_of(initial) if gives_state else None)
+    d_initial = ours.backward(d_logits, state_of(d_final))
+    found = {"logits": logits} | named("final", final) | gradients(ours)
 
-    def packed(parts: tuple[Any, ...]) -> Any:
-        return parts if len(parts) > 1 else parts[0]
-
-    def flat(state: Any) -> tuple[Any, ...]:
-        return state if isinstance(state, tuple) else (state,)
-
-    x, initial, d_final, d_logits = rng.integers(V, size=(B, T)), arrays(), arrays(), rng.standard_normal((B, T, V))
-    logits, final = ours(x, packed(initial) if gives_state else None)
-    d_initial = ours.backward(d_logits, packed(d_final))
-
-    their_initial = tuple(torch.tensor(part, requires_grad=True) for part in initial)
-    their_logits, their_final = theirs(torch.from_numpy(x), packed(their_initial) if gives_state else None)
-    upstream = [torch.from_numpy(value) for value in (d_logits, *d_final)]
-    torch.autograd.backward([their_logits, *flat(their_final)], upstream)
-
-    expected = {"logits": their_logits} | {f"final {i}": part for i, part in enumerate(flat(their_final))}
-    found = {"logits": logits} | {f"final {i}": part for i, part in enumerate(flat(final))}
-    expected |= {f"d_{name}": parameter.grad for name, parameter in theirs.named_parameters()}
-    found |= {f"d_{name}": parameter.grad for name, parameter in ours.named_parameters()}
+    their_initial = torch.tensor(initial, requires_grad=True)
+    their_logits, their_final = theirs(torch.from_numpy(x), state_of(their_initial) if gives_state else None)
+    expected = {"logits": their_logits} | named("final", their_final)
+    torch.autograd.backward([*expected.values()], [torch.from_numpy(value) for value in (d_logits, *d_final)])
+    expected |= gradients(theirs)
     if gives_state:
-        expected |= {f"d_initial {i}": part.grad for i, part in enumerate(their_initial)}
-        found |= {f"d_initial {i}": part for i, part in enumerate(flat(d_initial))}
-    assert_close(found, {name: value.detach().numpy() for name, value in expected.items()})
+        found |= named("d_initial", d_initial)
+        expected |= named("d_initial", state_of(their_initial.grad))
+    assert_close(found, as_arrays(expected))
 
 
-@given(all_settings(dtype="float64", dropout=0.4), st.integers(2, 5), st.integers(0, 2**32))
+@given(all_settings(dtype="float64", dropout=0.4), st.integers(2, 5), SEEDS)
 def test_gradients_through_dropout_are_those_of_a_complex_step(settings: Settings, V: int, seed: int) -> None:
     """∂f/∂v = Im f(θ + iεv) / ε, with an ε so small that nothing is lost; the same seed drops the same elements."""
     rng = np.random.default_rng(seed)
@@ -195,9 +166,9 @@ def test_gradients_through_dropout_are_those_of_a_complex_step(settings: Setting
     moved_logits, _ = moved(x)
     assert_close({"logits": logits}, {"logits": moved_logits.real})
     expected = np.sum(d_logits * moved_logits.imag) / 1e-100
-    terms = [np.sum(directions[name] * parameter.grad) for name, parameter in ours.named_parameters()]
-    scale = sum(np.linalg.norm(directions[name]) * np.linalg.norm(p.grad) for name, p in ours.named_parameters())
-    assert abs(sum(terms) - expected) <= 1e-12 * max(scale, 1)
+    pairs = [(directions[name], parameter.grad) for name, parameter in ours.named_parameters()]
+    scale = sum(np.linalg.norm(direction) * np.linalg.norm(grad) for direction, grad in pairs)
+    assert abs(sum(np.sum(direction * grad) for direction, grad in pairs) - expected) <= 1e-12 * max(scale, 1)
 
 
 # What goes wrong.
@@ -260,38 +231,31 @@ def unchanged(training: Training) -> Iterator[None]:
 
 @profile(max_examples=profile.default.max_examples // 2)
 @given(all_settings(), st.integers(0, 3), st.sampled_from([np.nan, np.inf, -np.inf]), st.data())
-def test_what_is_no_number_is_noticed_before_anything_is_changed(
-    path: Path, settings: Settings, steps: int, value: float, data: st.DataObject
+def test_what_is_not_finite_is_noticed_before_anything_is_changed(
+    settings: Settings, steps: int, value: float, data: st.DataObject
 ) -> None:
     training = advanced(settings, TEXT, steps)
-    write(path, training.checkpoint())
-    before = path.read_bytes()
-
-    backward = training.model.backward
+    model = training.model
+    parameter = data.draw(st.sampled_from(list(model.parameters())))
+    backward = model.backward
 
     def spoiled(*arguments: Any) -> Any:
         result = backward(*arguments)
-        parameters[0].grad = np.full_like(parameters[0].data, value)
+        parameter.grad = np.full_like(parameter.data, value)
         return result
 
-    parameters = data.draw(st.permutations(list(training.model.parameters())))
-    training.model.backward = spoiled  # type: ignore[method-assign]
-    with unchanged(training), pytest.raises(Diverged, match="gradients"):
+    with unchanged(training), patch.object(model, "backward", spoiled), pytest.raises(Diverged, match="gradients"):
         training.advance()
-    training.model.backward = backward  # type: ignore[method-assign]
-
-    training.model.fc.bias.data[0] = abs(value)  # −∞ would only mean: never
-    with unchanged(training), pytest.raises(Diverged, match="loss"):
-        training.advance()
-    with unchanged(training), pytest.raises(Diverged, match="loss"):
-        training.validate()
-    assert training.model.training
-    training.model.fc.bias.data[0] = 0
-    parameters[0].data.flat[-1] = value
+    model.fc.bias.data[0] = abs(value)  # −∞ would only mean: never
+    for compute in (training.advance, training.validate):
+        with unchanged(training), pytest.raises(Diverged, match="loss"):
+            compute()
+    assert model.training
+    model.fc.bias.data[0] = 0
+    parameter.data.flat[-1] = value
     with unchanged(training), pytest.raises(Diverged, match="largest"):
-        write(path, training.checkpoint())
-    parameters[0].data.flat[-1] = 0
-    assert path.read_bytes() == before
+        training.checkpoint()
+    parameter.data.flat[-1] = 0
     training.checkpoint()
 
 

@@ -1,19 +1,23 @@
 """Small trainings of every kind, and how two of them are compared."""
 
+from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 
+from reference.models import CharacterModel
+from reference.weights import to_torch
 from scratch.text import Checkpoint, Settings, Training
 from scratch.text.checkpoint import arrays_of
 from scratch.text.settings import MOMENTUM, OPTIMIZERS
+from scratch.types import Array
 from tests.strategies import MODULES
 
+TEXT = "the quick brown fox jumps over the lazy dog. " * 3
 TEXTS = st.text("abc \né🙂", min_size=4, max_size=90)
-
-COMPLETE = {"SGD": 0.5, "Adagrad": 0.01, "RMSprop": 0.002, "Adam": 0.002, "AdamW": 0.002}
-"""Learning rates at which nothing diverges."""
 
 
 @st.composite
@@ -28,7 +32,7 @@ def all_settings(draw: st.DrawFn, **fixed: Any) -> Settings:
         "dropout": st.sampled_from([0.0, 0.4]),
         "dtype": st.sampled_from(["float32", "float64"]),
         "optimizer": st.just(optimizer),
-        "learning_rate": st.just(COMPLETE[optimizer]),
+        "learning_rate": st.just(OPTIMIZERS[optimizer]),
         "learning_rate_decay": st.sampled_from([1.0, 0.5]),
         "momentum": st.sampled_from([0.0, 0.9]) if optimizer in MOMENTUM else st.just(0.0),
         "weight_decay": st.sampled_from([0.0, 0.01]),
@@ -59,3 +63,36 @@ def assert_same_bits(one: Checkpoint, other: Checkpoint) -> None:
     for name in ours:
         assert (ours[name].dtype, ours[name].shape) == (theirs[name].dtype, theirs[name].shape), name
         assert ours[name].tobytes() == theirs[name].tobytes(), name
+
+
+def in_pytorch(ours: Any, settings: Settings) -> CharacterModel:
+    """The same model in PyTorch, in float64."""
+    sizes = (settings.hidden_size, settings.num_layers, settings.embedding_size)
+    theirs = CharacterModel(settings.cell, ours.fc.bias.data.size, *sizes, dtype=torch.float64)
+    to_torch(ours, theirs)
+    return theirs
+
+
+def as_arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+
+
+def train_in_pytorch(
+    settings: Settings, model: Any, optimizer: Any, indices: Array, state: Any = None, first: int = 0
+) -> Iterator[float]:
+    """Train, from step `first` on, as somebody would who knows PyTorch alone. Yields the loss of each step."""
+    text, B, T = torch.from_numpy(indices), settings.batch_size, settings.length
+    n = (len(text) - 1) // B
+    for step in count(first):
+        epoch, segment = divmod(step, -(-n // T))
+        places = torch.arange(segment * T, min(segment * T + T, n)) + n * torch.arange(B)[:, None]  # B, T
+        logits, state = model(text[places], state if segment else None)
+        state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), text[places + 1].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * settings.learning_rate_decay**epoch
+        optimizer.step()
+        yield loss.item()
