@@ -21,6 +21,7 @@ Examples:
   python -m reference check
   python -m reference exercise lstm
   python -m reference bad-input
+  python -m reference bad-input --verbose
   python -m reference export model.safetensors model.pt
   python -m reference train model.pt --minutes 10
   python -m reference import model.pt back.safetensors
@@ -51,6 +52,7 @@ app.command(
     epilog="""\b
 Example:
   python -m reference bad-input
+  python -m reference bad-input --verbose
 """,
 )(bad_input)
 app.command(

@@ -1,4 +1,4 @@
-"""The README's examples print what it says they print."""
+"""The READMEs' examples print what they say they print."""
 
 import ast
 import contextlib
@@ -7,36 +7,64 @@ import itertools
 import re
 from pathlib import Path
 
+import pytest
+
 from scratch.textbook import lstm
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = re.findall(r"```(python|text)\n(.*?)```", README, flags=re.DOTALL)
-EXAMPLES = [(code, printed) for (kind, code), (_, printed) in itertools.pairwise(BLOCKS) if kind == "python"]
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("scratch", "reference", "benchmarks")
+PATHS = [ROOT / "README.md", *(path for package in PACKAGES for path in sorted(ROOT.glob(f"{package}/**/README.md")))]
+READMES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in PATHS}
 
 
-def test_examples_print_what_the_readme_shows() -> None:
+def examples(readme: str) -> list[tuple[str, str]]:
+    """The programs in a README, each with what it prints, which stands below it."""
+    blocks = re.findall(r"```(python|text)\n(.*?)```", readme, flags=re.DOTALL)
+    return [(code, printed) for (kind, code), (_, printed) in itertools.pairwise(blocks) if kind == "python"]
+
+
+EXAMPLES = [
+    pytest.param(*found, id=f"{name} {n}") for name in READMES for n, found in enumerate(examples(READMES[name]))
+]
+
+
+def test_there_are_examples() -> None:
     assert len(EXAMPLES) == 3
-    for code, expected in EXAMPLES:
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            try:
-                exec(compile(code, "README.md", "exec"), {})
-            except AssertionError as error:
-                print(f"AssertionError: {error}")
-        assert printed.getvalue() == expected
+
+
+@pytest.mark.parametrize(("code", "expected"), EXAMPLES)
+def test_examples_print_what_the_readme_shows(code: str, expected: str) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        try:
+            exec(compile(code, "README.md", "exec"), {})
+        except AssertionError as error:
+            print(f"AssertionError: {error}")
+    assert printed.getvalue() == expected
 
 
 def without_docstrings(source: str) -> str:
-    """The lines of a file that are code, with two blank lines between functions."""
+    """The lines of a file that are code."""
     tree = ast.parse(source)
     scopes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.FunctionDef)]
     docstrings = [scope.body[0] for scope in scopes if ast.get_docstring(scope) is not None]
     dropped = {line for node in docstrings for line in range(node.lineno, (node.end_lineno or 0) + 1)}
-    kept = [text for line, text in enumerate(source.splitlines(), 1) if line not in dropped]
-    return re.sub(r"\n{3,}", "\n\n\n", "\n".join(kept)).strip()
+    return "\n".join(text for line, text in enumerate(source.splitlines(), 1) if line not in dropped)
 
 
-def test_the_page_that_the_readme_shows_is_the_textbooks() -> None:
-    (shown,) = re.findall(r"```py\n(.*?)\n```", README, flags=re.DOTALL)
-    assert shown == without_docstrings(Path(lstm.__file__ or "").read_text(encoding="utf-8"))
-    (equations,) = re.findall(r"^\(0\).*?(?=^```)", README, flags=re.DOTALL | re.MULTILINE)
+def test_the_step_that_the_readme_shows_is_the_textbooks() -> None:
+    (shown,) = re.findall(r"```py\n(.*?)\n```", READMES["README.md"], flags=re.DOTALL)
+    assert shown in without_docstrings(Path(lstm.__file__ or "").read_text(encoding="utf-8"))
+    assert "def step(" in shown and "def step_backward(" in shown
+    (equations,) = re.findall(r"^\(0\).*?(?=^```)", READMES["README.md"], flags=re.DOTALL | re.MULTILINE)
     assert equations in (lstm.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", re.sub(r"```.*?```", "", READMES[name], flags=re.DOTALL))
+    broken = [link for link in links if "://" not in link and not (ROOT / name).parent.joinpath(link).exists()]
+    assert not broken
+
+
+def test_the_front_page_is_a_page() -> None:
+    assert len(READMES["README.md"].splitlines()) <= 200

@@ -136,7 +136,7 @@ def test_runs_that_cannot_be_compared_are_refused(command: Command, tmp_path: Pa
 
 
 def test_the_readme_says_how_the_kept_run_ended() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "benchmarks" / "README.md").read_text()
     speeds = {problem: found["step"].median for (problem, _), found in run(KEPT)[1].items()}
     least = min(speeds, key=lambda problem: speeds[problem])
     mean = exp(sum(map(log, speeds.values())) / len(speeds))

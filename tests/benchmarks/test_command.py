@@ -209,7 +209,7 @@ def test_kept_results_become_a_table(command: Command, tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_the_kept_results(command: Command) -> None:
-    assert command("show", KEPT)[1] in (RESULTS.parent.parent / "README.md").read_text()
+    assert command("show", KEPT)[1] in (RESULTS.parent / "README.md").read_text()
 
 
 def test_a_further_run_adds_to_a_file(tmp_path: Path) -> None:
