@@ -38,7 +38,7 @@ class Loss(Module):
     Raises ValueError for an unknown reduction.
     """
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, reduction: str) -> None:
         if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
             raise ValueError(f"expected reduction 'mean', 'sum' or 'none', got {reduction!r}")
         self.reduction = reduction

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scratch import nn
-from scratch.nn import tape
+from scratch import nn, no_grad
+from scratch.nn import recomputation, tape
 from scratch.nn.cell import Cell
 
 T, B, H, P = 50, 16, 64, 32
@@ -60,3 +60,25 @@ def test_a_pass_keeps_what_backward_needs_and_the_next_one_uses_the_same_memory(
         module.backward(module(x)[0])
         _, peak = memory(lambda: module(x))
         assert peak < output + small, "the memory of the one that is"
+
+
+@pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
+def test_passes_of_one_shape_share_one_tape(kind: nn.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tape.Tape] = []
+
+    class Counted(tape.Tape):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(recomputation, "Tape", Counted)
+    for make, x in ((kind.module, np.ones((T, B, 3))), (kind.single, np.ones((B, 3)))):
+        module = make(3, 4, **kind.options, dtype=np.float64, rng=0)
+        made.clear()
+        for _ in range(3):
+            module(x)
+            module.backward()
+        with no_grad():
+            for _ in range(3):
+                module(x)
+        assert len(made) == 1

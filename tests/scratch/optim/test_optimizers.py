@@ -430,3 +430,16 @@ def test_adamw_stays_decoupled_after_loading_the_state_of_adam() -> None:
     optimizer = trained("AdamW")
     optimizer.load_state_dict(trained("Adam").state_dict())
     assert optimizer.param_groups[0]["decoupled_weight_decay"] is True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_beyond_the_dtype_are_infinite_without_a_warning(name: str) -> None:
+    parameter = Parameter(np.full(3, 3e38, np.float32))
+    parameter.grad = np.full(3, 3e38, np.float32)
+    getattr(optim, name)([parameter], lr=3e38, weight_decay=10).step()
+    assert not np.isfinite(parameter.data).all()
+
+
+def test_nesterov_says_with_what_it_does_not_go() -> None:
+    with pytest.raises(ValueError, match=r"got momentum 0\.9, dampening 0\.1$"):
+        optim.SGD([Parameter(np.ones(3))], momentum=0.9, dampening=0.1, nesterov=True)

@@ -359,3 +359,8 @@ def test_the_examples_in_the_docstrings_hold() -> None:
     results = doctest.testmod(rnn)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_a_nan_of_numpy_does_not_fit_into_integers() -> None:
+    with pytest.raises(RuntimeError, match="expected padding_value to be a value of dtype uint8"):
+        rnn.pad_sequence([np.ones(3, np.uint8)], padding_value=np.float64("nan"))
