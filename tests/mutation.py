@@ -64,6 +64,7 @@ EQUIVALENT = [
     ("RecurrentCellǁbackward", "self._spent_tapes", "None", "a single step is never computed again"),
     ("Recurrence", "cast(StateT,", "cast(None,", "at run time a cast does nothing"),
     ("x_no_grad", "set(False)", "set(None)", FALSE),
+    ("Recurrentǁbackward", "copy=False", "copy=None", FALSE),
     ("RecurrentCellǁ__init__", "projected=False", "projected=None", FALSE),
     ("x__filled", "fits = False", "fits = None", FALSE),
     ("x_resize", "width < now", "width <= now", "of the same width the columns are the same"),
