@@ -64,7 +64,7 @@ An exercise: write the bodies. After every line, see how far you are:
 
     python -m reference check --candidate my_{name}
 
-What is still `...`, or None, is to do.
+What is still `...`, or None, is to do: return None in place of a result that you do not have yet.
 """
 
 import numpy as np

@@ -46,7 +46,8 @@ class Finding:
             lines.append(f"hint: {'; or '.join(map(hint, self.named))}")
             lines += [f"and also: {hint(one)}" for one in self.also]
         elif not self.interface:
-            lines.append("No single change of an equation gives your numbers.")
+            where = {"forward": ": compare step by step, the first one first", "backward": ": the last step first"}
+            lines.append(f"No known mistake gives your numbers{where.get(self.function, '')}.")
         if self.solution:
             lines += ["", *self.solution] if solution else ["(--solution shows the textbook's line)"]
         return "\n".join(f"  {line}".rstrip() for line in "\n".join(lines).splitlines()).strip()
@@ -99,7 +100,7 @@ def hint(one: Mistake) -> str:
     """What kind of mistake it is; the right equation only where the page states it."""
     if one.slots:
         return one.words
-    return in_words(one) if one.function == "step" else f"{one.name} is exactly {one.yours} with you: {one.words}"
+    return in_words(one) if one.function == "step" else f"your {one.name} is exactly {one.yours}: {one.words}"
 
 
 # Numbers that are wrong.
@@ -218,7 +219,7 @@ def nudged(function: str, problem: Problem, name: str, index: tuple[int, ...]) -
     slope = number((losses[0] - losses[1]) / (2 * size), 6)
     return [
         f"by hand: with {nudged} {size:g} larger, {told} is {losses[0]:.10g};",
-        f"with it {size:g} smaller, {losses[1]:.10g}: for each unit {slope}",
+        f"with it {size:g} smaller, {losses[1]:.10g}: so the slope is {slope}",
     ]
 
 

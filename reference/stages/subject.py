@@ -223,7 +223,9 @@ def advice(name: str, error: BaseException) -> str:
     """What to do about an error that comes from how a function is called, or how it multiplies."""
     if isinstance(error, TypeError) and "argument" in str(error):
         return f". It is called with {TAKES[name]}"
-    if isinstance(error, ValueError) and any(word in str(error) for word in ("matmul", "broadcast", "shape", "dim")):
+    if isinstance(error, ValueError) and "matmul" in str(error):
+        if name.endswith("backward"):
+            return ". Where a is x @ W.T, d_x is d_a @ W and the gradient of W is d_a.T @ x"
         return ". Every array holds sequences as rows, so that W x is written x @ W.T"
     if isinstance(error, KeyError) and "bias_" in str(error):
         return '. Ask for them: if "bias_ih" in parameters'

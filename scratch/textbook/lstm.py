@@ -31,7 +31,7 @@ def sigmoid(a: Array, xp: Any) -> Array:
 
 
 def step(x: Array, state: Any, parameters: Parameters, *, xp: Any = np) -> tuple[Any, Any]:
-    """One step. x: (B, I); state: h_prev, c_prev (B, H) each. Returns h, c and what step_backward needs."""
+    """One step. x: (B, I); state: h_prev, c_prev (B, H) each. Returns (h, c), and what step_backward needs."""
     h_prev, c_prev = state
     a = x @ parameters["weight_ih"].T + h_prev @ parameters["weight_hh"].T  # (0)  B, 4H
     if "bias_ih" in parameters:
@@ -51,7 +51,7 @@ def step_backward(d_state: Any, kept: Any, parameters: Parameters, *, xp: Any = 
     """The same step, backward. d_state: d_h, d_c_after (B, H) each: d_h is all that the loss says about this step's h,
     d_c_after only what reaches c through the step after; (6) adds the rest.
 
-    Returns d_x (B, I), the gradient of the state before (two of (B, H)), and what this one step adds to d_parameters.
+    Returns d_x (B, I), the gradient of the state before (d_h_prev, d_c_prev), and what this step adds to d_parameters.
     """
     d_h, d_c_after = d_state
     x, h_prev, c_prev, i, f, g, o, tanh_c = kept

@@ -197,7 +197,7 @@ def test_results_that_are_none_are_to_do() -> None:
     wrong = half, ("d_c_prev = d_c * f", "d_c_prev = d_c")
     found = stages(page("lstm", *wrong)).first
     assert found is not None and found.named[0].name == "d_c_prev"
-    assert "d_c_prev is exactly d_c with you: a factor is missing" in found.text()
+    assert "your d_c_prev is exactly d_c: a factor is missing" in found.text()
 
 
 def test_each_stage_waits_for_what_it_is_built_on() -> None:
@@ -323,7 +323,7 @@ def test_the_check_hints_and_tells_the_solution_when_asked(folder: Path, command
     written(folder, "lstm", ("d_c_prev = d_c * f", "d_c_prev = d_c"))
     status, out, _ = command("check", "--candidate", "my_lstm")
     assert status == 1
-    assert "d_c_prev is exactly d_c with you: a factor is missing" in out
+    assert "your d_c_prev is exactly d_c: a factor is missing" in out
     assert "(5)  c = f ⊙ c_prev + i ⊙ g" in out and "shape (B, H) = (2, 3)" in out and "should be" in out
     assert "d_c * f" not in out and "d_c ⊙ f" not in out
     sys.modules.pop("my_lstm")
