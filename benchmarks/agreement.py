@@ -10,10 +10,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from .report import blocks, digits, times
+from .report import blocks
 from .results import SPEED, VARYING, interval, of_command, reading
 from .statistics import Spread
 from .timing import PARTS
+from .units import digits, times
 
 Speeds = dict[str, Spread]
 """Of each part of a step: how many times faster the first contestant is."""

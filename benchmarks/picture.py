@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from .growth import THEORY
-from .report import in_seconds
 from .results import SECONDS, SHARE, SPEED, Figures, by_problem, interval, name_of, seconds
 from .statistics import Spread
+from .units import in_seconds
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000", "#F0E442")
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""

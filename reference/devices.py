@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from .problems import Problem
@@ -40,7 +39,7 @@ class Mode(NamedTuple):
     @property
     def eps(self) -> float:
         """The distance from 1 to the next number that the factors of a product are rounded to."""
-        return 2.0**-10 if self.precision == "tf32" else float(np.finfo(self.dtype).eps)
+        return 2.0**-10 if self.precision == "tf32" else float(torch.finfo(getattr(torch, self.dtype)).eps)
 
     def run(self, problem: Problem, masks: Masks) -> Run:
         """Run the problem on the GPU.

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from scratch.processes import end_with_parent
@@ -43,8 +44,14 @@ def in_child(arguments: list[str], sender: Connection) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     sys.argv = ["reference", *arguments]
-    status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        status = main()
+    except SystemExit as ended:  # by rich, when nobody reads any more what it prints; otherwise by the candidate
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever read it may have gone; then it is closed
+            stream.flush()
     sender.send(status)
     os._exit(status)  # whatever threads the candidate has left

@@ -193,7 +193,8 @@ def show_steps(out: Console, found: Comparison) -> None:
     if found.horizon == 1:
         return
     steps = np.unique(np.linspace(1, found.horizon, SHOWN).round().astype(int))
-    say(out, "\nRMSE by step ahead" + (", of several runs the mean" if len(found.lstm) > 1 else ""), "bold")
+    some = f", for {len(steps)} of the {found.horizon:,} steps" if len(steps) < found.horizon else ""
+    say(out, f"\nRMSE by step ahead{some}" + (", of several runs the mean" if len(found.lstm) > 1 else ""), "bold")
     by_step = table("forecast", *map(str, steps))
     for name, predicted in forecasts(found).items():
         errors = MEASURES["RMSE"](predicted, found.truth, -2).reshape(-1, found.horizon).mean(axis=0)  # K

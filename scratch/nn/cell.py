@@ -81,8 +81,8 @@ class Cell(NamedTuple):
     `a` and `d_a` have so many blocks more, (G + apart, H, B): the gates' own blocks hold the state's halves then, and
     those at the end the input's. `a` is kept then in any case."""
     equations: Equations | None = None
-    """For people: what the explorable page (study/explore.py) shows. A test evaluates every one of them against `step`
-    and `step_backward`."""
+    """For people: what the explorable page (study/explore_page.py) shows. A test evaluates every one of them against
+    `step` and `step_backward`."""
 
     @property
     def summed(self) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.agreement import Pair, agree, compare, inside, run, summary
-from benchmarks.report import digits
 from benchmarks.statistics import Spread, across
+from benchmarks.units import digits
 
 from .conftest import Command
 

@@ -13,10 +13,10 @@ from benchmarks.contestants import Contestant
 from benchmarks.picture import PICTURES, styles
 from benchmarks.problems import Problem
 from benchmarks.process import Workers
-from benchmarks.report import digits, percent
 from benchmarks.results import RESULTS, keep, of_command, results_file
 from benchmarks.statistics import PowerLaw
 from benchmarks.timing import Effort
+from benchmarks.units import digits, percent
 
 from .conftest import Command
 

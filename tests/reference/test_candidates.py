@@ -417,6 +417,26 @@ def test_a_submission_that_exits_has_no_verdict(tmp_path: Path) -> None:
     assert done.returncode == 1 and "before there was a verdict" in done.stderr
 
 
+def test_a_reader_that_leaves_is_not_blamed_on_the_candidate(tmp_path: Path) -> None:
+    """As in `check … | head`: the pipe is closed before anything is printed."""
+    (tmp_path / "an_lstm.py").write_text("from scratch.textbook.lstm import forward, backward\n")
+    read, write = os.pipe()
+    os.close(read)
+    options = ["--candidate", "an_lstm:forward,backward", "--dtype", "float64", "--jobs", "1", "--sizes", "T2B1I2H3"]
+    places = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "reference", "check", *options],
+        cwd=tmp_path,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": places},
+    )
+    os.close(write)
+    assert done.returncode != 0 and "the candidate" not in done.stderr
+
+
 def test_the_verdict_comes_first(tmp_path: Path) -> None:
     right = "from scratch.textbook.lstm import forward, backward\n"
     done = command(tmp_path, right, "--dtype", "float64", "--jobs", "1", "--sizes", "T2B1I2H3", "--require", "packed")

@@ -51,3 +51,9 @@ def test_cudnn_finds_the_weights_side_by_side_in_every_dtype(pretended_gpu: Any,
         lstm = torch.nn.LSTM(2, 3, device="cuda", dtype=dtype)
     lstm(torch.zeros(1, 1, 2, device="cuda", dtype=dtype))
     assert gpu.log[-1]["flat"] and known == torch.backends.cudnn.CUDNN_TENSOR_DTYPES
+
+
+def test_a_mode_knows_how_far_its_dtype_rounds() -> None:
+    found = {dtype: Mode(dtype, "ieee", True).eps for dtype in ("float64", "float32", "float16", "bfloat16")}
+    assert found == {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+    assert Mode("float32", "tf32", True).eps == 2.0**-10

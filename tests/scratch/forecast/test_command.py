@@ -21,7 +21,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return status, *capsys.readouterr()
 
 
-@pytest.mark.parametrize("horizon", ["1", "7"])
+@pytest.mark.parametrize("horizon", ["1", "6", "7"])
 def test_command_prints_everything(capsys: pytest.CaptureFixture[str], tmp_path: Path, horizon: str) -> None:
     plot = tmp_path / "plot.png"
     status, out, error = run(capsys, *QUICK, "--horizon", horizon, "--plot", str(plot))
@@ -29,6 +29,7 @@ def test_command_prints_everything(capsys: pytest.CaptureFixture[str], tmp_path:
     assert plot.read_bytes().startswith(b"\x89PNG")
     for expected in ("NOAA", "version 1", "1963–2008", "season 11", "last value", "The LSTM", "RMSE", "MAE", "2009"):
         assert expected in " ".join(out.split())
+    assert ("by step ahead, for 6 of the 7 steps" in out) == (horizon == "7")
     assert ("by step ahead" in out) == (horizon != "1")
 
 
