@@ -145,7 +145,7 @@ class Replay(np.random.Generator):
         super().__init__(np.random.PCG64())
         c = problem.configuration
         layout = Layout.of(pack(problem.input, c), c.batch_first)
-        self.masks = (layout.rows(pack(mask, c)) for mask in masks)
+        self.masks = (layout.rows(pack(mask, c), copy=True) for mask in masks)
 
     def random(self, *_: Any, **__: Any) -> Array:
         """1, which is kept, where the mask keeps, and 0, which is dropped, where it drops."""

@@ -110,7 +110,7 @@ class Layout:
         """The shape of a state: (L·D, B, features), or (L·D, features) for an unbatched input."""
         return (layers, self.batch, features) if self.batched else (layers, features)
 
-    def rows(self, value: Array | PackedSequence, copy: bool = True) -> Array:
+    def rows(self, value: Array | PackedSequence, copy: bool) -> Array:
         """The caller's array as rows: (N, features). Without `copy` they may lie in the caller's memory: read only."""
         if isinstance(value, PackedSequence):
             value = value.data

@@ -70,7 +70,7 @@ def forward(
     spent: Spent,
     *,
     every: int | None = None,
-    keep: bool = True,
+    keep: bool,
 ) -> tuple[State, list[Segment]]:
     """`bptt.forward` in segments of `every` steps, of which the states are kept; None is one segment with its tape.
 

@@ -106,3 +106,17 @@ def test_a_call_is_undone_by_all_members_or_by_none() -> None:
     with pytest.raises(RuntimeError, match="changed"):
         chain_of_two.backward(output)
     assert all(parameter.grad is None for parameter in chain_of_two.parameters())
+
+
+def test_a_module_that_is_there_twice_is_visited_once() -> None:
+    """Under two names in one module, and in two modules."""
+
+    def made(library: Any) -> Any:
+        shared = library.Sequential(library.Linear(2, 2))
+        return library.Sequential(shared, library.Tanh(), library.Tanh(), shared, library.Sequential(shared, shared))
+
+    ours, theirs = made(nn), made(torch.nn)
+    assert [name for name, _ in ours.named_modules()] == [name for name, _ in theirs.named_modules()]
+    assert [name for name, _ in ours.named_children()] == [name for name, _ in theirs.named_children()]
+    assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+    assert list(ours.state_dict()) == list(theirs.state_dict())
