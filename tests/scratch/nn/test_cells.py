@@ -123,53 +123,6 @@ def test_single_steps_with_carried_gradients_equal_one_call(
     assert_agrees(many, one)
 
 
-@EACH_KIND
-def test_each_backward_takes_back_one_call(kind: Kind) -> None:
-    cell = make(kind, 3, 4, dtype=np.float32)
-    x = np.ones((2, 3), np.float32)
-    d_state = joined([np.ones((2, 4), np.float32)] * len(cell.cell.state))
-    with no_grad():
-        cell(x)
-    with pytest.raises(RuntimeError, match="forward"):
-        cell.backward(d_state)
-    state = cell(x, cell(x))
-    with pytest.raises(RuntimeError, match="shape"):
-        cell.backward(joined([np.ones((2, 9), np.float32)] * len(parts(state))))
-    cell.backward(d_state)
-    cell.backward(d_state)
-    with pytest.raises(RuntimeError, match="forward"):
-        cell.backward(d_state)
-    cell(x)
-    cell.clear_tape()
-    with pytest.raises(RuntimeError, match="forward"):
-        cell.backward(d_state)
-
-
-@EACH_KIND
-def test_the_callers_buffers_may_be_used_again(kind: Kind) -> None:
-    cell, x = make(kind, 3, 4), np.ones((2, 3))
-    start = [np.full((2, 4), 0.5) for _ in cell.cell.state]
-    d_state = joined([np.ones((2, 4))] * len(start))
-    state = cell(x, joined(start))
-    expected = cell.backward(d_state)[0], cell.weight_ih.grad, cell.weight_hh.grad
-    cell.zero_grad()
-    state = cell(x, joined(start))
-    for array in (x, *start, *parts(state)):
-        array[...] = np.nan
-    again = cell.backward(d_state)[0], cell.weight_ih.grad, cell.weight_hh.grad
-    assert all(np.array_equal(value, kept) for value, kept in zip(again, expected, strict=True))
-
-
-@EACH_KIND
-def test_backward_wants_the_tape_of_unchanged_parameters(kind: Kind) -> None:
-    cell = make(kind, 3, 4)
-    cell(np.ones((2, 3)))
-    cell.weight_hh.data = cell.weight_hh.data * 2
-    with pytest.raises(RuntimeError, match="changed"):
-        cell.backward()
-    assert cell.weight_hh.grad is None
-
-
 def test_no_grad_leaves_earlier_calls_alone() -> None:
     cell, x = nn.RNNCell(3, 4, rng=0), np.ones((2, 3), np.float32)
     cell(x)

@@ -88,15 +88,6 @@ def test_a_member_may_stand_twice_in_a_chain() -> None:
     np.testing.assert_allclose(shared.weight.grad, first.weight.grad + second.weight.grad, rtol=1e-13)
 
 
-def test_a_retained_call_is_undone_again_and_then_no_more() -> None:
-    module, ones = nn.Sequential(nn.Linear(4, 4, rng=0), nn.Tanh()), np.ones((2, 4), np.float32)
-    module(ones)
-    first, second = module.backward(ones, retain_graph=True), module.backward(ones)
-    np.testing.assert_array_equal(first, second)
-    with pytest.raises(RuntimeError, match="got none"):
-        module.backward(ones)
-
-
 def test_a_call_is_undone_by_all_members_or_by_none() -> None:
     chain_of_two = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     output = chain_of_two(np.ones((2, 4), np.float32))

@@ -7,7 +7,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from scratch import nn
-from scratch.nn.pile import no_grad
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 REDUCTIONS = ["mean", "sum", "none"]
@@ -220,21 +219,6 @@ def test_the_loss_is_a_scalar_and_its_gradient_may_be_any_number(loss_class, tar
     d_x = criterion.backward(retain_graph=True)
     for two in (2, 2.0, np.float64(2), np.array(2.0)):
         np.testing.assert_array_equal(criterion.backward(two, retain_graph=True), 2 * d_x)
-
-
-@EACH_LOSS
-def test_backward_needs_a_forward_pass_with_a_tape(loss_class, target, shape):
-    criterion = loss_class()
-    with pytest.raises(RuntimeError, match="forward"):
-        criterion.backward()
-    with no_grad():
-        loss = criterion(X, target)
-    with pytest.raises(RuntimeError, match="forward"):
-        criterion.backward()
-    assert criterion(X, target) == loss
-    criterion.backward()
-    with pytest.raises(RuntimeError, match="forward"):
-        criterion.backward()
 
 
 @pytest.mark.parametrize(

@@ -352,23 +352,6 @@ def test_steps_with_carried_gradients_equal_one_call(kind: nn.Kind, every: int |
     assert_same(arrays([d_now, gradients(pieces)]), arrays([d_first, gradients(whole)]))
 
 
-def test_a_layer_used_twice_gathers_both_gradients() -> None:
-    linear, (a, b, d_a, d_b) = nn.Linear(I, I, dtype=np.float64, rng=0), np.random.default_rng(0).normal(size=(4, 7, I))
-    linear(a)
-    linear(b)
-    np.testing.assert_allclose(linear.backward(d_b), d_b @ linear.weight.data, rtol=1e-12)
-    np.testing.assert_allclose(linear.backward(d_a), d_a @ linear.weight.data, rtol=1e-12)
-    np.testing.assert_allclose(linear.weight.grad, d_a.T @ a + d_b.T @ b, rtol=1e-12)
-
-
-def test_one_criterion_serves_two_heads() -> None:
-    criterion, (a, b, c) = nn.MSELoss(), np.random.default_rng(0).standard_normal((3, 4, 5))
-    criterion(a, c)
-    criterion(b, c)
-    np.testing.assert_allclose(criterion.backward(), 2 * (b - c) / c.size, rtol=1e-14)
-    np.testing.assert_allclose(criterion.backward(), 2 * (a - c) / c.size, rtol=1e-14)
-
-
 def used(case: Case) -> Any:
     """A module with spent tapes, with one that is waiting, and with other weights than at the start."""
     module, rng = case.make(), np.random.default_rng(1)
@@ -402,18 +385,6 @@ def task(case: Case) -> tuple[tuple[Any, tuple[Any, ...], tuple[Any, ...]], list
     output = fresh(*arguments)
     d_output = upstream(module, output, rng)
     return (module, arguments, d_output), arrays(output) + undone(fresh, d_output)
-
-
-@EACH_CASE
-@pytest.mark.parametrize(
-    "how", [copy.copy, copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))], ids=["copy", "deep", "pickle"]
-)
-def test_a_copy_of_a_used_module_is_as_good_as_new(case: Case, how: Callable[[Any], Any]) -> None:
-    (module, arguments, d_output), expected = task(case)
-    refusal, found = first_pass(how(module), arguments, d_output)
-    assert "undone" in refusal
-    assert_same(found, expected)
-    assert len(module._pile.kept) == 1, "the module itself still has its tape"
 
 
 def test_a_module_sent_to_another_process_is_as_good_as_new() -> None:
