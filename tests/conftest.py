@@ -13,7 +13,7 @@ from .pretended_gpu import Gpu, install
 torch.set_num_threads(1)
 
 slow_is_fine = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=slow_is_fine)
+settings.register_profile("quick", max_examples=40, deadline=None, suppress_health_check=slow_is_fine)
 settings.register_profile("thorough", max_examples=2000, deadline=None, suppress_health_check=slow_is_fine)
 # For mutation testing: few examples, always the same, and what fails is not looked into.
 settings.register_profile(

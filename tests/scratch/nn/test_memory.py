@@ -87,12 +87,12 @@ def test_passes_of_one_shape_share_one_tape(kind: nn.Kind, monkeypatch: pytest.M
 @pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
 def test_inference_grows_with_the_sequence_by_input_and_output_alone(kind: nn.Kind) -> None:
     peaks, width, layers = [], 16, 3
-    for sections in (8, 24):
+    for sections in (4, 8):
         module = kind.module(width, width, layers, **kind.options, dtype=np.float64, rng=0)
         x = np.ones((sections * tape.SECTION // B, B, width))
         with no_grad():
             peaks.append(memory(lambda module=module, x=x: module(x))[1] * ONE)
-    numbers = (peaks[1] - peaks[0]) / (16 * tape.SECTION * width * 8)
+    numbers = (peaks[1] - peaks[0]) / (4 * tape.SECTION * width * 8)
     assert numbers == pytest.approx(3, abs=0.1), "the rows of a layer, its output, and the output of the layer before"
 
 
