@@ -3,12 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
-from hypothesis import settings as hypothesis_settings
 
 from scratch.text import Checkpoint, Settings, Training
 from scratch.text.checkpoint import arrays_of, checksum, header
 from scratch.text.settings import OPTIMIZERS
-from tests.strategies import MODULES
+from tests.strategies import MODULES, THOROUGH
 
 TEXT = "".join(np.random.default_rng(1).choice(list("abc de,\nü🙂"), 300))
 """In streams of 67 characters, read in 10 segments of which the last is shorter."""
@@ -42,7 +41,7 @@ def trained(steps: int, **options: object) -> Training:
 
 def many() -> int:
     """How many steps show that losses stay together."""
-    return 500 if hypothesis_settings().max_examples > 100 else 20
+    return 500 if THOROUGH else 20
 
 
 def identical(first: Checkpoint, second: Checkpoint) -> bool:

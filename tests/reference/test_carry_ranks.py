@@ -16,6 +16,7 @@ from reference.carry.training import Leading, follow
 from scratch import text
 from scratch.text import Checkpoint
 from scratch.text.checkpoint import arrays_of
+from tests.strategies import some
 
 from .carried import SETTINGS, TEXT, Command, trained
 
@@ -42,11 +43,14 @@ def take_part(rank: int, count: int, folder: Path, checkpoint: Checkpoint, steps
 
 @pytest.mark.parametrize(
     ("count", "options"),
-    [
-        (2, {"cell": "RNN", "optimizer": "SGD", "embedding_size": 3}),
-        (4, {"cell": "LSTM", "num_layers": 2, "clip": 0.01, "held_out": 0.02}),  # validation in one stream
-        (3, {"batch_size": 6, "length": 11, "weight_decay": 0.1}),
-    ],
+    some(
+        [
+            (3, {"batch_size": 6, "length": 11, "weight_decay": 0.1, "clip": 0.01, "held_out": 0.02}),
+            (2, {"cell": "RNN", "optimizer": "SGD", "embedding_size": 3}),
+            (4, {"cell": "LSTM", "num_layers": 2, "clip": 0.01, "held_out": 0.02}),  # validation in one stream
+        ],
+        every=3,
+    ),
 )
 def test_several_processes_compute_what_one_does(tmp_path: Path, count: int, options: dict[str, Any]) -> None:
     checkpoint, steps = trained(3, **options).checkpoint(), 20

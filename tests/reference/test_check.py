@@ -27,7 +27,7 @@ from scratch import nn
 from scratch.types import Array
 from tests.strategies import configurations
 
-SOME = grid()[::41]
+SOME = grid()[::97]
 SIMPLEST = Configuration("RNN tanh", initial_state=False, upstream=("output",))
 
 
@@ -449,7 +449,7 @@ def test_the_ratio_is_the_geometric_mean_of_the_errors_of_both() -> None:
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
     """Run the command over a part of the grid. Returns exit status, standard output and standard error."""
-    monkeypatch.setattr(check_command, "grid", lambda seed: grid(seed)[::41])
+    monkeypatch.setattr(check_command, "grid", lambda seed: grid(seed)[::97])
     monkeypatch.setattr("sys.argv", ["reference", "check", "--jobs", "1", *arguments])
     status = door.main()
     return status, *capsys.readouterr()

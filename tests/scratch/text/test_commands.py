@@ -12,13 +12,13 @@ from time import monotonic, sleep
 
 import numpy as np
 import pytest
-from hypothesis import settings as profile
 
 from scratch import __main__ as door
 from scratch.text import Checkpoint, Settings, Training, built, read, write
 from scratch.text.checkpoint import arrays_of
 from scratch.text.display import Display
 from scratch.text.training import resumed_anew
+from tests.strategies import THOROUGH
 
 from .test_settings import WRONG
 from .trainings import advanced, assert_same_bits
@@ -364,7 +364,7 @@ def killed_and_resumed(folder: Path, steps: int, kills: int, seed: int) -> tuple
     return read(path), reached
 
 
-@pytest.mark.parametrize("kills", [200 if profile.default.max_examples >= 2000 else 3])
+@pytest.mark.parametrize("kills", [200 if THOROUGH else 3])
 def test_a_training_that_is_killed_ends_with_the_same_bits(run: Run, tmp_path: Path, kills: int) -> None:
     steps = 100 * kills
     found, reached = killed_and_resumed(tmp_path, steps, kills, seed=0)

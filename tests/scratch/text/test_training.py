@@ -20,6 +20,7 @@ from reference.equivalence import assert_close
 from scratch.text import CheckpointError, Diverged, Settings, Training, built, read, write
 from scratch.text.running import run
 from scratch.text.settings import OPTIMIZERS
+from tests.strategies import THOROUGH
 
 from .trainings import TEXT, TEXTS, advanced, all_settings, as_arrays, assert_same_bits, in_pytorch, train_in_pytorch
 
@@ -76,7 +77,7 @@ def test_a_pass_over_the_text_starts_from_a_state_of_zeros(settings: Settings, t
 
 # Beside PyTorch.
 
-STEPS = 500 if profile.default.max_examples >= 2000 else 30
+STEPS = 500 if THOROUGH else 30
 
 
 @pytest.mark.parametrize(("cell", "embedding_size"), [("RNN", 3), ("LSTM", 0)])

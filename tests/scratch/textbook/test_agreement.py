@@ -14,7 +14,7 @@ import array_api_strict
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.candidates import candidate
@@ -35,7 +35,6 @@ LIBRARIES = [np, array_api_strict, array_api_compat.torch, torch]
 
 @each_page
 @given(options=options())
-@settings(max_examples=max(300, settings().max_examples))
 def test_every_tensor_matches_pytorch_on_every_library(page: Page, options: dict[str, Any]) -> None:
     problem = draw(Configuration(page.cell, **options))
     theirs = run_torch(problem)
@@ -45,7 +44,6 @@ def test_every_tensor_matches_pytorch_on_every_library(page: Page, options: dict
 
 @each_page
 @given(options=options(sizes=st.sampled_from((1, 3))))  # JAX compiles anew for each size
-@settings(max_examples=max(300, settings().max_examples))
 def test_every_tensor_matches_pytorch_on_jax(page: Page, options: dict[str, Any]) -> None:
     jax = pytest.importorskip("jax")
     problem = draw(Configuration(page.cell, **options))
