@@ -86,7 +86,7 @@ def test_passes_of_one_shape_share_one_tape(kind: nn.Kind, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
 def test_inference_grows_with_the_sequence_by_input_and_output_alone(kind: nn.Kind) -> None:
-    peaks, width, layers = [], 16, 3
+    peaks, width, layers = [], 16, 5
     for sections in (4, 8):
         module = kind.module(width, width, layers, **kind.options, dtype=np.float64, rng=0)
         x = np.ones((sections * tape.SECTION // B, B, width))
