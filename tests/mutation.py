@@ -186,7 +186,8 @@ def again(max_children: int | None) -> None:
     survivors = tuple(name for data, name, verdict in verdicts() if verdict == "survived" and not change(data, name)[2])
     fingerprint = config().config_fingerprint()
     config().config_fingerprint = lambda: fingerprint  # the other verdicts stay
-    config().pytest_add_cli_args = ["--hypothesis-profile", "quick"]
+    arguments = config().pytest_add_cli_args
+    config().pytest_add_cli_args = ["quick" if each == "mutation" else each for each in arguments]
     config().timeout_multiplier *= 4
     if survivors:
         _run(survivors, max_children)
