@@ -5,8 +5,8 @@ A floor plan, ground first; each row uses only the rows below it, and no row but
     __main__                                  the door: python -m benchmarks
     commands, gpu_command, text, show_command, options
     pipeline, agreement                       problems in, results out, views beside it
-    report, picture, results, growth, units   tables, plots, JSON
-    timing, memory                            what is asked of the workers, in which order, and what follows
+    report, picture, growth, results, units   tables, plots, JSON
+    memory, timing                            what is asked of the workers, in which order, and what follows
     process                                   ─── a pipe: above it no library computes, below it one alone ───
     worker                                    one library's process: does as it is told
     numpy_runner, torch_runner                a training step in one library

@@ -39,7 +39,7 @@ def compare(first: Path, second: Path) -> list[Pair]:
     Raises ValueError for files without results of a whole run, for runs on different machines or with different
     settings, and for the same run twice.
     """
-    (ours, a), (theirs, b) = run(first), run(second)
+    (ours, a, skipped), (theirs, b, skipped_too) = run(first), run(second)
     different = [
         f"{name}: {ours.get(name, 'nothing')} and {theirs.get(name, 'nothing')}"
         for name in dict.fromkeys([*ours, *theirs])
@@ -49,16 +49,16 @@ def compare(first: Path, second: Path) -> list[Pair]:
         raise ValueError(f"expected two runs on the same machine with the same settings, got {'; '.join(different)}")
     if ours["date"] == theirs["date"]:
         raise ValueError(f"expected two runs, got the one of {ours['date']} twice")
-    left_out = skipped(first) | skipped(second)
-    pairs = [Pair(*key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if key not in left_out]
+    pairs = [Pair(*key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if key not in skipped | skipped_too]
     if not any(pair.part("step") for pair in pairs):
         raise ValueError("expected two runs with a size in common, got none")
     return pairs
 
 
-def run(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], Speeds]]:
+def run(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], Speeds], set[tuple[str, str]]]:
     """Of the run in a file: its environment, with what each library says of itself among the rest, and the speeds
-    beside each contestant on each problem. Raises ValueError for a file without such results, or of several machines.
+    beside each contestant on each problem; last what it left out, and said why. Raises ValueError for a file without
+    such results, or of several machines.
     """
     with reading(path) as content:
         figures = of_command(content, "step")
@@ -67,6 +67,7 @@ def run(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], Speeds]]:
             inner = said.items() if isinstance(said, dict) else ()
             environment |= {f"{name}'s {key}": value for key, value in inner} if inner else {name: said}
         speeds: dict[tuple[str, str], Speeds] = {}
+        skipped = {(row["problem"], row["contestant"]) for row in figures["rows"] if "skipped" in row}
         others = [row["problem"] for row in figures["rows"] if "environment" in row]
         for row in figures["rows"]:
             found = {part: interval(row, part, SPEED) for part in PARTS}
@@ -74,14 +75,7 @@ def run(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], Speeds]]:
                 speeds[row["problem"], row["contestant"]] = {part: one for part, one in found.items() if one}
     if others:
         raise ValueError(f"expected one run in {path}, got sizes of another environment: {', '.join(others)}")
-    return environment, speeds
-
-
-def skipped(path: Path) -> set[tuple[str, str]]:
-    """What the run in a file left out, and said why: problems, each with a contestant. Raises ValueError as `run`."""
-    with reading(path) as content:
-        rows = of_command(content, "step")["rows"]
-        return {(row["problem"], row["contestant"]) for row in rows if "skipped" in row}
+    return environment, speeds, skipped
 
 
 def agree(pairs: list[Pair]) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import typer
 
 from . import growth as sweep
-from .contestants import CHECKPOINTED, Contestant, contestants, on_cpu
-from .options import Device, Dtype, Json, List, Patterns, Plot, Quick, Seed, Threads, checked, chosen
+from .contestants import CHECKPOINTED, CPU_DTYPES, Contestant, contestants, on_cpu
+from .options import MEASURING, Options, taking
 from .pipeline import Stage, run
 from .problems import Problem
 from .results import Figures, name_of, reason
@@ -29,18 +29,15 @@ LONG_STEPS = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_LONG_STEPS = (1_000, 4_000, 16_000)
 
 
-def measure(
-    context: typer.Context,
-    quick: Quick = False,
-    patterns: Patterns = None,
-    list_sizes: List = False,
-    threads: Threads = None,
-    device: Device = "cpu",
-    dtype: Dtype = None,
-    json: Json = None,
-    plot: Plot = None,
-    seed: Seed = 0,
-) -> int:
+def effort(options: Options, quick: Effort, whole: Effort) -> Effort:
+    """How long to measure. A turn on a GPU takes 0.4 s however small the size, so that a quick run makes the fewest."""
+    if not options.quick:
+        return whole
+    return quick.exactly(quick.fewest) if options.device == "cuda" else quick
+
+
+@taking("quick", "patterns", "list_sizes", "threads", "device", "dtype", "json", "plot", "seed")
+def measure(options: Options, context: typer.Context) -> int:
     """Measure a training step in scratch (NumPy) beside PyTorch on the CPU and, with --device cuda, on a GPU.
 
     Each library computes in a process of its own, with as many processors as threads, and they take turns; while one
@@ -53,60 +50,40 @@ def measure(
     is wrong.
     """
     if context.invoked_subcommand:
-        if quick or patterns or list_sizes or threads or device != "cpu" or dtype or json or plot or seed:
+        if options != Options():
             raise typer.BadParameter(f"options belong behind {context.invoked_subcommand}: see its own --help")
         return 0
-    options = checked(threads, device, dtype, json, plot, seed)
-    problems = chosen(patterns, quick, device)
-    if list_sizes:
+    problems = options.problems()
+    if options.list_sizes:
         for problem in problems:
-            print(f"{problem.name}    {problem.step_flops / 1e9:.3g} GFLOP a step")
+            print(f"{problem.name}    {problem.flops('step') / 1e9:.3g} GFLOP a step")
         return 0
-    whole = not quick and not patterns
-    stages = [Stage(problems, QUICK if quick else WHOLE)]
-    return run("step", options, contestants(device, dtype), stages, whole)
+    stages = [Stage(problems, effort(options, QUICK, WHOLE))]
+    return run("step", options, contestants(options.device, options.dtype), stages)
 
 
-def memory(
-    quick: Quick = False,
-    patterns: Patterns = None,
-    threads: Threads = None,
-    device: Device = "cpu",
-    dtype: Dtype = None,
-    json: Json = None,
-    plot: Plot = None,
-    seed: Seed = 0,
-) -> int:
+@taking("quick", "patterns", "threads", "device", "dtype", "json", "plot", "seed")
+def memory(options: Options) -> int:
     """Measure the peak memory of a training step, of each library in a fresh process.
 
     On the CPU it is the growth of the process's resident memory from before the first of two steps to the peak within
     them; on a GPU the growth of what PyTorch has allocated there. Parameters and input are not counted; gradients, the
     tape and all temporary memory are.
     """
-    options = checked(threads, device, dtype, json, plot, seed)
-    stages = [Stage(chosen(patterns, quick, device))]
-    return run("memory", options, contestants(device, dtype), stages, not quick and not patterns)
+    return run("memory", options, contestants(options.device, options.dtype), [Stage(options.problems())])
 
 
-def growth(
-    quick: Quick = False,
-    threads: Threads = None,
-    device: Device = "cpu",
-    dtype: Dtype = None,
-    json: Json = None,
-    plot: Plot = None,
-    seed: Seed = 0,
-) -> int:
+@taking(*MEASURING)
+def growth(options: Options) -> int:
     """Sweep T, B and H around one LSTM, and fit power laws to the time of a training step.
 
     The exponents are those of the line of least squares through the upper half of each sweep, in logarithms. Memory is
     measured against T alone: the tape is the same for every step.
     """
-    options = checked(threads, device, dtype, json, plot, seed)
-    sweeps = sweep.QUICK_SWEEPS if quick else sweep.SWEEPS
-    steps = sweep.QUICK_MEMORY_STEPS if quick else sweep.MEMORY_STEPS
+    sweeps = sweep.QUICK_SWEEPS if options.quick else sweep.SWEEPS
+    steps = sweep.QUICK_MEMORY_STEPS if options.quick else sweep.MEMORY_STEPS
     stages = [
-        Stage(sweep.problems(sweeps), sweep.QUICK_EFFORT if quick else sweep.EFFORT),
+        Stage(sweep.problems(sweeps), effort(options, sweep.QUICK_EFFORT, sweep.EFFORT)),
         Stage([sweep.with_size("T", T) for T in steps]),
     ]
 
@@ -116,18 +93,11 @@ def growth(
         ]
         return {"base": sweep.BASE.name, **sweep.curves(rows)} | ({"not measured": missing} if missing else {})
 
-    return run("growth", options, contestants(device, dtype), stages, not quick, view)
+    return run("growth", options, contestants(options.device, options.dtype), stages, view)
 
 
-def ladder(
-    quick: Quick = False,
-    threads: Threads = None,
-    device: Device = "cpu",
-    dtype: Dtype = None,
-    json: Json = None,
-    plot: Plot = None,
-    seed: Seed = 0,
-) -> int:
+@taking(*MEASURING)
+def ladder(options: Options) -> int:
     """Climb from the textbook's LSTM to the core and to PyTorch's, rung by rung, and tell what each gained.
 
     All rungs compute the same step to rounding (benchmarks/rungs.py): the textbook's page on NumPy arrays, the same
@@ -135,21 +105,15 @@ def ladder(
     PyTorch's LSTMCell, and torch.nn.LSTM. With --device cuda all of PyTorch's are on a GPU, the page once more as a
     CUDA graph, and torch.nn.LSTM without and with cuDNN. This is the answer to "why is cuDNN fast".
     """
-    options = checked(threads, device, dtype, json, plot, seed)
-    if dtype in ("float16", "bfloat16"):
+    dtype = options.dtype or "float32"
+    if dtype not in CPU_DTYPES:
         raise typer.BadParameter(f"expected --dtype float32 or float64, in which the rungs compute, got {dtype}")
-    stages = [Stage(LADDER[:2], QUICK) if quick else Stage(LADDER, LADDER_EFFORT)]
-    return run("ladder", options, rungs(dtype or "float32", device), stages, not quick)
+    stages = [Stage(LADDER[: 2 if options.quick else 3], effort(options, QUICK, LADDER_EFFORT))]
+    return run("ladder", options, rungs(dtype, options.device), stages)
 
 
-def long(
-    quick: Quick = False,
-    threads: Threads = None,
-    dtype: Dtype = None,
-    json: Json = None,
-    plot: Plot = None,
-    seed: Seed = 0,
-) -> int:
+@taking(*(name for name in MEASURING if name != "device"))
+def long(options: Options) -> int:
     """Measure the peak memory of a training step on sequences of up to a million steps, with and without recomputation.
 
     An LSTM with I = 2, H = 32 and B = 1, in a fresh process each. Counted is what grows beyond the parameters, the
@@ -157,7 +121,7 @@ def long(
     the state is kept and the rest computed again, what is kept grows as √T (Chen et al. 2016); what is handed in and
     out still as T. The seconds are those of one step, taken once.
     """
-    options = checked(threads, "cpu", dtype, json, plot, seed)
-    kept = Contestant("scratch", dtype or "float32", form=CHECKPOINTED)
-    stages = [Stage([replace(LONG, T=T) for T in (QUICK_LONG_STEPS if quick else LONG_STEPS)])]
-    return run("long", options, [kept, *on_cpu(dtype or "float32")], stages, not quick)
+    dtype = options.dtype or "float32"
+    kept = Contestant("scratch", dtype, form=CHECKPOINTED)
+    stages = [Stage([replace(LONG, T=T) for T in (QUICK_LONG_STEPS if options.quick else LONG_STEPS)])]
+    return run("long", options, [kept, *on_cpu(dtype)], stages)

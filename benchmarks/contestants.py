@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from .problems import Problem
 
@@ -83,10 +82,6 @@ class Contestant:
                 return 0.2 if relu else 0.05
             return 1e-2 if relu else 1e-3
         return 1e-11 if relu else 1e-12
-
-    def as_json(self) -> dict[str, Any]:
-        """What makes the same contestant again: `Contestant(**…)`."""
-        return asdict(self)
 
 
 def on_cpu(dtype: str = "float32") -> list[Contestant]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import asdict
 from time import monotonic
 from typing import Annotated, Any
 
@@ -11,14 +12,14 @@ import typer
 from scratch.terminal import progress
 
 from .contestants import Contestant
-from .options import Json, Patterns, Plot, Quick, Seed, Threads, checked
-from .pipeline import Record, begin, finish
-from .problems import Problem, matching, sizes
+from .options import Options, taking
+from .pipeline import Record, Stage, as_rows, begin, fill, finish
+from .problems import Problem, matching
 from .process import Failed, Workers
-from .report import console, show_environment
-from .results import Figures, environment, of_command, of_row, reading, rounded
+from .report import console
+from .results import Figures, by_problem, of_command, reading, rounded
 from .rungs import AS_GRAPH, ON_TORCH
-from .timing import PARTS, Effort, measure
+from .timing import PARTS, Effort
 
 FIRST = (
     "LSTM T25 B64 * H1024", "characters * L2", "FlashRNN", "LSTM T25 B64 * H4096", "options",
@@ -41,15 +42,11 @@ def on_the_gpu() -> list[Contestant]:
     return cuda + [Contestant("PyTorch", device="cuda", form=form) for form in (ON_TORCH[0], AS_GRAPH[0])]
 
 
+@taking("quick", "patterns", "threads", "json", "plot", "seed", device="cuda")
 def gpu(
-    quick: Quick = False,
-    patterns: Patterns = None,
+    options: Options,
     minutes: Annotated[float, typer.Option(min=0, help="Begin no further size after so many.")] = 10.0,
     again: Annotated[bool, typer.Option("--again", help="Measure anew what is in the file already.")] = False,
-    threads: Threads = None,
-    json: Json = None,
-    plot: Plot = None,
-    seed: Seed = 0,
 ) -> int:
     """Measure how many times as fast as scratch on this CPU cuDNN is on this GPU.
 
@@ -61,27 +58,25 @@ def gpu(
     Each size is written when it is done, and the next run goes on with those that are missing. What runs out of memory,
     or breaks, is a row that says so. Exit status: 0, 1 if something failed, 2 if there is no GPU.
     """
-    options = checked(threads, "cuda", None, json, plot, seed)
-    offered = matching(sizes(), patterns or list(QUICK_ONES if quick else ["*"]))
-    if not offered:
-        raise typer.BadParameter(f"expected --problems in a name that --list shows, got {', '.join(patterns or [])}")
+    until = monotonic() + 60 * minutes
+    offered = options.problems(QUICK_ONES)
     order = [one for pattern in FIRST for one in matching(offered, [pattern])]
     problems = list({one.name: one for one in [*order, *offered]}.values())
     contestants, out = [Contestant("scratch"), *on_the_gpu()], console()
+    best: dict[str, Any] = {}
     with Workers(options.threads) as workers:
-        record = begin("gpu", options, workers, whole=True)
+        record = begin("gpu", options, workers, True, lambda rows: as_rows([with_ceiling(row, best) for row in rows]))
         missing = problems if again else [one for one in problems if one.name not in there(record)]
         if not missing:
             out.print("every size is in the file already: --again measures anew")
-        else:
-            record.about["environment"] = environment(workers, contestants, seed)
-            show_environment(out, record.about["environment"])
-            left = measure_all(missing, contestants, workers, record, seed, minutes)
-            if left:
-                out.print(f"{left} sizes are left after {minutes:g} minutes: the next run goes on")
-    if not record.rows:
-        return 0
-    return finish(record, options, out)
+            return 0
+        best |= ceilings(contestants, workers)
+        record.about["ceilings"] = best
+        fill(record, workers, contestants, [Stage(missing, EFFORT)], options.seed, until)
+    left = len(missing) - len(by_problem(list(record.rows.values())))
+    if left:
+        out.print(f"{left} sizes are left after {minutes:g} minutes: the next run goes on")
+    return finish(record, options)
 
 
 def there(record: Record) -> set[str]:
@@ -92,29 +87,17 @@ def there(record: Record) -> set[str]:
         return {row["problem"] for row in of_command(content, "gpu")["rows"]} if "gpu" in content else set()
 
 
-def measure_all(
-    problems: list[Problem], contestants: list[Contestant], workers: Workers, record: Record, seed: int, minutes: float
-) -> int:
-    """Ceilings, then size by size. Returns how many sizes are left when the time is over."""
-    start = monotonic()
-    record.about["ceilings"] = ceilings = {}
-    weights = [EFFORT.expected(problem, 1) + 2 * len(contestants) for problem in problems]
+def ceilings(contestants: list[Contestant], workers: Workers) -> dict[str, Any]:
+    """What each device can do at most in each mode. The shares of a mode in which that fails stay empty."""
+    found: dict[str, Any] = {}
     with progress("{task.percentage:.0f} %", idle=True) as bar:
-        task, done = bar.add_task("ceilings", total=10 + sum(weights)), 10.0
-        for one in contestants:
-            with suppress(Failed):  # the shares of this mode stay empty
-                if ceiling_of(one) not in ceilings:
-                    found = workers.of(one).ask("ceiling", contestant=one.as_json())
-                    ceilings[ceiling_of(one)] = {name: rounded(value) for name, value in found.items()}
-            bar.update(task, refresh=True)
-        for place, (problem, weight) in enumerate(zip(problems, weights, strict=True)):
-            if place and monotonic() - start > 60 * minutes:
-                return len(problems) - place
-            bar.update(task, description=problem.name, completed=done, refresh=True)
-            rows = measure(problem, contestants, workers, EFFORT, seed)
-            record.add([with_ceiling(of_row(row, rows[0]), problem, ceilings) for row in rows])
-            done += weight
-    return 0
+        for one in bar.track(contestants, description="ceilings"):
+            bar.refresh()
+            with suppress(Failed):
+                if ceiling_of(one) not in found:
+                    answer = workers.of(one).ask("ceiling", contestant=asdict(one))
+                    found[ceiling_of(one)] = {name: rounded(value) for name, value in answer.items()}
+    return found
 
 
 def ceiling_of(one: Contestant) -> str:
@@ -122,9 +105,9 @@ def ceiling_of(one: Contestant) -> str:
     return f"{one.device.upper()} {one.mode}" if one.device != "cpu" else f"CPU {one.dtype}"
 
 
-def with_ceiling(row: Figures, problem: Problem, ceilings: dict[str, Any]) -> Figures:
+def with_ceiling(row: Figures, ceilings: dict[str, Any]) -> Figures:
     """A row with the share of the ceiling in each part."""
-    best = ceilings.get(ceiling_of(Contestant(**row["form"])))
+    best, problem = ceilings.get(ceiling_of(Contestant(**row["form"]))), Problem(**row["sizes"])
     if best is None or "step" not in row:
         return row
     for part in PARTS:

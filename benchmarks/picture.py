@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import exp, log
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -11,7 +10,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from .growth import THEORY
 from .results import SECONDS, SHARE, SPEED, Figures, by_problem, interval, name_of, seconds
-from .statistics import Spread
+from .statistics import Spread, power_law
 from .units import in_seconds
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000", "#F0E442")
@@ -207,11 +206,9 @@ def growth(figures: Figures) -> Figure:
             label = curve["contestant"] + (f": {letter}^{exponent:.2f}" if exponent is not None else "")
             style = names[curve["contestant"]]
             axis.loglog(sizes, times, linestyle="", **style, label=label, markersize=4)
-            if exponent is not None:  # through the middle of the points that the law is of
-                upper = list(zip(sizes, times, strict=True))[-max(3, (len(sizes) + 1) // 2) :]
-                factor = exp(sum(log(y) - exponent * log(x) for x, y in upper) / len(upper))
-                law = [factor * size**exponent for size in sizes]
-                axis.loglog(sizes, law, color=style["color"], linewidth=0.8)
+            if exponent is not None:
+                law = power_law(sizes, times)
+                axis.loglog(sizes, [law.factor * x**law.exponent for x in sizes], color=style["color"], linewidth=0.8)
         every = sorted({size for curve in own for size in curve["sizes"]})
         axis.set_xticks(every, [str(size) for size in every], minor=False)
         axis.set_xticks([], minor=True)

@@ -7,8 +7,10 @@ process that dies, costs the size it was at and no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import inf
 from os.path import relpath
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import typer
@@ -20,8 +22,8 @@ from .memory import memories
 from .options import Options
 from .problems import Problem
 from .process import Workers
-from .report import TABLES, console, show_environment
-from .results import Figures, environment, gpu, keep, key, of_memory, of_row, results_file
+from .report import TABLES, console, put, show_environment
+from .results import Figures, environment, gpu, keep, key, of_row, results_file
 from .timing import Effort, Row, measure
 
 
@@ -82,30 +84,40 @@ def run(
     options: Options,
     contestants: list[Contestant],
     stages: list[Stage],
-    whole: bool,
     view: Callable[[list[Figures]], Figures] = as_rows,
 ) -> int:
-    """Measure, keep, show and draw; returns the exit status. whole: it is kept with the results, without --json too."""
-    timing = any(stage.effort for stage in stages)
-    out = console()
+    """Measure, keep, show and draw; returns the exit status. A whole run is kept without --json too."""
     with Workers(options.threads) as workers:
-        record = begin(command, options, workers, whole, view)
-        record.about["environment"] = found = environment(workers, contestants, options.seed)
-        passes = max(stage.effort.passes if stage.effort else 1 for stage in stages)
-        if passes > 1:
-            found["passes"] = passes
-        show_environment(out, found, timing)
-        with progress("{task.percentage:.0f} %", idle=True) as bar:
-            steps = [(stage, problem) for stage in stages for problem in stage.problems]
-            total = sum(stage.weight(problem, len(contestants)) for stage, problem in steps)
-            task = bar.add_task("measuring", total=total)
-            for name, done, rows in measured(stages, contestants, workers, options.seed):
-                bar.update(task, description=name, completed=done, refresh=True)
-                record.add(rows)
-        if timing:
+        record = begin(command, options, workers, options.whole, view)
+        fill(record, workers, contestants, stages, options.seed)
+        if any(stage.effort for stage in stages):
             record.about["at rest"] = workers.rest()
             record.keep()
-    return finish(record, options, out)
+    return finish(record, options)
+
+
+def fill(
+    record: Record,
+    workers: Workers,
+    contestants: list[Contestant],
+    stages: list[Stage],
+    seed: int,
+    until: float = inf,
+) -> None:
+    """Measure all stages, and keep each size when it is done. until: when no further size is begun, by `monotonic`."""
+    record.about["environment"] = found = environment(workers, contestants, seed)
+    passes = max(stage.effort.passes if stage.effort else 1 for stage in stages)
+    if passes > 1:
+        found["passes"] = passes
+    show_environment(console(), found, any(stage.effort for stage in stages))
+    with progress("{task.percentage:.0f} %", idle=True) as bar:
+        total = sum(stage.weight(problem, len(contestants)) for stage in stages for problem in stage.problems)
+        task = bar.add_task("measuring", total=total)
+        for name, done, rows in measured(stages, contestants, workers, seed):
+            bar.update(task, description=name, completed=done, refresh=True)
+            record.add(rows)
+            if rows and monotonic() > until:
+                break
 
 
 def measured(
@@ -122,7 +134,7 @@ def measured(
             for problem in stage.problems:
                 yield problem.name, done, []
                 if effort is None:
-                    found = [of_memory(row) for row in memories(problem, contestants, workers.threads, seed)]
+                    found = [of_row(row, row) for row in memories(problem, contestants, workers.threads, seed)]
                 else:
                     before = rows.get(problem.name)
                     own = rows[problem.name] = measure(problem, contestants, workers, effort, seed, rows=before)
@@ -131,11 +143,10 @@ def measured(
                 yield problem.name, done, found
 
 
-def finish(record: Record, options: Options, out: Any) -> int:
+def finish(record: Record, options: Options) -> int:
     """Show what a record holds, say where it is kept, and draw it. Returns 1 if something failed, else 0."""
-    figures = record.figures
-    for one in TABLES[record.command](figures):
-        out.print(one, soft_wrap=isinstance(one, str))
+    figures, out = record.figures, console()
+    put(TABLES[record.command](figures))
     rest = figures.get("at rest", {})
     if rest.get("seconds"):
         share = rest["processor"] / rest["seconds"]

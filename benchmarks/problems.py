@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -115,17 +115,12 @@ class Problem:
         for layer in range(self.L):
             yield from [self.outputs * self.D if layer else self.I] * self.D
 
-    def flops(self, backward: bool) -> int:
-        """The operations of one pass by the formula."""
+    def flops(self, part: str) -> int:
+        """The operations of a part by the formula: 'forward', 'backward' or 'step', the training step."""
         forward = sum(
             2 * self.columns * self.H * (self.G * (inputs + self.outputs) + self.P) for inputs in self.input_sizes()
         )
-        return 2 * forward if backward else forward
-
-    @property
-    def step_flops(self) -> int:
-        """The operations of a training step."""
-        return self.flops(backward=False) + self.flops(backward=True)
+        return {"forward": forward, "backward": 2 * forward, "step": 3 * forward}[part]
 
     def numbers(self, part: str) -> int:
         """How many numbers a part has to read or write at least: each of those it is given and those it hands out once.
@@ -158,10 +153,6 @@ class Problem:
                     backward.append(Product("W_hrᵀ d_h", "transposed", True, self.H, self.P, B, times))
                 backward.append(Product("d_h mᵀ", "gradient", True, self.P, columns, self.H, 1))
         return forward + backward
-
-    def as_json(self) -> dict[str, Any]:
-        """What makes the same problem again: `Problem(**…)`."""
-        return asdict(self)
 
 
 class Numbers(NamedTuple):

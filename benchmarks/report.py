@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from math import exp, log
+from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from scratch.terminal import table
 
 from .growth import THEORY
 from .problems import Problem
-from .results import SECONDS, SHARE, SPEED, Figures, by_problem, interval, name_of, reason, seconds
+from .results import SHARE, SPEED, Figures, by_problem, interval, name_of, reason, seconds
 from .rungs import GAINS
 from .statistics import Spread
 from .timing import PARTS
@@ -32,6 +32,13 @@ Shown = list[Any]
 def console() -> Console:
     """Where tables go."""
     return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+
+
+def put(shown: Shown) -> None:
+    """Print what is shown. A line of text is as long as it is; a table fits."""
+    out = console()
+    for one in shown:
+        out.print(one, soft_wrap=isinstance(one, str))
 
 
 def rate(row: Figures) -> str:
@@ -114,39 +121,43 @@ def share(row: Figures, part: str = "step") -> str:
     return percent(found.median) if found else ""
 
 
+def parts(row: Figures) -> list[str]:
+    """The times of a step and its parts."""
+    return [in_seconds(seconds(row, part)) for part in PARTS]
+
+
+def by_name(rows: list[Figures], ratio: Callable[[Figures], float | None]) -> dict[str, dict[str, float]]:
+    """Of each contestant that was measured, in their order, the ratio at each problem that has one."""
+    found: dict[str, dict[str, float]] = {name_of(row): {} for row in rows}
+    for row in rows:
+        if "step" in row and (value := ratio(row)):
+            found[name_of(row)][row["problem"]] = value
+    return {name: ratios for name, ratios in found.items() if ratios}
+
+
+def at_end(pick: Callable[..., str], ratios: dict[str, float]) -> str:
+    """The least or the most of the ratios, and where. pick: `min` or `max`."""
+    problem = pick(ratios, key=lambda one: ratios[one])
+    return f"{digits(ratios[problem])}× at {problem}"
+
+
 def measurements(figures: Figures) -> Shown:
     """Each problem with its contestants below it; in a line for each how the first stands beside it."""
     rows = figures["rows"]
+    first = name_of(rows[0])
 
     def cells(row: Figures) -> list[str]:
-        return [
-            *(in_seconds(seconds(row, part)) for part in PARTS),
-            rate(row),
-            share(row),
-            times(interval(row, "step", SPEED)),
-        ]
+        return [*parts(row), rate(row), share(row), times(interval(row, "step", SPEED))]
 
-    first = name_of(rows[0])
-    shown = sections("a training step", [*PARTS, "FLOP/s", "floor", f"speed of {first}"], rows, cells)
-    speeds: dict[str, dict[str, float]] = {}
-    for row in rows:
-        if "step" in row and (speed := interval(row, "step", SPEED)):
-            speeds.setdefault(name_of(row), {})[row["problem"]] = speed.median
-    for name, of_problem in speeds.items():
-        ahead = sum(speed >= 1 for speed in of_problem.values())
-        slowest = min(of_problem, key=lambda problem: of_problem[problem])
-        shown.append(
-            f"{first} beside {name}: no slower at {ahead} of {len(of_problem)} sizes, "
-            f"geometric mean {digits(geometric_mean(of_problem.values()))}×, "
-            f"least {digits(of_problem[slowest])}× at {slowest}"
-        )
-    return shown
+    def speed(row: Figures) -> float | None:
+        found = interval(row, "step", SPEED)
+        return found.median if found else None
 
-
-def geometric_mean(values: Iterable[float]) -> float:
-    """Of numbers above 0."""
-    logarithms = list(map(log, values))
-    return exp(sum(logarithms) / len(logarithms))
+    return sections("a training step", [*PARTS, "FLOP/s", "floor", f"speed of {first}"], rows, cells) + [
+        f"{first} beside {name}: no slower at {sum(speed >= 1 for speed in speeds.values())} of {len(speeds)} sizes, "
+        f"geometric mean {digits(geometric_mean(speeds.values()))}×, least {at_end(min, speeds)}"
+        for name, speeds in by_name(rows, speed).items()
+    ]
 
 
 def ladder(figures: Figures) -> Shown:
@@ -162,7 +173,7 @@ def ladder(figures: Figures) -> Shown:
 
     def cells(row: Figures) -> list[str]:
         gains = [gained.get((id(row), name), "") for name in ("below", "first")]
-        return [*(in_seconds(seconds(row, part)) for part in PARTS), *gains, rate(row), share(row)]
+        return [*parts(row), *gains, rate(row), share(row)]
 
     shown = sections("rungs", [*PARTS, "gained", "in all", "FLOP/s", "floor"], rows, cells)
     forms = dict.fromkeys(row["contestant"].split(", CUDA f")[0] for row in rows)
@@ -194,7 +205,7 @@ def long(figures: Figures) -> Shown:
     shown = table(f"T, B{problem.B} I{problem.I} H{problem.H}", *dict.fromkeys(map(name_of, rows)))
     for own in by_problem(rows).values():
         cells = [
-            f"{in_bytes(row['bytes'])}, {in_seconds(row['seconds, once'])}" if row.get("bytes") else reason(row)
+            f"{in_bytes(row['bytes'])}, {in_seconds(row['seconds, once'])}" if "bytes" in row else reason(row)
             for row in own
         ]
         shown.add_row(f"{own[0]['sizes']['T']:,}", *map(Text, cells))
@@ -263,29 +274,17 @@ def gpu(figures: Figures) -> Shown:
 
     def cells(row: Figures) -> list[str]:
         gain, ceiling = faster(row), row["step"].get("share of the ceiling")
-        return [
-            *(in_seconds(seconds(row, part)) for part in PARTS),
-            rate(row),
-            percent(ceiling) if ceiling else "",
-            f"{digits(gain)}×" if gain else "",
-        ]
+        return [*parts(row), rate(row), percent(ceiling) if ceiling else "", f"{digits(gain)}×" if gain else ""]
 
-    gains: dict[str, dict[str, float]] = {}
-    for row in rows:
-        if "step" in row and (gain := faster(row)):
-            gains.setdefault(name_of(row), {})[row["problem"]] = gain
     lines: Shown = []
-    for name, of_problem in gains.items():
-        least, most = (pick(of_problem, key=lambda one: of_problem[one]) for pick in (min, max))
-        mean = digits(geometric_mean(of_problem.values()))
+    for name, gains in by_name(rows, faster).items():
+        mean = digits(geometric_mean(gains.values()))
         if not lines:
-            what = "at one size" if len(of_problem) == 1 else f"in the geometric mean of {len(of_problem)} sizes"
-            lines += [Text(f"{name} is {mean} times as fast as scratch, {what}", style="bold")]
-            lines += [
-                Text(f"  least {digits(of_problem[least])}× at {least}, most {digits(of_problem[most])}× at {most}")
-            ]
+            what = "at one size" if len(gains) == 1 else f"in the geometric mean of {len(gains)} sizes"
+            lines.append(Text(f"{name} is {mean} times as fast as scratch, {what}", style="bold"))
+            lines.append(Text(f"  least {at_end(min, gains)}, most {at_end(max, gains)}"))
         else:
-            lines.append(Text(f"{name}: {mean}× ({digits(of_problem[least])} to {digits(of_problem[most])})"))
+            lines.append(Text(f"{name}: {mean}× ({digits(min(gains.values()))} to {digits(max(gains.values()))})"))
     columns = [*PARTS, "FLOP/s", "ceiling", "by scratch"]
     lines += sections("a training step", columns, rows, cells)
     for name, one in figures.get("ceilings", {}).items():
@@ -305,31 +304,35 @@ TABLES: dict[str, Callable[[Figures], Shown]] = {
 }
 """By the name under which figures are kept."""
 
-MARKDOWN = (
-    "| size | scratch | PyTorch | speed: training step | forward | backward | of the floor | memory |\n"
-    "|:--|--:|--:|:--|--:|--:|--:|--:|"
-)
 
+def whole(figures: Figures, memory: Figures) -> Shown:
+    """A line for each size of a run on the CPU: the times of a step, how many times faster `scratch` is in it and in
+    its parts, its share of the floor, and by how many times its memory is the smaller.
 
-def as_markdown(figures: Figures, memory: Figures) -> str:
-    """A line for each size: the times of a step, how many times faster `scratch` is, its share of the floor, and by how
-    many times its memory is the smaller.
+    Raises ValueError for a size that was measured without speeds.
     """
     used = {(row["problem"], row["contestant"]): row.get("bytes", 0) for row in memory.get("rows", [])}
-    lines = [MARKDOWN]
+    entries: list[tuple[str, str, list[str] | str]] = []
     for problem, rows in by_problem(figures["rows"]).items():
         own = {row["contestant"]: row for row in rows}
-        both = [own["scratch"], own["PyTorch"]]
-        without = next((row for row in both if "step" not in row), None)
+        heading, _, size = problem.partition(" T")
+        without = next((row for row in own.values() if "step" not in row), None)
         if without:
-            lines.append(f"| {problem} | {without.get('skipped') or without['failed']} | | | | | | |")
+            entries.append((heading, f"T{size}", reason(without)))
             continue
-        cells = [in_seconds(row["step"][SECONDS][1]) for row in both]
         speeds = [interval(own["PyTorch"], part, SPEED) for part in ("step", "forward", "backward")]
         if None in speeds:
             raise ValueError(f"expected speeds beside PyTorch of {problem}")
-        cells += [times(speeds[0]), *(f"{digits(one.median)}×" for one in speeds[1:] if one), share(own["scratch"])]
         ours, theirs = (used.get((problem, name)) for name in ("scratch", "PyTorch"))
+        cells = [*(in_seconds(seconds(own[name])) for name in ("scratch", "PyTorch")), times(speeds[0])]
+        cells += [*(f"{digits(one.median)}×" for one in speeds[1:] if one), share(own["scratch"])]
         cells.append(f"{digits(theirs / ours)}×" if ours and theirs else "")
-        lines.append(f"| {problem} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        entries.append((heading, f"T{size}", cells))
+    columns = ("scratch", "PyTorch", "speed (95 %)", "fwd", "bwd", "floor", "bytes")
+    return [
+        *blocks("a training step", columns, entries),
+        *notes(figures["rows"]),
+        "speed, fwd, bwd: PyTorch's time by scratch's, of the step, forward and backward",
+        "floor: the time of the matrix products alone by scratch's",
+        "bytes: PyTorch's peak memory by scratch's",
+    ]

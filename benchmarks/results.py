@@ -12,15 +12,16 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from reference.devices import NO_DEVICE
 from reference.summary import cpu_name
+from scratch.processes import available_cores
 
 from .contestants import Contestant
-from .memory import Memory
 from .process import Failed, Workers
 from .statistics import Spread
 from .timing import PARTS, Row
@@ -41,11 +42,6 @@ VARYING = ("date", "load before")
 
 Figures = dict[str, Any]
 """A row, or all that a command has measured, in JSON's terms."""
-
-
-def available_cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def environment(workers: Workers, contestants: list[Contestant], seed: int) -> dict[str, Any]:
@@ -187,10 +183,13 @@ def of_row(row: Row, first: Row) -> Figures:
     """A row in JSON's terms."""
     found: Figures = {
         "problem": row.problem.name,
-        "sizes": row.problem.as_json(),
+        "sizes": asdict(row.problem),
         "contestant": row.contestant.name,
-        "form": row.contestant.as_json(),
+        "form": asdict(row.contestant),
     }
+    if row.memory:
+        seconds_once = rounded(row.memory["seconds"])
+        return found | {"bytes": row.memory["bytes"], "how": row.memory["how"], "seconds, once": seconds_once}
     if not row.measured:
         return found | ({"skipped": row.skipped} if row.skipped else {"failed": row.failed or "not measured"})
     found |= {"calls in a turn": row.calls, "cores used": rounded(sum(row.seconds("cores")) / len(row.turns))}
@@ -201,23 +200,10 @@ def of_row(row: Row, first: Row) -> Figures:
         share = row.share_of_floor(part)
         found[part] = {
             SECONDS: spread(row.time(part)),
-            "operations": row.flops(part),
+            "operations": row.problem.flops(part),
             "operations in a second": rounded(row.rate(part)),
             SHARE: spread(share) if share else None,
             SPEED: spread(first.speed(part, row)) if comparable else None,
             "turns": [rounded(seconds) for seconds in row.seconds(part)],
         }
     return found
-
-
-def of_memory(row: Memory) -> Figures:
-    """A row of memory in JSON's terms."""
-    found: Figures = {
-        "problem": row.problem.name,
-        "sizes": row.problem.as_json(),
-        "contestant": row.contestant.name,
-        "form": row.contestant.as_json(),
-    }
-    if row.bytes is None:
-        return found | ({"skipped": row.skipped} if row.skipped else {"failed": row.failed})
-    return found | {"bytes": row.bytes, "how": row.how, "seconds, once": rounded(row.seconds)}

@@ -8,15 +8,19 @@ from typing import Annotated
 
 import typer
 
+from scratch.processes import available_cores
+
 from .agreement import agree as agreed
 from .agreement import compare, intervals, summary
-from .options import Plot, checked_plot
+from .options import Options, taking
 from .pipeline import draw
-from .report import TABLES, as_markdown, console
-from .results import Figures, available_cores, kept_files, of_command, reading, results_file
+from .report import TABLES, put, whole
+from .results import Figures, kept_files, of_command, reading, results_file
 
 
+@taking("plot")
 def show(
+    options: Options,
     file: Annotated[Path | None, typer.Argument(help="Results [default: this machine's, else those shipped].")] = None,
     beside: Annotated[
         Path | None, typer.Option(help="Results of a CPU, whose rows stand beside those of a GPU at the same sizes.")
@@ -24,39 +28,34 @@ def show(
     name: Annotated[
         str | None, typer.Option("--table", help=f"{', '.join(TABLES)} [default: the first that is there].")
     ] = None,
-    plot: Plot = None,
 ) -> int:
-    """Show results that are kept in a file: the table of a whole run in Markdown, any other as its command prints it.
+    """Show results that are kept in a file: of steps on the CPU a line for each size, any other as its command does.
 
     Speeds are PyTorch's time by scratch's, so that above 1 scratch is faster, with a 95 % interval for the training
     step; memory is PyTorch's by scratch's at the peak of a step.
     """
-    checked_plot(plot)
     if name is not None and name not in TABLES:
         raise typer.BadParameter(f"expected --table {', '.join(TABLES)}, got {name}")
-    path, out = file or kept_files()[0], console()
+    path = file or kept_files()[0]
     try:
         with reading(path) as content:
-            found = name or next(one for one in [*TABLES, "step"] if one in content)
+            there = [one for one in TABLES if one in content]
+            found = name or there[0]
+            if there and found not in there:
+                raise typer.BadParameter(f"expected --table {', '.join(there)}, which {path.name} has, got {name}")
             figures = of_command(content, found)
             plain = found == "step" and {row["contestant"] for row in figures["rows"]} == {"scratch", "PyTorch"}
             if plain and beside is None:
                 memory = of_command(content, "memory") if "memory" in content else {}
-                shown = [as_markdown(figures, memory)]
+                shown = whole(figures, memory)
             else:
                 shown = TABLES[found](with_rows_beside(figures, beside))
-    except StopIteration:
-        raise typer.BadParameter(f"expected results of a run, got none of this kind in {path}") from None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if file is None and path != results_file("cpu", available_cores(), None):
         print(f"benchmarks: there are no results of this machine: these are {path.name}", file=sys.stderr)
-    for one in shown:
-        if isinstance(one, str):
-            print(one)
-        else:
-            out.print(one)
-    draw(found, figures, plot)
+    put(shown)
+    draw(found, figures, options.plot)
     return 0
 
 
@@ -95,15 +94,12 @@ def agree(
         first, second = next((pair for pair in runs if pair[0].exists()), (None, None))
     if first is None:
         raise typer.BadParameter(
-            "expected two runs, found no second one of any machine: keep two with --json, and name both files"
+            "there are no two runs here to compare: measure twice on one machine, with `python -m benchmarks --json "
+            "first.json` and once more into second.json, then `python -m benchmarks agree first.json second.json`"
         )
     try:
         pairs = compare(first, second or kept_files()[0])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    out = console()
-    for one in intervals(pairs):
-        out.print(one)
-    for line in summary(pairs):
-        out.print(line, soft_wrap=True)
+    put([*intervals(pairs), *summary(pairs)])
     return 0 if agreed(pairs) else 1

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from reference.equivalence import relative_error
+
 
 class Spread(NamedTuple):
     """A median, and the two values between which it or its numbers lie."""
@@ -80,10 +82,6 @@ class PowerLaw(NamedTuple):
     exponent: float
     factor: float
 
-    def __call__(self, x: float) -> float:
-        """What the law says of x."""
-        return float(self.factor * x**self.exponent)
-
 
 def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
     """The line of least squares through the upper part of the points, in logarithms of both.
@@ -102,11 +100,6 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def difference(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> tuple[float, str]:
-    """The largest relative distance ‖ours − theirs‖ / ‖theirs‖ of two runs' tensors, and its name; ∞ for no number."""
-    worst = (0.0, "")
-    for name, expected in theirs.items():
-        a, b = np.asarray(ours[name], float), np.asarray(expected, float)
-        distance, norm = float(np.linalg.norm(a - b)), float(np.linalg.norm(b))
-        error = 0.0 if distance == 0 else distance / norm if norm > 0 and np.isfinite(distance) else float("inf")
-        worst = max(worst, (error, name))
-    return worst
+    """The largest relative error of two runs' tensors, and its name; infinite where anything is not a number."""
+    errors = ((relative_error(np.array(ours[name]), np.array(value)), name) for name, value in theirs.items())
+    return max(errors, default=(0.0, ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -20,12 +20,13 @@ from scratch.text import Settings
 from scratch.text.corpus import read_text, standard_library
 
 from .contestants import Contestant, on_cpu
-from .options import Json, Quick, Threads, checked
+from .options import Options, taking
 from .pipeline import begin, finish
 from .process import Failed, Workers
 from .report import console, show_environment
 from .results import Figures, environment, rounded, spread
 from .statistics import Spread, across, quartiles, ratios
+from .timing import Effort
 
 CHARACTERS = 1_000_000
 """How much of the standard library is read."""
@@ -44,18 +45,8 @@ TOLERANCE = 1e-3
 """How far they may be apart, relative to their size: rounding in float32, magnified by ten steps of training."""
 
 
-class Pace(NamedTuple):
-    """How long to measure a model."""
-
-    passes: int = 5
-    """With new processes each."""
-    turns: int = 4
-    """Of each library in a pass."""
-    seconds: float = 1.0
-    """Of a turn, about."""
-
-
-QUICK = Pace(passes=2, turns=3, seconds=0.3)
+EFFORT = Effort(passes=5, fewest=4, least=1.0)
+QUICK = Effort(passes=2, fewest=3, least=0.3)
 
 
 class Measured:
@@ -111,7 +102,7 @@ def measure(
     content: str,
     folder: Path,
     threads: int,
-    pace: Pace,
+    effort: Effort,
     advance: Callable[[str], object] = lambda name: None,
 ) -> list[Measured]:
     """Train each model on a text in both libraries, in turns. folder: for the checkpoints. `advance` after each turn.
@@ -124,39 +115,33 @@ def measure(
     for number, row in enumerate(rows):
         training = scratch_text.Training(row.settings, content, [folder / "text"])
         scratch_text.write(folder / f"{number}.safetensors", training.checkpoint())
-    for _ in range(pace.passes):
+    for _ in range(effort.passes):
         with Workers(threads) as workers:
             for number, row in enumerate(rows):
                 for contestant in contestants:
-                    learn(row, contestant, workers, folder / f"{number}.safetensors", pace)
-                for _ in range(pace.turns):
+                    learn(row, contestant, workers, folder / f"{number}.safetensors", effort)
+                for _ in range(effort.fewest):
                     for contestant in contestants:
-                        turn(row, contestant, workers)
+                        row.seconds[contestant.library][-1].append(workers.of(contestant).ask("train"))
                         advance(row.name)
     return rows
 
 
-def learn(row: Measured, contestant: Contestant, workers: Workers, checkpoint: Path, pace: Pace) -> None:
+def learn(row: Measured, contestant: Contestant, workers: Workers, checkpoint: Path, effort: Effort) -> None:
     """Make a model ready, and compare its first losses."""
     worker, library = workers.of(contestant), contestant.library
-    found: dict[str, Any] = worker.ask("learn", path=str(checkpoint), steps=CHECKED, seconds=pace.seconds)
+    found: dict[str, Any] = worker.ask("learn", path=str(checkpoint), steps=CHECKED, seconds=effort.least)
     row.losses[library] = found["losses"]
     row.reading.setdefault(library, []).append(found["reading"])
     row.seconds.setdefault(library, []).append([])
 
 
-def turn(row: Measured, contestant: Contestant, workers: Workers) -> None:
-    """A turn of one library."""
-    row.seconds[contestant.library][-1].append(workers.of(contestant).ask("train"))
-
-
+@taking("quick", "threads", "json")
 def text(
+    options: Options,
     file: Annotated[
         Path | None, typer.Argument(help="A UTF-8 text [default: the beginning of Python's standard library].")
     ] = None,
-    quick: Quick = False,
-    threads: Threads = None,
-    json: Json = None,
 ) -> int:
     """Measure how fast character models are trained on a text, in scratch (NumPy) beside PyTorch on the CPU.
 
@@ -166,7 +151,6 @@ def text(
 
     Exit status: 0, 1 if the libraries computed different losses or something failed, 2 if the command is wrong.
     """
-    options = checked(threads, "cpu", None, json, None, 0)
     try:
         content = read_text(file) if file is not None else standard_library()[:CHARACTERS]
     except OSError as error:
@@ -175,21 +159,21 @@ def text(
         raise typer.BadParameter(str(error)) from None
     if len(content) < 100_000:
         raise typer.BadParameter(f"expected a text of at least 100,000 characters, got {len(content):,}")
-    pace, out = QUICK if quick else Pace(), console()
+    effort = QUICK if options.quick else EFFORT
     with Workers(options.threads) as workers:
-        record = begin("text", options, workers, not quick and file is None)
-        record.about["environment"] = environment(workers, on_cpu(), 0) | {"passes": pace.passes}
-    show_environment(out, record.about["environment"])
+        record = begin("text", options, workers, options.whole and file is None)
+        record.about["environment"] = environment(workers, on_cpu(), 0) | {"passes": effort.passes}
+    show_environment(console(), record.about["environment"])
     try:
         with progress("{task.percentage:.0f} %", idle=True) as bar, tempfile.TemporaryDirectory() as folder:
-            task = bar.add_task("training", total=pace.passes * pace.turns * 2 * len(MODELS))
+            task = bar.add_task("training", total=effort.passes * effort.fewest * 2 * len(MODELS))
 
             def advance(name: str) -> None:
                 bar.update(task, description=name, advance=1, refresh=True)
 
-            rows = measure(MODELS, content, Path(folder), options.threads, pace, advance)
+            rows = measure(MODELS, content, Path(folder), options.threads, effort, advance)
     except Failed as error:
         raise typer.BadParameter(str(error)) from None
     record.about["text"] = file.name if file else "the standard library"
     record.add([row.as_json() for row in rows])
-    return finish(record, options, out) or int(any(row.difference > TOLERANCE for row in rows))
+    return finish(record, options) or int(any(row.difference > TOLERANCE for row in rows))

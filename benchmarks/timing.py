@@ -11,6 +11,7 @@ of them at once, and what slows a CPU does not slow a GPU.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -49,7 +50,7 @@ class Effort(NamedTuple):
 
     def expected(self, problem: Problem, contestants: int) -> float:
         """About how many seconds a pass takes for a problem, at 50 billion operations in a second; to show progress."""
-        of_step = problem.step_flops / 50e9 * contestants * (2 if self.floor else 1)
+        of_step = problem.flops("step") / 50e9 * contestants * (2 if self.floor else 1)
         return max(self.seconds, (self.fewest + 4) * of_step) + 1
 
 
@@ -76,6 +77,8 @@ class Row:
         """How far its results are from the first contestant's, and in which tensor."""
         self.warned: list[str] = []
         """What its library warned of in a step."""
+        self.memory: dict[str, Any] = {}
+        """The bytes that a step takes, how they were counted, and the seconds of one step."""
 
     @property
     def measured(self) -> bool:
@@ -90,13 +93,9 @@ class Row:
         """The median over the turns, and the quartiles."""
         return quartiles(self.seconds(part))
 
-    def flops(self, part: str) -> int:
-        """The operations of a part by the formula."""
-        return self.problem.step_flops if part == "step" else self.problem.flops(backward=part == "backward")
-
     def rate(self, part: str) -> float:
         """The operations in a second."""
-        return self.flops(part) / self.time(part).median
+        return self.problem.flops(part) / self.time(part).median
 
     def share_of_floor(self, part: str) -> Spread | None:
         """The time of the products alone by the time of the part, turn by turn. None if that was not measured."""
@@ -131,7 +130,7 @@ class Entrant:
         """Do something with this problem, which the worker has ready then. Returns None if that went wrong."""
         try:
             if self.prepared is None or self.prepared != self.worker.generation:
-                made = {"contestant": self.row.contestant.as_json(), "problem": self.row.problem.as_json()}
+                made = {"contestant": asdict(self.row.contestant), "problem": asdict(self.row.problem)}
                 self.ask("prepare", **made, seed=self.seed)
                 self.prepared = self.worker.generation
                 self.calibrate()

@@ -22,8 +22,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from math import ceil
 from time import perf_counter, process_time
@@ -105,7 +104,7 @@ class Prepared:
             (self.seconds,) = time_parts(clock, [step], 2)
         return max(1, ceil(max(least, clock.least) / self.seconds))
 
-    def calibrate(self, least: float, floor: bool) -> dict[str, Any]:
+    def calibrate(self, least: float, floor: bool = True) -> dict[str, Any]:
         """Warm up, and find out how often a turn calls the products alone, if they are measured, and the step."""
         if floor:
             self.floor = self.runner.floor()
@@ -126,6 +125,14 @@ class Prepared:
             forward, backward = time_parts(clock, [self.floor.forward, self.floor.backward], self.floor_calls)
             times |= {"floor forward": forward, "floor backward": backward, "floor step": forward + backward}
         return times
+
+    def memory(self) -> dict[str, Any]:
+        """By how much memory grows in two steps."""
+        return growth_of_memory(self)
+
+
+OF_A_PROBLEM = ("check", "calibrate", "time", "memory")
+"""What is asked of a problem that is prepared, by its key."""
 
 
 class Work:
@@ -158,28 +165,6 @@ class Work:
         found: dict[str, float] = self.library.ceiling(Contestant(**contestant), self.threads)
         return found
 
-    @contextmanager
-    def turn(self, key: str) -> Iterator[Prepared]:
-        """A prepared problem, while its runner is ready to step: in its mode, entered once and not in what is timed."""
-        prepared = self.prepared[key]
-        with prepared.runner.turn():
-            yield prepared
-
-    def check(self, key: str) -> dict[str, Any]:
-        """Samples of what a step computes."""
-        with self.turn(key) as prepared:
-            return prepared.check()
-
-    def calibrate(self, key: str, least: float, floor: bool = True) -> dict[str, Any]:
-        """Warm up."""
-        with self.turn(key) as prepared:
-            return prepared.calibrate(least, floor)
-
-    def time(self, key: str) -> dict[str, float]:
-        """One turn."""
-        with self.turn(key) as prepared:
-            return prepared.time()
-
     def learn(self, path: str, steps: int, seconds: float) -> dict[str, Any]:
         """Go on from a checkpoint for some steps, and find out how many take about so many seconds."""
         found = read(path)
@@ -195,15 +180,15 @@ class Work:
         (seconds,) = time_parts(CpuClock(), [self.training.advance], self.steps)
         return seconds
 
-    def memory(self, key: str) -> dict[str, Any]:
-        """By how much memory grows."""
-        with self.turn(key) as prepared:
-            return growth_of_memory(prepared)
-
     def do(self, request: dict[str, Any]) -> dict[str, Any]:
         """What a request asks for, as an answer. Nothing that goes wrong goes further than this."""
         try:
-            return {"answer": getattr(self, request.pop("do"))(**request)}
+            what = request.pop("do")
+            if what not in OF_A_PROBLEM:
+                return {"answer": getattr(self, what)(**request)}
+            prepared = self.prepared[request.pop("key")]
+            with prepared.runner.turn():  # in its mode, entered once and not in what is timed
+                return {"answer": getattr(prepared, what)(**request)}
         except Unavailable as reason:
             return {"unavailable": str(reason)}
         except Exception as error:

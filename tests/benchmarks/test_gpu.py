@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import ceiling, commands, cuda, gpu_command, torch_runner
+from benchmarks import ceiling, commands, cuda, gpu_command, options, torch_runner
 from benchmarks.contestants import LOOP, Contestant, Unavailable, contestants
+from benchmarks.options import Options
 from benchmarks.problems import Problem, matching, sizes
 from benchmarks.process import Failed, Worker, Workers
+from benchmarks.report import TABLES
 from benchmarks.results import RESULTS
 from benchmarks.rungs import AS_GRAPH, ON_TORCH
 from benchmarks.timing import Effort, measure
@@ -34,9 +37,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("QUICK", EFFORT), ("LADDER", [SMALL] * 2)):
         monkeypatch.setattr(commands, name, value)
     monkeypatch.setattr(gpu_command, "EFFORT", EFFORT._replace(passes=1, floor=False, on_gpu=2))
+    sweeps = dict.fromkeys("TBH", (1, 2, 3))
+    for name, value in (("BASE", SMALL), ("QUICK_SWEEPS", sweeps), ("QUICK_MEMORY_STEPS", (1, 2))):
+        monkeypatch.setattr(commands.sweep, name, value)
     monkeypatch.setattr(commands.sweep, "QUICK_EFFORT", EFFORT._replace(passes=1))
-    monkeypatch.setattr(commands.sweep, "QUICK_SWEEPS", {"T": (1, 2, 3), "B": (1, 2, 3), "H": (1, 2, 3)})
-    monkeypatch.setattr(commands.sweep, "QUICK_MEMORY_STEPS", (1, 2))
     for name, value in (("LARGEST", 256), ("COPIED", 2**13)):
         monkeypatch.setattr(ceiling, name, value)
 
@@ -141,14 +145,30 @@ def test_an_error_that_stays_ends_its_process_and_spoils_no_other_row(gpu: Begin
     assert worker.process is None
 
 
+def test_a_quick_run_on_a_gpu_makes_the_fewest_turns() -> None:
+    for quick in (commands.QUICK, commands.sweep.QUICK_EFFORT):
+        assert commands.effort(Options(quick=True, device="cuda"), quick, EFFORT) == quick._replace(most=quick.fewest)
+        assert commands.effort(Options(quick=True), quick, EFFORT) == quick
+        assert commands.effort(Options(device="cuda"), quick, EFFORT) == EFFORT
+
+
+def test_the_headline_is_cudnn_in_float32_even_where_a_size_does_not_fit() -> None:
+    everyone = [Contestant("scratch"), *gpu_command.on_the_gpu()]
+    step = {"seconds (quartile, median, quartile)": [1.0, 1.0, 1.0], "operations in a second": 1.0}
+    parts = {"forward": step, "backward": step, "step": step}
+    rows = [
+        {"problem": f"T{size}", "form": asdict(one)}
+        | ({"failed": "out of memory"} if size == 9 and one.dtype == "float32" and one.device == "cuda" else parts)
+        for size in (9, 1)
+        for one in everyone
+    ]
+    headline = TABLES["gpu"]({"rows": rows})[0]
+    assert str(headline) == "cuDNN ieee is 1.00 times as fast as scratch, at one size"
+
+
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("name", ["", "ladder", "growth", "memory"])
-def test_every_command_measures_a_gpu(
-    gpu: Begin,
-    name: str,
-    command: Command,
-    tmp_path: Path,
-) -> None:
+def test_every_command_measures_a_gpu(gpu: Begin, name: str, command: Command, tmp_path: Path) -> None:
     gpu(speed=1e4)
     data, plot = tmp_path / "x.json", tmp_path / "x.png"
     sizes = ["--problems", "toy LSTM T4"] if name in ("", "memory") else []
@@ -173,12 +193,24 @@ def test_every_command_measures_a_gpu(
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["ladder", "growth", "memory"])
+def test_what_does_not_fit_is_shown_and_drawn_as_such(gpu: Begin, name: str, command: Command, tmp_path: Path) -> None:
+    gpu(cold=0.1, memory=2500)
+    data, plot = tmp_path / "x.json", tmp_path / "x.svg"
+    sizes = ["--problems", "toy LSTM T4"] if name == "memory" else []
+    status, out, error = command(name, "--quick", "--device", "cuda", *sizes, "--json", data, "--plot", plot)
+    assert status == 1 and "failed: out of memory" in out, out + error
+    assert all(len(line) <= 80 for line in out.splitlines() if line[:1] in " │┃")
+    assert command("show", data)[0] == 0 and "<svg" in plot.read_text()
+
+
+@pytest.mark.usefixtures("small")
 def test_the_gpu_command_from_end_to_end(
     gpu: Begin, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     begun = gpu(cold=0.6, memory=2e6)
     data, plot = tmp_path / "x.json", tmp_path / "x.svg"
-    monkeypatch.setattr(gpu_command, "sizes", lambda: [*map(tiny, matching(sizes(), NAMES))])
+    monkeypatch.setattr(options, "sizes", lambda: [*map(tiny, matching(sizes(), NAMES))])
     patterns = [word for name in NAMES for word in ("--problems", name)]
     files = ["--json", str(data), "--plot", str(plot)]
     status, out, error = command("gpu", *patterns[:4], *files)
@@ -201,6 +233,9 @@ def test_the_gpu_command_from_end_to_end(
     assert all(row["step"]["share of the ceiling"] > 0 for row in first["rows"])
     status, out, _ = command("gpu", *patterns, *files)
     assert status == 0 and "every size is in the file already" in out
+    status, out, _ = command("gpu", *patterns, *files, "--again", "--minutes", "0")
+    assert "3 sizes are left after 0 minutes" in out
+    assert len(json.loads(data.read_text())["gpu"]["all"]["rows"]) == len(rows)
     assert "<svg" in plot.read_text()
     kept = RESULTS / "intel-xeon-2-threads.json"
     status, out, _ = command("show", str(data), "--beside", str(kept), "--plot", str(plot))

@@ -1,5 +1,6 @@
 """The operations that are said to be counted are those that are made."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,9 @@ def counted(problem: Problem) -> tuple[int, int]:
 @given(problems())
 @settings(max_examples=30)
 def test_the_floor_makes_the_operations_of_the_formula(problem: Problem) -> None:
-    forward, backward = problem.flops(backward=False), problem.flops(backward=True)
+    forward, backward = problem.flops("forward"), problem.flops("backward")
     assert counted(problem) == (forward, backward)
-    assert problem.step_flops == forward + backward == sum(product.flops for product in problem.products())
+    assert problem.flops("step") == forward + backward == sum(product.flops for product in problem.products())
     in_loop = [product for product in problem.products() if product.what == "W_hh h"]
     assert sum(product.times for product in in_loop) == problem.L * problem.D * problem.T
     assert sum(product.times * product.columns for product in in_loop) == problem.L * problem.D * sum(problem.lengths)
@@ -56,10 +57,10 @@ def test_the_formula_is_the_known_one() -> None:
     T, B, inputs, H = 7, 3, 5, 11
     for module, G in GATES.items():
         problem = Problem("test", module, T, B, inputs, H)
-        assert problem.flops(backward=False) == 2 * G * T * B * H * (inputs + H)
-        assert problem.flops(backward=True) == 4 * G * T * B * H * (inputs + H)
+        assert problem.flops("forward") == 2 * G * T * B * H * (inputs + H)
+        assert problem.flops("backward") == 4 * G * T * B * H * (inputs + H)
         packed = Problem("test", module, 8, 3, inputs, H, packed=True)
-        assert packed.lengths == [8, 5, 2] and packed.flops(backward=False) == 2 * G * 15 * H * (inputs + H)
+        assert packed.lengths == [8, 5, 2] and packed.flops("forward") == 2 * G * 15 * H * (inputs + H)
 
 
 @given(problems(MODULES))
@@ -115,4 +116,4 @@ def test_a_gpu_stands_beside_the_cpu(dtype: str | None) -> None:
     assert everyone[:2] == on_cpu("float64" if dtype == "float64" else "float32")
     for called in ("name", "short"):
         assert len({getattr(one, called) for one in everyone}) == len(everyone)
-    assert Contestant(**everyone[-1].as_json()) == everyone[-1]
+    assert Contestant(**asdict(everyone[-1])) == everyone[-1]

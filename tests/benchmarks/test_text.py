@@ -6,18 +6,19 @@ import pytest
 
 from benchmarks import text
 from benchmarks.report import TABLES
+from benchmarks.timing import Effort
 from scratch.text import Settings
 
 SMALL = {
     "LSTM": Settings(hidden_size=5, num_layers=2, batch_size=2, length=7),
     "RNN": Settings(cell="RNN", hidden_size=4, embedding_size=3, batch_size=3, length=5),
 }
-PACE = text.Pace(passes=2, turns=2, seconds=0.0)
+EFFORT = Effort(passes=2, fewest=2, least=0.0)
 
 
 def test_both_libraries_train_the_same_model(tmp_path: Path) -> None:
     told: list[str] = []
-    rows = text.measure(SMALL, "hello world, hello text. " * 20, tmp_path, 1, PACE, told.append)
+    rows = text.measure(SMALL, "hello world, hello text. " * 20, tmp_path, 1, EFFORT, told.append)
     assert [row.name for row in rows] == list(SMALL) and told == [*["LSTM"] * 4, *["RNN"] * 4] * 2
     for row in rows:
         assert len(row.losses["scratch"]) == len(row.losses["PyTorch"]) == text.CHECKED
