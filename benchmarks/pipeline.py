@@ -7,6 +7,7 @@ process that dies, costs the size it was at and no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from os.path import relpath
 from pathlib import Path
@@ -37,6 +38,30 @@ class Stage(NamedTuple):
     def weight(self, problem: Problem, contestants: int) -> float:
         """About how long a problem takes, for the progress."""
         return self.effort.expected(problem, contestants) if self.effort else contestants * 2.0
+
+
+Tell = Callable[[str, float], object]
+"""Is told what is being measured, and how much of the work is done."""
+
+
+@contextmanager
+def telling(total: float) -> Iterator[Tell]:
+    """Show progress between measurements, at most once a second: while a process is timed, this one sleeps."""
+    with progress("{task.percentage:.0f} %", idle=True) as bar:
+        task, last = bar.add_task("measuring", total=total), -inf
+
+        def tell(name: str, done: float) -> None:
+            nonlocal last
+            if monotonic() - last >= 1:
+                bar.update(task, description=name, completed=done, refresh=True)
+                last = monotonic()
+
+        yield tell
+
+
+def within(tell: Tell, name: str, before: float, share: float) -> Callable[[float], object]:
+    """Tells of one problem, when it gets the fraction of it that is done."""
+    return lambda fraction: tell(name, before + fraction * share)
 
 
 class Record:
@@ -110,20 +135,19 @@ def fill(
     if passes > 1:
         found["passes"] = passes
     show_environment(console(), found, any(stage.effort for stage in stages))
-    with progress("{task.percentage:.0f} %", idle=True) as bar:
-        total = sum(stage.weight(problem, len(contestants)) for stage in stages for problem in stage.problems)
-        task = bar.add_task("measuring", total=total)
-        for name, done, rows in measured(stages, contestants, workers, seed):
-            bar.update(task, description=name, completed=done, refresh=True)
+    with telling(
+        sum(stage.weight(problem, len(contestants)) for stage in stages for problem in stage.problems)
+    ) as tell:
+        for rows in measured(stages, contestants, workers, seed, tell):
             record.add(rows)
-            if rows and monotonic() > until:
+            if monotonic() > until:
                 break
 
 
 def measured(
-    stages: list[Stage], contestants: list[Contestant], workers: Workers, seed: int
-) -> Iterator[tuple[str, float, list[Figures]]]:
-    """Problem by problem: its name, how much of the work is done then, and its rows; first without any."""
+    stages: list[Stage], contestants: list[Contestant], workers: Workers, seed: int, tell: Tell
+) -> Iterator[list[Figures]]:
+    """The rows of one problem after the other."""
     done = 0.0
     for stage in stages:
         rows: dict[str, list[Row]] = {}
@@ -132,15 +156,17 @@ def measured(
             if number:
                 workers.renew()
             for problem in stage.problems:
-                yield problem.name, done, []
+                share = stage.weight(problem, len(contestants)) / len(efforts)
+                advance = within(tell, problem.name, done, share)
+                advance(0.0)
                 if effort is None:
                     found = [of_row(row, row) for row in memories(problem, contestants, workers.threads, seed)]
                 else:
                     before = rows.get(problem.name)
-                    own = rows[problem.name] = measure(problem, contestants, workers, effort, seed, rows=before)
+                    own = rows[problem.name] = measure(problem, contestants, workers, effort, seed, advance, before)
                     found = [of_row(row, own[0]) for row in own]
-                done += stage.weight(problem, len(contestants)) / len(efforts)
-                yield problem.name, done, found
+                done += share
+                yield found
 
 
 def finish(record: Record, options: Options) -> int:
