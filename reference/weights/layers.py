@@ -27,28 +27,19 @@ def read(source: Recurrent[Any], orders: Orders) -> Layers:
 
     Raises TypeError for a module that the format has no counterpart of, ValueError for a projection.
     """
-    order, state = _order(source, orders), source.state_dict()
-    return [
-        [
-            Weights(*(_reordered(state[name], source.cell.gates, order) for name in names if name in state))
-            for names in directions
-        ]
-        for directions in _names(source)
-    ]
+    order, D = _order(source, orders), 1 + source.bidirectional
+    values = [_reordered(value, source.cell.gates, order) for value in source.state_dict().values()]
+    each = 4 if source.bias else 2
+    weights = [Weights(*values[at : at + each]) for at in range(0, len(values), each)]
+    return [weights[at : at + D] for at in range(0, len(weights), D)]
 
 
 def write(layers: Layers, target: Recurrent[Any], orders: Orders) -> None:
     """Copy parameters that are in the format's order into the module. They are of the right shapes and dtype."""
-    order = _order(target, orders)
-    target.load_state_dict(
-        {
-            name: _reordered(value, order, target.cell.gates)
-            for directions, layer in zip(_names(target), layers, strict=True)
-            for names, weights in zip(directions, layer, strict=True)
-            for name, value in zip(names, weights, strict=False)  # W_hr is None
-            if value is not None
-        }
-    )
+    order, gates = _order(target, orders), target.cell.gates
+    values = [value for layer in layers for weights in layer for value in weights if value is not None]
+    reordered = (_reordered(value, order, gates) for value in values)
+    target.load_state_dict(dict(zip(target.state_dict(), reordered, strict=True)))
 
 
 def checked(source: Any, fitting: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
@@ -75,14 +66,6 @@ def _order(module: Any, orders: Orders) -> str:
                 raise ValueError(f"expected proj_size 0 (the format has no projection), got {module.proj_size}")
             return order
     raise TypeError(f"expected a scratch.nn.{' or '.join(kind.__name__ for kind in had)}, got {type(module).__name__}")
-
-
-def _names(module: Recurrent[Any]) -> list[list[list[str]]]:
-    """The names of the parameters: of each layer, of each direction."""
-    return [
-        [[f"{name}_l{layer}{suffix}" for name in NAMES] for suffix in ("", "_reverse")[: 1 + module.bidirectional]]
-        for layer in range(module.num_layers)
-    ]
 
 
 def _reordered(value: Array, source: Sequence[str], target: Sequence[str]) -> Array:

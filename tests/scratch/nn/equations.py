@@ -2,9 +2,13 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from tests.scratch.textbook.equations import Check, assert_all_close
+from tests.scratch.textbook.equations import assert_close
+
+Check = Callable[[], Iterable[tuple[Any, Any]]]
+"""Yields pairs: what the equation says, written out in NumPy, and what the code computed."""
 
 
 class Docstring:
@@ -26,7 +30,10 @@ class Docstring:
 
     def check(self, text: str) -> None:
         """Compare what the equation says with what the code computed."""
-        assert_all_close(self.tested[text]())
+        pairs = list(self.tested[text]())
+        assert pairs
+        for said, computed in pairs:
+            assert_close(said, computed)
 
     def numbered(self) -> set[str]:
         """The equations of the docstring, without what is said behind them."""

@@ -1,8 +1,8 @@
-"""Every numbered equation of from_textbook_to_core.md, in NumPy as it stands there, gives the numbers of the code."""
+"""What the names in the equations of from_textbook_to_core.md stand for, and what else the page says."""
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -22,9 +22,9 @@ from scratch.study.trace import trace
 from scratch.textbook import gru as gru_page
 from scratch.textbook import lstm as lstm_page
 from scratch.textbook import rnn as rnn_page
-from tests.scratch.textbook.equations import Page
+from tests.scratch.textbook.equations import FUNCTIONS, LETTERS, Page, in_columns
+from tests.scratch.textbook.latex import Values
 
-PAGE = Page(Path(nn.__file__).parent / "from_textbook_to_core.md")
 T, B, I, H, P = 5, 3, 4, 6, 2  # noqa: E741
 LENGTHS = (5, 3, 3, 1)
 
@@ -32,49 +32,50 @@ CELLS = {"RNN tanh": rnn_page, "RNN relu": rnn_page, "LSTM": lstm_page, "GRU": g
 GATES = {"LSTM": "i f g o", "GRU": "r z a_n_h n"}
 """What `step` leaves in the blocks of a."""
 SLOPES = {
-    "LSTM": "c_by_a_i c_by_a_f c_by_a_g h_by_a_o h_by_c c_by_c_prev",
-    "GRU": "h_by_a_r h_by_a_z h_by_a_n_h h_by_a_n_x h_by_h_prev",
+    "LSTM": "∂c/∂a_i ∂c/∂a_f ∂c/∂a_g ∂h/∂a_o ∂h/∂c ∂c/∂c_prev",
+    "GRU": "∂h/∂a_r ∂h/∂a_z ∂h/∂a_n_h ∂h/∂a_n_x ∂h/∂h_prev",
 }
 
 
 @cache
 def run(name: str, packed: bool = False, **options: Any) -> Any:
-    """A random pass, with what it was given and gave, and the parameters and their gradients by name.
+    """A random pass, and what the names stand for in each layer and direction, `values[k]`.
 
-    `of[k]` are the steps of layer and direction k, in the order of time, each with its numbers by name, as columns:
-    gates, slopes, a_i and d_a_i and so on; of h and any c h_prev, h (what the cell makes), d_h, d_h_prev, where d_c is
-    what comes from the step after; `d_h_outside`, the output's part in d_h.
+    Its steps are in the order of time. Of what the cell makes they have h and any c; of the state before h_prev and
+    c_prev; d_h, d_a and so on; of h besides `d_h_outside`, the output's part in d_h, and `output`.
     """
     rng, kind = np.random.default_rng(7), nn.RECURRENCES[name]
     module = kind.module(I, H, dtype=np.float64, rng=rng, **kind.options, **options)
     D, L, width = 1 + module.bidirectional, module.num_layers, module.proj_size or H
     if packed:
         x, d_output = (pack_sequence([rng.standard_normal((n, w)) for n in LENGTHS]) for w in (I, D * width))
-        by_t = np.split(d_output.data, np.cumsum(x.batch_sizes)[:-1])
+        by_t = [np.split(rows.data, np.cumsum(x.batch_sizes)[:-1]) for rows in (x, d_output)]
     else:
         x, d_output = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, D * width))
-        by_t = list(d_output)
-    batch = len(LENGTHS) if packed else B
-    widths = [width, *(H for _ in module.cell.state[1:])]
+        by_t = [list(x), list(d_output)]
+    batch, cell = len(LENGTHS) if packed else B, module.cell
+    widths = [width, *(H for _ in cell.state[1:])]
     state, d_state = ([rng.standard_normal((L * D, batch, w)) for w in widths] for _ in range(2))
     given, d_given = ((tuple(s) if len(s) > 1 else s[0]) for s in (state, d_state))
-    found = trace(module, x, given, d_output, d_given)
-    final, d_initial = (s if isinstance(s, tuple) else (s,) for s in (found.state, found.d_initial))
-    r = SimpleNamespace(
-        cell=module.cell, x=x, state=state, d_state=d_state, output=found.output, final=final, d_x=found.d_input,
-        d_initial=d_initial, masks=found.dropout_masks, **module.state_dict(),
-        **{f"d_{key}": gradient for key, gradient in found.d_parameters.items()},
-    )  # fmt: skip
-    suffixes = [f"_l{layer}" + reverse for layer in range(L) for reverse in ("", "_reverse")[:D]]
-    r.of = [[named(name, step, getattr(r, f"weight_hh{suffixes[k]}")) for step in steps[:: 1 - 2 * (k % D)]]
-            for k, steps in enumerate(found.steps)]  # fmt: skip
-    for k, steps in enumerate(r.of):
-        for step, rows in zip(steps, by_t, strict=True):
-            step.d_h_outside = np.split(rows, D, axis=1)[k % D].T
-    return r
+    r = trace(module, x, given, d_output, d_given)
+    d_initial = r.d_initial if isinstance(r.d_initial, tuple) else (r.d_initial,)
+    all_values = []
+    parameters = module.state_dict() | {f"d_{name}": value for name, value in r.d_parameters.items()}
+    for k, (layer, direction) in enumerate(np.ndindex(L, D)):
+        suffix = f"_l{layer}" + ("_reverse" if direction else "")
+        values = in_columns({n.removesuffix(suffix): v for n, v in parameters.items() if re.search(rf"{suffix}$", n)})
+        steps = [named(name, step, values["W_hh"]) for step in r.steps[k][:: 1 - 2 * direction]]
+        for t, (step, rows) in enumerate(zip(steps, by_t[1], strict=True)):
+            step["d_h_outside"] = np.split(rows, D, axis=1)[direction].T
+            step |= {} if packed else {"x": by_t[0][t].T, "d_x": r.d_input[t].T, "output": r.output[t].T}
+        for pattern, parts in (("{}_0", state), ("d_{}_n", d_state), ("d_{}_0", d_initial)):
+            values |= {pattern.format(part): each[k].T for part, each in zip(cell.state, parts, strict=True)}
+        all_values.append(values | {"steps": steps, "T": T, "H": H, **FUNCTIONS})
+    return SimpleNamespace(cell=cell, values=all_values, dropout_masks=r.dropout_masks)
 
 
-def named(name: str, step: Any, W_hh: Any) -> Any:
+def named(name: str, step: Any, W_hh: Any) -> Values:
+    """The numbers of a step by their names, as columns."""
     cell, G = nn.RECURRENCES[name].cell, len(W_hh) // H
     of = dict(zip(GATES.get(name, "").split(), step.left, strict=False))
     of |= dict(zip(SLOPES.get(name, "").split(), step.slopes, strict=False))
@@ -83,286 +84,185 @@ def named(name: str, step: Any, W_hh: Any) -> Any:
     for part, before, made, d_made in zip(cell.state, step.state_prev, step.state, step.d_state, strict=True):
         of |= {f"{part}_prev": before, part: made, f"d_{part}": d_made}
     of |= {f"d_{part}_prev": d_prev for part, d_prev in zip(cell.state[1:], step.d_rest, strict=True)}
-    of |= {f"{kind}_h": value[:G].reshape(G * H, -1) for kind, value in (("all_a", step.a), ("d_a", step.d_a))}
-    of["d_a_x"] = of["d_a_h"] if not cell.apart else np.concatenate([of["d_a_r"], of["d_a_z"], of["d_a_n_x"]])
+    of |= {kind: value[:G].reshape(G * H, -1) for kind, value in (("a", step.a), ("d_a_h", step.d_a))}
+    of["d_a_x"] = of["d_a_h"]
+    if cell.apart:
+        of["a"] = np.concatenate([of["a_r"], of["a_z"], of["a_n_h"] + of["a_n_x"]])
+        of["d_a_x"] = np.concatenate([of["d_a_r"], of["d_a_z"], of["d_a_n_x"]])
+    of["d_a"] = of["d_a_x"]
     of["d_h_prev"] = W_hh.T @ of["d_a_h"] + (0 if step.d_h_direct is None else step.d_h_direct)
-    return SimpleNamespace(**of)
+    return of
 
 
 def all_passes() -> list[Any]:
     return [*map(run, CELLS), run("LSTM", proj_size=P)]
 
 
-def bold(steps: Any, name: str) -> Any:
+def bold(steps: list[Values], *names: str) -> Values:
     """The columns of all steps side by side."""
-    return np.concatenate([getattr(step, name) for step in steps], axis=1)
+    return {f"bold {name}": np.concatenate([step[name] for step in steps], axis=1) for name in names}
 
 
-@PAGE.equation("T1", r"a = W_{\mathrm{ih}} x + b_{\mathrm{ih}} + W_{\mathrm{hh}} h_{\mathrm{prev}} + b_{\mathrm{hh}}")
-def pre_activation():
+def usual() -> Iterator[Values]:
+    """Of an LSTM. The code goes on with the whole of d_c at once: f takes it to the step before."""
+    for r in run("LSTM"), run("LSTM", proj_size=P):
+        (values,) = r.values
+        steps = [s | {"d_c_after": s["d_c"], "d_c": s["d_c_prev"] / s["f"]} for s in values["steps"]]
+        yield values | {"steps": steps}
+
+
+PAGE = Page(Path(nn.__file__).parent / "from_textbook_to_core.md", usual)
+
+
+@PAGE.given("T1")
+def every_cell() -> Iterator[Values]:
     for r in all_passes():
-        for t, step in enumerate(r.of[0]):
-            from_input = r.weight_ih_l0 @ r.x[t].T + r.bias_ih_l0[:, None]
-            from_state = r.weight_hh_l0 @ step.h_prev + r.bias_hh_l0[:, None]
-            if not r.cell.apart:
-                yield from_input + from_state, step.all_a_h
-            else:
-                yield (from_input + from_state)[: 2 * H], step.all_a_h[: 2 * H]
-                yield from_state[2 * H :], step.a_n_h
-                yield from_input[2 * H :], step.a_n_x
+        yield r.values[0]
 
 
-@PAGE.equation("T2", r"(h, \dots) = \mathrm{step}(a, h_{\mathrm{prev}}, \dots)")
-def cell():
+@PAGE.given("T2")
+def textbook() -> Iterator[Values]:
     """The textbook's equations of a step."""
     for name, page in CELLS.items():
-        r = run(name)
-        parameters = {key: getattr(r, f"{key}_l0") for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+        (values,), parts = run(name).values, run(name).cell.state
+        parameters = {key: values[letter].squeeze() for key, letter in LETTERS.items() if letter in values}
         options = {"nonlinearity": name[4:]} if page is rnn_page else {}
-        for t, step in enumerate(r.of[0]):
-            parts = r.cell.state
-            before = tuple(getattr(step, f"{part}_prev").T for part in parts)
-            after, _ = page.step(r.x[t], before if len(parts) > 1 else before[0], parameters, **options)
-            yield after, [getattr(step, part).T for part in parts] if len(parts) > 1 else step.h.T
+        for t, s in enumerate(values["steps"], 1):
+            before = tuple(s[f"{part}_prev"].T for part in parts)
+            after, _ = page.step(s["x"].T, before if len(parts) > 1 else before[0], parameters, **options)
+            made = np.concatenate(np.reshape(after, (len(parts), B, H)), axis=1).T
+            rest = np.concatenate([s[part] for part in parts[1:]] or [np.empty((0, B))])
+            yield values | {"step": lambda *_, made=made: made, "…": rest, "t": t}
 
 
-@PAGE.equation("T3", r"h = W_{\mathrm{hr}} m")
-def projection():
-    r = run("LSTM", proj_size=P)
-    for t, step in enumerate(r.of[0]):
-        yield r.weight_hr_l0 @ step.h, r.output[t].T
+@PAGE.given("T3", "6.1")
+def projection() -> Iterator[Values]:
+    (values,) = run("LSTM", proj_size=P).values
+    after = [*(s["d_h_prev"] for s in values["steps"][1:]), values["d_h_n"]]
+    steps = [
+        s | {"m": s["h"], "d_m": s["d_h"], "h": s["output"], "d_h": s["d_h_outside"] + d}
+        for s, d in zip(values["steps"], after, strict=True)
+    ]
+    yield values | bold(steps, "d_h", "m") | {"steps": steps}
 
 
-@PAGE.equation(
-    "3.1",
-    r"\mathbf{p} = W_{\mathrm{ih}} \mathbf{x} + (b_{\mathrm{ih}} + b_{\mathrm{hh}}) \mathbf{1}^{\top}, "
-    r"a_t = W_{\mathrm{hh}} h_{t-1} + p_t",
-)
-def before_the_loop():
+@PAGE.given("3.1")
+def before_the_loop() -> Iterator[Values]:
     for r in all_passes():
+        (values,) = r.values
+        steps = [s | {"p": s["a"] - values["W_hh"] @ s["h_prev"], "h": s["output"]} for s in values["steps"]]
         if not r.cell.apart:
-            p = r.weight_ih_l0 @ r.x.reshape(-1, I).T + np.outer(r.bias_ih_l0 + r.bias_hh_l0, np.ones(T * B))
-            for t, step in enumerate(r.of[0]):
-                yield r.weight_hh_l0 @ step.h_prev + p[:, t * B : (t + 1) * B], step.all_a_h
+            yield values | bold(steps, "p", "x") | {"steps": steps, "bold 1": np.ones((T * B, 1))}
 
 
-@PAGE.equation(
-    "3.2",
-    r"\mathbf{d_x} = W_{\mathrm{ih}}^{\top} \mathbf{d_a}, d_{W_{\mathrm{ih}}} = \mathbf{d_a} \mathbf{x}^{\top}, "
-    r"d_{W_{\mathrm{hh}}} = \mathbf{d_a} \mathbf{h_{prev}}^{\top}, d_{b_{\mathrm{ih}}} = d_{b_{\mathrm{hh}}} = "
-    r"\mathbf{d_a} \mathbf{1}",
-)
-def after_the_loop():
-    """Of the GRU, (5.7): its d_a are two."""
+def after_the_loop(apart: bool) -> Iterator[Values]:
     for r in all_passes():
-        if not r.cell.apart:
-            yield from products(r)
+        (values,) = r.values
+        wide = bold(values["steps"], "x", "d_x", "h_prev", "d_a", "d_a_x", "d_a_h")
+        if bool(r.cell.apart) == apart:
+            yield values | wide | {"bold 1": np.ones((T * B, 1))}
 
 
-def products(r: Any) -> Any:
-    d_a_x, d_a_h = bold(r.of[0], "d_a_x"), bold(r.of[0], "d_a_h")
-    yield r.weight_ih_l0.T @ d_a_x, r.d_x.reshape(-1, I).T
-    yield d_a_x @ r.x.reshape(-1, I), r.d_weight_ih_l0
-    yield d_a_h @ bold(r.of[0], "h_prev").T, r.d_weight_hh_l0
-    yield d_a_x @ np.ones(T * B), r.d_bias_ih_l0
-    yield d_a_h @ np.ones(T * B), r.d_bias_hh_l0
+PAGE.given("3.2")(lambda: after_the_loop(apart=False))
+PAGE.given("5.7")(lambda: after_the_loop(apart=True))
 
 
-def steps_of(name: str) -> list[Any]:
-    passes = (run(name), run(name, proj_size=P)) if name == "LSTM" else (run(name),)
-    return [step for r in passes for step in r.of[0]]
+@PAGE.given("4.9")
+def what_c_is_made_of() -> Iterator[Values]:
+    for values in usual():
+        for t, s in enumerate(values["steps"], 1):
+            for u in "a_i", "a_f", "a_g", "c_prev":
+                yield values | {"d_u": s[f"d_{u}"], "∂c/∂u": s[f"∂c/∂{u}"], "t": t}
 
 
-LETTERS = {name: name.replace("_prev", r"_{\mathrm{prev}}") for name in ("c_prev", "h_prev")}
-LETTERS |= {"a_n_x": "a_n^x", "a_n_h": "a_n^h"}
+PAGE.given("5.1", "5.2", "5.3", "5.4", "5.5")(lambda: run("GRU").values)
 
 
-def slope(number: str, of: str, by: str, latex: str, page: Callable[[Any], Any]) -> None:
-    """The equation of a slope, and what it says of a step."""
-
-    @PAGE.equation(number, rf"\frac{{\partial {of}}}{{\partial {LETTERS.get(by, by)}}} = {latex}")
-    def check():
-        for step in steps_of("LSTM" if number < "5" else "GRU"):
-            yield page(step), getattr(step, f"{of}_by_{by}")
-
-
-BY_N = r"\frac{\partial h}{\partial a_n^x}"
-slope("4.1", "c", "a_i", r"g \odot i \odot (1 - i)", lambda s: s.g * s.i * (1 - s.i))
-slope("4.2", "c", "a_f", r"c_{\mathrm{prev}} \odot f \odot (1 - f)", lambda s: s.c_prev * s.f * (1 - s.f))
-slope("4.3", "c", "a_g", r"i \odot (1 - g \odot g)", lambda s: s.i * (1 - s.g * s.g))
-slope("4.4", "h", "a_o", r"\tanh(c) \odot o \odot (1 - o)", lambda s: np.tanh(s.c) * s.o * (1 - s.o))
-slope("4.5", "h", "c", r"o \odot (1 - \tanh^2(c))", lambda s: s.o * (1 - np.tanh(s.c) ** 2))
-slope("4.6", "c", "c_prev", "f", lambda s: s.f)
-slope("5.1", "h", "a_n_x", r"(1 - z) \odot (1 - n \odot n)", lambda s: (1 - s.z) * (1 - s.n * s.n))
-slope("5.2", "h", "a_n_h", rf"{BY_N} \odot r", lambda s: s.h_by_a_n_x * s.r)
-slope(
-    "5.3", "h", "a_r", rf"{BY_N} \odot a_n^h \odot r \odot (1 - r)", lambda s: s.h_by_a_n_x * s.a_n_h * s.r * (1 - s.r)
-)
-slope("5.4", "h", "a_z", r"(h_{\mathrm{prev}} - n) \odot z \odot (1 - z)", lambda s: (s.h_prev - s.n) * s.z * (1 - s.z))
-slope("5.5", "h", "h_prev", "z", lambda s: s.z)
+@PAGE.given("5.6")
+def gru_backward() -> Iterator[Values]:
+    (values,) = run("GRU").values
+    before = [values["d_h_0"], *(s["d_h"] - s["d_h_outside"] for s in values["steps"][:-1])]
+    for t, (s, d_h_prev) in enumerate(zip(values["steps"], before, strict=True), 1):
+        for u in blocks(run("GRU").cell):
+            s = s | {"d_a_u": s[f"d_{u}"], "∂h/∂a_u": s[f"∂h/∂{u}"], "d_h_prev": d_h_prev}
+            yield values | s | {"t": t}
 
 
-@PAGE.equation("4.7", r"d_{a_o} = d_h \odot \frac{\partial h}{\partial a_o}")
-def d_output_gate():
-    for step in steps_of("LSTM"):
-        yield step.d_h * step.h_by_a_o, step.d_a_o
-
-
-def whole_d_c(step: Any) -> Any:
-    return step.d_c + step.d_h * step.h_by_c
-
-
-@PAGE.equation("4.8", r"d_c = d_c^{\mathrm{after}} + d_h \odot \frac{\partial h}{\partial c}")
-def d_cell_state():
-    """The code goes on with the whole of d_c at once: f takes it to the step before."""
-    for step in steps_of("LSTM"):
-        yield whole_d_c(step), step.d_c_prev / step.f
-
-
-@PAGE.equation(
-    "4.9",
-    r"d_u = d_c \odot \frac{\partial c}{\partial u} \text{for } u = a_i, a_f, a_g, c_{\mathrm{prev}}",
-)
-def d_of_what_c_is_made_of():
-    for step in steps_of("LSTM"):
-        for u in "a_i", "a_f", "a_g", "c_prev":
-            yield whole_d_c(step) * getattr(step, f"c_by_{u}"), getattr(step, f"d_{u}")
-
-
-@PAGE.equation(
-    "5.6",
-    r"d_{a_u} = d_h \odot \frac{\partial h}{\partial a_u}, d_{h_{\mathrm{prev}}} = W_{\mathrm{hh}}^{\top} d_{a^h} + "
-    r"d_h \odot \frac{\partial h}{\partial h_{\mathrm{prev}}}",
-)
-def gru_backward():
-    r = run("GRU")
-    for t, step in enumerate(r.of[0]):
-        for block in blocks(r.cell):
-            yield step.d_h * getattr(step, f"h_by_{block}"), getattr(step, f"d_{block}")
-        d_h_prev = r.weight_hh_l0.T @ step.d_a_h + step.d_h * step.h_by_h_prev
-        yield d_h_prev, r.of[0][t - 1].d_h - r.of[0][t - 1].d_h_outside if t else r.d_initial[0][0].T
-
-
-@PAGE.equation(
-    "5.7",
-    r"\mathbf{d_x} = W_{\mathrm{ih}}^{\top} \mathbf{d_{a^x}}, d_{W_{\mathrm{ih}}} = \mathbf{d_{a^x}} "
-    r"\mathbf{x}^{\top}, d_{W_{\mathrm{hh}}} = \mathbf{d_{a^h}} \mathbf{h_{prev}}^{\top}, d_{b_{\mathrm{ih}}} = "
-    r"\mathbf{d_{a^x}} \mathbf{1}, d_{b_{\mathrm{hh}}} = \mathbf{d_{a^h}} \mathbf{1}",
-)
-def gru_after_the_loop():
-    return products(run("GRU"))
-
-
-@PAGE.equation(
-    "6.1",
-    r"d_m = W_{\mathrm{hr}}^{\top} d_h, d_{W_{\mathrm{hr}}} = \sum_{t=1}^{T} d_{h_t} m_t^{\top} = \mathbf{d_h} "
-    r"\mathbf{m}^{\top}",
-)
-def d_projection():
-    r = run("LSTM", proj_size=P)
-    steps, after = r.of[0], [*(step.d_h_prev for step in r.of[0][1:]), r.d_state[0][0].T]
-    d_h = [step.d_h_outside + d for step, d in zip(steps, after, strict=True)]
-    for step, d_h_t in zip(steps, d_h, strict=True):
-        yield r.weight_hr_l0.T @ d_h_t, step.d_h  # of what the cell calls h
-    yield sum(d_h_t @ step.h.T for step, d_h_t in zip(steps, d_h, strict=True)), r.d_weight_hr_l0
-    yield np.concatenate(d_h, axis=1) @ bold(steps, "h").T, r.d_weight_hr_l0
-
-
-@PAGE.equation("7.1", r"x^{(l+1)} = m \odot \mathrm{output}^{(l)}, d_{\mathrm{output}}^{(l)} = m \odot d_x^{(l+1)}")
-def layers():
+@PAGE.given("7.1", tolerance=1e-11)
+def layers() -> Iterator[Values]:
+    """The input of the layer above is what its a has been made of."""
     for dropout in 0.0, 0.4:
         r = run("RNN tanh", num_layers=2, dropout=dropout)
-        below, above = r.of
-        masks = r.masks[0] if dropout else np.ones((T, B, H))
+        below, above = r.values
+        masks = r.dropout_masks[0] if dropout else np.ones((T, B, H))
         assert len(np.unique(masks)) == (2 if dropout else 1)
-        for t in range(T):
-            x = masks[t].T * below[t].h
-            a = r.weight_ih_l1 @ x + r.bias_ih_l1[:, None] + r.weight_hh_l1 @ above[t].h_prev + r.bias_hh_l1[:, None]
-            yield a, above[t].all_a_h
-            d_output = masks[t].T * (r.weight_ih_l1.T @ above[t].d_a_x)
-            yield d_output + (below[t + 1].d_h_prev if t < T - 1 else r.d_state[0][0].T), below[t].d_h
+        d_after = [*(s["d_h_prev"] for s in below["steps"][1:]), below["d_h_n"]]
+        for t, (one, s) in enumerate(zip(below["steps"], above["steps"], strict=True)):
+            from_x = s["a"] - above["b_ih"] - above["W_hh"] @ s["h_prev"] - above["b_hh"]
+            yield {
+                "x_(l+1)": np.linalg.solve(above["W_ih"], from_x),
+                "output_(l)": one["h"],
+                "m": masks[t].T,
+                "d_output_(l)": one["d_h"] - d_after[t],
+                "d_x_(l+1)": above["W_ih"].T @ s["d_a"],
+                "t": t,
+            }
 
 
-@PAGE.equation(
-    "7.2",
-    r"a_t = W_{\mathrm{ih}} x_t + b_{\mathrm{ih}} + W_{\mathrm{hh}} h_{t+1} + b_{\mathrm{hh}}, h_{T+1} = h_0",
-)
-def reverse_direction():
-    r = run("RNN tanh", bidirectional=True)
-    h = [*(step.h for step in r.of[1]), r.state[0][1].T]
-    W_ih, W_hh = r.weight_ih_l0_reverse, r.weight_hh_l0_reverse
-    for t, step in enumerate(r.of[1]):
-        a = W_ih @ r.x[t].T + r.bias_ih_l0_reverse[:, None] + W_hh @ h[t + 1] + r.bias_hh_l0_reverse[:, None]
-        yield a, step.all_a_h
-    yield h[0], r.final[0][1].T
+@PAGE.given("7.2")
+def reverse_direction() -> Iterator[Values]:
+    values = run("RNN tanh", bidirectional=True).values[1]
+    yield values | {f"h_{T + 1}": values["steps"][-1]["h_prev"]}
 
 
-@PAGE.equation(
-    "7.3",
-    r"\mathrm{output}_t = \begin{pmatrix} \overrightarrow{h_t} \\ \overleftarrow{h_t} \end{pmatrix}, d_{x_t} = "
-    r"\overrightarrow{W}_{\mathrm{ih}}^{\top} \overrightarrow{d_{a_t}} + \overleftarrow{W}_{\mathrm{ih}}^{\top} "
-    r"\overleftarrow{d_{a_t}}",
-)
-def both_directions():
-    r = run("RNN tanh", bidirectional=True)
-    for t, (there, back) in enumerate(zip(*r.of, strict=True)):
-        yield np.concatenate([there.h, back.h]), r.output[t].T
-        yield r.weight_ih_l0.T @ there.d_a_x + r.weight_ih_l0_reverse.T @ back.d_a_x, r.d_x[t].T
+@PAGE.given("7.3")
+def both_directions() -> Iterator[Values]:
+    there, back = run("RNN tanh", bidirectional=True).values
+    pairs = [
+        {f"right {n}": s[n] for n in s} | {f"left {n}": o[n] for n in s}
+        for s, o in zip(there["steps"], back["steps"], strict=True)
+    ]
+    steps = [s | both for s, both in zip(there["steps"], pairs, strict=True)]
+    yield {"steps": steps, "right W_ih": there["W_ih"], "left W_ih": back["W_ih"]}
 
 
-def packed(direction: int) -> Any:
+def packed(direction: int) -> Iterator[Values]:
     """Of every part of every cell's state, in a packed batch; direction 0 is forward, 1 reverse."""
     for name in CELLS:
         r = run(name, packed=True, bidirectional=True)
-        steps = r.of[direction]
-        for part, d_final, d_initial in zip(r.cell.state, r.d_state, r.d_initial, strict=True):
-            d_prev = [getattr(step, f"d_{part}_prev") for step in steps]
-            for t, step in enumerate(steps):
-                d_after = step.d_h - step.d_h_outside if part == "h" else step.d_c
-                next_one = t - 1 if direction else t + 1
-                for k in range(d_after.shape[1]):
-                    goes_on = 0 <= next_one < len(steps) and k < d_prev[next_one].shape[1]
-                    page = d_prev[next_one][:, k] if goes_on else d_final[direction][k]
-                    yield page, d_after[:, k], 1e-12  # of a difference
-            for k, T_k in enumerate(LENGTHS):
-                yield d_prev[T_k - 1 if direction else 0][:, k], d_initial[direction][k]
+        values = r.values[direction]
+        sizes = [s["h"].shape[1] for s in values["steps"]] + [0]
+        for part in r.cell.state:
+            d_prev = [s[f"d_{part}_prev"] for s in values["steps"]]
+            for t, s in enumerate(values["steps"]):
+                d_after = s["d_h"] - s["d_h_outside"] if part == "h" else s["d_c"]
+                for k in range(sizes[t]):
+                    of_sequence = {
+                        "d_s_t_after_k": d_after[:, k],
+                        "d_s_n_k": values[f"d_{part}_n"][:, k],
+                        "d_s_0_k": values[f"d_{part}_0"][:, k],
+                        "d_s_prev_1_k": d_prev[0][:, k],
+                        "d_s_prev_T_k_k": d_prev[LENGTHS[k] - 1][:, k],
+                        "B_t+1": sizes[t + 1],
+                    }
+                    for step, index in (("t-1", t - 1), ("t+1", t + 1)):
+                        if 0 <= index < T and k < sizes[index]:
+                            of_sequence[f"d_s_prev_{step}_k"] = d_prev[index][:, k]
+                    yield of_sequence | {"k": k + 1, "t": t + 1}
 
 
-@PAGE.equation(
-    "8.1",
-    r"d_{s_t}^{\mathrm{after},k} = \begin{cases} d_{s_{\mathrm{prev}},t+1}^{k} k \le B_{t+1} \\[2pt] d_{s_n}^{k} "
-    r"\text{otherwise} \end{cases}, d_{s_0}^{k} = d_{s_{\mathrm{prev}},1}^{k}",
-)
-def packed_forward():
-    return packed(0)
+PAGE.given("8.1", tolerance=1e-12)(lambda: packed(0))
+PAGE.given("8.2", tolerance=1e-12)(lambda: packed(1))
 
 
-@PAGE.equation(
-    "8.2",
-    r"d_{s_t}^{\mathrm{after},k} = \begin{cases} d_{s_{\mathrm{prev}},t-1}^{k} t \gt 1 \\[2pt] d_{s_n}^{k} t = 1 "
-    r"\end{cases}, d_{s_0}^{k} = d_{s_{\mathrm{prev}},T_k}^{k}",
-)
-def packed_reverse():
-    return packed(1)
-
-
-@PAGE.equation("10.1", r"\text{forward: } 2GHN(I + P) + [P \lt H] 2PHN, \text{backward: twice as much.}")
-def operations():
+@PAGE.given("10.1")
+def operations() -> Iterator[Values]:
     """Forward, an entry of a matrix is multiplied and added once for each column; backward, in two products."""
-    N = T * B
     for r in all_passes():
-        G, width = len(r.cell.gates), r.weight_hh_l0.shape[1]
-        matrices = sum(value.size for key, value in vars(r).items() if key.startswith("weight"))
-        yield 2 * G * H * N * (I + width) + (width < H) * 2 * width * H * N, 2 * N * matrices
-
-
-@pytest.mark.parametrize("number", PAGE.tested)
-def test_equation_gives_the_numbers_of_the_code(number: str) -> None:
-    PAGE.check(number)
-
-
-def test_every_equation_of_the_page_is_tested() -> None:
-    assert PAGE.numbered() == {number: latex for number, (latex, _) in PAGE.tested.items()}
+        (values,) = r.values
+        matrices = sum(values[letter].size for letter in ("W_ih", "W_hh", "W_hr") if letter in values)
+        sizes = {"G": len(r.cell.gates), "H": H, "N": T * B, "I": I, "P": values["W_hh"].shape[1]}
+        yield sizes | {"value": 2 * T * B * matrices, "t": 1}
 
 
 def test_table_of_the_tape() -> None:

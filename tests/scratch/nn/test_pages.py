@@ -29,12 +29,12 @@ def test_quoted_code_is_the_code(page: Path) -> None:
 
 @pytest.mark.parametrize("page", sorted([*DERIVATIONS, CORE, STUDY / "rtrl.md"]), ids=lambda page: page.name)
 def test_equations_that_are_referred_to_exist(page: Path) -> None:
-    """On the page that is named behind them; else on the page itself, or on rnn.md, on which the others build."""
+    """On the page that is named behind them; else on the page itself, or on a page on which it builds."""
     prose = re.sub(r"```math\n.*?```", "", page.read_text(), flags=re.DOTALL)
     named = re.findall(r"\((\d+\.\d+)\)(?: to \((\d+\.\d+)\))?\s+of\s+\[`(\w+\.md)`\]", prose)
     for *numbers, there in named:
         assert set(numbers) - {""} <= Page(TEXTBOOK / there).numbered().keys()
-    referred = set(re.findall(r"\((\d+\.\d+|[TR]\d)\)(?!(?: to \(\d+\.\d+\))?\s+of\s+\[`)", prose))
+    referred = set(re.findall(r"(?<!\w)\((\d+\.\d+|[TR]?\d)\)(?!(?: to \(\d+\.\d+\))?\s+of\s+\[`)", prose))
     assert referred
-    there = Page(page).numbered().keys() | Page(TEXTBOOK / "rnn.md").numbered().keys()
-    assert referred - there == set()
+    builds_on = [TEXTBOOK / "rnn.md"] if page in DERIVATIONS else DERIVATIONS
+    assert referred - set().union(*(Page(each).numbered() for each in (page, *builds_on))) == set()

@@ -1,14 +1,14 @@
-"""Every numbered equation of rtrl.md, in NumPy as it stands there, gives the numbers of the code."""
+"""What the names in the equations of rtrl.md stand for."""
 
 import re
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from scratch import nn, study
 from scratch.nn.cell import Weights
@@ -18,6 +18,7 @@ from scratch.study.trace import trace
 from scratch.types import Array
 from tests.scratch.study.test_rtrl import CELL_OF, H, after_step, linearized, random_step
 from tests.scratch.textbook.equations import Page, complex_step, named
+from tests.scratch.textbook.latex import Values
 
 PAGE = Page(Path(study.__file__).parent / "rtrl.md")
 T, I, P = 4, 3, 2  # noqa: E741
@@ -40,11 +41,12 @@ def lstm(a: Array, state_prev: Any) -> Any:
 
 
 def forward(module: Any, x: Array, weights: Any, state: Any) -> list[Any]:
-    """The states of a sequence, the initial one first, that a module of complex numbers has with these weights."""
+    """For each step of a module of complex numbers with these weights a, and the state after it."""
     module.load_state_dict(dict(zip(module.state_dict(), weights, strict=False)))
     found = trace(module, x.astype(complex), module._join(tuple(part.T.astype(complex) for part in state)))
-    before = [tuple(part[:, 0] for part in step.state_prev) for step in found.steps[0]]
-    return [*before, tuple(part[0] for part in module._split("state", found.state))]
+    states = [tuple(part[:, 0] for part in step.state_prev) for step in found.steps[0][1:]]
+    states.append(tuple(part[0] for part in module._split("state", found.state)))
+    return [(step.a.ravel(), *state) for step, state in zip(found.steps[0], states, strict=True)]
 
 
 @cache
@@ -106,19 +108,27 @@ def direct(r: Any, now: Any, t: int) -> tuple[Array, Array]:
     return a, h
 
 
-@PAGE.equation("1.1", r"\dot h = \frac{\partial h}{\partial p} , \dot a = \frac{\partial a}{\partial p} , \dots")
-def tangents():
+def at_step(r: Any, now: Any) -> Values:
+    """What the names stand for at a step of a walk. The state of an RNN has no c: its tangent is zero."""
+    direct_a, direct_h = direct(r, now, now.t)
+    c_dot = now.state_dot[1] if len(now.state_dot) > 1 else np.zeros((1, r.K))
+    return {
+        "W_ih": r.weights.W_ih, "W_hh": r.weights.W_hh, "W_hr": r.weights.W_hr, "∂a/∂p": direct_a, "∂h/∂p": direct_h,
+        "dot a": now.a_dot, "dot x": now.x_dot, "dot h_prev": now.h_prev_dot, "dot m": now.made_dot[0],
+        "dot h": now.state_dot[0], "dot c": c_dot, "t": now.t + 1,
+    }  # fmt: skip
+
+
+@PAGE.given("1.1", tolerance=1e-12)
+def tangents() -> Iterator[Values]:
+    """For every number p, and for h and any c, by complex steps."""
     for r in both():
         p = numbers(r)
-        for k in range(r.K):
-            moved = p.astype(complex)
-            moved[k] += 1e-100j
-            for now, state in zip(r.steps, with_numbers(r, moved)[1:], strict=True):
-                for part, part_dot in zip(state, now.state_dot, strict=True):
-                    if part_dot[:, k].any():
-                        yield part.imag / 1e-100, part_dot[:, k], 1e-12
-                    else:
-                        assert not part.imag.any()
+        moved = [with_numbers(r, p + 1e-100j * one) for one in np.eye(r.K)]
+        for t, now in enumerate(r.steps):
+            a, *state = ([steps[t][part].imag / 1e-100 for steps in moved] for part in range(1 + len(now.state)))
+            for by_p, part_dot in zip(state, now.state_dot, strict=True):
+                yield {"dot h": part_dot, "∂h/∂p": np.array(by_p).T, "dot a": now.a_dot, "∂a/∂p": np.array(a).T, "t": t}
 
 
 @cache
@@ -137,96 +147,100 @@ def cells() -> dict[str, Any]:
     return found
 
 
-@PAGE.equation("1.2", r"\dot s = \sum_k \frac{\partial s}{\partial u_k} \odot \dot u_k")
-def tangents_of_a_cell():
+@PAGE.given("1.2")
+def tangents_of_a_cell() -> Iterator[Values]:
     for r in cells().values():
-        blocks, s_dot = len(r.cell.blocks), [np.zeros(part.shape) for part in r.s_dot]
-        for k, u_k_dot in enumerate(r.u_dot):
+        blocks, slopes = len(r.cell.blocks), []
+        for k in range(len(r.u)):
             u = [part + 1e-100j * (j == k) for j, part in enumerate(r.u)]
             _, made, _ = after_step(r.cell, np.array(u[:blocks]), tuple(u[blocks:]))
-            s_dot = [total + part.imag / 1e-100 * u_k_dot for total, part in zip(s_dot, made, strict=True)]
-        yield s_dot, r.s_dot
+            slopes.append(np.array(made).imag / 1e-100)
+        yield {"dot s": np.array(r.s_dot), "∂s/∂u": slopes, "dot u": r.u_dot, "ranges": {"k": len(r.u)}, "t": 1}
 
 
-@PAGE.equation("1.3", r"\dot h = \varphi'(a) \odot \dot a")
-def tangent_of_the_rnn():
+@PAGE.given("1.3")
+def tangent_of_the_rnn() -> Iterator[Values]:
     for name, slope in ("RNN tanh", lambda a: 1 - np.tanh(a) ** 2), ("RNN relu", lambda a: np.where(a > 0, 1, 0)):
         r = cells()[name]
-        yield slope(r.u[0]) * r.u_dot[0], r.s_dot[0]
+        yield {"dot h": r.s_dot[0], "φ'": slope, "a": r.u[0], "dot a": r.u_dot[0], "t": 1}
 
 
-@PAGE.equation("1.4", r"\sum_s \langle d_s, \dot s \rangle = \sum_k \langle d_{u_k}, \dot u_k \rangle ,")
-def transposes():
+@PAGE.given("1.4", tolerance=1e-12)  # the sums may cancel
+def transposes() -> Iterator[Values]:
+    """All parts of s are taken at once."""
     for r in cells().values():
-        of_s, of_u = (
-            sum(np.sum(d * dot) for d, dot in zip(*pair, strict=True)) for pair in ((r.d_s, r.s_dot), (r.d_u, r.u_dot))
-        )
-        yield of_s, of_u, 1e-12  # the sums may cancel
+        of_s = {"d_s": np.array(r.d_s), "dot s": np.array(r.s_dot)}
+        yield of_s | {"d_u": r.d_u, "dot u": r.u_dot, "ranges": {"s": 1, "k": len(r.u)}, "t": 1}
 
 
-@PAGE.equation(
-    "T1",
-    r"\dot a = W_{\mathrm{ih}} \dot x + W_{\mathrm{hh}} \dot h_{\mathrm{prev}} + \frac{\partial a}{\partial p}",
-)
-def pre_activation():
-    for r in both():
-        for t, now in enumerate(r.steps):
-            products = r.weights.W_ih @ now.x_dot + r.weights.W_hh @ now.h_prev_dot
-            yield products + direct(r, now, t)[0], now.a_dot
-
-
-@PAGE.equation(
-    "T2",
-    r"(\dot h, \dots) = \text{the derivative of the cell's equations, in the direction } \dot a, (\dot "
-    r"h_{\mathrm{prev}}, \dots)",
-)
-def cell():
+@PAGE.given("T1")
+def pre_activation() -> Iterator[Values]:
     for r in both():
         for now in r.steps:
-            for k in range(r.K):
-                prev = [
-                    part[:, 0] + 1e-100j * dot[:, k]
-                    for part, dot in zip(now.state_prev, now.state_prev_dot, strict=True)
-                ]
-                made = r.equations(now.a + 1e-100j * now.a_dot[:, k], prev)
-                if now.made_dot[0][:, k].any():
-                    page = np.concatenate([part.imag / 1e-100 for part in made])
-                    yield page, np.concatenate([part[:, k] for part in now.made_dot])
+            yield at_step(r, now)
 
 
-@PAGE.equation("T3", r"\dot h = W_{\mathrm{hr}} \dot m + \frac{\partial h}{\partial p}")
-def projection():
+@PAGE.given("T2")
+def of_the_cell() -> Iterator[Values]:
+    for r in both():
+        for now in r.steps:
+
+            def derivative(a_dot: Array, r: Any = r, now: Any = now) -> Array:
+                columns = []
+                for k in range(r.K):
+                    prev = [
+                        part[:, 0] + 1e-100j * dot[:, k]
+                        for part, dot in zip(now.state_prev, now.state_prev_dot, strict=True)
+                    ]
+                    columns.append(np.concatenate(r.equations(now.a + 1e-100j * a_dot[:, k], prev)).imag / 1e-100)
+                return np.array(columns).T
+
+            names = {"dot h": now.made_dot[0], "…": np.concatenate([*now.made_dot[1:], np.empty((0, r.K))])}
+            yield names | {"derivative": derivative, "dot a": now.a_dot, "t": now.t + 1}
+
+
+@PAGE.given("T3")
+def projection() -> Iterator[Values]:
     r = walked("LSTM")
-    for t, now in enumerate(r.steps):
-        yield r.weights.W_hr @ now.made_dot[0] + direct(r, now, t)[1], now.state_dot[0]
+    for now in r.steps:
+        yield at_step(r, now)
 
 
-@PAGE.equation(
-    "3.1",
-    r"a_j = \sum_i (W_{\mathrm{ih}})_{ji} x_i + \sum_i (W_{\mathrm{hh}})_{ji} (h_{\mathrm{prev}})_i + "
-    r"(b_{\mathrm{ih}})_j + (b_{\mathrm{hh}})_j",
-)
-def row_of_a():
+@PAGE.given("3.1", tolerance=1e-12)  # a sum of numbers near 1 that may cancel
+def row_of_a() -> Iterator[Values]:
+    """With zeros, so that x and h_prev are of one length."""
     for r in both():
         W_ih, W_hh, b_ih, b_hh, _ = r.weights
-        for t, now in enumerate(r.steps):
-            for j in range(len(now.a)):
-                of_x = sum(W_ih[j, i] * r.x[t, i] for i in range(I))
-                of_h = sum(W_hh[j, i] * now.h_prev[i, 0] for i in range(W_hh.shape[1]))
-                yield of_x + of_h + b_ih[j] + b_hh[j], now.a[j], 1e-12  # a sum of numbers near 1 that may cancel
+        n = max(I, W_hh.shape[1])
+        wide = {name: np.pad(W, [(0, 0), (0, n - W.shape[1])]) for name, W in (("W_ih", W_ih), ("W_hh", W_hh))}
+        for now in r.steps:
+            x, h_prev = (np.pad(u, (0, n - len(u)))[:, None] for u in (r.x[now.t], now.h_prev[:, 0]))
+            names = {"a": now.a[:, None], "b_ih": b_ih[:, None], "b_hh": b_hh[:, None], "x": x, "h_prev": h_prev}
+            for j in range(1, len(now.a) + 1):
+                yield wide | names | {"ranges": {"i": n}, "j": j, "t": 1}
 
 
-@PAGE.equation(
-    "3.2",
-    r"\frac{\partial a_{j'}}{\partial (W_{\mathrm{ih}})_{ji}} = [j' = j] x_i , \frac{\partial a_{j'}}{\partial "
-    r"(W_{\mathrm{hh}})_{ji}} = [j' = j] (h_{\mathrm{prev}})_i , \frac{\partial a_{j'}}{\partial "
-    r"(b_{\mathrm{ih}})_j} = \frac{\partial a_{j'}}{\partial (b_{\mathrm{hh}})_j} = [j' = j]",
-)
-def direct_effect():
+@PAGE.given("3.2")
+def direct_effect() -> Iterator[Values]:
+    """Every column of ∂a/∂p; j′ are all rows at once. The shorter of x and h_prev begins again."""
     for r in both():
-        for t, now in enumerate(r.steps):
-            code = now.a_dot - r.weights.W_ih @ now.x_dot - r.weights.W_hh @ now.h_prev_dot
-            yield direct(r, now, t)[0], code
+        n, ends = max(I, r.weights.W_hh.shape[1]), np.cumsum([tensor.size for tensor in r.tensors])
+        for now in r.steps:
+            rest = now.a_dot - r.weights.W_ih @ now.x_dot - r.weights.W_hh @ now.h_prev_dot
+            names = {"x": np.resize(r.x[now.t], (n, 1)), "h_prev": np.resize(now.h_prev, (n, 1)), "t": 1}
+            names["j'"] = np.arange(len(rest))[:, None]
+            of_each = dict(
+                zip(("(W_ih)_ji", "(W_hh)_ji", "(b_ih)_j", "(b_hh)_j"), np.split(rest, ends, 1)[1:], strict=False)
+            )
+            for j, i in np.ndindex(len(rest), n):
+                columns = {
+                    p: by.reshape(len(rest), len(rest), -1)[:, j] for p, by in of_each.items()
+                }  # rows, entries of row j
+                yield (
+                    names
+                    | {f"∂a_j'/∂{p}": by[:, [i % by.shape[1]]] for p, by in columns.items()}
+                    | {"j": j, "i": i + 1}
+                )
 
 
 @cache
@@ -244,114 +258,84 @@ def gradients(name: str, upstream: str) -> Any:
     return r, d_output, d_state, np.concatenate([gradient.ravel() for gradient in d_p])
 
 
-@PAGE.equation(
-    "R1",
-    r"d_p = \frac{\partial \mathcal{L}}{\partial p} = \sum_{t=1}^{T} d_{\mathrm{output},t}^{\top} \dot h_t",
-)
-def gradient_of_the_output():
+@PAGE.given("R1")
+def gradient_of_the_output() -> Iterator[Values]:
     for name in "RNN", "LSTM":
         r, d_output, _, d_p = gradients(name, "output")
-        yield sum(d_output[t] @ now.state_dot[0] for t, now in enumerate(r.steps)), d_p
 
         def loss(p: Array, r: Any = r, d_output: Array = d_output) -> Any:
-            return np.sum(d_output * [state[0] for state in with_numbers(r, p)[1:]])
+            return np.sum(d_output * [h for _, h, *_ in with_numbers(r, p)])
 
-        yield complex_step(loss, numbers(r)), d_p
+        steps = [at_step(r, now) | {"d_output": d[:, None]} for now, d in zip(r.steps, d_output, strict=True)]
+        yield {"steps": steps, "T": T, "d_p": d_p[None], "∂L/∂p": complex_step(loss, numbers(r))[None], "t": 1}
 
 
-@PAGE.equation("R2", r"+ d_{h_n}^{\top} \dot h_T + d_{c_n}^{\top} \dot c_T")
-def gradient_of_the_final_state():
+@PAGE.given("R2")
+def gradient_of_the_final_state() -> Iterator[Values]:
     for name in "RNN", "LSTM":
         r, _, d_state, d_p = gradients(name, "state")
-        yield sum(d_part[0] @ part_dot for d_part, part_dot in zip(d_state, r.steps[-1].state_dot, strict=True)), d_p
+        d_h_n, d_c_n = (*(part.T for part in d_state), np.zeros((1, 1)))[:2]
+        yield {
+            "steps": [at_step(r, now) for now in r.steps],
+            "T": T,
+            "d_h_n": d_h_n,
+            "d_c_n": d_c_n,
+            "value": d_p[None],
+            "t": 1,
+        }
 
 
-@PAGE.equation("7.1", r"x^{(l+1)} = m \odot h^{(l)}, \dot x^{(l+1)} = m \odot \dot h^{(l)}")
-def dropout():
+@PAGE.given("7.1")
+def dropout() -> Iterator[Values]:
+    """What walks through the layer above is given."""
     rng = np.random.default_rng(7)
     module = nn.RNN(I, H, num_layers=2, dropout=0.4, dtype=np.float64, rng=rng)
     x, d_output = rng.standard_normal((T, I)), rng.standard_normal((T, H))
     module(x)
-    (m,) = module.dropout_masks
-    found = rtrl(module, x, None, d_output, None, [m])
-    below, above = (
-        Weights(*(getattr(module, f"{name}_l{k}").data for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
-        for k in range(2)
-    )
-    zero = (np.zeros((H, 1)),)
-    of_x, of_h = (nn.RNN(size, H, dtype=np.complex128) for size in (I, H))
-
-    def loss(W_ih: Array) -> Any:
-        h = np.array([state[0] for state in forward(of_x, x, below._replace(W_ih=W_ih), zero)[1:]])
-        return sum(
-            (d * state[0]).sum() for d, state in zip(d_output, forward(of_h, m * h, above, zero)[1:], strict=True)
-        )
-
-    assert len(np.unique(m)) == 2
-    yield complex_step(loss, below.W_ih), found.d_parameters["weight_ih_l0"]
+    (masks,) = module.dropout_masks
+    assert len(np.unique(masks)) == 2
+    _, found = named([walk], lambda: rtrl(module, x, None, d_output, None, [masks]))
+    below, above = found[:T], found[T + 1 : 2 * T + 1]
+    for t, (one, m) in enumerate(zip(below, masks, strict=True)):
+        h, h_dot = one["state"][0], one["state_dot"][0]
+        x_above, x_dot = above[t]["x"][t][:, None], above[t]["x_dot"][t]
+        yield {"x_(l+1)": x_above, "dot x_(l+1)": x_dot, "m": m[:, None], "h_(l)": h, "dot h_(l)": h_dot, "t": t}
 
 
-@PAGE.equation("7.2", r"d_p = \sum_{k=1}^{B} d_p^{k}")
-def batch():
+@PAGE.given("7.2")
+def batch() -> Iterator[Values]:
     rng = np.random.default_rng(8)
     module = nn.RNN(I, H, dtype=np.float64, rng=rng)
     x, d_output = rng.standard_normal((T, 3, I)), rng.standard_normal((T, 3, H))
-    of_all = rtrl(module, x, None, d_output).d_parameters
     of_each = [rtrl(module, x[:, k], None, d_output[:, k]).d_parameters for k in range(3)]
-    for name, d_p in of_all.items():
-        yield sum(each[name] for each in of_each), d_p
+    for name, d_p in rtrl(module, x, None, d_output).d_parameters.items():
+        yield {"d_p": d_p, "B": 3, "t": 1} | {f"d_p_{k}": each[name] for k, each in enumerate(of_each, 1)}
 
 
-@cache
-def products() -> Any:
-    """J_t and D_t at each step of an RNN, by section 8 of the textbook's rnn.md and (3.2)."""
+@PAGE.given("8.1", "8.2")
+def products() -> Iterator[Values]:
+    """J_t and D_t of an RNN, by section 8 of the textbook's rnn.md and (3.2); p is no number of the initial state."""
     r, d_output, _, d_p = gradients("RNN", "output")
-    slopes = [np.diag(1 - np.tanh(now.a) ** 2) for now in r.steps]
-    J = [slope @ r.weights.W_hh for slope in slopes]
-    D = [
-        slope @ (r.weights.W_ih @ now.x_dot + direct(r, now, t)[0])
-        for t, (slope, now) in enumerate(zip(slopes, r.steps, strict=True))
-    ]
-    return r, d_output, d_p, J, D
-
-
-@PAGE.equation(
-    "8.1",
-    r"\dot h_t = J_t \dot h_{t-1} + D_t , d_{h_t} = d_{\mathrm{output},t} + J_{t+1}^{\top} d_{h_{t+1}}",
-)
-def recursions():
-    r, d_output, _, J, D = products()
-    for t, now in enumerate(r.steps):
-        yield J[t] @ now.h_prev_dot + D[t], now.state_dot[0]
     backward = trace(r.module, r.x, r.state[0].T, d_output).steps[0]
-    for t in range(T - 1):
-        yield d_output[t] + J[t + 1].T @ backward[t + 1].d_state[0][:, 0], backward[t].d_state[0][:, 0]
-
-
-@PAGE.equation("8.2", r"d_p = \sum_{s \le t} d_{\mathrm{output},t}^{\top} J_t J_{t-1} \cdots J_{s+1} D_s")
-def sum_over_pairs():
-    """For all p but the initial state, which acts before the first step."""
-    r, d_output, d_p, J, D = products()
-    page = np.zeros(r.K)
-    for t in range(T):
-        for s in range(t + 1):
-            row = d_output[t]
-            for between in range(t, s, -1):
-                row = row @ J[between]
-            page += row @ D[s]
-    yield page[:-H], d_p[:-H]
-
-
-@pytest.mark.parametrize("number", PAGE.tested)
-def test_equation_gives_the_numbers_of_the_code(number: str) -> None:
-    PAGE.check(number)
-
-
-def test_every_equation_of_the_page_is_tested() -> None:
-    assert PAGE.numbered() == {number: latex for number, (latex, _) in PAGE.tested.items()}
+    steps = []
+    for now, of_loss, d in zip(r.steps, backward, d_output, strict=True):
+        slope = np.diag(1 - np.tanh(now.a) ** 2)
+        D = slope @ (r.weights.W_ih @ now.x_dot + direct(r, now, now.t)[0])
+        names = {"J": slope @ r.weights.W_hh, "D": D[:, :-H], "d_output": d[:, None], "d_h": of_loss.d_state[0]}
+        steps.append(names | {"dot h": now.state_dot[0][:, :-H]})
+    for t in range(1, T + 1):
+        ranges = {"s": T, "t": T}
+        yield {
+            "steps": steps,
+            "dot h_0": np.zeros((H, r.K - H)),
+            "d_p": d_p[None, :-H],
+            "ranges": ranges,
+            "H": H,
+            "t": t,
+        }
 
 
 def test_the_numbers_of_the_code_are_numbers_of_the_page() -> None:
     numbers = set(re.findall(r"\(([TR]\d)\)", sys.modules[rtrl.__module__].__doc__ or ""))
     assert numbers
-    assert numbers <= PAGE.tested.keys()
+    assert numbers <= PAGE.numbered().keys()

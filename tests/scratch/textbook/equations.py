@@ -1,63 +1,67 @@
-"""The numbered equations of pages, and what the textbook's functions compute, to hold them against."""
+"""The numbered equations of pages, each computed as it stands there and held against what the code computes."""
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from .latex import RELATIONS, Chain, OutOfTime, Values, holds, statements
+
 Array = Any
-Check = Callable[[], Iterable[tuple[Any, ...]]]
-"""Yields pairs: what the equation says, written out in NumPy, and what the code computed; perhaps with a tolerance."""
+Given = Callable[[], Iterable[Values]]
+"""Yields what names stand for; where `t` is not among them, for every step."""
 
-NUMBER = re.compile(r"\\text\{\((\d+\.\d+|[TR]?\d)\)\}")
+NUMBER = re.compile(r"\\text\{\((\d+\.\d+|[TR]?\d)\)\}(?:\s*&+\s*\\text\{[^{}]*\})?")
+"""And what an equation is about, where that stands behind its number."""
 BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}
-
-
-def bare(latex: str) -> str:
-    """LaTeX without what only arranges it, and without the sentence's punctuation."""
-    latex = re.sub(
-        r"\\(begin|end)\{aligned\}|\\q?quad|\\text\{(of |from ).*?\}|\\\\$|(?<!\\)\\[,; ]|&",
-        "",
-        latex,
-        flags=re.MULTILINE,
-    )
-    return re.sub(r"\s", "", latex).rstrip(".,")
+LETTERS = {"weight_ih": "W_ih", "weight_hh": "W_hh", "bias_ih": "b_ih", "bias_hh": "b_hh", "weight_hr": "W_hr"}
 
 
 class Page:
-    """A page whose numbered equations are tested one by one."""
+    """A page, and what the names in its equations stand for: the code's own numbers, but for what defines a name."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.tested: dict[str, tuple[str, Check]] = {}
+    def __init__(self, path: Path, usual: Given = lambda: [{}]) -> None:
+        self.path, self.usual, self.tolerances = path, cache(lambda: list(usual())), {}
+        self.special: dict[str, Given] = {}
 
-    def equation(self, number: str, latex: str) -> Callable[[Check], Check]:
-        """The decorator of the test of this equation, which stands on the page as here."""
+    def given(self, *numbers: str, tolerance: float = 1e-13) -> Callable[[Given], Given]:
+        """The decorator of what names stand for in these equations besides, or instead."""
 
-        def add(check: Check) -> Check:
-            assert number not in self.tested
-            self.tested[number] = bare(latex), check
-            return check
+        def add(given: Given) -> Given:
+            self.special |= dict.fromkeys(numbers, given)
+            self.tolerances |= dict.fromkeys(numbers, tolerance)
+            return given
 
         return add
 
-    def check(self, number: str) -> None:
-        """Compare what the equation says with what the code computed."""
-        assert_all_close(self.tested[number][1]())
+    def __str__(self) -> str:
+        return self.path.name
+
+    def check(self, number: str, latex: str = "") -> None:
+        """Compute every side of an equation of the page, or of another in its place. Raises AssertionError."""
+        found, tested = statements(latex or self.numbered()[number]), set()
+        for values in self.special.get(number, self.usual)():
+            values = self.usual()[0] | values
+            for t in [values["t"]] if "t" in values else range(1, len(values["steps"]) + 1):
+                for place, sides in computed(found, values | {"t": t}):
+                    assert_sides(sides, self.tolerances.get(number, 1e-13))
+                    tested.add(place)
+        assert len(tested) == len(found)
 
     def numbered(self) -> dict[str, str]:
         """The equations that are displayed on the page, by number. Each has to have one."""
-        found = {}
+        found: dict[str, str] = {}
         for block in re.findall(r"```math\n(.*?)```", self.path.read_text(), flags=re.DOTALL):
-            *equations, rest = NUMBER.split(re.sub(r"\\text\{(forward|reverse|how|what)\b[^{}:]*\}", "", block))
-            assert not bare(rest), f"{self.path.name}: no number behind {rest}"
+            *equations, rest = NUMBER.split(block)
+            assert not re.sub(r"\\end\{aligned\}|\s", "", rest), f"{self.path.name}: no number behind {rest}"
             for latex, number in zip(equations[::2], equations[1::2], strict=True):
-                assert number not in found or bare(latex) == found[number], f"{self.path.name}: another ({number})"
-                found[number] = bare(latex)
+                assert re.sub(r"\W", "", found.setdefault(number, latex)) == re.sub(r"\W", "", latex), number
         return found
 
     def tables(self) -> dict[str, list[list[str]]]:
@@ -69,12 +73,23 @@ class Page:
         return found
 
 
-def assert_all_close(pairs: Iterable[tuple[Any, ...]]) -> None:
-    """There is at least one pair, and the two sides of each agree."""
-    pairs = list(pairs)
-    assert pairs
-    for page, code, *tolerance in pairs:
-        assert_close(page, code, *tolerance)
+def computed(found: list[list[Chain]], values: Values) -> Iterator[tuple[int, list[tuple[str, Any]]]]:
+    """The place and the sides of each statement; not of one that needs another step than there is, or is not for it."""
+    for place, (chain, *conditions) in enumerate(found):
+        if all(holds(condition, values) for condition in conditions):
+            with suppress(OutOfTime):
+                sides = [(relation, node(values)) for relation, node in chain]
+                yield place, sides if len(sides) > 1 else [*sides, ("=", values["value"])]
+
+
+def assert_sides(sides: list[tuple[str, Any]], tolerance: float) -> None:
+    """Whatever stands to the right of a relation agrees with what stands on the left of all."""
+    (_, code), *others = sides
+    for relation, page in others:
+        if relation == "=":
+            assert_close(page, code, tolerance)
+        else:
+            assert RELATIONS[relation](code, page * (1 + tolerance))
 
 
 def assert_close(page: Any, code: Any, tolerance: float = 1e-13) -> None:
@@ -83,6 +98,12 @@ def assert_close(page: Any, code: Any, tolerance: float = 1e-13) -> None:
     assert page.shape == code.shape
     assert np.linalg.norm(code) > 0
     assert np.linalg.norm(page - code) <= tolerance * np.linalg.norm(code), (page, code)
+
+
+def wrong_signs(latex: str) -> Iterator[str]:
+    """The equation with one of its signs turned, but for the one of a remainder, O(ε²)."""
+    for sign in re.finditer(r"[+-](?! O)", latex):
+        yield latex[: sign.start()] + ("-" if sign[0] == "+" else "+") + latex[sign.end() :]
 
 
 def assert_printed(printed: Iterable[str], *values: float) -> None:
@@ -103,6 +124,11 @@ def complex_step(function: Callable[[Array], Any], at: Array) -> Array:
     return result
 
 
+def slope(function: Callable[[Array], Any]) -> Callable[[Array], Any]:
+    """The derivative of a function that acts on each entry."""
+    return lambda a: function(a + 1e-100j).imag / 1e-100
+
+
 def named(functions: Iterable[Any], call: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[Any, list[Any]]:
     """What the call returns, and of each call of one of the functions in it everything that has a name there."""
     codes, found = {function.__code__ for function in functions}, []
@@ -120,53 +146,62 @@ def named(functions: Iterable[Any], call: Callable[..., Any], *arguments: Any, *
     return result, found
 
 
-def walk(
-    page_module: ModuleType,
-    *,
-    T: int = 5,
-    B: int = 3,
-    I: int = 4,  # noqa: E741
-    H: int = 6,
-    seed: int = 7,
-    **options: Any,
-) -> SimpleNamespace:
-    """A random problem, forward and backward, with everything that has a name inside the steps.
+def in_columns(rows: dict[str, Array]) -> Values:
+    """Parameters or their gradients by their letters; biases are columns."""
+    letters = {f"{d}{name}": f"{d}{letter}" for name, letter in LETTERS.items() for d in ("", "d_")}
+    return {letters[name]: value if value.ndim == 2 else value[:, None] for name, value in rows.items()}
 
-    `steps[t]` has what `step` and `step_backward` call by a name at this step, as rows, as in the code: x, h_prev, a,
-    h, d_h, d_a, d_x, …; `columns[t]` has the same arrays as columns, (features, B), as on the page. Beside them are the
-    whole problem (x, state, parameters, d_output, d_state) and what came of it (output, final, d_x, d_initial,
-    d_parameters). `loss(name=value, …)` is the number that d_… are the gradients of, for another x, state or parameter.
-    `options` go to `forward`.
+
+def sigma(a: Any) -> Any:
+    return 1 / (1 + np.exp(-a))
+
+
+FUNCTIONS = {"σ": sigma, "tanh": np.tanh, "diag": lambda column: np.diag(column.ravel()), "e": np.e}
+
+
+def walk(module: ModuleType, *, T: int = 5, B: int = 1, I: int = 4, H: int = 6, **options: Any) -> SimpleNamespace:  # noqa: E741
+    """A random problem, forward and backward by the textbook, with everything that has a name inside the steps.
+
+    `values` is what names stand for on the page, of one sequence: its `steps` have what `step` and `step_backward` call
+    by a name, beside x, d_x, output, d_output and what the step adds to d_W_ih and so on. `whole` are the gradients of
+    the parameters over all steps. Beside them is the problem itself (x, state, parameters, d_output, d_state) and what
+    came of it (output, final, d_x, d_initial, d_parameters). `loss(name=value, …)` is the number that d_… are the
+    gradients of, for another x, state or parameter. `options` go to `forward`.
     """
-    rng = np.random.default_rng(seed)
-    name = page_module.__name__.rpartition(".")[2]
-    rows = BLOCKS[name] * H
-    parameters = {
-        "weight_ih": rng.uniform(-1, 1, (rows, I)),
-        "weight_hh": rng.uniform(-1, 1, (rows, H)),
-        "bias_ih": rng.uniform(-1, 1, rows),
-        "bias_hh": rng.uniform(-1, 1, rows),
-    }
+    rng, name = np.random.default_rng(7), module.__name__.rpartition(".")[2]
+    rows, parts = BLOCKS[name] * H, ("h", "c") if name == "lstm" else ("h",)
+    shapes = {"weight_ih": (rows, I), "weight_hh": (rows, H), "bias_ih": (rows,), "bias_hh": (rows,)}
+    parameters = {key: rng.uniform(-1, 1, shape) for key, shape in shapes.items()}
     x, d_output = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, H))
-    state, d_state = rng.standard_normal((2, B, H)), rng.standard_normal((2, B, H))
-    state, d_state = (tuple(state), tuple(d_state)) if name == "lstm" else (state[0], d_state[0])
+    states = [tuple(rng.standard_normal((len(parts), B, H))) for _ in range(2)]
+    state, d_state = states if name == "lstm" else (one for (one,) in states)
 
     def loss(x: Array = x, state: Any = state, **changed: Array) -> Any:
-        output, final, _ = page_module.forward(x, state, parameters | changed, **options)
+        output, final, _ = module.forward(x, state, parameters | changed, **options)
         return np.sum(d_output * output) + np.sum(np.asarray(d_state) * np.asarray(final))
 
-    (output, final, tape), forward = named([page_module.step], page_module.forward, x, state, parameters, **options)
-    (d_x, d_initial, d_parameters), backward = named(
-        [page_module.step_backward], page_module.backward, d_output, d_state, tape
-    )
-    steps = [made | undone for made, undone in zip(forward, backward[::-1], strict=True)]
-    assert len(steps) == T
-    columns = [
-        {key: value.T if isinstance(value, np.ndarray) else value for key, value in step.items()} for step in steps
-    ]
+    (output, final, tape), forward = named([module.step], module.forward, x, state, parameters, **options)
+    (d_x, d_initial, d_parameters), backward = named([module.step_backward], module.backward, d_output, d_state, tape)
+    assert len(forward) == len(backward) == T
+    steps = []
+    for t, (made, undone) in enumerate(zip(forward, backward[::-1], strict=True)):
+        in_and_out = {"x": x[t], "d_x": d_x[t], "h": output[t], "output": output[t], "d_output": d_output[t]}
+        step = {key: value.T for key, value in (made | undone | in_and_out).items() if isinstance(value, np.ndarray)}
+        step |= in_columns({f"d_{key}": value for key, value in undone["d_parameters"].items()})
+        steps.append(step | {"kept": undone["kept"]})
+    values = {"steps": steps, "T": T, "B": B, "I": I, "H": H, **FUNCTIONS, **in_columns(parameters)}
+    for pattern, of in (("{}_0", state), ("d_{}_n", d_state), ("d_{}_0", d_initial)):
+        values |= {pattern.format(part): value.T for part, value in zip(parts, np.reshape(of, (-1, B, H)), strict=True)}
     return SimpleNamespace(
-        steps=[SimpleNamespace(**step) for step in steps],
-        columns=[SimpleNamespace(**step) for step in columns],
-        x=x, state=state, parameters=parameters, d_output=d_output, d_state=d_state, loss=loss,
+        values=values, whole=in_columns({f"d_{key}": value for key, value in d_parameters.items()}), loss=loss,
+        x=x, state=state, parameters=parameters, d_output=d_output, d_state=d_state,
         output=output, final=final, d_x=d_x, d_initial=d_initial, d_parameters=d_parameters,
     )  # fmt: skip
+
+
+def derivatives(r: SimpleNamespace) -> Iterator[tuple[Array, Array]]:
+    """Each gradient of a walk by complex steps, and by the code."""
+    yield complex_step(lambda x: r.loss(x=x), r.x), r.d_x
+    yield complex_step(lambda state: r.loss(state=state), np.asarray(r.state)), np.asarray(r.d_initial)
+    for name, value in r.parameters.items():
+        yield complex_step(lambda moved, name=name: r.loss(**{name: moved}), value), r.d_parameters[name]

@@ -1,0 +1,30 @@
+"""Every numbered equation of a page, computed as it stands there, agrees with the numbers of the code."""
+
+import pytest
+
+from tests.scratch.nn import test_core_page
+from tests.scratch.study import test_rtrl_equations
+from tests.scratch.textbook import test_gru_page, test_lstm_page, test_rnn_page
+from tests.scratch.textbook.equations import Page, wrong_signs
+
+PAGES = [each.PAGE for each in (test_rnn_page, test_lstm_page, test_gru_page, test_core_page, test_rtrl_equations)]
+every_equation = pytest.mark.parametrize(
+    ("page", "number"), [(page, number) for page in PAGES for number in page.numbered()], ids=lambda each: str(each)
+)
+
+
+@every_equation
+def test_an_equation_gives_the_numbers_of_the_code(page: Page, number: str) -> None:
+    page.check(number)
+
+
+@every_equation
+def test_a_wrong_sign_in_an_equation_is_found(page: Page, number: str) -> None:
+    for wrong in wrong_signs(page.numbered()[number]):
+        with pytest.raises(AssertionError):
+            page.check(number, wrong)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_only_equations_of_the_page_are_special(page: Page) -> None:
+    assert page.special.keys() <= page.numbered().keys()
