@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from ..text.corpus import code_points
@@ -10,8 +12,18 @@ from ..types import Array
 TAB = 8
 """A tab leads to the next multiple of so many columns, as Python reads it."""
 
-PREFIXES = {"r", "b", "u", "f", "br", "rb", "fr", "rf"}
-"""What may stand before an opening quote in Python."""
+TOKEN = re.compile(
+    r"""
+    (?i:[rbuf]|[bf]r|r[bf])?                                                    # a prefix, and a quote:
+    (?P<marks>(?P<triple>\"{3}|'{3})|["'])                                      # its first mark, or three,
+    (?:\\.?|(?!(?P=marks))(?(triple)[^\\]|[^\\\n]))*                            # what stands inside
+    (?P<closed>(?P=marks))?                                                     # and the same once more
+    |(?P<comment>\#[^\n]*)
+    |\w+'?                                                                      # a word with an apostrophe
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""A quote, a comment or a word of Python; of a quote that is not closed, what is there."""
 
 MEANINGS = {
     "line position": "characters since the last line end",
@@ -59,33 +71,15 @@ def syntax(text: str) -> tuple[Array, Array, Array]:
     the line. Brackets are ( [ {, whichever closes them; they and # do not count inside quotes, and none of these counts
     inside a comment. The third of three marks is known only when it comes: after two, the quote is empty and closed.
     """
-    quotes, comments, brackets = np.empty((3, len(text)))
-    quote, comment, depth = "", False, 0  # quote: the marks that will close it
-    escaped = False
-    opened = emptied = -2  # where a quote was opened; where one was closed that is empty
-    closing = 0  # how many of the marks that close it have come
-    word = ""  # the letters and digits just before, at most three
-    for t, character in enumerate(text):
-        if quote:
-            if escaped:
-                escaped = False
-            elif character == "\n" and len(quote) == 1:
-                quote = ""
-            else:
-                escaped = character == "\\"
-                closing = closing + 1 if character == quote[0] else 0
-                if closing == len(quote):
-                    emptied = t if (len(quote), opened) == (1, t - 1) else -2
-                    quote = ""
-            word = ""
-        elif comment:
-            comment = character != "\n"
-        elif character in "\"'" and not (character == "'" and word and word.lower() not in PREFIXES):
-            triple = emptied == t - 1 and text[emptied] == character
-            quote, opened, closing = character * (3 if triple else 1), t, 0
-        else:
-            comment = character == "#"
-            depth = max(0, depth + (character in "([{") - (character in ")]}"))
-            word = (word + character)[-3:] if character.isalnum() or character == "_" else ""
-        quotes[t], comments[t], brackets[t] = bool(quote), comment, depth
-    return quotes, comments, brackets
+    quotes, comments = np.zeros((2, len(text)))
+    for token in TOKEN.finditer(text):
+        if token["marks"]:
+            first = token.start("marks")
+            quotes[first : token.end() - bool(token["closed"])] = 1
+            if token["triple"]:
+                quotes[first + 1] = 0  # an empty quote, so far
+        elif token["comment"]:
+            comments[token.start() : token.end()] = 1
+    opening, closing = (np.isin(code_points(text), code_points(brackets)) for brackets in ("([{", ")]}"))
+    depth = np.cumsum(np.where(quotes + comments, 0, opening * 1.0 - closing))
+    return quotes, comments, depth - np.minimum.accumulate(np.minimum(depth, 0))

@@ -50,6 +50,11 @@ def opened(path: Path) -> tuple[Checkpoint, CharacterModel]:
         raise typer.BadParameter(f"{path}: {error}") from None
 
 
+def span(low: str, high: str) -> str:
+    """Two ends of a range, written out, or one if they read the same."""
+    return low if low == high else f"{low} to {high}"
+
+
 def write_page(path: Path, content: str) -> None:
     """Write a page as the --out. Raises typer.BadParameter if that fails."""
     try:

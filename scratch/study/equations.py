@@ -2,10 +2,8 @@
 
 The right side of "name = " is an expression of numbers, names and brackets with +, −, ⊙ and ², the functions σ, tanh
 and relu, and [u > v], which is 1 where that holds and 0 elsewhere. Everything acts on each entry for itself.
-tanh²(c) is tanh(c)². Python's own parser reads it, after ⊙, − and ² have become *, - and **2.
+tanh²(c) is tanh(c)². Python computes it, once these signs are Python's.
 """
-
-from __future__ import annotations
 
 import ast
 import re
@@ -26,23 +24,21 @@ def sigmoid(a: Array) -> Array:
     return result
 
 
-def relu(a: Array) -> Array:
-    """max(a, 0), in a new array."""
-    result = np.empty_like(a)
-    activations.relu(a, out=result)
-    return result
-
-
-FUNCTIONS: dict[str, Callable[[Any], Any]] = {"σ": sigmoid, "tanh": np.tanh, "relu": relu}
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {"σ": sigmoid, "tanh": np.tanh, "relu": lambda a: np.maximum(a, 0)}
 
 BOUNDED = ("σ", "tanh")
 """The functions that stay between −1 and 1."""
 
-OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: np.add,
-    ast.Sub: np.subtract,
-    ast.Mult: np.multiply,
-}
+
+def squared(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """tanh², of tanh."""
+    return lambda a: function(a) ** 2
+
+
+def positive(a: Array) -> Array:
+    """[a > 0]: 1 where that holds, else 0."""
+    result: Array = np.heaviside(a, 0)
+    return result
 
 
 def sides(equation: Equation) -> tuple[str, str]:
@@ -61,49 +57,29 @@ def evaluate(text: str, values: Mapping[str, Array]) -> Array:
 
     Raises ValueError for a name without a value and for anything but an equation.
     """
-    result: Array = value(parsed(text), values, text)
+    try:
+        result: Array = eval(
+            as_python(text), FUNCTIONS | {"squared": squared, "positive": positive, "__builtins__": {}}, dict(values)
+        )
+    except (SyntaxError, NameError, TypeError) as error:
+        raise ValueError(f"expected an equation of names with a value in {text!r}, got {error}") from None
     return result
 
 
-def parsed(text: str) -> ast.expr:
-    """The right side of an equation as Python's syntax tree. Raises ValueError for anything but an equation."""
-    python = re.sub(r"(\w+)²\(", r"squared_\1(", text)
-    for sign, as_python in (("⊙", " * "), ("−", " - "), ("²", "**2 ")):
-        python = python.replace(sign, as_python)
-    try:
-        if foreign := re.search(r"[^\w\s.()\[\]+−⊙²>]", text):
-            raise ValueError(repr(foreign[0]))
-        return ast.parse(python.strip(), mode="eval").body
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"expected an equation in {text!r}, got {error}") from None
-
-
-def value(node: ast.expr, values: Mapping[str, Array], text: str) -> Any:
-    """The value of a part of an equation. Raises ValueError for what the grammar does not have."""
-    match node:
-        case ast.Constant(float() | int() as number) if not isinstance(number, bool):
-            return float(number)  # which does not widen float32, as an array would
-        case ast.Name(name) if name in values:
-            return values[name]
-        case ast.UnaryOp(ast.USub(), part):
-            return -value(part, values, text)
-        case ast.BinOp(part, ast.Pow(), ast.Constant(2)):
-            squared = value(part, values, text)
-            return squared * squared
-        case ast.BinOp(left, operator, right) if type(operator) in OPERATORS:
-            return OPERATORS[type(operator)](value(left, values, text), value(right, values, text))
-        case ast.List([ast.Compare(left, [ast.Gt()], [right])]):
-            one, other = value(left, values, text), value(right, values, text)
-            return np.where(one > other, np.ones_like(one), 0)
-        case ast.Call(ast.Name(name), [argument], []) if name.removeprefix("squared_") in FUNCTIONS:
-            result = FUNCTIONS[name.removeprefix("squared_")](value(argument, values, text))
-            return result * result if name.startswith("squared_") else result
-    raise ValueError(f"expected a number or a name with a value in {text!r}, got {ast.unparse(node)!r}")
+def as_python(text: str) -> str:
+    """The right side of an equation in Python. Raises ValueError for a sign that no equation has."""
+    python = re.sub(r"\[([^][>]+)>([^][>]+)\]", r"positive(\1 − (\2))", text)
+    if foreign := re.search(r"[^\w\s.()+−⊙²]|\.(?!\d)", python):
+        raise ValueError(f"expected an equation in {text!r}, got {foreign[0]!r}")
+    python = re.sub(r"(\w+)²\(", r"squared(\1)(", python)
+    for sign, pythons in (("⊙", " * "), ("−", " - "), ("²", "**2 ")):
+        python = python.replace(sign, pythons)
+    return python.strip()
 
 
 def outermost(text: str) -> str | None:
     """The function, if a text is one function of something: tanh in tanh(a + b), None in tanh(a) ⊙ (1 − b)."""
-    match parsed(text):
+    match ast.parse(as_python(text), mode="eval").body:
         case ast.Call(ast.Name(name)) if name in FUNCTIONS:
             return name
     return None

@@ -196,7 +196,7 @@ def scales_of(layer: LayerTrace) -> tuple[dict[str, Any], dict[str, list[tuple[s
     of_a = [f"d_{name}" for name in names]
     shared = {f"d_{name}" for name in state} | {f"d_{name}_prev" for name in state}
     shared |= {name for name, _ in map(sides, layer.cell.equations.backward)} - set(of_a)
-    scales |= dict.fromkeys(shared, largest(*(layer.values[name] for name in shared)))
+    scales |= dict.fromkeys(sorted(shared), largest(*(layer.values[name] for name in shared)))
     scales |= {name: largest(layer.values[name]) for name in of_a}
 
     short = ", ".join(name.removeprefix("a_") for name in names)

@@ -37,12 +37,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import nn, optim
-from ..nn import checks
 from ..nn.checks import without_warnings
 from ..nn.recurrent import Recurrent
-from ..types import Array, Seed
+from ..types import Array
 from .models import Model, Network
-from .trace import trace
+from .trace import Trace, trace
 
 GAMMA = 1.0
 """The largest slope of tanh, and of relu."""
@@ -57,10 +56,10 @@ def jacobians(module: Recurrent[Any], x: Array, hx: Any = None) -> Array:
     module: one layer, one direction, no projection; it stays as it is. x: (T, I). hx: the state before, as the module
     takes it for one sequence; zeros if left out.
 
-    Raises ValueError for another kind of module, TypeError or RuntimeError for an x or a state that does not fit.
+    Raises ValueError for another kind of module or more than one sequence, and what the module raises for an x or a
+    state that does not fit.
     """
-    check(module, x)
-    steps = trace(module, x, hx).steps[0]
+    steps = traced(module, x, hx).steps[0]
     cell, W_hh = module.cell, module.state_dict()["weight_hh_l0"]
     parts, H = len(cell.state), module.hidden_size
     one_each = np.eye(parts * H, dtype=module.dtype)  # column j: number j of the state before changes, by 1
@@ -93,9 +92,8 @@ def backward_gradients(module: Recurrent[Any], x: Array, d_state: Array, hx: Any
 
     d_state: (S,), the gradient with respect to the last state. The other arguments, and what it raises: `jacobians`.
     """
-    check(module, x)
     d_parts = np.reshape(d_state, (len(module.cell.state), 1, module.hidden_size))
-    found = trace(module, x, hx, None, module._join(tuple(d_parts)))
+    found = traced(module, x, hx, module._join(tuple(d_parts)))
     d_initial = np.concatenate(module._split("d_initial", found.d_initial), axis=None)
     return np.array([*(np.concatenate(step.d_state)[:, 0] for step in reversed(found.steps[0])), d_initial])
 
@@ -135,13 +133,13 @@ def bands(matrices: Array) -> Array:
     return np.where(lost, np.nan, chosen)
 
 
-def check(module: Recurrent[Any], x: Array) -> None:
-    """Raise what `jacobians` raises, but for the state."""
+def traced(module: Recurrent[Any], x: Array, hx: Any, d_state: Any = None) -> Trace:
+    """The steps of one sequence. Raises what `jacobians` raises."""
     if module.num_layers > 1 or module.bidirectional or module.proj_size:
         raise ValueError(f"expected one layer in one direction without a projection, got {module!r}")
-    checks.floats("x", x, module.dtype)
-    if x.ndim != 2 or len(x) == 0 or x.shape[1] != module.input_size:
-        raise RuntimeError(f"expected x of shape (T, {module.input_size}) with at least 1 step, got {x.shape}")
+    if x.ndim != 2:
+        raise ValueError(f"expected x of shape (T, {module.input_size}), got {x.shape}")
+    return trace(module, x, hx, None, d_state)
 
 
 FORGET_BIASES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0)
@@ -159,6 +157,12 @@ MODELS = (
 RADII = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 
 
+def geometric_mean(values: Array, axis: int | None = None) -> Array:
+    """Over an axis, or over everything; 0 if a value is."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.exp(np.log(values).mean(axis=axis)))
+
+
 class Findings(NamedTuple):
     """What `study` measured, of M models, R radii and N draws over T steps. Distances run along the last axis."""
 
@@ -171,11 +175,6 @@ class Findings(NamedTuple):
     bound: Array  # M, R, N, T          (4) at the distances 1 … T; NaN where it does not hold
     forget: Array  # M, R, N, T         the largest of (5) at the distances 1 … T; NaN where there is no c
     difference: Array  # M, R, N        the largest difference of the backward pass from (3), relative to (3)
-
-    @property
-    def disagreement(self) -> float:
-        """The largest difference of the backward pass from (3), as a fraction of the gradient's norm."""
-        return float(self.difference.max())
 
     def rate(self) -> Array:
         """The factor by which a step changes the norm of ∂s_T/∂s_0, as a geometric mean over all steps: (M, R, N)."""
@@ -272,28 +271,17 @@ def latch(batch_size: int, steps: int, rng: np.random.Generator) -> tuple[Array,
 
 
 @without_warnings
-def train_latch(
-    max_norm: float,
-    *,
-    radius: float = 1.5,
-    hidden_size: int = 32,
-    batch_size: int = 16,
-    steps: int = 50,
-    updates: int = 400,
-    learning_rate: float = 0.1,
-    rng: Seed = 0,
-) -> tuple[Array, Array]:
+def train_latch(max_norm: float, updates: int, rng: np.random.Generator, steps: int = 50) -> tuple[Array, Array]:
     """Train a tanh RNN to latch, with plain SGD. Returns the loss and the norm of the gradients at every update.
 
     Both are (updates,), and NaN from the first update on that is not finite. steps: T.
     """
-    rng = np.random.default_rng(rng)
-    rnn = Model("RNN tanh", "RNN tanh", radius=radius).build(1, hidden_size, rng)
+    rnn = Model("RNN tanh", "RNN tanh", radius=1.5).build(1, 32, rng)
     network = Network(rnn, 2, nn.CrossEntropyLoss(), 1, rng)
-    optimizer = optim.SGD(network.parameters(), lr=learning_rate)
+    optimizer = optim.SGD(network.parameters(), lr=0.1)
     losses, norms = np.full((2, updates), np.nan)
     for update in range(updates):
-        loss, norm = network.update(optimizer, *latch(batch_size, steps, rng), max_norm)
+        loss, norm = network.update(optimizer, *latch(16, steps, rng), max_norm)
         if not np.isfinite(loss + norm):
             break
         losses[update], norms[update] = loss, norm
@@ -313,7 +301,7 @@ def clipping(
     for max_norm in max_norms:
         runs = []
         for k in range(trainings):
-            runs.append(train_latch(max_norm, updates=updates, rng=np.random.default_rng([seed, k])))
+            runs.append(train_latch(max_norm, updates, np.random.default_rng([seed, k])))
             progress()
         losses, norms = np.array(runs).swapaxes(0, 1)
         found.append(Training(float(max_norm), losses, norms))

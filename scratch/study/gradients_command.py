@@ -10,9 +10,8 @@ from rich.console import Console
 
 from ..processes import one_blas_thread
 from ..terminal import count, drawable, save, say, table
-from ..types import Array
 from .commands import Plot, Seed, quiet_progress, refusals
-from .gradients import MODELS, RADII, Findings, Training, clipping, study
+from .gradients import MODELS, RADII, Findings, Training, clipping, geometric_mean, study
 
 LEARNED = 0.07
 """The loss below which a training has learned: a tenth of the ln 2 of guessing."""
@@ -69,12 +68,6 @@ def gradients(
     save(out, picture(found, limits), plot)
 
 
-def geometric_mean(values: Array) -> float:
-    """Over everything; 0 if a value is."""
-    with np.errstate(divide="ignore"):
-        return float(np.exp(np.log(values).mean()))
-
-
 def show_gradients(out: Console, found: Findings) -> None:
     """What is left of a gradient after all steps."""
     N, T = found.forget.shape[2:]
@@ -86,7 +79,7 @@ def show_gradients(out: Console, found: Findings) -> None:
     say(
         out,
         "The gradients are those of the backward pass. From products of Jacobians, made without it, they differ by at "
-        f"most {found.disagreement:.1e} of their norm.",
+        f"most {found.difference.max():.1e} of their norm.",
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..types import Array
-from .gradients import Findings, Training
+from .gradients import Findings, Training, geometric_mean
 from .pictures import (
     BLACK,
     BLUE,
@@ -50,9 +50,9 @@ def picture(found: Findings, trainings: tuple[Training, ...] = ()) -> Figure:
     return figure
 
 
-def geometric_mean(values: Array, axis: int) -> Array:
-    """The mean of values cut off at FLOOR and CEILING."""
-    return np.asarray(np.exp(np.log(np.clip(values, FLOOR, CEILING)).mean(axis=axis)))
+def middle(values: Array, axis: int) -> Array:
+    """The geometric mean of what is drawn of the values."""
+    return geometric_mean(np.clip(values, FLOOR, CEILING), axis)
 
 
 def decades(panel: Any, low: float, high: float) -> None:
@@ -68,7 +68,7 @@ def decades(panel: Any, low: float, high: float) -> None:
 def over_distance(panel: Any, values: Array, colour: Any, label: str) -> None:
     """The geometric mean of some draws, and their range. values: (N, T + 1)."""
     drawn = np.clip(values, FLOOR, CEILING)
-    over_runs(panel, np.arange(values.shape[-1]), drawn, geometric_mean(drawn, 0), color=colour, label=label)
+    over_runs(panel, np.arange(values.shape[-1]), drawn, middle(drawn, 0), color=colour, label=label)
 
 
 def legend(row: Any, panel: Any, title: str = "", **options: Any) -> None:
@@ -80,7 +80,7 @@ def legend(row: Any, panel: Any, title: str = "", **options: Any) -> None:
 def show_distances(row: Any, found: Findings, models: list[int]) -> None:
     """The norm of the gradient over the distance in time, for each radius, with the bound."""
     panels = row.subplots(1, len(models), sharey=True, squeeze=False)[0]
-    lowest = max(1e-50, geometric_mean(found.gradient[models], 2).min())
+    lowest = max(1e-50, middle(found.gradient[models], 2).min())
     highest = max(1e3, np.clip(found.gradient[models], FLOOR, CEILING).max())
     bounded = False
     for panel, m in zip(panels, models, strict=True):
@@ -89,7 +89,7 @@ def show_distances(row: Any, found: Findings, models: list[int]) -> None:
         for r, colour in enumerate(shades(len(found.radii))):
             over_distance(panel, found.gradient[m, r], colour, f"{found.radii[r]:g}")
             if model.is_bounded:
-                limit = geometric_mean(found.bound[m, r], 0)
+                limit = middle(found.bound[m, r], 0)
                 panel.plot(np.arange(1, len(limit) + 1), limit, color=colour, linewidth=1.2, linestyle=DOTTED)
         panel.axhline(1, color=BLACK, linewidth=0.7)
         state = f"({', '.join(model.state)})" if len(model.state) > 1 else model.state[0]
@@ -113,7 +113,7 @@ def show_radii(row: Any, found: Findings, models: list[int]) -> None:
             quantiles = np.quantile(np.nan_to_num(step[..., band]), [0.1, 0.5, 0.9], axis=1)
             line = {"color": colour, "marker": "o", "markersize": 3.5, "label": f"one step: {name} σ of $J_t$"}
             over_runs(panel, radii, quantiles, quantiles[1], **line)
-        rate = geometric_mean(found.rate()[m], 1)
+        rate = middle(found.rate()[m], 1)
         label = f"{T} steps: $(σ_{{max}}$ of their product$)^{{1/{T}}}$"
         panel.plot(radii, rate, color=BLACK, marker="s", markersize=3.5, linewidth=1.8, label=label)
         if found.models[m].is_bounded:
@@ -129,31 +129,31 @@ def show_radii(row: Any, found: Findings, models: list[int]) -> None:
 
 def show_forget_biases(row: Any, found: Findings, models: list[int]) -> None:
     """For each forget bias: the gradient over the distance, the product's singular values, and the rate."""
-    left, middle, right = row.subplots(1, 3)
+    left, center, right = row.subplots(1, 3)
     r = int(np.abs(found.radii - 1).argmin())
     k = np.arange(1, found.product.shape[3] + 1)
 
     def show_product(m: int, **line: Any) -> None:
         for band, style in ((0, "-"), (1, DASHED)):
-            middle.plot(k, geometric_mean(found.product[m, r, :, :, band], 0), linestyle=style, **line)
+            center.plot(k, middle(found.product[m, r, :, :, band], 0), linestyle=style, **line)
 
     for m, colour in zip(models, shades(len(models)), strict=True):
         over_distance(left, found.gradient[m, r], colour, signed(found.models[m].forget_bias or 0))
-        left.plot(k, geometric_mean(found.forget[m, r], 0), color=colour, linewidth=1.2, linestyle=DOTTED)
+        left.plot(k, middle(found.forget[m, r], 0), color=colour, linewidth=1.2, linestyle=DOTTED)
         show_product(m, color=colour)
     left.plot([], [], color=BLACK, linewidth=1.2, linestyle=DOTTED, label="path through\n$c$ alone")
     for m in (m for m, model in enumerate(found.models) if model.cell == "RNN tanh"):
         show_product(m, color=ORANGE, linewidth=2)
-        middle.plot([], [], color=ORANGE, linewidth=2, label="RNN tanh, to compare")
-    low = max(1e-40, geometric_mean(found.gradient[models, r], 1).min())
-    for panel in (left, middle):
+        center.plot([], [], color=ORANGE, linewidth=2, label="RNN tanh, to compare")
+    low = max(1e-40, middle(found.gradient[models, r], 1).min())
+    for panel in (left, center):
         panel.axhline(1, color=BLACK, linewidth=0.7)
         decades(panel, low / 1e2, 1e4)
     finish(left, f"ρ = {found.radii[r]:g}", "distance k, steps back from the end", "‖∂L/∂(h, c)‖ at the distance k")
-    middle.plot([], [], color=BLACK, label="largest")
-    middle.plot([], [], color=BLACK, linestyle=DASHED, label="median, until lost in rounding")
-    middle.legend(fontsize=8, loc="lower left", framealpha=0.9, edgecolor="none")
-    finish(middle, f"product of k Jacobians, ρ = {found.radii[r]:g}", "distance k, steps", "singular value")
+    center.plot([], [], color=BLACK, label="largest")
+    center.plot([], [], color=BLACK, linestyle=DASHED, label="median, until lost in rounding")
+    center.legend(fontsize=8, loc="lower left", framealpha=0.9, edgecolor="none")
+    finish(center, f"product of k Jacobians, ρ = {found.radii[r]:g}", "distance k, steps", "singular value")
     show_rates(right, found, models)
     legend(row, left, "forget bias")
     heading(row, "An LSTM's forget bias")
@@ -161,7 +161,7 @@ def show_forget_biases(row: Any, found: Findings, models: list[int]) -> None:
 
 def show_rates(panel: Any, found: Findings, models: list[int]) -> None:
     """The factor of a step, for each forget bias and radius."""
-    rate = np.maximum(geometric_mean(found.rate()[models], 2), 1e-3)  # biases, R
+    rate = np.maximum(middle(found.rate()[models], 2), 1e-3)  # biases, R
     reach = max(0.01, np.abs(np.log10(rate)).max())
     panel.imshow(np.log10(rate), cmap="RdBu_r", vmin=-reach, vmax=reach, origin="lower", aspect="auto")
     for (y, x), value in np.ndenumerate(rate):

@@ -37,12 +37,12 @@ spectral radius of about 0.58; an orthogonal one keeps the length of what it mul
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import nn, optim
-from ..nn import checks
 from ..nn.pile import no_grad
 from ..processes import one_blas_thread, shared
 from ..types import Array, Seed
@@ -61,7 +61,7 @@ EVERY = 20
 """The number of updates between two looks at whether the task is solved."""
 
 
-class Task:
+class Task(NamedTuple):
     """Something to remember."""
 
     name: str
@@ -75,60 +75,40 @@ class Task:
     """The least loss of guessing, with the same answer for every sequence."""
     least: int
     """The shortest T."""
-    criterion: ClassVar[type[nn.MSELoss | nn.CrossEntropyLoss]]
-
-    def draw(self, T: int, B: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Sequences x: (steps, B, input_size), in float32, and the answers at the last steps: (answers, B).
-
-        Raises TypeError or ValueError for a T that is too short.
-        """
-        raise NotImplementedError
+    criterion: type[nn.MSELoss | nn.CrossEntropyLoss]
+    draw: Callable[[int, int, np.random.Generator], tuple[Array, Array]]
+    """Of T, B and rng: sequences x, (steps, B, input_size) in float32, and the answers at the last steps, (answers, B).
+    """
 
 
-class Adding(Task):
-    """The adding problem, (1) to (3)."""
-
-    name = "adding problem, two numbers of T"
-    measure = "squared error"
-    input_size, output_size, answers = 2, 1, 1
-    baseline = 1 / 6
-    least = 2
-    criterion = nn.MSELoss
-
-    def draw(self, T: int, B: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """x: (T, B, 2), values and marks; y: (1, B), in float32."""
-        checks.integer("T", T, least=self.least)
-        values, marks = rng.random((T, B)), np.zeros((T, B))
-        for low, high in ((0, T // 2), (T // 2, T)):
-            marks[rng.integers(low, high, B), np.arange(B)] = 1  # (1)
-        y = (values * marks).sum(axis=0, keepdims=True)  # (2)
-        return np.stack([values, marks], axis=-1).astype(np.float32), y.astype(np.float32)
+def adding_problem(T: int, B: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """(1) and (2). x: (T, B, 2), values and marks; y: (1, B), in float32."""
+    values, marks = rng.random((T, B)), np.zeros((T, B))
+    for low, high in ((0, T // 2), (T // 2, T)):
+        marks[rng.integers(low, high, B), np.arange(B)] = 1  # (1)
+    y = (values * marks).sum(axis=0, keepdims=True)  # (2)
+    return np.stack([values, marks], axis=-1).astype(np.float32), y.astype(np.float32)
 
 
-class Copying(Task):
-    """The copy task, (4) to (6). kinds: n. symbols: S."""
-
-    measure = "cross-entropy, nats per symbol"
-    least = 1
-    criterion = nn.CrossEntropyLoss
-
-    def __init__(self, kinds: int = 4, symbols: int = 4) -> None:
-        self.name = f"copy task, {symbols} symbols of {kinds} kinds"
-        self.output_size, self.answers = kinds, symbols
-        self.input_size = kinds + 2
-        self.baseline = float(np.log(kinds))
-
-    def draw(self, T: int, B: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """x: (T + 2S, B, n + 2), the last two features for the blank and the sign; y: (S, B), integers below n."""
-        checks.integer("T", T, least=self.least)
-        n, S = self.output_size, self.answers
-        y = rng.integers(0, n, (S, B))
-        read = np.full((T + 2 * S, B), n)
-        read[:S], read[S + T - 1] = y, n + 1  # (4)
-        return np.eye(n + 2, dtype=np.float32)[read], y
+def copy_task(T: int, B: int, rng: np.random.Generator, n: int, S: int) -> tuple[Array, Array]:
+    """(4) and (5). x: (T + 2S, B, n + 2), the last two for the blank and the sign; y: (S, B), integers below n."""
+    y = rng.integers(0, n, (S, B))
+    read = np.full((T + 2 * S, B), n)
+    read[:S], read[S + T - 1] = y, n + 1  # (4)
+    return np.eye(n + 2, dtype=np.float32)[read], y
 
 
-TASKS: tuple[Task, ...] = (Adding(), Copying())
+def copying(n: int, S: int) -> Task:
+    """The copy task, (4) to (6), of S symbols of n kinds."""
+    name, measure = f"copy task, {S} symbols of {n} kinds", "cross-entropy, nats per symbol"
+    draw = partial(copy_task, n=n, S=S)
+    return Task(name, measure, n + 2, n, S, float(np.log(n)), 1, nn.CrossEntropyLoss, draw)
+
+
+ADDING = Task("adding problem, two numbers of T", "squared error", 2, 1, 1, 1 / 6, 2, nn.MSELoss, adding_problem)
+"""The adding problem, (1) to (3)."""
+
+TASKS = (ADDING, copying(n=4, S=4))
 
 LENGTHS = (4, 8, 16, 32, 64)
 """T: the shortest is easy and the longest is not, for models of this size."""
@@ -168,11 +148,7 @@ def train(run: Run) -> tuple[float, int]:
 
     After every 20 updates whose mean loss is low enough, a test on 512 fresh sequences tells whether the task is
     solved. If the loss is not a number, the training ends and its loss is infinite.
-
-    Raises TypeError or ValueError for numbers that are too small, or not integers.
     """
-    for name in ("T", "hidden_size", "batch_size", "updates"):
-        checks.integer(name, getattr(run, name), least=1)
     rng = np.random.default_rng(run.seed)
     network = network_of(run.task, run.model, run.hidden_size, rng)
     optimizer, recent = optim.Adam(network.parameters(), lr=LEARNING_RATE), 0.0
@@ -250,14 +226,8 @@ def study(
     therefore an LSTM four times as many parameters as an RNN and a GRU three times as many. A run's numbers depend on
     the seed and its place alone, not on how many processes share the work. With more than one, a script must do its own
     work under `if __name__ == "__main__":`. progress: is called A·M·K·N times.
-
-    Raises TypeError or ValueError for numbers that are too small, or not integers, and for no length at all.
     """
-    checks.integer("runs", runs, least=1)
-    checks.integer("processes", processes, least=1)
-    Ts = sorted({checks.integer("length", T, least=task.least) for T in lengths for task in tasks})
-    if not Ts:
-        raise ValueError("expected at least one length, got none")
+    Ts = sorted(set(lengths))
     shape = runs, len(Ts), len(models), len(tasks)
     todo = [
         Run(tasks[a], models[m], Ts[k], hidden_size, batch_size, updates, (seed, a, m, Ts[k], n))

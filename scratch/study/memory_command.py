@@ -9,8 +9,7 @@ from rich.console import Console
 
 from ..processes import available_cores
 from ..terminal import count, drawable, progress, save, say, table
-from ..types import Array
-from .commands import Plot, Runs, Seed
+from .commands import Plot, Runs, Seed, span
 from .memory import LEARNING_RATE, LENGTHS, MODELS, SOLVED, TASKS, Findings, study
 
 
@@ -115,17 +114,12 @@ def show_failures(out: Console, found: Findings) -> None:
             f"{model.name}: {failed.sum()} of {count(failed.size, 'run')} failed, {stuck.sum()} of them with a loss no "
             "more than a tenth below that of guessing.",
         )
-    sizes = (f"{model.name} {span(found.parameters[:, m])}" for m, model in enumerate(found.models))
+    sizes = zip(found.models, found.parameters.min(axis=0), found.parameters.max(axis=0), strict=True)
+    shown = (f"{model.name} {span(f'{low:,}', f'{high:,}')}" for model, low, high in sizes)
     say(
         out,
-        f"\nEvery model has {count(found.hidden_size, 'hidden unit')} (parameters: {'; '.join(sizes)}) and is trained "
+        f"\nEvery model has {count(found.hidden_size, 'hidden unit')} (parameters: {'; '.join(shown)}) and is trained "
         f"alike: by Adam in batches of {found.batch_size}, with a learning rate that falls from {LEARNING_RATE:g} to 0 "
         f"and gradients clipped to 1. A run fails that has not solved its task within {count(found.most, 'update')}; "
         "with more of them, it might have.",
     )
-
-
-def span(values: Array) -> str:
-    """The least and the largest."""
-    low, high = f"{values.min():,}", f"{values.max():,}"
-    return low if low == high else f"{low} to {high}"

@@ -28,6 +28,7 @@ whole, and their gradient is exact at any k.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +36,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import nn, optim
-from ..nn import checks
 from ..nn.recurrent import Recurrent
 from ..nn.utils.rnn import pack_padded_sequence
 from ..text.corpus import code_points
@@ -54,85 +54,66 @@ COLUMNS = 4096
 # One module over given sequences
 
 
-def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any = None) -> Gradients:
+def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradients:
     """(2): the gradients of the module's parameters, with the gradient cut after every k steps.
 
-    module: one direction, batch_first False; its `grad`s and tapes stay as they are. x: (T, B, I). d_output: the
-    ∂ℓ_t/∂h_t, (T, B, P or H). hx: the state before, zeros if left out. k ≥ T gives (1).
+    module: one direction, batch_first False; it stays as it is. x: (T, B, I). d_output: the ∂ℓ_t/∂h_t, (T, B, P or H).
+    k: at least 1; k ≥ T gives (1). The initial state is zero, and nothing is dropped out.
 
-    Raises TypeError or ValueError unless k is an integer from 1 on, ValueError for another kind of module, TypeError or
-    RuntimeError for arrays that do not fit.
+    Raises ValueError for another kind of module, and what the module raises for such arrays.
     """
-    check(module, x, d_output, k)
-    state = hx
-
-    def pass_over() -> None:
-        nonlocal state
-        for start in range(0, len(x), k):
-            part = slice(start, start + k)
-            _, state = module(x[part], state)
-            module.backward(d_output[part])
-
-    return gradients_of(module, pass_over)
+    module, state = copied(module), None
+    for start in range(0, len(x), k):
+        part = slice(start, start + k)
+        _, state = module(x[part], state)
+        module.backward(d_output[part])
+    return gradients_of(module)
 
 
-def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int, hx: Any = None) -> Gradients:
+def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradients:
     """(3): the gradients of the module's parameters, where every step's loss looks back at k steps.
 
     The arguments, and what is raised, are as for `segments`. The windows of many steps run side by side, as a packed
     batch of sequences of at most k steps, each from the state that the whole sequence has there.
     """
-    check(module, x, d_output, k)
+    module = copied(module)
     T, B = x.shape[:2]
-    before = states(module, x, hx)  # of each part L, T, B, features
+    before = states(module, x)  # of each part L, T, B, features
     many = max(1, COLUMNS // (min(k, T) * B))
     rest: list[Any] = [None] * (len(before) - 1)
-
-    def pass_over() -> None:
-        for first in range(0, T, many):
-            ends = np.arange(first, min(first + many, T))
-            starts = np.maximum(ends - k + 1, 0)
-            rows = np.minimum(starts + np.arange((ends - starts).max() + 1)[:, None], ends)  # beyond its end: padding
-            lengths = np.repeat(ends - starts + 1, B)
-            padded = x[rows].reshape(len(rows), len(lengths), x.shape[2])
-            state = module._join(tuple(part[:, starts].reshape(len(part), len(lengths), -1) for part in before))
-            module(pack_padded_sequence(padded, lengths, enforce_sorted=False), state)
-            d_h_n = np.zeros((len(before[0]), len(lengths), d_output.shape[2]), module.dtype)
-            d_h_n[-1] = d_output[ends].reshape(len(lengths), -1)  # the loss of a window is that of its last step
-            module.backward(None, module._join((d_h_n, *rest)))
-
-    return gradients_of(module, pass_over)
+    for first in range(0, T, many):
+        ends = np.arange(first, min(first + many, T))
+        starts = np.maximum(ends - k + 1, 0)
+        rows = np.minimum(starts + np.arange((ends - starts).max() + 1)[:, None], ends)  # beyond its end: padding
+        lengths = np.repeat(ends - starts + 1, B)
+        padded = x[rows].reshape(len(rows), len(lengths), x.shape[2])
+        state = module._join(tuple(part[:, starts].reshape(len(part), len(lengths), -1) for part in before))
+        module(pack_padded_sequence(padded, lengths, enforce_sorted=False), state)
+        d_h_n = np.zeros((len(before[0]), len(lengths), d_output.shape[2]), module.dtype)
+        d_h_n[-1] = d_output[ends].reshape(len(lengths), -1)  # the loss of a window is that of its last step
+        module.backward(None, module._join((d_h_n, *rest)))
+    return gradients_of(module)
 
 
-def states(module: Recurrent[Any], x: Array, hx: Any) -> list[Array]:
+def copied(module: Recurrent[Any]) -> Recurrent[Any]:
+    """The module with gradients and tapes of its own. Raises ValueError for a kind that is not cut here."""
+    if module.bidirectional or module.batch_first:
+        raise ValueError(f"expected one direction and batch_first False, got {module!r}")
+    module = deepcopy(module).requires_grad_().eval()
+    module.zero_grad()
+    return module
+
+
+def states(module: Recurrent[Any], x: Array) -> list[Array]:
     """The state before every step: for each of its parts (L, T, B, features)."""
-    layers = trace(module, x, hx).steps
+    layers = trace(module, x).steps
     parts = range(len(module.cell.state))
     return [np.array([[step.state_prev[n].T for step in steps] for steps in layers]) for n in parts]
 
 
-def gradients_of(module: Recurrent[Any], pass_over: Callable[[], None]) -> Gradients:
-    """What the function adds to the gradients of the module. Afterwards these are as they were before."""
-    parameters = dict(module.named_parameters())
-    before = {name: parameter.grad for name, parameter in parameters.items()}
-    module.zero_grad()
-    try:
-        pass_over()
-        return {name: np.zeros(p.shape, module.dtype) if p.grad is None else p.grad for name, p in parameters.items()}
-    finally:
-        for name, parameter in parameters.items():
-            parameter.grad = before[name]
-
-
-def check(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> None:
-    """Raise what `segments` raises."""
-    checks.integer("k", k, least=1)
-    if module.bidirectional or module.batch_first or (module.dropout > 0 and module.training):
-        raise ValueError(f"expected one direction, batch_first False and no dropout, got {module!r}")
-    checks.floats("x", x, module.dtype)
-    if x.ndim != 3 or len(x) == 0 or x.shape[2] != module.input_size:
-        raise RuntimeError(f"expected x of shape (T, B, {module.input_size}) with at least 1 step, got {x.shape}")
-    checks.floats("d_output", d_output, module.dtype, (*x.shape[:2], module.proj_size or module.hidden_size))
+def gradients_of(module: Recurrent[Any]) -> Gradients:
+    """The gradients that have been added up."""
+    return {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
 
 
 def distance(gradients: Gradients, whole: Gradients) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from ..terminal import count, drawable, save, say, table
 from ..text.settings import CELLS
 from ..text.train_command import text_of
 from ..types import Array
-from .commands import Plot, Runs, Seed, quiet_progress, refusals
+from .commands import Plot, Runs, Seed, quiet_progress, refusals, span
 from .truncation import METHODS, Findings, study
 
 CLOSE = 0.1
@@ -99,7 +99,7 @@ def show_verdict(out: Console, found: Findings) -> None:
             f"error from k = {cut} where the gradient is cut every k steps, from k = {back} where each loss looks back "
             f"k steps. Cut every {count(found.lengths[middle], 'step')} its cosine with the whole gradient is at least "
             f"{last[middle]:.2f}. The choice of {count(found.batch_size, 'sequence')} moves the whole gradient by "
-            f"{spread(noise)} of its norm.",
+            f"{span(f'{noise.min():.0%}', f'{noise.max():.0%}')} of its norm.",
         )
     say(
         out,
@@ -113,9 +113,3 @@ def shortest(found: Findings, worst: Array) -> int:
     """The least k from which on the error stays close."""
     far = np.flatnonzero(~(worst <= CLOSE))
     return int(found.lengths[far[-1] + 1 if len(far) else 0])
-
-
-def spread(values: Array) -> str:
-    """Percentages, as a range if there are several."""
-    low, high = f"{values.min():.0%}", f"{values.max():.0%}"
-    return low if low == high else f"{low} to {high}"

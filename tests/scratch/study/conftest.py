@@ -20,6 +20,13 @@ def embedded(content: str) -> dict[str, Any]:
     return found
 
 
+def assert_fits(window: Any, *widths: int) -> None:
+    """The page is no wider than a window of each of these widths."""
+    for width in widths:
+        window.set_viewport_size({"width": width, "height": 700})
+        assert window.evaluate("document.documentElement.scrollWidth") == width
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless browser: $CHROMIUM, or one that is installed."""

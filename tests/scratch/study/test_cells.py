@@ -25,7 +25,7 @@ from scratch.study.cells_page import SHOWN_CELLS, page, stretch
 from scratch.study.cells_picture import ROWS, WIDTH, glyph, picture, rows
 from scratch.text import CharacterModel, Vocabulary
 from scratch.types import Array
-from tests.scratch.study.conftest import embedded
+from tests.scratch.study.conftest import assert_fits, embedded
 
 NAMES = list(MEANINGS)
 CODE = 'def f(x):\n    """It\'s </script><!-- &amp;."""\n\treturn [x, (1, "a")]  # é𝒳\u2028\r\n\n' * 12
@@ -46,38 +46,6 @@ def test_positions_and_indentation_are_those_of_the_lines(text: str) -> None:
     lines = [text[: t + 1].split("\n")[-1] for t in range(len(text))]
     depths = [len(re.match(r"[ \t]*", line)[0].expandtabs(8)) for line in lines]
     assert features(text)[:, :2].T.tolist() == [list(map(len, lines)), depths]
-
-
-QUOTED = "|".join(
-    rf"{marks}(?:\\[\s\S]?|(?!{marks})[^\\{'' if len(marks) == 3 else chr(92) + 'n'}])*(?P<{name}>{marks})?"
-    for name, marks in (("D", '"""'), ("S", "'''"), ("d", '"'), ("s", "'"))
-)
-TOKEN = re.compile(rf"(?P<quote>{QUOTED})|(?P<comment>#[^\n]*)", re.DOTALL)
-
-
-@given(texts)
-def test_quotes_comments_and_brackets_are_those_of_a_grammar(text: str) -> None:
-    """By regular expressions on whole quotes and comments instead of one character after the other."""
-    quotes, comments, brackets = np.zeros((3, len(text)))
-    t = 0
-    while t < len(text):
-        found = TOKEN.match(text, t)
-        if found and text[t] == "'" and re.search(r"[a-z]*\Z", text[:t])[0] not in ("", "b"):
-            found = None
-        end = found.end() if found else t + 1
-        if found and found["quote"]:
-            closed = any(found.group("D", "S", "d", "s"))
-            quotes[t : end - 1 if closed else end] = 1
-            if text[t : t + 3] in ("'''", '"""'):
-                quotes[t + 1] = 0  # two marks so far are an empty quote
-        comments[t:end] = bool(found and found["comment"])
-        t = end
-    depth = 0
-    for t, character in enumerate(text):
-        if not (quotes[t] or comments[t]):
-            depth = max(0, depth + (character in "([{") - (character in ")]}"))
-        brackets[t] = depth
-    assert_same(text, syntax(text), (quotes, comments, brackets))
 
 
 def assert_same(text: str, ours: tuple[Array, ...], theirs: tuple[Array, ...]) -> None:
@@ -107,9 +75,26 @@ def test_quotes_comments_and_brackets_are_those_of_python(module: str) -> None:
     assert_same(text, syntax(text), (quotes, comments, brackets))
 
 
-def test_an_apostrophe_is_no_quote() -> None:
-    quotes, _, _ = syntax("don't 'do' it, it's r'raw'")
-    assert "".join("01"[int(inside)] for inside in quotes) == "00000011100000000000011110"
+@pytest.mark.parametrize(
+    ("text", "quotes"),
+    [
+        ("don't 'do' it, it's r'raw'", "00000011100000000000011110"),
+        ("xr'a' Rb'c' fR'e' 5'd' b''", "00000000110000110000000010"),
+        ('"a\\"b" \'c\nd\' e', "11111001100000"),
+        ('"a\\\nb"c', "1111100"),
+        ("'''a'b\n''c''' d", "101111111111000"),
+        ('"""a', "1011"),
+        ("''\"\" '", "101001"),
+    ],
+)
+def test_quotes_of_prose_and_of_odd_code(text: str, quotes: str) -> None:
+    assert "".join(f"{inside:g}" for inside in syntax(text)[0]) == quotes
+
+
+def test_brackets_count_outside_of_quotes_and_comments() -> None:
+    _, comments, brackets = syntax(text := '()](a[{b})]c)( # (" \n(")"')
+    assert "".join(f"{depth:g}" for depth in brackets) == "1001123321000111111112222"
+    assert comments.nonzero()[0].tolist() == list(range(text.index("#"), text.index("\n")))
 
 
 # Activations
@@ -348,6 +333,4 @@ def test_the_page_shows_the_text_in_the_colours_of_the_cells(
         window.keyboard.press("c")
     window.hover("#text [data-t='0']")
     assert f"character {data['start']}: tanh(c) = " in window.text_content("#here")
-    for width in (1280, 700, 360):
-        window.set_viewport_size({"width": width, "height": 700})
-        assert window.evaluate("document.documentElement.scrollWidth") == width
+    assert_fits(window, 1280, 700, 360)

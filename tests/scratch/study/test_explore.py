@@ -1,4 +1,4 @@
-"""The trace of a text says what the module says, and PyTorch."""
+"""The trace of a text says what PyTorch says."""
 
 from __future__ import annotations
 
@@ -54,41 +54,6 @@ def problems(draw: st.DrawFn) -> tuple[CharacterModel, Array]:
     return model, rng.integers(0, V, draw(st.integers(2, 9)))
 
 
-@given(problems())
-def test_trace_is_what_the_module_computes(problem: tuple[CharacterModel, Array]) -> None:
-    model, indices = problem
-    found = trace_text(model, indices)
-    criterion = nn.CrossEntropyLoss()
-    logits, final = model(indices[None, :-1])
-    loss = criterion(logits.swapaxes(1, 2), indices[None, 1:])
-    d_initial = model.backward(criterion.backward().swapaxes(1, 2))
-
-    state = model.rnn.cell.state
-    last = [[layer.values[name][-1] for layer in found.layers] for name in state]
-    first = [[layer.values[f"d_{name}_prev"][0] for layer in found.layers] for name in state]
-    ours = {"logits": found.logits, "loss": np.array(found.loss)}
-    ours |= {"final": np.array(last), "d_initial": np.array(first)}
-    theirs = {"logits": logits[0], "loss": np.array(loss)}
-    for name, value in (("final", final), ("d_initial", d_initial)):
-        theirs[name] = np.stack(value if isinstance(value, tuple) else [value])[:, :, 0]
-    for k, layer in enumerate(found.layers):
-        d_a = np.stack([layer.values[f"d_{name}"] for name in blocks(layer.cell)])
-        of_input, of_state = (
-            half.swapaxes(0, 1).reshape(len(layer.x), -1) for half in layer.cell.halves(d_a)
-        )  # T, G·H
-        growing = layer.d_W_hh()
-        sums = {"weight_hh": growing[0].reshape(of_state.shape[1], -1), "weight_ih": of_input.T @ layer.x}
-        sums |= {"bias_ih": of_input.sum(axis=0), "bias_hh": of_state.sum(axis=0)}
-        ours |= {f"{name}_l{k}": value for name, value in sums.items()}
-        theirs |= {f"{name}_l{k}": getattr(model.rnn, f"{name}_l{k}").grad for name in sums}
-        assert_close({"d_W_hh of some": layer.d_W_hh(slice(1, 3))}, {"d_W_hh of some": growing[:, :, 1:3, 1:3]})
-    if isinstance(model.embed, nn.Embedding):
-        ours["embed"] = np.zeros_like(model.embed.weight.data)
-        np.add.at(ours["embed"], indices[:-1], found.layers[0].d_x)
-        theirs["embed"] = model.embed.weight.grad
-    assert_close(ours, theirs)
-
-
 def torch_step(kind: str, from_input: Any, from_state: Any, h: Any, c: Any) -> tuple[list[Any], dict[str, Any]]:
     """One step, written from the equations and not with torch.nn: the blocks of a, and what comes of them."""
     a = [part.clone() for part in from_input + from_state]
@@ -109,19 +74,21 @@ def torch_step(kind: str, from_input: Any, from_state: Any, h: Any, c: Any) -> t
     return a, {"h": torch.relu(a[0]) if kind == "RNN relu" else torch.tanh(a[0])}
 
 
-def by_pytorch(model: CharacterModel, indices: Array) -> list[dict[str, Array]]:
-    """For each layer everything at each step, by autograd."""
+def by_pytorch(model: CharacterModel, indices: Array) -> tuple[list[dict[str, Array]], dict[str, Array]]:
+    """By autograd: for each layer everything at each step, and what belongs to no layer."""
     weights = {name: torch.tensor(value, requires_grad=True) for name, value in model.rnn.state_dict().items()}
     embedded = isinstance(model.embed, nn.Embedding)
     table = torch.tensor(model.embed.weight.data) if embedded else torch.eye(model.rnn.input_size, dtype=torch.float64)
-    x, taken = list(table[indices[:-1]]), []
+    read, taken = table[indices[:-1]].requires_grad_(), []
+    x = list(read)
     H, names = model.rnn.hidden_size, blocks(model.rnn.cell)
     kind = "RNN relu" if getattr(model.rnn, "nonlinearity", "") == "relu" else type(model.rnn).__name__
     of_gradients = (*names, *model.rnn.cell.state)
+    first = torch.zeros(2, model.rnn.num_layers, H, dtype=torch.float64, requires_grad=True)
     for k in range(model.rnn.num_layers):
         W_ih, W_hh, b_ih, b_hh = (weights[f"{name}_l{k}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         steps: list[dict[str, torch.Tensor]] = []
-        h = c = torch.zeros(H, dtype=torch.float64)
+        h, c = first[:, k]
         for x_t in x:
             from_input, from_state = (W_ih @ x_t + b_ih).view(-1, H), (W_hh @ h + b_hh).view(-1, H)
             a, made = torch_step(kind, from_input, from_state, h, c)
@@ -132,27 +99,43 @@ def by_pytorch(model: CharacterModel, indices: Array) -> list[dict[str, Array]]:
         taken.append(steps)
         x = [each["h"] for each in steps]
     logits = torch.stack(x) @ torch.tensor(model.fc.weight.data).T + torch.tensor(model.fc.bias.data)
-    torch.nn.functional.cross_entropy(logits, torch.tensor(indices[1:])).backward()
+    logits.retain_grad()
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(indices[1:]))
+    loss.backward()
+    whole = {"logits": logits.detach(), "d_logits": logits.grad, "loss": loss.detach(), "d_x": read.grad}
+    whole["d_initial"] = first.grad[: len(model.rnn.cell.state)]
     return [
         {name: torch.stack([each[name].detach() for each in steps]).numpy() for name in steps[0]}
         | {f"d_{name}": torch.stack([each[name].grad for each in steps]).numpy() for name in of_gradients}
         | {"d_W_hh": weights[f"weight_hh_l{k}"].grad.numpy()}
         for k, steps in enumerate(taken)
-    ]
+    ], {name: value.numpy() for name, value in whole.items()}
 
 
 @given(problems())
-def test_every_step_is_what_autograd_says(problem: tuple[CharacterModel, Array]) -> None:
+def test_everything_is_what_autograd_says(problem: tuple[CharacterModel, Array]) -> None:
     model, indices = problem
-    for layer, truth in zip(trace_text(model, indices).layers, by_pytorch(model, indices), strict=True):
-        values = layer.values | {"d_W_hh": layer.d_W_hh()[0].reshape(truth["d_W_hh"].shape)}
+    found, (layers, whole) = trace_text(model, indices), by_pytorch(model, indices)
+    ours = {
+        "logits": found.logits,
+        "d_logits": found.d_logits,
+        "loss": np.array(found.loss),
+        "d_x": found.layers[0].d_x,
+    }
+    state = model.rnn.cell.state
+    ours["d_initial"] = np.array([[layer.values[f"d_{name}_prev"][0] for layer in found.layers] for name in state])
+    assert_close(ours, whole)
+    for layer, truth in zip(found.layers, layers, strict=True):
+        growing = layer.d_W_hh()
+        values = layer.values | {"d_W_hh": growing[0].reshape(truth["d_W_hh"].shape)}
         assert_close({name: values[name] for name in truth}, truth)
+        assert_close({"of some": layer.d_W_hh(slice(1, 3))}, {"of some": growing[:, :, 1:3, 1:3]})
         for gate in layer.cell.summed:
             suffix = "" if len(layer.cell.gates) == 1 else f"_{gate}"
             assert_close(
                 {"a": values[f"from_input{suffix}"] + values[f"from_state{suffix}"]}, {"a": values[f"a{suffix}"]}
             )
-        for name in layer.cell.state:
+        for name in state:
             assert np.array_equal(values[f"{name}_prev"][1:], values[name][:-1]) and not values[f"{name}_prev"][0].any()
             after = values[f"d_{name}_after"]
             assert np.array_equal(after[:-1], values[f"d_{name}_prev"][1:]) and not after[-1].any()

@@ -29,7 +29,7 @@ from scratch.study.explore_page import (
 from scratch.study.pages import rounded
 from scratch.text import CharacterModel, Vocabulary
 from tests.scratch.nn.test_new_cell import mgu
-from tests.scratch.study.conftest import embedded
+from tests.scratch.study.conftest import assert_fits, embedded
 from tests.scratch.study.test_explore import OTHERS, character_model
 
 TEXT = "hello world"
@@ -190,8 +190,8 @@ def assert_shown(shown: dict[str, float], truth: dict[str, float]) -> None:
     assert shown == pytest.approx(truth, rel=5.1e-4, abs=0)
 
 
-def traces(models: list[Shown]) -> list[TextTrace]:
-    return [trace_text(model, Vocabulary(characters).encode(TEXT)) for model, characters, _ in models]
+def traces(models: list[Shown], text: str = TEXT) -> list[TextTrace]:
+    return [trace_text(model, Vocabulary(characters).encode(text)) for model, characters, _ in models]
 
 
 def evaluated(expression: str) -> tuple[float, float]:
@@ -206,14 +206,15 @@ def evaluated(expression: str) -> tuple[float, float]:
     return value, 1e-3 * (1 if "ln" in expression else abs(bound))
 
 
-@pytest.mark.parametrize("kind", ["trained", *OTHERS])
+@pytest.mark.parametrize("kind", ["trained", "shortest", *OTHERS])
 def test_every_number_and_equation_is_shown_and_comes_out(opened: Any, models: list[Shown], kind: str) -> None:
     """At every step of every model: the numbers of the trace, the equations of the cell, and left = right in each."""
     if kind in OTHERS:
         characters = models[0].characters
         models = [Shown(character_model(kind, len(characters), 5, rng=3), characters, "drawn")]
-    window, found = opened(TEXT, models), traces(models)
-    T, seen = len(TEXT) - 1, set()
+    text, models = ("ab", trained("ab", 2, seed=0)) if kind == "shortest" else (TEXT, models)
+    window, found = opened(text, models), traces(models, text)
+    T, seen = len(text) - 1, set()
     window.keyboard.press("ArrowDown")  # unit 1, and of d_W_hh column 0
     for position in range(2 * T):
         backward, t = position >= T, min(position, 2 * T - 1 - position)
@@ -262,10 +263,9 @@ def test_three_models_stand_side_by_side(opened: Any, models: list[Shown]) -> No
     assert "An RNN and two LSTMs read" in window.text_content("#about")
     assert "the RNN, the first LSTM and the second LSTM gave it" in window.text_content("#caption")
     for width, columns in ((1680, 3), (1280, 2), (360, 1)):
-        window.set_viewport_size({"width": width, "height": 900})
+        assert_fits(window, width)
         left = [window.locator(f"#model-{n}").bounding_box()["x"] for n in range(3)]
         assert len(set(left)) == columns
-        assert window.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_keys_and_clicks_move(opened: Any, models: list[Shown]) -> None:
@@ -344,18 +344,6 @@ def test_it_is_as_dark_as_one_likes(opened: Any, models: list[Shown]) -> None:
 
 def test_a_long_text_fits_a_narrow_window(opened: Any, models: list[Shown]) -> None:
     window = opened((TEXT * 10)[:LONGEST], models)
-    for width in (1280, 700, 360):
-        window.set_viewport_size({"width": width, "height": 700})
-        for _ in range(2):
-            assert window.evaluate("document.documentElement.scrollWidth") == width
-            window.keyboard.press("b")
-        window.keyboard.press("f")
-
-
-def test_the_shortest_text_has_a_page(opened: Any) -> None:
-    models = trained("ab", 2, seed=0)
-    window = opened("ab", models)
-    found = trace_text(models[1].model, np.array([0, 1]))
-    assert_shown(numbers(window, 1), expected(found, False, 0))
-    window.keyboard.press("ArrowRight")
-    assert_shown(numbers(window, 1), expected(found, True, 0))
+    for key in ("f", "b"):
+        window.keyboard.press(key)
+        assert_fits(window, 1280, 700, 360)

@@ -52,9 +52,14 @@ def sums_over_time(module: Any, steps: list[Step]) -> tuple[Array, Array, Array]
 
 
 def assert_steps_are_of_their_places(module: Recurrent[Any], found: Trace) -> None:
-    """Each layer and direction has the steps that its own gradients are sums of, and no other's."""
+    """Each layer and direction has the steps that its own gradients are sums of, one after the other."""
     suffixes = [f"_l{k}{end}" for k in range(module.num_layers) for end in ("", "_reverse")[: 1 + module.bidirectional]]
     assert len(found.steps) == len(suffixes)
+    for before, after in (pair for steps in found.steps for pair in pairwise(steps)):
+        B = min(before.a.shape[-1], after.a.shape[-1])  # as many sequences take part in both
+        left, found_there = ([part[:, :B] for part in parts] for parts in (before.state, after.state_prev))
+        skipped = 1 if module.proj_size else 0  # h is projected in between
+        assert all(map(np.array_equal, left[skipped:], found_there[skipped:]))
     ours: dict[str, Any] = {}
     for suffix, steps in zip(suffixes, found.steps, strict=True):
         names = [f"weight_hh{suffix}", f"bias_ih{suffix}", f"bias_hh{suffix}"][: 3 if module.bias else 1]
@@ -102,17 +107,6 @@ def test_a_new_cell_is_traced(bidirectional: bool, checkpoint_every: int | None)
     assert_steps_are_of_their_places(module, found)
     assert_steps_are_the_cells(module, found)
     assert all(step.d_h_direct is not None for steps in found.steps for step in steps)
-
-
-def test_states_follow_each_other_in_the_order_in_which_steps_are_taken() -> None:
-    rng = np.random.default_rng(2)
-    module = nn.LSTM(3, 4, bidirectional=True, dtype=np.float64, rng=rng)
-    found = trace(module, rng.standard_normal((5, 2, 3)), None, rng.standard_normal((5, 2, 8)))
-    for k, steps in enumerate(found.steps):
-        for before, after in pairwise(steps):
-            assert all(map(np.array_equal, before.state, after.state_prev))
-        h = np.stack([step.state[0].T for step in steps])
-        assert np.array_equal(h[::-1] if k else h, found.output[..., 4 * k : 4 * (k + 1)])
 
 
 def test_the_modules_tape_is_still_there() -> None:

@@ -1,6 +1,7 @@
 """Truncated backpropagation: which pairs of cause and effect it counts, and what the study makes of it."""
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,54 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
+from reference.problems import Configuration, Problem, draw
+from reference.runs import make_scratch, run_scratch
 from scratch import nn
 from scratch.study import truncation
 from scratch.study.models import Network
 from scratch.types import Array
+from tests.strategies import configurations
 
 
-class Case(NamedTuple):
-    """A module and what it is run over."""
-
-    kind: str
-    options: dict[str, Any]
-    module: Any
-    x: Array
-    d_output: Array
-    hx: Any
-    rng: np.random.Generator
-
-    @property
-    def arguments(self) -> tuple[Any, Array, Array]:
-        return self.module, self.x, self.d_output
+def cut(c: Configuration) -> Problem:
+    """What can be cut: batched, one direction, from a zero state, with a loss that reads the output."""
+    lengths = (max(c.lengths, default=3),) * max(1, min(3, len(c.lengths)))
+    fixed: dict[str, Any] = {"layout": "batched", "batch_first": False, "bidirectional": False, "initial_state": False}
+    return draw(replace(c, **fixed, lengths=lengths, upstream=("output",), weight_scale=1.5, bias_shift=0.0))
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    kind, options = draw(
-        st.sampled_from(
-            [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("RNN", {"num_layers": 2}), ("LSTM", {"bias": False}),
-             ("LSTM", {"num_layers": 2}), ("LSTM", {"proj_size": 2})]
-        )
-    )  # fmt: skip
-    T, B, width, H = draw(st.integers(1, 9)), draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(3, 5))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    module = getattr(nn, kind)(width, H, dtype=np.float64, rng=rng, **options)
-    for parameter in module.parameters():
-        parameter.data = 1.5 * parameter.data
-    P, layers = options.get("proj_size", H), options.get("num_layers", 1)
-    hx = tuple(rng.standard_normal((layers, B, size)) for size in ((P, H) if kind == "LSTM" else (P,)))
-    given_state = draw(st.booleans())
-    state = (hx if kind == "LSTM" else hx[0]) if given_state else None
-    return Case(kind, options, module, rng.standard_normal((T, B, width)), rng.standard_normal((T, B, P)), state, rng)
+cases = configurations(dropout=False).map(cut)
 
 
-def whole(case: Case) -> dict[str, Array]:
-    case.module.zero_grad()
-    case.module(case.x, case.hx)
-    case.module.backward(case.d_output)
-    found = {name: parameter.grad for name, parameter in case.module.named_parameters()}
-    case.module.zero_grad()
+def gradients(method: Any, problem: Problem, k: int) -> dict[str, Array]:
+    found: dict[str, Array] = method(make_scratch(problem), problem.input, problem.upstream["output"], k)
     return found
 
 
@@ -63,30 +37,28 @@ both = pytest.mark.parametrize("method", truncation.METHODS.values(), ids=trunca
 
 
 @both
-@given(case=cases(), more=st.integers(0, 3))
-def test_nothing_is_left_out_when_k_reaches_the_beginning(method: Any, case: Case, more: int) -> None:
-    assert_close(method(*case.arguments, len(case.x) + more, case.hx), whole(case))
+@given(problem=cases, more=st.integers(0, 3))
+def test_nothing_is_left_out_when_k_reaches_the_beginning(method: Any, problem: Problem, more: int) -> None:
+    run, _ = run_scratch(problem)
+    whole = {name: run[f"d_{name}"] for name in problem.parameters}
+    assert_close(gradients(method, problem, len(problem.input) + more), whole)
 
 
-@given(case=cases(), k=st.integers(1, 10))
-def test_pairs_are_counted_as_the_equations_say(case: Case, k: int) -> None:
+@given(problem=cases, k=st.integers(1, 10))
+def test_pairs_are_counted_as_the_equations_say(problem: Problem, k: int) -> None:
     """By the complex step, without a backward pass: along a random direction of the parameters, which move in the
     steps that count alone. The pairs of one loss are counted by running to it from a state that does not move.
     """
-    small, (module, x, d_output) = 1e-100, case.arguments
-    direction = {name: case.rng.standard_normal(p.shape) for name, p in module.named_parameters()}
-    still, moving = (
-        getattr(nn, case.kind)(x.shape[2], module.hidden_size, dtype=np.complex128, **case.options) for _ in range(2)
-    )
-    still.load_state_dict(module.state_dict())
-    moving.load_state_dict({n: p + 1j * small * direction[n] for n, p in module.state_dict().items()})
-    complex_x = x.astype(np.complex128)
-    state = as_complex(case.hx)
-    states = [state, *(still(complex_x[: t + 1], state)[1] for t in range(len(x)))]
+    small, rng, complex_problem = 1e-100, np.random.default_rng(k), problem.astype(np.complex128)
+    direction = {name: rng.standard_normal(p.shape) for name, p in problem.parameters.items()}
+    moved = {name: p + 1j * small * direction[name] for name, p in problem.parameters.items()}
+    still, moving = make_scratch(complex_problem), make_scratch(replace(complex_problem, parameters=moved))
+    x, d_output = complex_problem.input, problem.upstream["output"]
+    states = [None, *(still(x[: t + 1])[1] for t in range(len(x)))]
 
     def loss(start: int, t: int) -> float:
         """How ℓ_t changes by what the parameters do in the steps from `start` to t."""
-        output, _ = moving(complex_x[start : t + 1], states[start])
+        output, _ = moving(x[start : t + 1], states[start])
         return float((output[-1] * d_output[t]).sum().imag / small)
 
     steps = range(len(x))
@@ -95,70 +67,40 @@ def test_pairs_are_counted_as_the_equations_say(case: Case, k: int) -> None:
         "windows": sum(loss(max(0, t - k + 1), t) for t in steps),
     }
     for name, method in truncation.METHODS.items():
-        found = method(*case.arguments, k, case.hx)
-        terms = [(found[n] * direction[n]).ravel() for n in direction]
-        size = max(1.0, float(np.abs(np.concatenate(terms)).sum()))
-        assert abs(sum(map(np.sum, terms)) - expected[name]) <= 1e-12 * size * len(x)
+        found = gradients(method, problem, k)
+        terms = np.concatenate([(found[n] * direction[n]).ravel() for n in direction])
+        assert abs(terms.sum() - expected[name]) <= 1e-12 * max(1.0, np.abs(terms).sum()) * len(x)
 
 
-def as_complex(state: Any) -> Any:
-    if state is None:
-        return None
-    return tuple(part.astype(np.complex128) for part in state) if isinstance(state, tuple) else state.astype(complex)
-
-
-@given(case=cases(), k=st.integers(1, 10), columns=st.integers(1, 40))
-def test_windows_are_the_same_however_many_run_side_by_side(case: Case, k: int, columns: int) -> None:
-    together = truncation.windows(*case.arguments, k, case.hx)
+@given(problem=cases, k=st.integers(1, 10), columns=st.integers(1, 40))
+def test_windows_are_the_same_however_many_run_side_by_side(problem: Problem, k: int, columns: int) -> None:
+    together = gradients(truncation.windows, problem, k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(truncation, "COLUMNS", columns)
-        assert_close(truncation.windows(*case.arguments, k, case.hx), together)
-
-
-@given(case=cases())
-def test_looking_back_one_step_is_cutting_after_every_step(case: Case) -> None:
-    one, other = (method(*case.arguments, 1, case.hx) for method in truncation.METHODS.values())
-    assert_close(one, other)
+        assert_close(gradients(truncation.windows, problem, k), together)
 
 
 @both
 def test_gradients_tapes_and_inputs_are_left_as_they_are(method: Any) -> None:
     rng = np.random.default_rng(0)
-    lstm = nn.LSTM(2, 3, dtype=np.float64, rng=rng)
+    lstm = nn.LSTM(2, 3, 2, dropout=0.5, dtype=np.float64, rng=rng)
     x, d_output = rng.standard_normal((5, 2, 2)), rng.standard_normal((5, 2, 3))
     x.flags.writeable = d_output.flags.writeable = False
     lstm.bias_ih_l0.grad = np.arange(12.0)
-    lstm(x)
-    method(lstm, -x, d_output, 2)
-    assert np.array_equal(lstm.bias_ih_l0.grad, np.arange(12.0))
+    lstm.eval()(x)
+    method(lstm.train(), -x, d_output, 2)
+    assert lstm.training and np.array_equal(lstm.bias_ih_l0.grad, np.arange(12.0))
     assert lstm.weight_hh_l0.grad is None
     d_x, _ = lstm.backward(d_output)
-    lstm(x)
+    lstm.eval()(x)
     assert np.array_equal(d_x, lstm.backward(d_output)[0])
 
 
-x, d_output = np.zeros((4, 1, 2)), np.zeros((4, 1, 3))
-
-
 @both
-@pytest.mark.parametrize(
-    ("error", "options", "arguments"),
-    [
-        (ValueError, {}, (x, d_output, 0)),
-        (TypeError, {}, (x, d_output, 1.0)),
-        (ValueError, {"bidirectional": True}, (x, d_output, 1)),
-        (ValueError, {"batch_first": True}, (x, d_output, 1)),
-        (ValueError, {"num_layers": 2, "dropout": 0.5}, (x, d_output, 1)),
-        (RuntimeError, {}, (np.zeros((4, 1, 3)), d_output, 2)),
-        (RuntimeError, {}, (x[:, 0], d_output[:, 0], 2)),
-        (RuntimeError, {}, (x[:0], d_output[:0], 2)),
-        (RuntimeError, {}, (x, np.zeros((5, 1, 3)), 2)),
-        (RuntimeError, {}, (x, d_output.astype(np.float32), 2)),
-    ],
-)
-def test_what_cannot_be_cut_is_refused(method: Any, error: type[Exception], options: Any, arguments: Any) -> None:
-    with pytest.raises(error, match="expected"):
-        method(nn.RNN(2, 3, dtype=np.float64, **options), *arguments)
+@pytest.mark.parametrize("options", [{"bidirectional": True}, {"batch_first": True}], ids=str)
+def test_what_cannot_be_cut_is_refused(method: Any, options: Any) -> None:
+    with pytest.raises(ValueError, match="expected one direction"):
+        method(nn.RNN(2, 3, dtype=np.float64, **options), np.zeros((4, 1, 2)), np.zeros((4, 1, 3)), 1)
 
 
 def test_distance_is_of_all_gradients_as_one_vector() -> None:
