@@ -19,8 +19,9 @@ from ..candidates import Implementation
 from ..conditioning import tolerances
 from ..faults import Fault
 from ..problems import Configuration
+from ..stages.findings import listed
 from .look import Explanation, Look, take
-from .observations import listed, observe
+from .observations import observe
 from .patterns import explain
 from .probes import Option, simplest_kind, variations
 

@@ -12,7 +12,7 @@ from scratch.types import Array
 
 from ..candidates import Implementation, NotOffered, Raised, Unfit
 from ..equivalence import relative_error
-from ..faults import Fault, Setting, right_run, setting_of
+from ..faults import Fault, Setting, by_step, cell_of, right_run, setting_of
 from ..problems import Configuration
 from ..runs import Run
 
@@ -211,8 +211,9 @@ def has_gates(name: str) -> bool:
     return name.startswith(("d_weight_ih", "d_weight_hh", "d_bias"))
 
 
-def by_step(c: Configuration, value: Array) -> Array:
-    """A sequence with time as its first axis: (T, B, features)."""
-    if c.layout == "unbatched":
-        return value[:, None]
-    return value.swapaxes(0, 1) if c.batch_first and c.layout == "batched" else value
+def pieces(c: Configuration, name: str, value: Array) -> dict[str, Array]:
+    """A tensor in pieces: a sequence by steps, the gradient of weights by gates; any other is a single piece."""
+    gates = cell_of(c).gates
+    if name in ("d_input", "output"):
+        return {str(t): step for t, step in enumerate(by_step(c, value))}
+    return dict(zip(gates, value.reshape(len(gates), -1), strict=True)) if has_gates(name) else {"": value}

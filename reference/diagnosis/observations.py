@@ -12,19 +12,10 @@ from scratch.types import Array
 
 from ..candidates import FunctionsCandidate, TorchCandidate
 from ..equivalence import relative_error
-from ..faults import cell_of
-from .look import Explanation, Look, alike, by_step, has_gates, norm, take
+from ..faults import by_step, cell_of
+from ..stages.findings import listed
+from .look import Explanation, Look, alike, has_gates, norm, pieces, take
 from .patterns import two_first_runs
-
-
-def listed(names: Sequence[str]) -> str:
-    """a, b and c."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-def close(look: Look, one: Array, other: Array) -> bool:
-    """Whether two tensors are equal but for rounding."""
-    return alike(one, other, look.exact)
 
 
 def single_step(look: Look) -> Look | None:
@@ -122,12 +113,23 @@ def of_objects(look: Look) -> Iterator[str]:
         )
 
 
+def off(look: Look, name: str) -> Array:
+    """Where a sequence is wrong: (T, B, features)."""
+    value, right = by_step(look.c, look.offered[name]), by_step(look.c, look.truth[name])
+    allowed = 10 * look.exact * (float(np.abs(right).max(initial=0)) or 1.0)
+    wrong: Array = ~(np.abs(value - right) <= allowed)
+    return wrong
+
+
+def halves_off(look: Look) -> dict[str, Array]:
+    """Where the output of either direction is wrong."""
+    return dict(zip(("forward", "reverse"), np.split(off(look, "output"), 2, axis=2), strict=True))
+
+
 def steps_of(look: Look, name: str) -> list[list[bool]]:
     """For each sequence and each of its steps whether the tensor is right there."""
-    value, right = by_step(look.c, look.offered[name]), by_step(look.c, look.truth[name])
-    distance = np.abs(value - right).max(axis=2)
-    allowed = 10 * look.exact * (float(np.abs(right).max(initial=0)) or 1.0)
-    return [[bool(distance[t, b] <= allowed) for t in range(length)] for b, length in enumerate(look.c.lengths)]
+    wrong = off(look, name)
+    return [[not wrong[t, b].any() for t in range(length)] for b, length in enumerate(look.c.lengths)]
 
 
 def wrong_at(steps: list[list[bool]]) -> list[int]:
@@ -145,10 +147,8 @@ def of_steps_forward(look: Look) -> Iterator[str]:
     if "output" not in look.offered or "output" not in look.wrong_in_value:
         return
     if look.c.bidirectional:
-        halves = np.split(by_step(look.c, look.offered["output"]) - by_step(look.c, look.truth["output"]), 2, axis=2)
-        scale = 10 * look.exact * float(np.abs(look.truth["output"]).max())
-        for half, told in zip(halves, ("forward", "reverse"), strict=True):
-            wrong = [t for t in range(len(half)) if np.abs(half[t]).max() > scale]
+        for told, half in halves_off(look).items():
+            wrong = [t for t, row in enumerate(half) if row.any()]
             if wrong and len(wrong) < len(half):
                 yield f"The {told} half of the output is wrong at step {numbered(wrong)} of {len(half)}."
         return
@@ -195,16 +195,12 @@ def of_steps_backward(look: Look) -> Iterator[str]:
 
 def of_gates(look: Look, given: Sequence[str]) -> Iterator[str]:
     """Which gates are wrong in the gradients of weights and biases."""
-    names = [name for name in given if name in look.offered]
     gates = cell_of(look.c).gates
-    if len(gates) == 1:
-        return
     seen: dict[tuple[str, ...], list[str]] = {}
-    for name in filter(has_gates, names):
-        value, right = (v.reshape(len(gates), -1) for v in (look.offered[name], look.truth[name]))
-        scale = norm(right) or 1.0
-        distance = map(norm, value - right)
-        wrong = tuple(gate for gate, d in zip(gates, distance, strict=True) if not d <= look.exact * scale)
+    for name in [name for name in given if name in look.offered and has_gates(name)]:
+        right, allowed = pieces(look.c, name, look.truth[name]), look.exact * (norm(look.truth[name]) or 1.0)
+        own = pieces(look.c, name, look.offered[name])
+        wrong = tuple(gate for gate, block in own.items() if not norm(block - right[gate]) <= allowed)
         seen.setdefault(wrong, []).append(name)
     for wrong, where in seen.items():
         if wrong and len(wrong) < len(gates):
@@ -235,12 +231,9 @@ def of_halves(look: Look, names: Sequence[str]) -> Iterator[str]:
     if not look.c.bidirectional:
         return
     if "output" in names:
-        difference = by_step(look.c, look.offered["output"]) - by_step(look.c, look.truth["output"])
-        forward, reverse = (float(np.abs(half).max()) for half in np.split(difference, 2, axis=2))
-        scale = 10 * look.exact * float(np.abs(look.truth["output"]).max())
-        if (forward > scale) != (reverse > scale):
-            told = "forward" if forward > scale else "reverse"
-            yield f"Only the {told} half of the output is wrong."
+        wrong = [told for told, half in halves_off(look).items() if half.any()]
+        if len(wrong) == 1:
+            yield f"Only the {wrong[0]} half of the output is wrong."
     parameters = [name for name in names if re.search(r"_l\d", name)]
     reverse_names = [name for name in parameters if name.endswith("_reverse")]
     if parameters and len(reverse_names) in (0, len(parameters)):
@@ -305,18 +298,18 @@ def in_simple_terms(look: Look, value: Array, right: Array) -> str:
     if size and value.size > 3:
         part = value / largest  # so that no square is beyond all numbers
         factor = float((part * right).sum()) / size
-        if factor and close(look, part, factor * right):
+        if factor and alike(part, factor * right, look.exact):
             told = in_words(largest * factor, 2 * look.exact)
             return f"{told} times what it should be" if told else ""
-    if value.ndim == 2 and value.shape[0] == value.shape[1] and close(look, value, right.T):
+    if value.ndim == 2 and value.shape[0] == value.shape[1] and alike(value, right.T, look.exact):
         return "the transpose of what it should be"
-    if value.ndim == 3 and close(look, value, right[::-1]):
+    if value.ndim == 3 and alike(value, right[::-1], look.exact):
         return "in the opposite order along the first axis"
     limit = float(np.abs(value).max())
     if (
         value.size > 3
         and np.abs(right).max() > limit * (1 + 1e-6)
-        and close(look, value, np.clip(right, -limit, limit))
+        and alike(value, np.clip(right, -limit, limit), look.exact)
     ):
         return f"right but cut off at ±{limit:g} (clipping belongs outside the backward pass)"
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -17,7 +17,7 @@ from ..equivalence import relative_error
 from ..faults import Fault, catalogue, cell_of, clipped, setting_of
 from ..problems import Configuration
 from ..runs import Run, forward_scratch
-from .look import Explanation, Look, alike, as_arrays, by_step, has_gates, numbers, take
+from .look import Explanation, Look, alike, as_arrays, numbers, pieces, take
 
 NEAR = 3
 """Up to which rank a fault is tried together with others."""
@@ -33,7 +33,10 @@ def explain(look: Look) -> list[Explanation]:
     back = [fault for fault in known if not fault.forward]
     if look.forward_wrong:
         return explain_forward(look, [fault for fault in known if fault.forward], back)
-    found = nearest(look, back) or nearest(look, clips(look))
+    found = nearest(look, back)
+    if not found:
+        gradients = [value for name, value in look.offered.items() if name.startswith("d_")]
+        found = nearest(look, clipped(cell_of(look.c, look.form), gradients))
     return [(fault,) for fault in found] or two_together(look, back)
 
 
@@ -54,14 +57,6 @@ def distinct(faults: Iterable[Fault]) -> list[Fault]:
     for fault in by_name.values():
         by_sentence.setdefault(fault.explanation, fault)
     return list(by_sentence.values())
-
-
-def clips(look: Look) -> Iterator[Fault]:
-    """The places where gradients may be clipped, at round limits and at those that the gradients suggest."""
-    limits = {0.1, 0.5, 1.0, 2.0, 5.0, 10.0}
-    limits |= {float(abs(value).max()) for name, value in look.offered.items() if name.startswith("d_") and value.size}
-    for limit in sorted(limits):
-        yield from clipped(cell_of(look.c, look.form), limit)
 
 
 def explain_forward(look: Look, forward: Sequence[Fault], back: Sequence[Fault]) -> list[Explanation]:
@@ -124,8 +119,8 @@ def two_together(look: Look, faults: Sequence[Fault]) -> list[Explanation]:
 
 def wrong_pieces(there: Look, forward: bool) -> dict[str, Array]:
     """The pieces that are wrong, as the subject has them."""
-    right = pieces(there.c, there.truth, forward)
-    own = pieces(there.c, there.offered, forward)
+    right = all_pieces(there.c, there.truth, forward)
+    own = all_pieces(there.c, there.offered, forward)
     return {name: piece for name, piece in own.items() if not alike(piece, right[name], there.exact)}
 
 
@@ -133,11 +128,11 @@ def wrong_pieces(there: Look, forward: bool) -> dict[str, Array]:
 def shown(c: Configuration, faults: tuple[Fault, ...], form: str, forward: bool) -> dict[Fault, dict[str, Array]]:
     """The pieces that each fault alone makes other than they should be, and what they are then."""
     setting = setting_of(c, form)
-    right = pieces(c, next(setting.runs(())), forward)
+    right = all_pieces(c, next(setting.runs(())), forward)
     found = {}
     for fault in faults:
         for model in setting.runs((fault,), forward):
-            own = pieces(c, model, forward)
+            own = all_pieces(c, model, forward)
             found[fault] = {
                 name: piece for name, piece in own.items() if name in right and not alike(piece, right[name], 1e-10)
             }
@@ -145,21 +140,10 @@ def shown(c: Configuration, faults: tuple[Fault, ...], form: str, forward: bool)
     return found
 
 
-def pieces(c: Configuration, run: Run, forward: bool) -> dict[str, Array]:
-    """What a pass gave in pieces: sequences by steps, gradients of the weights by gates."""
-    found: dict[str, Array] = {}
-    gates = cell_of(c).gates
-    for name, value in run.items():
-        if name.startswith("d_") == forward:
-            continue
-        if name in ("d_input", "output"):
-            found |= {f"{name}[{t}]": step for t, step in enumerate(by_step(c, value))}
-        elif has_gates(name):
-            blocks = value.reshape(len(gates), -1)
-            found |= {f"{name}[{gate}]": block for gate, block in zip(gates, blocks, strict=True)}
-        else:
-            found[name] = value
-    return found
+def all_pieces(c: Configuration, run: Run, forward: bool) -> dict[str, Array]:
+    """What a pass gave in pieces."""
+    of_the_pass = [(name, value) for name, value in run.items() if name.startswith("d_") != forward]
+    return {f"{name}[{k}]": piece for name, value in of_the_pass for k, piece in pieces(c, name, value).items()}
 
 
 # What outlives an object.

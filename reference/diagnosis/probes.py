@@ -8,10 +8,7 @@ from typing import Any, NamedTuple
 
 from ..candidates import Implementation
 from ..problems import Configuration
-from .look import (
-    Look,
-    take,
-)
+from .look import Look, take
 
 
 class Option(NamedTuple):

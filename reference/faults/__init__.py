@@ -17,12 +17,12 @@ from itertools import chain
 from ..problems import Configuration
 from .edits import Fault
 from .forms import held_to
-from .generated import at_some_steps, clipped, of_equations, of_loops, orders_of_gradients
-from .machine import Setting, cell_of, right_run, setting_of
+from .generated import clipped, of_equations, of_loops, orders_of_gradients
+from .machine import Setting, by_step, cell_of, right_run, setting_of
 from .outside import from_outside, is_wired
 from .wiring import of_wiring
 
-__all__ = ["Fault", "Setting", "catalogue", "cell_of", "clipped", "held_to", "right_run", "setting_of"]
+__all__ = ["Fault", "Setting", "by_step", "catalogue", "cell_of", "clipped", "held_to", "right_run", "setting_of"]
 
 
 @cache
@@ -33,7 +33,7 @@ def catalogue(configuration: Configuration, form: str = "") -> tuple[Fault, ...]
     left out.
     """
     cell, T = cell_of(configuration, form), max(configuration.lengths, default=3)
-    generated = (of_equations(cell), at_some_steps(cell), of_loops(cell, T), orders_of_gradients(cell))
+    generated = (of_equations(cell), of_loops(cell, T), orders_of_gradients(cell))
     wiring = of_wiring(configuration.num_layers > 1, configuration.bidirectional)
     every = chain(from_outside(cell, configuration), wiring, *(() if is_wired(configuration) else generated))
     unique: dict[object, Fault] = {}

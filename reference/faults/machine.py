@@ -20,16 +20,26 @@ from scratch.types import Array
 from ..problems import Configuration, Problem, draw
 from ..runs import Masks, Run
 from ..stages.equations import CELLS, Cell
-from .edits import BACKWARD, FORWARD, Edits, Fault, Values, functions
+from ..stages.expressions import Values
+from ..stages.loops import beside
+from ..stages.problems import PARAMETERS
+from .edits import BACKWARD, FORWARD, Edits, Fault, functions
 from .forms import FORMS, PROJECTING
 
-WEIGHTS = {"weight_ih": "W_ih", "weight_hh": "W_hh", "bias_ih": "b_ih", "bias_hh": "b_hh", "weight_hr": "W_hr"}
+WEIGHTS = {theirs: own for own, theirs in PARAMETERS.items()}
 """The equations' names of the parameters, by PyTorch's."""
 CANNOT_BE = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
 """What a fault raises that makes no sense with these shapes."""
 
 
 # What the page reads.
+
+
+def by_step(c: Configuration, value: Any) -> Any:
+    """A sequence in the caller's layout as (T, B, features)."""
+    if c.layout == "unbatched":
+        return value[:, None]
+    return value.swapaxes(0, 1) if c.batch_first and c.layout == "batched" else value
 
 
 class Module:
@@ -86,9 +96,7 @@ class Module:
 
     def time_first(self, value: Any) -> Any:
         """The caller's sequence as (T, B, features)."""
-        if self.c.layout == "unbatched":
-            return value[:, None]
-        return value.swapaxes(0, 1) if self.c.batch_first and self.c.layout == "batched" else value
+        return by_step(self.c, value)
 
     def as_given(self, value: Any) -> Any:
         """The inverse of `time_first`."""
@@ -233,20 +241,6 @@ class Setting:
         there = self.forward(frozenset(edit for edit in first if edit[0] in FORWARD))
         gradients = self.backward(frozenset(edit for edit in first if edit[0] in BACKWARD), there)
         return {**there[1], **gradients, **there[2].states}
-
-
-def beside(cell: Cell, tape: list[Any]) -> list[Any]:
-    """Each step's values, with those of the steps beside it and the last state, for faults that mix them up."""
-    if any(made is None for made in tape):
-        return tape
-    last = len(tape) - 1
-    return [
-        made
-        | {f"{name}_before": tape[t - 1][name] for name in cell.known_forward}
-        | {f"{name}_later": tape[min(t + 1, last)][name] for name in cell.known_forward}
-        | {f"{part}_end": tape[last][part] for part in cell.parts}
-        for t, made in enumerate(tape)
-    ]
 
 
 @lru_cache(maxsize=32)

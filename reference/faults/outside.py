@@ -12,43 +12,17 @@ from functools import cache
 
 from ..problems import Configuration
 from ..stages.equations import Cell
+from ..stages.loops import STATE, choices, of_parts
 from .edits import Fault, edit
 from .machine import WEIGHTS
 
 ENDS = """
 d_S_n: 0 * m.state("d_S_n", B) | The gradient that comes in from the final state, d_S_n, is ignored: it is where the
     way back begins, before the last step.
-d_S_end: (layer == m.L - 1) * d_S_n[k_out][which] | The gradient of S_n is taken in at the last layer only; each
-    layer has a final state.
-given_d_S_0: 0 * d_S_0 | The gradient of the initial state is left at zero for S_0: it is what is left after the
-    first step on the way back.
-S_start: 0 * S_0[k_in][which] | The initial state is ignored: the first step begins with zeros where S_0 should be.
-S_start: 0 * S_0[k_in][which]; given_d_S_0: 0 * d_S_0 | The initial state is ignored: the first step begins with
-    zeros where S_0 should be.
-loop_backward.d_S: PLUS d_S_after + (t < T - 1) * d_S_n | The gradient of the final state, S_n, is added at every step;
-    it belongs to the last step alone.
-loop_backward.d_S: PLUS 0 * d_S_after; loop_backward.d_S_0: 0 * d_S_after | d_S that comes from the step after (and, at
-    the last step, from outside) is overwritten where this step's own part should be added (= for +=), or never read.
-loop_backward.d_S: PLUS d_S_n; loop_backward.d_S_0: d_S_n | d_S is not carried from a step to the one before: at every
-    step the gradient of the final state is there instead.
 layer_output: layer_output + layer_input | A layer's input is added to its output.
-d_output: 0 * d_output | The gradient that comes in from the output is ignored: it enters at every step.
-d_part: ends(d_half[:length, which]) | Of the gradient of the output only the last step is used: it enters at every
-    step.
-d_part: d_half[:length, which] - ends(d_half[:length, which]) | The gradient of the output is ignored at the last
-    step (overwritten by that of the final state): both are added.
-d_output: starts(d_output) | Of the gradient of the output only the first step is used: it enters at every step.
-d_output: d_output[::-1] | The gradient of the output is taken in the opposite order of time: step t's belongs to
-    step t.
-d_input: 0 * d_input | The gradient of the input is left at zero: it is W_ihᵀ d_a.
-d_input: m.as_given(d_value[::-1]) | The steps of d_input are in the opposite order of time (collected on the way
-    back and not turned around).
 h_0: m.state("c_0", B); c_0: m.state("h_0", B); given_h_n: m.state_as_given(c_n); given_c_n: m.state_as_given(h_n);
     d_h_n: m.state("d_c_n", B); d_c_n: m.state("d_h_n", B); given_d_h_0: m.state_as_given(d_c_0); given_d_c_0:
     m.state_as_given(d_h_0) | The parts of the state are exchanged: the state is the tuple (h, c), in this order.
-h_0: m.state("c_0", B); c_0: m.state("h_0", B); given_d_h_0: m.state_as_given(d_c_0); given_d_c_0:
-    m.state_as_given(d_h_0) | The parts of the initial state that is given are exchanged: the state is the tuple (h,
-    c), in this order.
 given_h_n: m.state_as_given(c_n); given_c_n: m.state_as_given(h_n); d_h_n: m.state("d_c_n", B); d_c_n:
     m.state("d_h_n", B) | The parts of the final state are exchanged: the state is the tuple (h, c), in this order.
 given_d_h_0: m.state_as_given(d_c_0); given_d_c_0: m.state_as_given(d_h_0) | The parts of the gradient of the
@@ -81,6 +55,8 @@ loop_backward.used: {**weights, **{n: weights[n] - RATE * v for n, v in totals.i
     the way back still needs them: they belong to all steps as they were.
 """
 LAYERS = """
+d_S_end: (layer == m.L - 1) * d_S_n[k_out][which] | The gradient of S_n is taken in at the last layer only; each
+    layer has a final state.
 d_below: 0 * d_x if layer else d_x | The gradient of a layer's input is the gradient of the output of the layer below,
     and it is not passed on.
 d_below: d_output if layer else d_x | The gradient of the output enters at the last layer; the layers below get the
@@ -117,7 +93,8 @@ read: part; d_placed: d_read | The reverse direction reads the sequence from the
     turned around all the same.
 output_halves: list(reversed(halves)); column: m.D - 1 - direction | The two halves of the output are
     exchanged: the forward direction belongs first, then the reverse.
-output_halves: [sum(halves) / 2] * m.D | The two directions are averaged, where their outputs belong side by side.
+output_halves: [(halves[0] + halves[1]) / 2] * m.D | The two directions are averaged, where their
+    outputs belong side by side.
 h_final: m.last_rows(half) if direction else h_end | The reverse direction ends at step 0, and its final state is
     that of step 0; here it is the last step of its output, where it has seen a single step.
 S_start: S_ends[k - 1][which] if direction else S_0[k_in][which] | The reverse direction has an initial state of its
@@ -145,7 +122,7 @@ d_input: d_value | With batch_first the gradient of the input is (batch, steps, 
 groups: [(slice(None), T)] | The padding is taken for part of the sequence: the steps after a sequence's own end
     change its state (and in the reverse direction, the steps before its beginning). A sequence that has ended keeps
     its state.
-groups: [(slice(None), T)]; half: half | The padding is taken for part of the sequence: the steps after a sequence's
+groups: [(slice(None), T)]; done: half | The padding is taken for part of the sequence: the steps after a sequence's
     own end change its state (and in the reverse direction, the steps before its beginning). A sequence that has
     ended keeps its state.
 given_S_n: S_n[:, m.longest_first]; S_0: m.state("S_0", B)[:, m.back]; d_S_n: m.state("d_S_n", B)[:, m.back];
@@ -218,36 +195,19 @@ def is_wired(c: Configuration) -> bool:
     return c.num_layers > 1 or c.bidirectional or len(set(c.lengths)) > 1
 
 
-def rows(table: str, parts: Sequence[str], names: Sequence[str]) -> Iterator[Fault]:
+def rows(table: str, parts: str, names: Sequence[str]) -> Iterator[Fault]:
     """The rows of a table, for each part of the state and for all at once, and for each parameter."""
+    matrices = [name for name in names if name[0] == "W"]
     for row in re.sub(r"\n +", " ", table).split("\n")[1:-1]:
-        edits, sentence = row.split(" | ")
-        if "c" not in parts and re.search(r"\(h, c\)|, d_c_", sentence):
+        if "c" not in parts and re.search(r"\(h, c\)|, d_c_", row.split(" | ")[1]):
             continue
-        matrices = [name for name in names if name[0] == "W"]
-        for name in matrices if "MATRIX" in edits else names if "NAME" in edits else [""]:
-            for chosen in dict.fromkeys((*parts, "".join(parts))) if ABOUT_STATE.search(edits) else [""]:
+        for name in matrices if "MATRIX" in row else names if "NAME" in row else [""]:
+            edits, sentence = re.sub("NAME|MATRIX", name, row).split(" | ")
+            for chosen in choices(parts, edits):
                 pieces = [
-                    of_part(re.sub("NAME|MATRIX", name, piece), part)
+                    STATE.sub(part, piece)
                     for piece in edits.split("; ")
-                    for part in (chosen if ABOUT_STATE.search(piece) else " ")
+                    for part in (chosen if STATE.search(piece) else " ")
                 ]
                 text = "; ".join(pieces)
-                yield Fault(
-                    text, in_parts(re.sub("NAME|MATRIX", name, sentence), chosen), edit(text), 0, "m.left" in text
-                )
-
-
-ABOUT_STATE = re.compile(r"(?<![A-Z])S(?=[_:])")
-
-
-def of_part(text: str, part: str) -> str:
-    """An edit for one part of the state. PLUS is what d_h has besides."""
-    return ABOUT_STATE.sub(part, text.replace("PLUS ", "d_output[t] + " if part == "h" else ""))
-
-
-def in_parts(sentence: str, chosen: str) -> str:
-    """A sentence about some parts of the state: of h and c, d_S_n is d_h_n and d_c_n."""
-    return re.sub(
-        r"\b(d_)?S(_n|_0)?\b", lambda found: " and ".join(found[0].replace("S", part) for part in chosen), sentence
-    )
+                yield Fault(text, of_parts(sentence, chosen), edit(text), 0, "m.left" in text)

@@ -1,10 +1,10 @@
-"""A whole module, written so that a mistake in it is one line changed: two loops over time, and the stack around them.
+"""A whole module, written so that a mistake in it is one line changed: the stack around the two loops over time.
 
-`step` and `step_backward` stand for the textbook's equations, and are put in by edits.py, as is `xp`: NumPy, or
-PyTorch where the exact way back of a changed way forward is wanted. A line `name = …` is a slot: a fault says what
-else its right side is. So every value that people get wrong has a line of its own here.
+The loops are those of reference/stages/loops.py. A line `name = …` is a slot (slots.py there): a fault says what else
+its right side is. So every value that people get wrong has a line of its own here.
 
 Everything is (T, B, features) here, whatever the caller's layout; `m` holds the numbers and options (machine.Module).
+edits.py puts in the loops with their edits, and `xp`: NumPy or PyTorch.
 """
 
 from __future__ import annotations
@@ -13,78 +13,8 @@ from typing import Any
 
 import numpy as xp
 
-Array = Any
-Values = dict[str, Any]
-
-
-def step(known: Values) -> Values:
-    """Everything that a step's equations give, besides what is known. Put in by edits.py."""
-    raise NotImplementedError
-
-
-right_step = step_backward = step
-
-
-def flip(value: Array) -> Array:
-    """A sequence from its last step to its first."""
-    return xp.flip(value, (0,))
-
-
-def loop_forward(x: Array, h_0: Array, c_0: Array, weights: Values) -> tuple[Any, ...]:
-    """One layer in one direction over sequences of one length."""
-    T, B = x.shape[:2]
-    h = h_0
-    c = c_0
-    tape: list[Any] = [None] * T
-    outputs: list[Any] = [None] * T
-    times = range(T)
-    for t in times:
-        x_t = x[t]
-        h_prev = h
-        c_prev = c
-        used = weights
-        taken = step
-        made = taken({**used, "x": x_t, "h_prev": h_prev, "c_prev": c_prev, "B": B})
-        h, c = made["h"], made.get("c")
-        output_t = h
-        outputs[t] = output_t
-        tape[t] = made
-    output = xp.stack([h * 0 if row is None else row for row in outputs])
-    h_n = h
-    c_n = c
-    return output, h_n, c_n, tape
-
-
-def loop_backward(d_output: Array, d_h_n: Array, d_c_n: Array, tape: list[Any], weights: Values) -> tuple[Any, ...]:
-    """The same on the way back: the gradients of x, of the state before, and of the parameters."""
-    T, B = d_output.shape[:2]
-    inner: Values = {}
-    d_h_after, d_c_after = d_h_n, d_c_n
-    rows: list[Any] = [None] * T
-    totals = {name: xp.zeros(value.shape) for name, value in weights.items() if name[:2] in ("W_", "b_")}
-    times = reversed(range(T))
-    for t in times:
-        d_h = d_output[t] + d_h_after
-        d_c = d_c_after
-        kept = t
-        used = weights
-        inner = step_backward({**tape[kept], **used, "d_h": d_h, "d_c_after": d_c, "B": B})
-        d_h_prev, d_c_prev = inner["d_h_prev"], inner.get("d_c_prev")
-        d_h_after = d_h_prev
-        d_c_after = d_c_prev
-        d_x_t = inner["d_x"]
-        rows[t] = d_x_t
-        for name, total in totals.items():
-            d_step = inner[f"d_{name}"]
-            total = total + d_step
-            totals[name] = total
-    for name, total in totals.items():
-        gradient = total
-        totals[name] = gradient
-    d_h_0 = d_h_after
-    d_c_0 = d_c_after
-    d_x = xp.stack([0 * inner["d_x"] if row is None else row for row in rows])
-    return d_x, d_h_0, d_c_0, totals
+from ..stages.expressions import Values, flip
+from ..stages.loops import loop_backward, loop_forward
 
 
 def forward(m: Any) -> tuple[Values, Values]:
@@ -123,10 +53,10 @@ def forward(m: Any) -> tuple[Values, Values]:
                 if c_last is not None:
                     c_end[which] = c_last
                 tapes[k, length] = tape
-            half = m.masked(half)
+            done = m.masked(half)
             h_final = h_end
             h_ends[k_out], c_ends[k_out] = h_final, c_end
-            halves.append(half)
+            halves.append(done)
         output_halves = halves
         layer_output = xp.concatenate(output_halves, axis=2)
         value = layer_output

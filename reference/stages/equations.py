@@ -12,14 +12,14 @@ import ast
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from scratch.textbook import gru, lstm, rnn
 
-from .expressions import Values, evaluate, expression
+from .expressions import FUNCTIONS, Values, evaluate, expression, names_in
 
 
 class Equation(NamedTuple):
@@ -57,6 +57,11 @@ class Cell:
         """Those of `step` or of `step_backward`."""
         return self.step if function == "step" else self.step_backward
 
+    @property
+    def projects(self) -> bool:
+        """Whether the state is projected, by W_hr."""
+        return any("W_hr" in names_in(right) for _, right, _ in self.step)
+
     @cached_property
     def known_forward(self) -> list[str]:
         """The names of what a step is given and computes, which the way back may use."""
@@ -78,22 +83,22 @@ def follow(
     cell: Cell,
     function: str,
     given: Values,
-    changes: Mapping[int, ast.expr] | None = None,
+    changes: Mapping[str, ast.expr] = MappingProxyType({}),
     like: Values | None = None,
-    start: int = 0,
+    known: Values = FUNCTIONS,
 ) -> Values:
-    """Everything that the equations give, one after the other, from one of them on, with some of them changed.
+    """Everything that the equations give, one after the other, with some of them changed.
 
-    A change may give a single number where an array belongs; `like` has the shapes. Raises ValueError where the shape
-    is another, and whatever the change raises.
+    What is given already, and comes before the first change, is not computed again. A change may give a single number
+    where an array belongs; `like` has the shapes. Raises ValueError where the shape is another, and whatever the change
+    raises.
     """
-    values = dict(given)
-    for index, (name, right, _) in enumerate(cell.equations(function)[start:], start):
-        if changes and index in changes:
-            value = evaluate(changes[index], values)
-            values[name] = np.broadcast_to(value, np.shape(like[name])) if like else value
-        else:
-            values[name] = evaluate(right, values)
+    values, changed = dict(given), False
+    for name, right, _ in cell.equations(function):
+        changed = changed or name in changes
+        if changed or name not in values:
+            value = evaluate(changes.get(name, right), values, known)
+            values[name] = np.broadcast_to(value, np.shape(like[name])) if like and name in changes else value
     return values
 
 
@@ -117,6 +122,7 @@ EXCHANGED = """
     d_x = (d_a @ side(W_hh, W_ih))[:, :I] | the columns of x and of h_prev are exchanged
     d_h_prev = (d_a @ side(W_hh, W_ih))[:, I:] | the columns of x and of h_prev are exchanged
 """
+LEAKY = "h = relu(a) + 0.01 * (a - relu(a)) | a leaky relu is there"
 
 RNN_TANH = Cell(
     "RNN tanh",
@@ -131,6 +137,10 @@ RNN_TANH = Cell(
     {BACKWARD}
     ---
     {EXCHANGED}
+    {LEAKY}
+    d_a = d_h * positive(h) | relu′ is there for tanh′
+    d_a = d_h * h | h is there for tanh′
+    d_a = -2 * d_h * h | the derivative of 1 − h² is there for tanh′
     """,
     nonlinearity="tanh",
 )
@@ -147,6 +157,7 @@ RNN_RELU = Cell(
     {BACKWARD}
     ---
     {EXCHANGED}
+    {LEAKY}
     d_a = d_h * (1 - h**2) | tanh′ is there for relu′
     """,
     nonlinearity="relu",
@@ -187,6 +198,14 @@ LSTM = Cell(
     c = f * c_prev + (1 - f) * g | 1 − f is there for i, as if the two gates were coupled
     d_c = (d_c_after + d_h * o) * (1 - tanh_c**2) | tanh′ is a factor of d_c_after, too
     d_c = d_c_after * o * (1 - tanh_c**2) + d_h | the factors of d_h are at d_c_after
+    c = (1 - i) * c_prev + i * g | 1 − i is there for f, as if the two gates were coupled
+    h = tanh(o * c) | tanh is applied to the product
+    f = 1 + 0 * a_f | the gate is missing
+    d_o = d_h * tanh(c_prev) | tanh(c_prev) is there for tanh(c)
+    d_f = d_c * tanh(c_prev) | tanh(c_prev) is there for c_prev
+    d_f = d_c_after * c_prev; d_i = d_c_after * g; d_g = d_c_after * i | what comes from h is left out
+    d_f = (d_c - d_c_after) * c_prev; d_i = (d_c - d_c_after) * g; d_g = (d_c - d_c_after) * i \
+| what comes from the step after is left out
     """,
 )
 GRU = Cell(
@@ -231,6 +250,11 @@ where it belongs after it
     n = tanh(x_n + rows(b_hh, 2, H) + r * (h_n - rows(b_hh, 2, H))) | the bias b_hh of n is outside the product with r
     n = tanh(r * (x_n + h_n)) | r is a factor of both halves
     d_h_prev = d_h * z + d_a_x @ W_hh | d_a_x is there for d_a_h
+    d_a_r = d_r * (x_r + h_r) * (1 - (x_r + h_r)) | σ′ is taken of the pre-activation
+    d_a_z = d_z * (x_z + h_z) * (1 - (x_z + h_z)) | σ′ is taken of the pre-activation
+    d_a_z = d_z * (x_z + h_z) * (1 - (x_z + h_z)); d_a_r = d_r * (x_r + h_r) * (1 - (x_r + h_r)) \
+| σ′ is taken of the pre-activation
+    d_x_n = d_n * (1 - (x_n + r * h_n)**2) | tanh′ is taken of the pre-activation
     """,
 )
 CELLS = {cell.name: cell for cell in (RNN_TANH, RNN_RELU, LSTM, GRU)}

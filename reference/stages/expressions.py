@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, reduce
 from types import CodeType
@@ -138,8 +139,14 @@ def turned(W: Any) -> Any:
     return np.concatenate([block.T for block in np.split(W, W.shape[0] // W.shape[1])])
 
 
+def flip(value: Any) -> Any:
+    """A sequence from its last step to its first."""
+    return value[::-1]
+
+
 FUNCTIONS: Values = {
     "__builtins__": {},
+    "flip": flip,
     "σ": np.errstate(over="ignore")(lambda a: 1 / (1 + np.exp(-a))),
     "tanh": np.tanh,
     "relu": lambda a: np.where(a > 0, a, 0 * a),
@@ -150,6 +157,7 @@ FUNCTIONS: Values = {
     "first": lambda d: d[0],
     "last": lambda d: d[-1],
     "side": lambda *blocks: np.concatenate(blocks, axis=1),
+    "interleaved": lambda *blocks: np.stack(blocks, 2).reshape(len(blocks[0]), -1),
     "block": lambda a, k, H: a[:, k * H : (k + 1) * H],
     "rows": lambda W, k, H: W[k * H : (k + 1) * H],
     "turned": turned,
@@ -160,6 +168,8 @@ FUNCTIONS: Values = {
     "clip": lambda value, limit: np.clip(value, -limit, limit),
 }
 """What an expression may call, and nothing else."""
+PYTHON: Values = FUNCTIONS | {"__builtins__": vars(builtins), "xp": np, "Any": Any}
+"""What a function may call whose lines are slots."""
 
 
 @cache
@@ -168,9 +178,9 @@ def compiled(node: ast.expr) -> CodeType:
     return compile(ast.fix_missing_locations(ast.Expression(node)), "<equation>", "eval")
 
 
-def evaluate(node: ast.expr, values: Values) -> Any:
-    """The value of an expression."""
-    return eval(compiled(node), FUNCTIONS, values)
+def evaluate(node: ast.expr, values: Values, known: Values = FUNCTIONS) -> Any:
+    """The value of an expression. known: the functions that it may call."""
+    return eval(compiled(node), known, values)
 
 
 # Shown.
@@ -181,6 +191,7 @@ OF_STEP = {"_before": " of the step before", "_later": " of the step after", "_e
 CALLS = {
     "block": "block {1} of {0}",
     "rows": "{0}[block {1}]",
+    "interleaved": "[{0}] with their columns interleaved",
     "sum": "the sum of {} over the batch",
     "mean": "the mean of {} over the batch",
     "total": "the sum of {} over everything",

@@ -91,14 +91,14 @@ class Report(list[Stage]):
 
 def in_words(one: Mistake) -> str:
     """What is wrong, with its equation."""
-    if one.slots:
+    if not one.changes:
         return f"{one.words} (in the loop: {one.name} is `{one.yours}`, where `{one.right}` belongs)"
     return f"{one.name} is wrong; it is {one.right} {one.number}; yours is {one.yours} ({one.words})"
 
 
 def hint(one: Mistake) -> str:
     """What kind of mistake it is; the right equation only where the page states it."""
-    if one.slots:
+    if not one.changes:
         return one.words
     return in_words(one) if one.function == "step" else f"your {one.name} is exactly {one.yours}: {one.words}"
 
@@ -225,7 +225,7 @@ def nudged(function: str, problem: Problem, name: str, index: tuple[int, ...]) -
 
 def solution(cell: Cell, function: str, name: str, one: Mistake | None) -> list[str]:
     """The equation and the textbook's line, or its loop."""
-    if function in ("forward", "backward") and (one is None or one.slots):
+    if function in ("forward", "backward") and (one is None or not one.changes):
         source = inspect.getsource(getattr(cell.page, function)).splitlines()
         start = next(k for k, line in enumerate(source) if line.strip().startswith(("output, steps", "steps, param")))
         return [*([in_words(one)] if one else []), "the textbook:", *source[start:]]

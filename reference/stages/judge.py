@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .equations import CELLS, Cell
-from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, tensor, wrong_numbers
-from .models import clipped, explained, given_by, matches, together
+from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, listed, tensor, wrong_numbers
+from .loops import clips
+from .models import explained, given_by, matches, together
 from .mutations import Mistake
 from .problems import Problem, packed, problems
 from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, several, takes, truth
@@ -86,7 +87,7 @@ class Judge:
 
     def __init__(self, subject: Subject, function: str, problems: Sequence[Problem]) -> None:
         self.subject, self.function, self.problems, self.cell = subject, function, problems, subject.cell
-        self.two = problems[:2]
+        self.two, self.taken = problems[:2], problems[0]
         self.kept = {"step_backward": "kept", "backward": "tape"}.get(function, "")
 
     def stage(self) -> Stage:
@@ -106,7 +107,8 @@ class Judge:
         if taken.empty:
             note = f"{', '.join(map(tensor, taken.empty))} (the rest is right)"
             return Stage(self.function, TO_DO, note, share=self.share())
-        return Stage(self.function, RIGHT, share=1.0)
+        lists = f"{listed(taken.lists)}: a list where an array belongs" if taken.lists else ""
+        return Stage(self.function, RIGHT, lists, share=1.0)
 
     def share(self) -> float:
         """Which share of the results is right in every problem; 0 if all are, as then something else is wrong."""
@@ -122,14 +124,15 @@ class Judge:
 
     def take(self, problem: Problem) -> Taken:
         """What the function gives for a problem. Raises Empty and Interface."""
+        self.taken = problem
         try:
             return self.subject.take(problem, self.function)
         except Interface as told:
             raise Interface(f"{problem.remark}{told}") from told
 
     def expected(self) -> list[str]:
-        """What the function is given and what it should return."""
-        problem = self.problems[0]
+        """What the function was given last and what it should return."""
+        problem = self.taken
         x = problem.numbers["x"][0] if "step" in self.function else problem.numbers["x"]
         shapes = [f"{name} {value.shape}" for name, value in problem.parameters.items()]
         state = f"state {problem.state()[0].shape}{' each' * (len(self.cell.parts) > 1)}"
@@ -167,6 +170,8 @@ class Judge:
             told += ". Its numbers are right: only its shape is another"
         elif value.shape[1:] == expected and len(value) == problem.sizes["B"]:
             told += ": there is one for each sequence, which are to be summed"
+        elif len(expected) == 1 and value.shape in ((problem.sizes["B"],), (problem.sizes["T"],)):
+            told += ": the sum is to go over the sequences, axis 0, and leave a number for each row of the weights"
         elif letters.startswith("(T") and value.shape == (expected[0] - 1, *expected[1:]):
             told += ": one step is missing"
         elif (spread := self.spread()) and (named := explained(self.cell, self.function, self.two, spread)):
@@ -251,7 +256,9 @@ class Judge:
     def clip(self) -> Mistake | None:
         """Where the loop clips the gradients, if that is it."""
         large = self.problems[0].scaled(100.0)
-        return clipped(large, self.take(large).results) if self.function == "backward" else None
+        own = self.take(large).results if self.function == "backward" else {}
+        found = (one for one in clips(self.cell, own.values()) if matches(own, given_by(large, "backward", [one])))
+        return next(found, None) if own else None
 
     # What is wrong although the numbers are right.
 

@@ -1,39 +1,94 @@
-"""The two loops over time, as slots: what belongs in each, and what people put there by mistake.
+"""The two loops over time, in which every value that people get wrong is a slot (slots.py), and what they put there.
 
-A slot is an expression over what a loop knows.
+`step` and `step_backward` stand for the equations, and are put in, as is `xp`: NumPy, or PyTorch where the exact way
+back of a changed way forward is wanted (reference/faults).
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
-import numpy as np
+import numpy as xp
 
 from .equations import Cell, follow
-from .expressions import Values, evaluate, expression
-from .mutations import SCALED, SIGN, Mistake
+from .expressions import PYTHON, Values
+from .mutations import SCALED, SIGN, Mistake, mutations
 from .problems import Problem, names
+from .slots import edited, slots_of
+
+Array = Any
 
 
-def slots_of(text: str) -> dict[str, str]:
-    """Slots, and what is in each."""
-    return dict(pair.split(": ") for pair in text.strip().split("; "))
+def step(known: Values) -> Values:
+    """Everything that a step's equations give, besides what is known. Put in."""
+    raise NotImplementedError
 
 
-FORWARD = slots_of(
-    "times: range(T); x_t: x[t]; h_0: h_0; c_0: c_0; h_prev: h; c_prev: c; output_t: h; output: output; h_n: h; c_n: c"
-)
-"""What belongs in each slot of the loop forward. h and c are the newest there are: those before, or after the step."""
+right_step = step_backward = step
 
-BACKWARD = slots_of(
-    "times: reversed(range(T)); d_h: d_output[t] + d_h_after; d_c: d_c_after; kept: t; d_h_after: d_h_prev; "
-    "d_c_after: d_c_prev; total: total + d_step; d_h_0: d_h_after; d_c_0: d_c_after; d_x: d_x; d_all: total"
-)
-"""The same for the loop backward."""
+
+def loop_forward(x: Array, h_0: Array, c_0: Array, weights: Values) -> tuple[Any, ...]:
+    """One layer in one direction over sequences of one length."""
+    T, B = x.shape[:2]
+    h = h_0
+    c = c_0
+    tape: list[Any] = [None] * T
+    outputs: list[Any] = [None] * T
+    times = range(T)
+    for t in times:
+        x_t = x[t]
+        h_prev = h
+        c_prev = c
+        used = weights
+        taken = step
+        made = taken({**used, "x": x_t, "h_prev": h_prev, "c_prev": c_prev, "B": B})
+        h, c = made["h"], made.get("c")
+        output_t = h
+        outputs[t] = output_t
+        tape[t] = made
+    output = xp.stack([h * 0 if row is None else row for row in outputs])
+    h_n = h
+    c_n = c
+    return output, h_n, c_n, tape
+
+
+def loop_backward(d_output: Array, d_h_n: Array, d_c_n: Array, tape: list[Any], weights: Values) -> tuple[Any, ...]:
+    """The same on the way back: the gradients of x, of the state before, and of the parameters."""
+    T, B = d_output.shape[:2]
+    inner: Values = {}
+    d_h_after, d_c_after = d_h_n, d_c_n
+    rows: list[Any] = [None] * T
+    totals = {name: xp.zeros(value.shape) for name, value in weights.items() if name[:2] in ("W_", "b_")}
+    times = reversed(range(T))
+    for t in times:
+        d_h = d_output[t] + d_h_after
+        d_c = d_c_after
+        kept = t
+        used = weights
+        inner = step_backward({**tape[kept], **used, "d_h": d_h, "d_c_after": d_c, "B": B})
+        d_h_prev, d_c_prev = inner["d_h_prev"], inner.get("d_c_prev")
+        d_h_after = d_h_prev
+        d_c_after = d_c_prev
+        d_x_t = inner["d_x"]
+        rows[t] = d_x_t
+        for name, total in totals.items():
+            d_step = inner[f"d_{name}"]
+            total = total + d_step
+            totals[name] = total
+    for name, total in totals.items():
+        gradient = total
+        totals[name] = gradient
+    d_h_0 = d_h_after
+    d_c_0 = d_c_after
+    d_x = xp.stack([0 * inner["d_x"] if row is None else row for row in rows])
+    return d_x, d_h_0, d_c_0, totals
+
+
+LOOPS = {"forward": loop_forward, "backward": loop_backward}
 
 FORWARD_SLIPS = """
     times: range(T - 1) | the loop stops one step early
@@ -42,18 +97,18 @@ FORWARD_SLIPS = """
     x_t: x[0] | every step reads the first input
     x_t: x[t - 1] | each step reads the input of the step before
     x_t: x[T - 1 - t] | the inputs are read from the last to the first
-    S_0: 0 * S_0 | the initial S is not used
+    S: 0 * S_0 | nothing reads S_0: the first step begins with zeros
     S_prev: S_0 | S is not carried: each step begins with the initial one
     S_prev: 0 * S | S is not carried: each step begins with zeros
     h_prev: c; c_prev: h | h and c are exchanged from step to step
-    h_0: c_0; c_0: h_0 | h_0 and c_0 are exchanged
+    h: c_0; c: h_0 | h_0 and c_0 are exchanged
     output_t: c | c is put into the output
     output_t: tanh(h) | tanh is applied once more to what is put into the output
     output_t: h_prev | the output holds the state before each step, not after it
     output: output[-1] + 0 * output | every row of the output is the last (one array, appended again?)
     output: output[::-1] | the output is in reverse order
     S_n: S_0 | the initial S is returned as the last
-    S_n: first_S | S after the first step is returned as the last
+    S_n: tape[0]['S'] | S after the first step is returned as the last
     S_n: S_prev | S before the last step is returned
     h_n: c | c is returned as h
     c_n: h | h is returned as c
@@ -70,11 +125,16 @@ BACKWARD_SLIPS = f"""
     d_h: d_output[T - 1 - t] + d_h_after | d_output is read from the first step to the last
     d_h: (t == T - 1) * d_output[t] + d_h_after | d_output is used at the last step alone
     d_h: (t > 0) * d_output[t] + d_h_after | d_output of the first step is not used
+    d_h: (t < T - 1) * d_output[t] + d_h_after | d_output of the last step is not used: d_h_n is added to it
+    d_h: (t == 0) * d_output[t] + d_h_after | d_output is used at the first step alone
     d_S: D 2 * d_S_after | d_S from the step after is added twice
     d_S: D -d_S_after | {SIGN}
-    d_S: D (t < T - 1) * d_S_after | the gradient of the last S, d_S_n, is not used
+    d_S: D (t < T - 1) * d_S_after | nothing reads d_S_n, the gradient of the last state
     d_S: D (t == T - 1) * d_S_after | d_S is not carried from step to step
     d_S: D d_S_n | d_S_n stands for what comes from the step after
+    d_S: D d_S_n; d_S_0: d_S_n | d_S_n stands for what comes from the step after, and for the gradient of S_0
+    d_S: D d_S_after + (t < T - 1) * d_S_n | d_S_n is added at every step; it belongs to the last
+    d_S: D 0 * d_S_after; d_S_0: 0 * d_S_after | what comes from the step after is never read, and d_S_0 is zero
     d_S: D 0 * d_S_after | what comes from the step after is not added to d_S
     d_c: d_c_after + d_output[t] | d_output is added to d_c, too
     d_h: d_output[t] + d_c_after; d_c: d_h_after | d_h and d_c are exchanged as they come
@@ -101,7 +161,7 @@ BACKWARD_SLIPS = f"""
     total: total - d_step | {SIGN}
     total: total + 2 * d_step | each step is added twice
     d_S_0: d_S_n | the gradient of the last S is returned for that of the first
-    d_S_0: 0 * d_S_after | zeros are returned
+    d_S_0: 0 * d_S_after | zeros are returned for d_S_0
     d_S_0: d_S | d_S of the first step is returned: it is the gradient of the state after that step
     d_c_0: inner['d_c'] | d_c_0 lacks its factor: d_c of the first step is returned as it is
     d_h_0: d_c_after | d_c_0 is returned as d_h_0
@@ -112,15 +172,16 @@ BACKWARD_SLIPS = f"""
 """What people put in a slot, or in several. S is h, c, or both at once; D is what d_h has besides: d_output[t] +."""
 
 CLIPS = """
-    d_h: clip(d_output[t] + d_h_after, LIMIT) | the gradient is clipped at ±LIMIT
-    d_S_after: clip(d_S_prev, LIMIT) | the gradient is clipped at ±LIMIT
-    d_h_after: clip(d_h_prev, LIMIT); total: total + clip(d_step, LIMIT) | the gradient is clipped at ±LIMIT
-    total: total + clip(d_step, LIMIT) | the gradient is clipped at ±LIMIT
-    total: clip(total + d_step, LIMIT) | the gradient is clipped at ±LIMIT
-    d_all: clip(total, LIMIT) | the gradient is clipped at ±LIMIT
-    d_x: clip(d_x, LIMIT) | the gradient is clipped at ±LIMIT
+    d_h: clip(d_output[t] + d_h_after, LIMIT)
+    d_S_after: clip(d_S_prev, LIMIT)
+    d_h_after: clip(d_h_prev, LIMIT); total: total + clip(d_step, LIMIT)
+    total: total + clip(d_step, LIMIT)
+    total: clip(total + d_step, LIMIT)
+    gradient: clip(total, LIMIT)
+    d_x: clip(d_x, LIMIT)
 """
-ABOUT_C = re.compile(r"\b(d_|first_)?c(_|\b)")
+STATE = re.compile(r"(?<![A-Za-z])S(?![A-Za-z])")
+ABOUT_C = re.compile(r"\b(d_)?c(_|\b)|'c'")
 
 
 @cache
@@ -129,79 +190,93 @@ def slips(cell: Cell, function: str) -> tuple[Mistake, ...]:
     return tuple(rows(cell, function, FORWARD_SLIPS if function == "forward" else BACKWARD_SLIPS))
 
 
-def clips(cell: Cell, limit: float) -> Iterator[Mistake]:
-    """Where `backward` may clip the gradients."""
-    return rows(cell, "backward", CLIPS.replace("±LIMIT", f"±{limit:g}").replace("LIMIT", repr(limit)))
+def at_some_steps(cell: Cell) -> Iterator[Mistake]:
+    """Mistakes of the step that are not made at every step."""
+    for told, when in (
+        ("after the first step only; at the first it is right", "t > 0"),
+        ("at the first step only", "t == 0"),
+    ):
+        for one in mutations(cell, "step"):
+            yield one._replace(words=f"{one.words} ({told})", slots={"taken": f"step if {when} else right_step"})
+
+
+def clips(cell: Cell, gradients: Iterable[Array]) -> Iterator[Mistake]:
+    """Where `backward` may clip the gradients: at round limits, and at those that the gradients suggest."""
+    limits = {0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 50.0, 100.0}
+    for limit in sorted(limits | {float(abs(value).max()) for value in gradients if value.size}):
+        words = f"the gradient is clipped at ±{limit:g}, which belongs outside the backward pass"
+        table = CLIPS.replace(" LIMIT)\n", f" LIMIT) | {words}\n").replace("LIMIT", repr(limit))
+        yield from rows(cell, "backward", table)
 
 
 def rows(cell: Cell, function: str, table: str) -> Iterator[Mistake]:
     """The rows of a table, for each part of the state, and for all at once."""
-    belongs = FORWARD if function == "forward" else BACKWARD
+    belongs = slots_of(LOOPS[function])
     for row in filter(None, map(str.strip, table.splitlines())):
         slots, words = row.split(" | ")
-        every = [*cell.parts, cell.parts] if "S" in slots else [" "]
-        for parts in dict.fromkeys(every):
-            filled = {
-                of_part(slot, part): of_part(text, part) for part in parts for slot, text in slots_of(slots).items()
-            }
-            if "c" in cell.parts or not any(ABOUT_C.search(text) for pair in filled.items() for text in pair):
-                name = next(iter(filled))
-                told = words.replace("S", " and ".join(parts))
-                yield Mistake(function, name, belongs[name], filled[name], told, slots=filled)
+        for parts in choices(cell.parts, slots):
+            pairs = [
+                STATE.sub(part, slot.replace("D ", "d_output[t] + " if part == "h" else "")).split(": ")
+                for part in parts
+                for slot in slots.split("; ")
+            ]
+            if "c" in cell.parts or not any(ABOUT_C.search(text) for pair in pairs for text in pair):
+                name, text = pairs[0]
+                own = re.compile(rf"\b{name}\b")
+                right = name if own.search(text) and not own.search(belongs[name]) else belongs[name]
+                yield Mistake(function, name, right, text, of_parts(words, parts), slots=dict(pairs))
 
 
-def of_part(text: str, part: str) -> str:
-    """The text of a slot for a part of the state."""
-    return text.replace("D ", "d_output[t] + " if part == "h" else "").replace("S", part)
+def choices(parts: str, slots: str) -> list[str]:
+    """The parts of the state that a row may be about: each, and all at once."""
+    return list(dict.fromkeys((*parts, parts))) if STATE.search(slots) else [" "]
 
 
-def slot(text: str, values: Values) -> Any:
-    """The value of a slot."""
-    return evaluate(expression(text), values)
+def of_parts(words: str, parts: str) -> str:
+    """Words about some parts of the state: of h and c, d_S_n is d_h_n and d_c_n."""
+    return re.sub(
+        r"\b(d_)?S(_n|_0)?\b", lambda found: " and ".join(found[0].replace("S", part) for part in parts), words
+    )
+
+
+# The loops on a problem, with mistakes.
 
 
 def forward_loop(
-    problem: Problem, slots: Mapping[str, str], changes: Mapping[int, ast.expr], when: Callable[[int], bool]
+    problem: Problem, slots: Mapping[str, str], changes: Mapping[str, ast.expr]
 ) -> tuple[Values, list[Values]]:
-    """The loop forward over the equations, changed at some steps. Returns its results, and what each step knows."""
-    cell, slots = problem.cell, FORWARD | dict(slots)
-    known: Values = {"c_0": problem.numbers["h_0"]} | problem.numbers | problem.sizes | {"t": 0}
-    known |= {"h": slot(slots["h_0"], known), "c": slot(slots["c_0"], known)}
-    known |= {"h_prev": known["h"], "c_prev": known["c"]}
-    output, tape = np.zeros_like(problem.numbers["d_output"]), list[Values]()
-    for t in slot(slots["times"], known):
-        known["t"] = t
-        known |= {name: slot(slots[name], known) for name in ("h_prev", "c_prev")}
-        given = problem.values(slot(slots["x_t"], known), [known[name] for name in names(cell, "{}_prev")])
-        values = follow(cell, "step", given, changes if when(t) else {}, problem.step_values)
-        known |= {part: values[part] for part in cell.parts}
-        if not tape:
-            known |= {f"first_{part}": values[part] for part in cell.parts}
-        output[t] = slot(slots["output_t"], known)
-        tape.append(values)
-    known["output"] = output
-    return {name: slot(slots[name], known) for name in ("output", *names(cell, "{}_n"))}, tape
+    """The loop forward. Returns its results, and what each step knows."""
+    cell, numbers = problem.cell, problem.numbers
+    right = partial(follow, cell, "step")
+    known = PYTHON | {"right_step": right, "step": partial(right, changes=changes, like=problem.step_values)}
+    loop = edited(loop_forward, slots.items(), known)
+    output, h_n, c_n, tape = loop(numbers["x"], numbers["h_0"], numbers.get("c_0"), problem.weights)
+    ends = {"h_n": h_n, "c_n": c_n}
+    return {"output": output} | {name: ends[name] for name in names(cell, "{}_n")}, tape
 
 
 def backward_loop(
-    problem: Problem, slots: Mapping[str, str], changes: Mapping[int, ast.expr], tape: Sequence[Values]
+    problem: Problem, slots: Mapping[str, str], changes: Mapping[str, ast.expr], tape: Sequence[Values]
 ) -> Values:
-    """The loop backward over the changed equations. Returns its results. tape: what each step knows."""
-    cell, slots = problem.cell, BACKWARD | dict(slots)
-    known: Values = {"d_c_n": None} | problem.numbers | problem.sizes | {"t": 0}
-    known |= {"d_h_after": known["d_h_n"], "d_c_after": known["d_c_n"]}
-    d_x = np.zeros_like(problem.numbers["x"])
-    totals = {f"d_{name}": np.zeros_like(value) for name, value in problem.parameters.items()}
-    for t in slot(slots["times"], known):
-        known["t"] = t
-        known |= {name: slot(slots[name], known) for name in ("d_h", "d_c")}
-        given = tape[slot(slots["kept"], known)] | {"d_h": known["d_h"], "d_c_after": known["d_c"]}
-        values = follow(cell, "step_backward", given, changes, problem.backward_values)
-        known |= {"inner": values, "d_h_prev": values["d_h_prev"], "d_c_prev": values.get("d_c_prev")}
-        known |= {name: slot(slots[name], known) for name in ("d_h_after", "d_c_after")}
-        d_x[t] = values["d_x"]
-        for name in totals:
-            totals[name] = slot(slots["total"], known | {"total": totals[name], "d_step": values[name]})
-    known["d_x"] = d_x
-    totals = {name: slot(slots["d_all"], {"total": value}) for name, value in totals.items()}
-    return totals | {name: slot(slots[name], known) for name in ("d_x", *names(cell, "d_{}_0"))}
+    """The loop backward. Returns its results. tape: what each step knows."""
+    cell, numbers = problem.cell, problem.numbers
+    back = partial(follow, cell, "step_backward", changes=changes, like=problem.backward_values)
+    loop = edited(loop_backward, slots.items(), PYTHON | {"step_backward": back})
+    d_x, d_h_0, d_c_0, totals = loop(numbers["d_output"], numbers["d_h_n"], numbers.get("d_c_n"), tape, problem.weights)
+    starts = {"d_h_0": d_h_0, "d_c_0": d_c_0}
+    found = {"d_x": d_x} | {name: starts[name] for name in names(cell, "d_{}_0")}
+    return found | {f"d_{name}": total for name, total in totals.items() if name in numbers}
+
+
+def beside(cell: Cell, tape: list[Any]) -> list[Any]:
+    """Each step's values, with those of the steps beside it and the last state, for mistakes that mix them up."""
+    if any(made is None for made in tape):
+        return tape
+    last = len(tape) - 1
+    return [
+        made
+        | {f"{name}_before": tape[t - 1][name] for name in cell.known_forward}
+        | {f"{name}_later": tape[min(t + 1, last)][name] for name in cell.known_forward}
+        | {f"{part}_end": tape[last][part] for part in cell.parts}
+        for t, made in enumerate(tape)
+    ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scratch.types import Array
 
 from .equations import Cell, follow
 from .expressions import Values
-from .loops import backward_loop, clips, forward_loop, slips
+from .loops import at_some_steps, backward_loop, beside, forward_loop, slips
 from .mutations import Mistake, mutations, mutations_across_steps
 from .problems import PARAMETERS, Problem
 from .subject import alike
@@ -20,23 +20,20 @@ from .subject import alike
 Results = Mapping[str, Any]
 Piece = tuple[str, str]
 """The name of a result, and which part of it."""
-When = Callable[[int], bool]
 CANNOT_BE = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
 """What a mistake raises that makes no sense with these shapes."""
 
 
-def given_by(
-    problem: Problem, function: str, mistakes: Sequence[Mistake] = (), when: When = lambda t: True
-) -> Results | None:
-    """What a function with these mistakes gives; None if it cannot be. when: in which steps of a loop they are made."""
-    changes = {index: right for one in mistakes for index, right in one.changes.items()}
+def given_by(problem: Problem, function: str, mistakes: Sequence[Mistake] = ()) -> Results | None:
+    """What a function with these mistakes gives; None if it cannot be."""
+    changes = {name: right for one in mistakes for name, right in one.changes.items()}
     slots = {name: text for one in mistakes for name, text in one.slots.items()}
     try:
         if function in ("step", "step_backward"):
             base = problem.base(function)
-            return follow(problem.cell, function, base, changes, base, min(changes, default=0))
+            return follow(problem.cell, function, base, changes, base)
         if function == "forward":
-            return forward_loop(problem, slots, changes, when)[0]
+            return forward_loop(problem, slots, changes)[0]
         return backward_loop(problem, slots, changes, tape_of(problem))
     except CANNOT_BE:
         return None
@@ -45,51 +42,37 @@ def given_by(
 @cache
 def tape_of(problem: Problem) -> list[Values]:
     """What each step knows, with what the steps beside it know, and the last state."""
-    _, tape = forward_loop(problem, {}, {}, lambda t: True)
-    cell, last = problem.cell, len(tape) - 1
-    return [
-        values
-        | {f"{name}_before": tape[t - 1][name] for name in cell.known_forward}
-        | {f"{name}_later": tape[min(t + 1, last)][name] for name in cell.known_forward}
-        | {f"{part}_end": tape[last][part] for part in cell.parts}
-        for t, values in enumerate(tape)
-    ]
+    return beside(problem.cell, forward_loop(problem, {}, {})[1])
 
 
 # Which mistake it is.
 
-WHEN: dict[str, When] = {
-    "": lambda t: True,
-    " (after the first step only; at the first it is right)": lambda t: t > 0,
-    " (at the first step only)": lambda t: t == 0,
-}
 
-
-def trials(cell: Cell, function: str) -> Iterator[tuple[Mistake, Callable[[Problem], Results | None]]]:
-    """Every mistake that is known for a function, and what gives its results."""
-    loop = function in ("forward", "backward")
-    step = {"forward": "step", "backward": "step_backward"}.get(function, function)
-    for one in slips(cell, function) if loop else ():
-        yield one, partial(given_by, function=function, mistakes=[one])
-    for words, when in WHEN.items() if function == "forward" else [("", WHEN[""])]:
-        for one in mutations(cell, step):
-            told = one._replace(words=one.words + words)
-            yield told, partial(given_by, function=function, mistakes=[one], when=when)
-    for one in mutations_across_steps(cell) if function == "backward" else ():
-        yield one, partial(given_by, function=function, mistakes=[one])
+def trials(cell: Cell, function: str) -> Iterator[Mistake]:
+    """Every mistake that is known for a function."""
+    if function in ("step", "step_backward"):
+        yield from mutations(cell, function)
+        return
+    yield from slips(cell, function)
+    if function == "forward":
+        yield from mutations(cell, "step")
+        yield from at_some_steps(cell)
+    else:
+        yield from mutations(cell, "step_backward")
+        yield from mutations_across_steps(cell)
 
 
 def explained(cell: Cell, function: str, problems: Sequence[Problem], owns: Sequence[Results]) -> list[Mistake]:
     """The mistakes that give the candidate's numbers in every problem: one, or up to three that are as likely."""
     found: list[Mistake] = []
-    for one, run in trials(cell, function):
+    for one in trials(cell, function):
         if found and one.rank > max(1, found[0].rank):
             break
         if any(one.name == other.name for other in found):
             continue
-        if all(matches(own, run(problem)) for problem, own in zip(problems, owns, strict=True)):
+        if all(matches(own, given_by(problem, function, [one])) for problem, own in zip(problems, owns, strict=True)):
             found.append(one)
-            if one.slots or len(found) == 3:
+            if not one.changes or len(found) == 3:
                 break
     return found
 
@@ -146,14 +129,3 @@ def in_pieces(cell: Cell, results: Results) -> dict[Piece, Array]:
         else:
             found[name, ""] = np.asarray(value)
     return found
-
-
-def clipped(problem: Problem, own: Results) -> Mistake | None:
-    """Where the loop backward clips the gradients, if that gives the candidate's numbers. problem: with large ones."""
-    limits = {0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 50.0, 100.0}
-    limits |= {float(abs(value).max()) for value in own.values()}
-    for limit in sorted(limits):
-        for one in clips(problem.cell, limit):
-            if matches(own, given_by(problem, "backward", [one])):
-                return one
-    return None

@@ -45,8 +45,8 @@ class Mistake(NamedTuple):
     yours: str
     words: str
     """What kind of mistake it is, without what belongs there."""
-    changes: Mapping[int, ast.expr] = {}
-    """Equations, by their place, and what they are instead."""
+    changes: Mapping[str, ast.expr] = {}
+    """Equations, by name, and what they are instead."""
     slots: Mapping[str, str] = {}
     number: str = ""
     """The equation's."""
@@ -54,7 +54,7 @@ class Mistake(NamedTuple):
     """How far-fetched it is."""
 
     @property
-    def places(self) -> set[int | str]:
+    def places(self) -> set[str]:
         """Where it is."""
         return {*self.changes, *self.slots}
 
@@ -69,6 +69,7 @@ OTHER_VALUE = "one variable stands where another belongs"
 COMPLEMENT = "a value and one minus that value are confused"
 DERIVATIVE = "the derivative of another function is there"
 ORDER = "the gates are in another order"
+INTERLEAVED = "the rows of the gates are interleaved, where each gate has a block of rows"
 SUMMED = "what is summed, or over which axis, is another"
 SCALED = "there is a constant factor"
 KEPT = "what is kept for the way back is another value"
@@ -76,11 +77,16 @@ KEPT = "what is kept for the way back is another value"
 TRANSPOSED = "a matrix is transposed that should not be, or the other way"
 RULES = [
     ("1 - u", 1, COMPLEMENT, "u"),
+    ("1 - u", 2, DERIVATIVE, "1 - u**2"),
+    ("u * v", 3, "a sum is there for a product", "u + v"),
+    ("u + v", 3, "a product is there for a sum", "u * v"),
     ("1 - u**2", 1, DERIVATIVE, "u * (1 - u)"),
     ("1 - u**2", 2, DERIVATIVE, "1 - tanh(u)**2"),
     ("1 - u**2", 2, "a square is missing", "(1 - u)**2"),
     ("u**2", 1, "a square is missing", "u"),
     ("u.T @ v", 1, SUMMED, "u.T @ v / B"),
+    ("u.T @ v", 2, SUMMED, "u[0:1].T @ v[0:1]"),
+    ("u.T @ v", 2, SUMMED, "u[-1:].T @ v[-1:]"),
     ("u.T @ v", 1, TRANSPOSED, "v.T @ u"),
     ("u.T @ v", 2, TRANSPOSED, "reshaped(v.T @ u)"),
     ("u @ v.T", 1, TRANSPOSED, "u @ v"),
@@ -124,6 +130,8 @@ def changes_of(equation: Equation, others: Callable[[str], Sequence[str]]) -> It
     for name in names_in(right):  # everywhere at once
         for other in others(name):
             yield 3, OTHER_VALUE, renamed(right, {name: value_of(other)})
+        for pattern in ("2 * u", "u / 2", "-u"):
+            yield 4, "a value is scaled", renamed(right, {name: made(pattern, u=value_of(name))})
     inside = right.args[0] if isinstance(right, ast.Call) else right
     for name in [other for other in others(equation.name) if other not in names_in(right)]:
         for pattern in ("u + v", "u - v"):
@@ -151,6 +159,7 @@ def changes_of_part(node: ast.expr, others: Callable[[str], Sequence[str]]) -> I
                 yield 1, "the block of a gate is zero", replaced(node, block, made("0 * u", u=block))
             for order in list(permutations(blocks))[1:]:
                 yield 2, ORDER, ast.Call(value_of("side"), list(order), [])
+            yield 2, INTERLEAVED, ast.Call(value_of("interleaved"), blocks, [])
 
 
 def changes_of_sum(terms: list[tuple[int, ast.expr]]) -> Iterator[Change]:
@@ -195,10 +204,10 @@ def mutations(cell: Cell, function: str) -> tuple[Mistake, ...]:
         return [other for other in scope if name in known and known[other] == known[name] and other != name]
 
     found = [*alternatives(cell, function), *orders(cell, function)]
-    for index, equation in enumerate(cell.equations(function)):
+    for equation in cell.equations(function):
         if block_of(equation.right) is None:
             found += [
-                mistake(cell, function, {index: right}, words, rank)
+                mistake(cell, function, {equation.name: right}, words, rank)
                 for rank, words, right in changes_of(equation, others)
             ]
         scope.append(equation.name)
@@ -206,6 +215,7 @@ def mutations(cell: Cell, function: str) -> tuple[Mistake, ...]:
         for name, other in permutations(cell.known_forward, 2):
             if known[name] == known[other] and sum(name in names_in(e.right) for e in cell.step_backward) > 1:
                 found.append(kept_as(cell, {name: other}))
+        found += changed_in_place(cell)
     unique: dict[object, Mistake] = {}
     for one in sorted(found, key=lambda one: one.rank):
         unique.setdefault((one.name, *one.changes, one.yours), one)
@@ -218,10 +228,10 @@ def mutations_across_steps(cell: Cell) -> tuple[Mistake, ...]:
     found = []
     for name in cell.known_forward:
         for other in (f"{name}_before", f"{name}_later"):
-            for index, equation in enumerate(cell.step_backward):
+            for equation in cell.step_backward:
                 if name in names_in(equation.right):
                     right = renamed(equation.right, {name: value_of(other)})
-                    found.append(mistake(cell, "step_backward", {index: right}, OTHER_VALUE, 3))
+                    found.append(mistake(cell, "step_backward", {equation.name: right}, OTHER_VALUE, 3))
             if any(name in names_in(equation.right) for equation in cell.step_backward):
                 found.append(kept_as(cell, {name: other}))
     for changed in dict.fromkeys((cell.parts, *cell.parts)):
@@ -230,30 +240,43 @@ def mutations_across_steps(cell: Cell) -> tuple[Mistake, ...]:
     return tuple(found)
 
 
-def mistake(cell: Cell, function: str, changes: Mapping[int, ast.expr], words: str, rank: int, **other: str) -> Mistake:
+def mistake(cell: Cell, function: str, changes: Mapping[str, ast.expr], words: str, rank: int, **other: str) -> Mistake:
     """A mistake in a step, told of the first equation that it changes."""
-    first = cell.equations(function)[min(changes)]
-    told = {"name": first.name, "right": shown(first.right), "yours": shown(changes[min(changes)])} | other
+    first = next(equation for equation in cell.equations(function) if equation.name in changes)
+    told = {"name": first.name, "right": shown(first.right), "yours": shown(changes[first.name])} | other
     name, right, yours = told["name"], told["right"], told["yours"]
     return Mistake(function, name, right, yours, words, changes, number=first.number, rank=rank)
 
 
 def alternatives(cell: Cell, function: str) -> Iterator[Mistake]:
     """The cell's alternatives that are this function's."""
-    places = {equation.name: index for index, equation in enumerate(cell.equations(function))}
+    known = {equation.name for equation in cell.equations(function)}
     for text, words in cell.alternatives:
         lines = dict(line.split(" = ", 1) for line in text.split("; "))
-        if lines.keys() <= places.keys():
-            changes = {places[name]: expression(right) for name, right in lines.items()}
+        if lines.keys() <= known:
+            changes = {name: expression(right) for name, right in lines.items()}
             yield mistake(cell, function, changes, words, 0)
 
 
 def kept_as(cell: Cell, other: Mapping[str, str], words: str = KEPT) -> Mistake:
     """Values of the step that are others everywhere on the way back, as if the wrong ones had been kept."""
     new = {name: value_of(text) for name, text in other.items()}
-    changes = {k: renamed(e.right, new) for k, e in enumerate(cell.step_backward) if {*new} & {*names_in(e.right)}}
+    changes = {e.name: renamed(e.right, new) for e in cell.step_backward if {*new} & {*names_in(e.right)}}
     right, yours = " and ".join(new), " and ".join(map(shown, new.values()))
     return mistake(cell, "step_backward", changes, words, 5, name=right, right=right, yours=yours)
+
+
+def changed_in_place(cell: Cell) -> Iterator[Mistake]:
+    """Values that the step kept, and that an equation of the way back finds changed, with all that come after it."""
+    for index, (_, right, _) in enumerate(cell.step_backward):
+        for name in names_in(right):
+            for text in ("1 - u", "u * (1 - u)", "1 - u**2", "u**2") if name in cell.known_forward else ():
+                new = made(text, u=value_of(name))
+                later = [each for each in cell.step_backward[index:] if name in names_in(each.right)]
+                changes = {each.name: renamed(each.right, {name: new}) for each in later}
+                if not isinstance(right, ast.Name):
+                    words = f"{name} has been changed in place before, to {shown(new)}"
+                    yield mistake(cell, "step_backward", changes, words, 5)
 
 
 def block_of(right: ast.expr) -> tuple[str, int] | None:
@@ -266,13 +289,20 @@ def block_of(right: ast.expr) -> tuple[str, int] | None:
 
 def orders(cell: Cell, function: str) -> Iterator[Mistake]:
     """The blocks of the pre-activations read in another order; in all sums, or, where there are two, in one."""
-    cut = [(index, block) for index, e in enumerate(cell.equations(function)) if (block := block_of(e.right))]
+    cut = [(e.name, block) for e in cell.equations(function) if (block := block_of(e.right))]
     sources = tuple(dict.fromkeys(source for _, (source, _) in cut))
-    for group in dict.fromkeys((sources, *((source,) for source in sources))):
+    gates = cell.gates
+    rows = [f"{gate}{row}" for row in "01" for gate in gates]
+    for group in dict.fromkeys((sources, *((source,) for source in sources))) if cut else ():
+        changes = {
+            name: made(f"u[:, {k}::{len(gates)}]", u=value_of(source)) for name, (source, k) in cut if source in group
+        }
+        told = {"right": f"[{', '.join(gates)}]", "yours": f"[{', '.join(rows)}, …]"}
+        yield mistake(cell, function, changes, INTERLEAVED, 2, name=" and ".join(group), **told)
         for order in list(permutations(range(len(cell.gates))))[1:]:
             changes = {
-                index: made(f"block(u, {order.index(k)}, H)", u=value_of(source))
-                for index, (source, k) in cut
+                name: made(f"block(u, {order.index(k)}, H)", u=value_of(source))
+                for name, (source, k) in cut
                 if source in group
             }
             if changes:

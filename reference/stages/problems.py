@@ -14,7 +14,7 @@ from scratch.types import Array
 from .equations import Cell, follow
 from .expressions import Values
 
-PARAMETERS = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
+PARAMETERS = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh", "W_hr": "weight_hr"}
 """PyTorch's names for what the equations call so."""
 
 SIZES = ((4, 2, 5, 3, True), (3, 4, 2, 5, True), (4, 3, 5, 2, False), (1, 1, 1, 1, True))
@@ -48,16 +48,17 @@ class Problem:
         sizes = self.sizes | {rows: G * self.sizes["H"]}
         return f"({', '.join(shape)}{',' * (len(shape) == 1)})", tuple(sizes[letter] for letter in shape)
 
-    def values(self, x: Array, state: Sequence[Array]) -> Values:
-        """What a step is given, by name."""
-        given = {"x": x} | dict(zip(names(self.cell, "{}_prev"), state, strict=True))
+    @property
+    def weights(self) -> Values:
+        """What every step is given, by name: the parameters, zeros for biases that there are not, and the sizes."""
         no_biases = dict.fromkeys(("b_ih", "b_hh"), np.zeros(len(self.numbers["W_ih"])))
-        return no_biases | self.parameters | given | self.sizes
+        return no_biases | self.parameters | self.sizes
 
     @cached_property
     def step_values(self) -> Values:
         """Everything that a step computes, from its equations."""
-        return follow(self.cell, "step", self.values(self.numbers["x"][0], self.state()))
+        state = dict(zip(names(self.cell, "{}_prev"), self.state(), strict=True))
+        return follow(self.cell, "step", self.weights | {"x": self.numbers["x"][0]} | state)
 
     @cached_property
     def backward_values(self) -> Values:
@@ -104,6 +105,7 @@ def drawn(cell: Cell, sizes: Sequence[int], bias: bool, seed: int) -> Problem:
     rows = len(cell.gates) * H
     shapes: dict[str, tuple[int, ...]] = {"W_ih": (rows, features), "W_hh": (rows, H)}
     shapes |= {"b_ih": (rows,), "b_hh": (rows,)} if bias else {}
+    shapes |= {"W_hr": (H, H)} if cell.projects else {}
     numbers = {name: 0.8 * rng.standard_normal(shape) for name, shape in shapes.items()}
     numbers["x"] = rng.standard_normal((T, B, features))
     numbers |= {name: rng.standard_normal((B, H)) for name in names(cell, "{}_0")}

@@ -64,6 +64,8 @@ class Taken(NamedTuple):
     """Results that are None: still to do."""
     misshapen: dict[str, Any]
     """Results in another shape, or that are no numbers."""
+    lists: list[str]
+    """Results that are lists of the right numbers, where an array belongs."""
 
     def wrong(self, right: Mapping[str, Any]) -> dict[str, float]:
         """The results that are wrong, and how far each is from the truth."""
@@ -148,7 +150,7 @@ class Subject:
                 found |= parameters_by_name(problem, part)
             elif pattern not in ("kept", "tape"):
                 found[pattern] = part
-        taken = Taken({}, [], {})
+        taken = Taken({}, [], {}, [])
         for each, result in found.items():
             if result is None or result is Ellipsis:
                 taken.empty.append(each)
@@ -156,6 +158,7 @@ class Subject:
                 taken.misshapen[each] = result if array is None else array
             else:
                 taken.results[each] = array
+                taken.lists.extend([each] * isinstance(result, (list, tuple)))
         return taken
 
 

@@ -24,12 +24,14 @@ LSTM | i = sigmoid(a[:, :H] -> a = xp.concat([a[:, k * H : (k + 1) * H] for k in
 LSTM | i = sigmoid(a[:, :H] -> a = xp.concat([a[:, k * H : (k + 1) * H] for k in (3, 2, 1, 0)], axis=1)\n    i =
     sigmoid(a[:, :H]
     | your order is o, g, f, i
-LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_a_i, d_a_f, d_a_o, d_a_g] | yours is exactly [d_a_i, d_a_f, d_a_o, d_a_g]
-RNN tanh | h_prev @ W_HH.T -> h_prev @ W_HH | W_hh is read transposed
+LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_a_i, d_a_f, d_a_o, d_a_g] | yours is exactly [d_a_i, d_a_f, d_a_o, d_a_g] |
+    stage='step_backward d_a'
+RNN tanh | h_prev @ W_HH.T -> h_prev @ W_HH | W_hh is read transposed | stage='step a'
 RNN tanh | x @ W_IH.T -> x @ W_IH | W_ih is read transposed
 LSTM | W_HH.T -> W_HH.reshape(W_HH.shape[::-1]) | yours is exactly x @ W_ih.T + b_ih + h_prev @ W_hh.reshape(…)
 LSTM | W_IH.T -> W_IH.reshape(W_IH.shape[::-1]) | yours is exactly x @ W_ih.reshape(…) + b_ih + h_prev @ W_hh.T
-RNN tanh | d_h_prev = d_a @ W_HH -> d_h_prev = d_a @ W_HH.T | yours is exactly d_a @ W_hh.T
+RNN tanh | d_h_prev = d_a @ W_HH -> d_h_prev = d_a @ W_HH.T | yours is exactly d_a @ W_hh.T | stage='step_backward
+    d_h_prev'
 RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH.T | yours is exactly d_a @ W_ih.T
 LSTM | W_HH.T -> W_HH.reshape(4, -1, W_HH.shape[1]).swapaxes(0, 1).reshape(W_HH.shape[1], -1)
     | W_hh is read transposed
@@ -41,31 +43,29 @@ RNN tanh & LSTM | d_h = d_output[t, :, :] + -> d_h = d_output[t, :, :] + 0 *
     | what comes from the step after is not added to d_h
 RNN tanh & LSTM | d_h = d_output[t, :, :] + -> d_h = d_output[t, :, :] + (t == len(steps) - 1) *
     | d_h is not carried from step to step
-LSTM | d_c = d_c_after + d_h -> d_c = d_h | yours is exactly d_h ⊙ o ⊙ (1 − tanh(c)²)
+LSTM | d_c = d_c_after + d_h -> d_c = d_h | yours is exactly d_h ⊙ o ⊙ (1 − tanh(c)²) | stage='step_backward d_c'
 LSTM | (d_h, d_c_after) -> (d_h, d_c_after * (t == len(steps) - 1)) | d_c is not carried from step to step
-LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after | d_c is not carried from a step to the one before
+LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after | d_c_n stands for what comes from the step after
 RNN tanh & LSTM | d_h_prev = d_a @ W_HH -> d_h_prev = 0 * h_prev | d_h is not carried from step to step
 RNN tanh | d_x.append(d_x_t) -> d_x.append(d_x_t); d_state = d_state * (t != len(steps) - 2)
     | Backpropagation through time is truncated
 LSTM | d_x.append(d_x_t) -> d_x.append(d_x_t); d_state = tuple(d * ((len(steps) - t) % 3 != 0) for d in d_state)
     | Backpropagation through time is truncated
-GRU | [d_a_r, d_a_z, d_h_n] -> [d_a_r, d_a_z, d_x_n] | yours is exactly d_x_n
+GRU | [d_a_r, d_a_z, d_h_n] -> [d_a_r, d_a_z, d_x_n] | yours is exactly d_x_n | stage='step_backward d_h_n'
 GRU | [d_a_r, d_a_z, d_x_n] -> [d_a_r, d_a_z, d_h_n] | yours is exactly [d_a_r, d_a_z, d_h_n]
 GRU | xp.sum(d_a_h -> xp.sum(d_a_x | The gradient of b_ih is given for b_hh, too
 GRU | xp.sum(d_a_x -> xp.sum(d_a_h | The gradient of b_hh is given for b_ih, too
 GRU | d_h_prev = d_h * z -> d_h_prev = 0 | yours is exactly d_a_h @ W_hh
 GRU | d_h_prev = d_h * z -> d_h_prev = d_h * (1 - z) | yours is exactly d_h ⊙ (1 − z) + d_a_h @ W_hh
 GRU | d_h_prev = d_h * z -> d_h_prev = d_h | yours is exactly d_h + d_a_h @ W_hh
-GRU | d_n = d_h * (1 - z) -> d_n = d_h * z | yours is exactly d_h ⊙ z
-GRU | d_n = d_h * (1 - z) -> d_n = d_h | yours is exactly d_h
-GRU | d_z = d_h * (h_prev - n) -> d_z = d_h * (n - h_prev) | yours is exactly −d_h ⊙ (h_prev − n)
+GRU | d_n = d_h * (1 - z) -> d_n = d_h | yours is exactly d_h | stage='step_backward d_n'
+GRU | d_z = d_h * (h_prev - n) -> d_z = d_h * (n - h_prev) | yours is exactly −d_h ⊙ (h_prev − n) | stage='step_backward
+    d_z'
 GRU | d_z = d_h * (h_prev - n) -> d_z = d_h * h_prev | yours is exactly d_h ⊙ h_prev
-GRU | d_x_n = d_n * (1 - n * n) -> d_x_n = d_n | yours is exactly d_n
-GRU | d_r = d_x_n * h_n -> d_r = d_x_n * h_prev | yours is exactly d_x_n ⊙ h_prev
-GRU | d_r = d_x_n * h_n -> d_r = d_x_n | yours is exactly d_x_n
+GRU | d_r = d_x_n * h_n -> d_r = d_x_n * h_prev | yours is exactly d_x_n ⊙ h_prev | stage='step_backward d_r'
 GRU | d_h_n = d_x_n * r -> d_h_n = d_x_n * (1 - r) | yours is exactly d_x_n ⊙ (1 − r)
-GRU | d_a_r = d_r * r * (1 - r) -> d_a_r = d_r | yours is exactly d_r
-GRU | h = (1 - z) * n + z * h_prev -> h = z * n + (1 - z) * h_prev | yours is exactly z ⊙ n + (1 − z) ⊙ h_prev
+GRU | h = (1 - z) * n + z * h_prev -> h = z * n + (1 - z) * h_prev | yours is exactly z ⊙ n + (1 − z) ⊙ h_prev |
+    stage='step h'
 GRU | + r * h_n -> + h_n | yours is exactly tanh(x_n + h_n)
 GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> h_n = ((r * h_prev) @ W_HH.T + parameters.get("bias_hh", 0))[:, 2 *
     H :]\n    n = xp.tanh(a_x[:, 2 * H :] + h_n)
@@ -78,21 +78,17 @@ GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> b = B_HH[2 * H :]\n    n = xp.ta
     b))
     | yours is exactly tanh(x_n + b_hh[block 2] + r ⊙ (h_n −
 GRU | d_h = d_output[t, :, :] + -> d_h = d_output[t, :, :] + 0 * | what comes from the step after is not added to d_h
-GRU | d_h * z + d_a_h @ -> d_h * z + 0 * d_a_h @ | yours is exactly d_h ⊙ z
 GRU | d_a_h.T @ h_prev -> d_a_h.T @ ((1 - z) * n + z * h_prev) | yours is exactly d_a_h.T @ h
 RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h | yours is exactly d_h
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h) | yours is exactly d_h ⊙ (1 − h)
+RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h) | yours is exactly d_h ⊙ (1 − h) | stage='step_backward d_a'
 RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - xp.tanh(h) ** 2) | yours is exactly d_h ⊙ (1 − tanh(h)²)
 RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - xp.atanh(h) ** 2) | yours is exactly d_h ⊙ (1 − a²)
 RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * h * (1 - h) | yours is exactly d_h ⊙ h ⊙ (1 − h)
 RNN relu | d_a = xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_a = d_h | yours is exactly d_h
 RNN relu | d_a = xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_a = d_h * h | yours is exactly d_h ⊙ h
 RNN relu | d_a = xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_a = d_h * (1 - h * h) | yours is exactly d_h ⊙ (1 − h²)
-LSTM | d_a_i = d_i * i * (1 - i) -> d_a_i = d_i | yours is exactly d_i
-LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f | yours is exactly d_f
-LSTM | d_a_o = d_o * o * (1 - o) -> d_a_o = d_o | yours is exactly d_o
+LSTM | d_a_i = d_i * i * (1 - i) -> d_a_i = d_i | yours is exactly d_i | stage='step_backward d_a_i'
 LSTM | d_a_o = d_o * o * (1 - o) -> d_a_o = d_o * (1 - o) | yours is exactly d_o ⊙ (1 − o)
-LSTM | d_a_i = d_i * i * (1 - i) -> d_a_i = d_i * i | yours is exactly d_i ⊙ i
 LSTM | d_a_f = d_f * f * (1 - f) -> a_f = xp.log(f / (1 - f)); d_a_f = d_f * a_f * (1 - a_f)
     | yours is exactly d_f ⊙ a_f ⊙ (1 − a_f)
 LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * sigmoid(f, xp) * (1 - sigmoid(f, xp))
@@ -100,20 +96,17 @@ LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * sigmoid(f, xp) * (1 - sigmoid(
 LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * (1 - f * f) | yours is exactly d_f ⊙ (1 − f²)
 LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_a_g, d_o] | Backward, the same in d_a_o, d_a_f and d_a_i
 LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_g, d_o] | Backward, the same in d_a_o, d_a_g, d_a_f and d_a_i
-LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g | yours is exactly d_g
 LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g * (1 - g) | yours is exactly d_g ⊙ (1 − g)
-LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g * g * (1 - g) | yours is exactly d_g ⊙ g ⊙ (1 − g)
+LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g * g * (1 - g) | yours is exactly d_g ⊙ g ⊙ (1 − g) |
+    stage='step_backward d_a_g'
 LSTM | o * (1 - tanh_c * tanh_c) -> o | yours is exactly d_c_after + d_h ⊙ o
 LSTM | o * (1 - tanh_c * tanh_c) -> o * (1 - (f * c_prev + i * g) ** 2)
     | yours is exactly d_c_after + d_h ⊙ o ⊙ (1 − c²)
-LSTM | o * (1 - tanh_c * tanh_c) -> o * (1 - xp.tanh(tanh_c) ** 2)
-    | yours is exactly d_c_after + d_h ⊙ o ⊙ (1 − tanh(tanh(c))²)
-LSTM | d_h * o * (1 - tanh_c * tanh_c) -> d_h * (1 - tanh_c * tanh_c)
-    | yours is exactly d_c_after + d_h ⊙ (1 − tanh(c)²)
+LSTM | d_h * o * (1 - tanh_c * tanh_c) -> d_h * (1 - tanh_c * tanh_c) | yours is exactly d_c_after + d_h ⊙ (1 −
+    tanh(c)²) | stage='step_backward d_c'
 LSTM | d_c_after + d_h * o * (1 - tanh_c * tanh_c) -> d_c_after | yours is exactly d_c_after
 LSTM | d_f = d_c * c_prev -> d_f = d_c * (f * c_prev + i * g) | yours is exactly d_c ⊙ c
-LSTM | d_i = d_c * g -> d_i = d_c * i | yours is exactly d_c ⊙ i
-LSTM | d_o = d_h * tanh_c -> d_o = d_h * (f * c_prev + i * g) | yours is exactly d_h ⊙ c
+LSTM | d_i = d_c * g -> d_i = d_c * i | yours is exactly d_c ⊙ i | stage='step_backward d_i'
 LSTM | d_c_prev = d_c * f -> d_c_prev = d_c | yours is exactly d_c
 RNN tanh & LSTM | B_IH + B_HH -> B_IH | b_hh is forgotten
 RNN tanh & LSTM | B_IH + B_HH -> B_HH | b_ih is forgotten
@@ -134,19 +127,19 @@ LSTM | steps, parameters = tape -> steps, parameters = tape; d_state = d_state[0
 LSTM | steps, parameters = tape -> steps, parameters = tape; d_state = (0 * d_state[1],) * 2
     | The gradient that comes in from the final state, d_h_n and
 RNN tanh & LSTM | d_h = d_output[t, :, :] + -> d_h = 0 * d_output[t, :, :] +
-    | The gradient that comes in from the output is ignored
+    | d_output is not used
 RNN tanh & LSTM | d_h = d_output[t, :, :] + -> d_h = (t == len(steps) - 1) * d_output[t, :, :] +
-    | Of the gradient of the output only the last step is used
+    | d_output is used at the last step alone
 RNN tanh | return xp.stack(d_x[::-1]), d_state -> return xp.stack(d_x[::-1]), 0 * d_state
-    | The gradient of the initial state is left at zero for h_0
+    | zeros are returned for d_h_0
 LSTM | return xp.stack(d_x[::-1]), d_state -> return xp.stack(d_x[::-1]), (d_state[0], 0 * d_state[1])
-    | The gradient of the initial state is left at zero for c_0
-RNN tanh | output, steps = [], [] -> output, steps = [], []; state = 0 * state | The initial state is ignored
+    | zeros are returned for d_c_0
+RNN tanh | output, steps = [], [] -> output, steps = [], []; state = 0 * state | nothing reads h_0
 LSTM | output, steps = [], [] -> output, steps = [], []; state = 0 * state[0], 0 * state[1]
-    | The initial state is ignored
-LSTM | output, steps = [], [] -> output, steps = [], []; state = state[0], 0 * state[1] | The initial state is ignored
+    | nothing reads h_0 and c_0
+LSTM | output, steps = [], [] -> output, steps = [], []; state = state[0], 0 * state[1] | nothing reads c_0
 LSTM | output, steps = [], [] -> output, steps = [], []; state = state[::-1]
-    | The parts of the initial state that is given are exchanged
+    | h_0 and c_0 are exchanged
 RNN tanh & LSTM | total + d_step[name] -> total * (name != "weight_hh") + d_step[name]
     | In the sum over all steps that is the gradient of W_hh
 RNN tanh & LSTM | total + d_step[name] -> total + d_step[name] * (name != "weight_ih" or (t == len(steps) - 1))
@@ -161,12 +154,13 @@ RNN tanh & LSTM | return xp.stack(d_x[::-1]), d_state, d_parameters -> return xp
 LSTM | i = sigmoid(a[ -> i = sigmoid(2 * a[ | yours is exactly σ(2 · a_i)
 LSTM | f = sigmoid(a[ -> f = 1 - sigmoid(a[ | yours is exactly σ(−a_f)
 LSTM | c = f * c_prev + i * g -> c = c_prev + i * g | yours is exactly c_prev + i ⊙ g
-LSTM | c = f * c_prev + i * g -> c = f * c_prev + (1 - f) * g | yours is exactly f ⊙ c_prev + (1 − f) ⊙ g
+LSTM | c = f * c_prev + i * g -> c = f * c_prev + (1 - f) * g | yours is exactly f ⊙ c_prev + (1 − f) ⊙ g | stage='step
+    c'
 LSTM | c = f * c_prev + i * g -> c = (1 - f) * c_prev + i * g | yours is exactly
-LSTM | tanh_c = xp.tanh(c) -> tanh_c = c | yours is exactly c
-LSTM | g = xp.tanh(a[:, 2 * H : 3 * H]) -> g = sigmoid(a[:, 2 * H : 3 * H], xp) | yours is exactly σ(a_g)
-LSTM | o = sigmoid(a[:, 3 * H :], xp) -> o = xp.tanh(a[:, 3 * H :]) | yours is exactly tanh(a_o)
-LSTM | h = o * tanh_c -> h = tanh_c | yours is exactly tanh(c)
+LSTM | tanh_c = xp.tanh(c) -> tanh_c = c | yours is exactly c | stage='step tanh_c'
+LSTM | g = xp.tanh(a[:, 2 * H : 3 * H]) -> g = sigmoid(a[:, 2 * H : 3 * H], xp) | yours is exactly σ(a_g) | stage='step
+    g'
+LSTM | h = o * tanh_c -> h = tanh_c | yours is exactly tanh(c) | stage='step h'
 RNN tanh & LSTM | self.xp.flip(made, (0,)) -> made
     | The output of the reverse direction is not turned back | bidirectional=True
 RNN tanh & LSTM | = self.xp.flip(part, (0,)) -> = part
@@ -260,8 +254,8 @@ LSTM | c = f * c_prev + i * g -> c = c_prev; c *= f; c += i * g
 LSTM | d_x.append(d_x_t) -> d_x.append(d_x_t); d_state = tuple(d.clip(-1, 1) for d in d_state)
     | yours is exactly clip(d_c ⊙ f, 1)
 RNN tanh | d_x.append(d_x_t) -> d_x.append(d_x_t); d_state = d_state.clip(-0.5, 0.5)
-    | In the loop backward, the gradient is clipped at ±0.5
-GRU | total + d_step[name] -> total + d_step[name].clip(-1, 1) | In the loop backward, the gradient is clipped at ±1
+    | In the loop backward: the gradient is clipped at ±0.5
+GRU | total + d_step[name] -> total + d_step[name].clip(-1, 1) | In the loop backward: the gradient is clipped at ±1
 LSTM | d_x.append(d_x_t) -> d_x.append(d_x_t)\n        for name in parameters:\n            parameters[name] -= 0.1
     * d_step[name]
     | Backward writes to the caller's weight_ih_l0 | form='class'
@@ -288,14 +282,14 @@ RNN tanh | state, kept = step(x[t, :, :], state, parameters -> state, kept = ste
     | The biases are added at the first step only
 LSTM | B_IH + B_HH -> 2 * (B_IH + B_HH) | yours is exactly x @ W_ih.T + 2 · b_ih + h_prev @ W_hh.T + 2
 LSTM | tanh_c = xp.tanh(c) -> tanh_c = sigmoid(c, xp) | yours is exactly σ(c)
-LSTM | o = sigmoid(a[:, 3 * H :], xp) -> o = sigmoid(a[:, 3 * H :] + c_prev, xp) | yours is exactly σ(a_o + c_prev)
+LSTM | o = sigmoid(a[:, 3 * H :], xp) -> o = sigmoid(a[:, 3 * H :] + c_prev, xp) | yours is exactly σ(a_o + c_prev) |
+    stage='step o'
 RNN tanh | h = xp.tanh(a) -> a = a.clip(-1, 1); h = xp.tanh(a)
     | yours is exactly clip(x @ W_ih.T + b_ih + h_prev @ W_hh.T +
 RNN tanh | x = output -> x = output + x if output.shape == x.shape else output
     | A layer's input is added to its output | num_layers=3
-LSTM | tanh_c = xp.tanh(c) -> c = c.clip(-1, 1); tanh_c = xp.tanh(c) | yours is exactly clip(f ⊙ c_prev + i ⊙ g, 1)
-LSTM | c = f * c_prev + i * g -> c = f * c_prev + (1 - f) * g | yours is exactly f ⊙ c_prev + (1 − f) ⊙ g
-GRU | h = (1 - z) * n + z * h_prev -> h = z * n + (1 - z) * h_prev | yours is exactly z ⊙ n + (1 − z) ⊙ h_prev
+LSTM | tanh_c = xp.tanh(c) -> c = c.clip(-1, 1); tanh_c = xp.tanh(c) | yours is exactly clip(f ⊙ c_prev + i ⊙ g, 1) |
+    stage='step c'
 GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> n = xp.tanh(a_x[:, 2 * H :] + z * h_n)
     | yours is exactly tanh(x_n + z ⊙ h_n)
 GRU | xp.tanh(a_x[:, 2 * H :] + r * h_n) -> xp.tanh(r * (a_x[:, 2 * H :] + h_n))
@@ -307,6 +301,9 @@ RNN tanh | return self.as_given(x), self.states_given(final) -> return self.as_g
     | Dropout acts on what goes from one layer to the next | num_layers=3, dropout=1.0
 RNN tanh | [value[k, which] for value in state] -> [value[k, which] * (1 - direction) for value in state]
     | In the module, the initial h is zero in the reverse direction | bidirectional=True
+RNN tanh | x = output\n -> x = output if self.D < 2 else self.xp.concatenate([(output[:, :, : self.P] + output[:, :,
+    self.P :]) / 2] * 2, axis=2)\n
+    | The two directions are averaged | bidirectional=True
 LSTM | d_x[:length, which] += d_part -> d_x[:length, which] += d_part / self.D
     | Both directions read the same input, so its gradient is the | bidirectional=True
 RNN tanh | self.weights(layer, direction) -> {**self.weights(layer, direction), 'weight_hh': self.weights(0,
@@ -328,8 +325,8 @@ LSTM | return xp.stack(d_x[::-1]), d_state, d_parameters -> return xp.stack(d_x[
     if n[0] == 'b' else v for n, v in d_parameters.items()}
     | In the sum over all steps that is the gradient of b_hh and
 RNN tanh | d_a.T @ x, -> d_a.T @ x / x.shape[0], | In the sum over all steps that is the gradient of W_ih
-LSTM | return xp.stack(output), state, -> return xp.stack(output), (output[0], state[1]),
-    | h after the first step is returned as the last
+LSTM | return xp.stack(output), state, -> return xp.stack(output), (output[0], state[1]), | h after the first step is
+    returned as the last | stage='forward h_n'
 LSTM | return xp.stack(output), state, -> return xp.stack(output), (state[1], state[1]), | c is returned as h
 RNN tanh | output.append(state) -> output.append(xp.tanh(state))
     | tanh is applied once more to what is put into the output
@@ -338,12 +335,13 @@ LSTM | step(x[t, :, :] -> step(x[x.shape[0] - 1 - t, :, :] | the inputs are read
 GRU | steps[t], parameters -> steps[t - 1], parameters | what the step before kept is read
 LSTM | d_f = d_c * c_prev -> d_f = -d_c * c_prev | yours is exactly −d_c ⊙ c_prev
 LSTM | d_o = d_h * tanh_c -> d_o = d_h * xp.tanh(c_prev) | yours is exactly d_h ⊙ tanh(c_prev)
-LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after * f | yours is exactly d_c_after ⊙ f
+LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after * f | yours is exactly d_c_after ⊙ f | stage='step_backward d_c_prev'
 LSTM | d_g = d_c * i -> d_g = d_c * g | yours is exactly d_c ⊙ g
 LSTM | (x, h_prev, c_prev, i, f, g, o, tanh_c) -> (x, h, c_prev, i, f, g, o, tanh_c)
     | yours is exactly d_a.T @ h | form='class'
 LSTM | d_h_prev = d_a @ -> d_h_prev = d_h + d_a @ | d_h_prev is added to d_h, where it replaces it
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h_prev * h_prev) | yours is exactly d_h ⊙ (1 − h_prev²)
+RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h_prev * h_prev) | yours is exactly d_h ⊙ (1 − h_prev²) |
+    stage='step_backward d_a'
 RNN relu | xp.where(a <= 0, xp.zeros_like(a), a) -> xp.where(a <= 0, 0.01 * a, a)
     | yours is exactly relu(a) + 0.01 · (a − relu(a))
 LSTM | d_hr, d_h = d_h.T @ (o * tanh_c) -> d_hr, d_h = d_h.T @ tanh_c | yours is exactly d_h.T @ tanh(c) | proj_size=2
@@ -356,8 +354,10 @@ LSTM | d_h_after, d_c_after = d_state -> d_h_after, d_c_after = d_state; d_h_aft
     len(steps) - 1))
     | In the module, the gradient of the final h counts twice
 RNN tanh | d_a.T @ h_prev -> d_a[:1].T @ h_prev[:1] | yours is exactly d_a[0:1].T @ h_prev[0:1]
-LSTM | f = sigmoid(a[:, H : 2 * H], xp) -> f = sigmoid(a[:, H : 2 * H] + 1, xp) | yours is exactly σ(a_f + 1)
-LSTM | d_f = d_c * c_prev -> d_f = d_c ;; d_a_g = d_g * (1 - g * g) -> d_a_g = d_g | yours is exactly d_c
+LSTM | f = sigmoid(a[:, H : 2 * H], xp) -> f = sigmoid(a[:, H : 2 * H] + 1, xp) | yours is exactly σ(a_f + 1) |
+    stage='step f'
+LSTM | d_f = d_c * c_prev -> d_f = d_c ;; d_a_g = d_g * (1 - g * g) -> d_a_g = d_g | yours is exactly d_c |
+    stage='step_backward d_f'
 GRU | xp.tanh(a_x[:, 2 * H :] + r * h_n) -> xp.tanh(a_x[:, 2 * H :] + h_n) ;; d_h_prev = d_h * z -> d_h_prev = d_h
     | yours is exactly tanh(x_n + h_n)
 """
@@ -374,12 +374,13 @@ FORMS = {
 
 
 class Planted(NamedTuple):
-    """A row of a table, for one cell."""
+    """A row of a table, for one cell. stage: what the stages say of it (planted_stages.py)."""
 
     cell: str
     replacements: Replacements
     told: str
     options: dict[str, Any]
+    stage: str = ""
 
     @property
     def forms(self) -> list[str]:
@@ -387,15 +388,22 @@ class Planted(NamedTuple):
         return [self.options["form"]] if "form" in self.options else sorted(compiled(self.cell, self.replacements)[2])
 
 
-def planted(table: str) -> Iterator[Planted]:
-    """The rows of a table."""
+def rows(table: str) -> Iterator[tuple[str, Replacements, list[str]]]:
+    """The rows of a table: the cell, texts and what replaces them, and what else there is."""
     for row in re.sub(r"\n +", " ", table).strip().split("\n"):
-        cells, texts, told, *options = row.split(" | ")
-        given = eval(f"dict({''.join(options)})")
+        cells, texts, *others = row.split(" | ")
         text = re.sub("|".join(LETTERS), lambda found: f'parameters["{LETTERS[found[0]]}"]', texts).replace("\\n", "\n")
-        replacements = tuple(tuple(each.split(" -> ")) for each in text.split(" ;; "))
+        replacements = tuple((old, new) for old, new in (each.split(" -> ") for each in text.split(" ;; ")))
         for cell in cells.split(" & "):
-            yield Planted(cell, PROJECTION * ("proj_size" in given) + replacements, told, given)
+            yield cell, replacements, others
+
+
+def planted(table: str) -> Iterator[Planted]:
+    """The rows of a table for the diagnosis."""
+    for cell, replacements, (told, *options) in rows(table):
+        given = eval(f"dict({''.join(options)})")
+        stage = given.pop("stage", "")
+        yield Planted(cell, PROJECTION * ("proj_size" in given) + replacements, told, given, stage)
 
 
 @cache

@@ -16,10 +16,11 @@ import pytest
 from reference.stages import NOT_YET, RIGHT, TO_DO, WRONG, Report, stages
 from reference.stages.equations import CELLS, Cell
 from reference.stages.findings import textbook_line
-from reference.stages.loops import BACKWARD, FORWARD, slips
+from reference.stages.loops import LOOPS, slips
 from reference.stages.models import given_by
 from reference.stages.mutations import mutations
 from reference.stages.problems import problems
+from reference.stages.slots import slots_of
 from reference.stages.subject import error_of, truth
 from scratch.textbook import gru, lstm, rnn
 from tests.strategies import some
@@ -141,6 +142,19 @@ def test_what_is_right_is_called_right(replacements: tuple[tuple[str, str], ...]
     assert report.status == 0
 
 
+def test_lists_in_place_of_arrays_are_told() -> None:
+    notes = {stage.name: stage.note for stage in stages(page("lstm", *LISTS))}
+    told = "{}: a list where an array belongs"
+    assert notes == {"step": "", "step_backward": "", "forward": told.format("output"), "backward": told.format("d_x")}
+
+
+def test_the_sizes_that_are_told_are_those_of_the_call() -> None:
+    needs_biases = 'if "bias_ih" in parameters:\n        a_x', "if True:\n        a_x"
+    found = stages(page("gru", needs_biases)).first
+    assert found is not None and found.told.startswith("without biases")
+    assert "given: x (3, 5), state (3, 2), W_ih (6, 5), W_hh (6, 2)" in found.lines
+
+
 @pytest.mark.parametrize("cell", ["rnn", "gru"])
 def test_the_other_pages_are_right(cell: str) -> None:
     report = stages(PAGES[cell])
@@ -232,7 +246,7 @@ def test_every_equation_has_its_line_and_its_number(cell: Cell) -> None:
 def test_a_slip_in_a_loop_changes_something(cell: Cell) -> None:
     """In one of two problems at least: a row of the table that does nothing could name nothing."""
     for slip in [*slips(cell, "forward"), *slips(cell, "backward")]:
-        assert slip.slots.keys() <= (FORWARD if slip.function == "forward" else BACKWARD).keys()
+        assert slip.slots.keys() <= slots_of(LOOPS[slip.function]).keys()
         changes = []
         for problem in problems(cell)[:2]:
             model, right = given_by(problem, slip.function, [slip]) or {}, truth(problem, slip.function)
