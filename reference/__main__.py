@@ -4,7 +4,7 @@ import sys
 
 from scratch.doors import lacks
 
-from .guard import guarded, runs_foreign_code
+from .child import guarded, runs_foreign_code
 
 
 def main() -> int:
@@ -18,10 +18,6 @@ def main() -> int:
 
 def run() -> object:
     """The exercises and their grading are apart: they do without PyTorch, which takes longer to load than they run."""
-    if sys.argv[1:2] == ["grade"]:
-        from .grade_command import app as grading
-
-        return grading(sys.argv[2:], standalone_mode=False, prog_name="python -m reference grade")
     from . import exercise_command
 
     if exercise_command.meant(sys.argv[1:]):

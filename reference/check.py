@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from scratch.processes import shared
 from .candidates import DTYPES, Implementation, NotOffered, Raised, Scratch, Unfit
 from .conditioning import tolerances
 from .devices import MODES, Mode
-from .equivalence import compare
+from .equivalence import TOLERANCE, compare
 from .faults import right_run
 from .problems import Configuration, Problem, draw
 from .runs import Masks, Run, is_in_torch, run_scratch, run_torch
@@ -113,6 +114,11 @@ class Found:
         """Those among them that are the subject's."""
         return [row for row in self.disagreements if row.who == self.subject.name]
 
+    @property
+    def others(self) -> list[Row]:
+        """Those that are not: a witness, or PyTorch, denies the truth."""
+        return [row for row in self.disagreements if row.who != self.subject.name]
+
     def extend(self, other: Found) -> None:
         """Add what another check of the same subject has found."""
         self.configurations += other.configurations
@@ -139,10 +145,10 @@ def check(
     found.subject.ask(dtypes)
     configurations = [found.subject.nearest(c) for c in configurations if c.cell in found.subject.cells]
     found.not_offered |= {dtype: why for dtype, why in found.subject.reasons.items() if dtype in dtypes}
-    task = Task(found.subject, dtypes, witnesses)
+    task = partial(found_at, found.subject, dtypes, witnesses)
     if jobs == 1 or not can_be_sent(task):
         for configuration in configurations:
-            found.extend(task(configuration))
+            found.extend(task([configuration]))
             advance(1)
         return found
     chunk = max(1, min(16, len(configurations) // (4 * jobs)))
@@ -152,26 +158,25 @@ def check(
     return found
 
 
-class Task(NamedTuple):
-    """What is done with each configuration."""
-
-    subject: Implementation
-    dtypes: tuple[str, ...]
-    witnesses: bool
-
-    def __call__(self, configuration: Configuration) -> Found:
-        """Check the one configuration."""
-        found = Found(self.subject)
+def found_at(
+    subject: Implementation, dtypes: Sequence[str], witnesses: bool, configurations: Sequence[Configuration]
+) -> Found:
+    """What there is to be found at some configurations."""
+    found = Found(subject)
+    for configuration in configurations:
+        rows: list[Row] = []
         with suppress(NotOffered):
-            found.rows = list(examine(configuration, *self))
-        if any(row.who == self.subject.name for row in found.rows):
-            found.configurations = [configuration]
-        found.not_offered.update(self.subject.lacking)
-        return found
+            rows = list(examine(configuration, subject, dtypes, witnesses))
+        found.rows += rows
+        if any(row.who == subject.name for row in rows):
+            found.configurations.append(configuration)
+        found.not_offered.update(subject.lacking)
+    return found
 
 
-_task: Task | None = None
-"""What this process is to do, if it shares the work of another."""
+Task = Callable[[Sequence[Configuration]], Found]
+_task: Task
+"""What this process is to do, if it shares the work of another. It keeps what it finds out about the subject."""
 
 
 def prepare(task: Task) -> None:
@@ -183,11 +188,7 @@ def prepare(task: Task) -> None:
 
 def work(configurations: Sequence[Configuration]) -> Found:
     """The task on several configurations."""
-    assert _task is not None
-    found = Found(_task.subject)
-    for configuration in configurations:
-        found.extend(_task(configuration))
-    return found
+    return _task(configurations)
 
 
 def can_be_sent(task: Task) -> bool:
@@ -237,6 +238,23 @@ def examine(
                         yield raised(mode.name, dtype, configuration, error)
     if witnesses:
         yield from testify(drawn)
+
+
+def beside_torch(configurations: Iterable[Configuration], advance: Callable[[], object] = lambda: None) -> Found:
+    """`scratch` on every configuration held to PyTorch itself, in float64: to 1e-12, whatever rounding explains.
+
+    `advance` is called after each.
+    """
+    found = Found(Scratch())
+    for configuration in configurations:
+        problem = draw(configuration)
+        ours, masks = run_scratch(problem)
+        for name, error, what, ulps in compare(ours, run_torch(problem, masks)):
+            row = Row(found.subject.name, problem.dtype, name, configuration, error, ulps, TOLERANCE, what)
+            found.rows.append(row)
+        found.configurations.append(configuration)
+        advance()
+    return found
 
 
 def with_zeros(problem: Problem) -> Problem:

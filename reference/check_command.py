@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from rich.console import Console
 from scratch.processes import available_cores
 from scratch.terminal import progress, writable
 
-from .candidates import DTYPES, HALVES, Candidate, Implementation, Scratch, candidate, requirements
+from .candidates import DTYPES, HALVES, Implementation, Scratch, candidate, requirements
 from .check import Found
 from .check import check as run_check
 from .check_printed import show
@@ -24,7 +25,7 @@ from .exercise_command import module_of
 from .failures import Told, failures
 from .faults import held_to
 from .problems import CELLS, Configuration
-from .space import examples, grid, sized
+from .space import examples, grid, sized, traits
 from .summary import as_json
 
 Choice = bool | None
@@ -134,10 +135,9 @@ def check(
             held_to(implementation, f"reset {reset}")
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(f"{subject}: {error}") from None
-    wanted = Wanted(
-        cells, layers, packed, unbatched, batch_first, bidirectional, bias, projection, dropout, state, implementation
-    )
-    configurations = wanted.chosen(seed, count)
+    flags = {"packed": packed, "unbatched": unbatched, "batch_first": batch_first, "bidirectional": bidirectional}
+    flags |= {"bias": bias, "projection": projection, "dropout": dropout, "state": state}
+    configurations = chosen(implementation, cells, layers or (1, 2, 3), flags, seed, count)
     torch.set_num_threads(1)  # the problems are small: threads would only hinder each other
     with progress() as bar:
         hear = subject is None if witnesses is None else witnesses
@@ -151,10 +151,9 @@ def check(
         told, missing = failures(found), implementation.missing(required)
         files.write(found, told)
     show(Console(), found, told, missing, verbose)
-    wrong = [row for row in found.disagreements if row.who != implementation.name]
-    for row in wrong[:5]:
+    for row in found.others[:5]:
         print(f"reference: disagreement: {row}", file=sys.stderr)
-    if told.failures or missing or wrong or not found.configurations:
+    if told.failures or missing or found.others or not found.configurations:
         return 1
     return 3 if implementation.to_do else 0
 
@@ -192,45 +191,29 @@ class Files(NamedTuple):
             self.report.write_text(page(found, told), encoding="utf-8")
 
 
-class Wanted(NamedTuple):
-    """Which configurations are asked for."""
+def chosen(
+    implementation: Implementation,
+    cells: Sequence[str],
+    layers: Sequence[int],
+    flags: Mapping[str, Choice],
+    seed: int,
+    count: int,
+) -> list[Configuration]:
+    """The configurations of the grid that are asked for, and random ones besides.
 
-    cells: list[str]
-    layers: list[int] | None
-    packed: Choice
-    unbatched: Choice
-    batch_first: Choice
-    bidirectional: Choice
-    bias: Choice
-    projection: Choice
-    dropout: Choice
-    state: Choice
-    implementation: Implementation
+    Raises typer.BadParameter if there are none.
+    """
 
-    def __call__(self, c: Configuration) -> bool:
-        """Whether this is one of them."""
-        is_so = {
-            "packed": c.layout == "packed",
-            "unbatched": c.layout == "unbatched",
-            "batch_first": c.batch_first,
-            "bidirectional": c.bidirectional,
-            "bias": c.bias,
-            "projection": c.proj_size > 0,
-            "dropout": c.dropout > 0,
-            "state": c.initial_state,
-        }
-        fits = all(getattr(self, name) in (None, holds) for name, holds in is_so.items())
-        there = c.cell in self.cells and c.cell in self.implementation.cells
-        return fits and there and (not self.layers or c.num_layers in self.layers)
+    def wanted(c: Configuration) -> bool:
+        there = c.cell in cells and c.cell in implementation.cells and c.num_layers in layers
+        return there and all(flags[name] in (None, holds) for name, holds in traits(c).items())
 
-    def chosen(self, seed: int, count: int) -> list[Configuration]:
-        """Those of the grid, and random ones besides. Raises typer.BadParameter if there are none."""
-        sizes, rng = self.implementation.sizes, np.random.default_rng(seed)
-        found = [sized(c, sizes) for c in grid(seed) if self(c)]
-        found += [sized(c, sizes) for c in examples(rng, lambda c: self(c) and self.implementation.offers(c), count)]
-        if not found:
-            raise typer.BadParameter("there is no configuration with all these options")
-        return list(dict.fromkeys(found))
+    rng = np.random.default_rng(seed)
+    found = [c for c in grid(seed) if wanted(c)]
+    found += examples(rng, lambda c: wanted(c) and implementation.offers(c), count)
+    if not found:
+        raise typer.BadParameter("there is no configuration with all these options")
+    return list(dict.fromkeys(sized(c, implementation.sizes) for c in found))
 
 
 def letters(text: str | None) -> dict[str, int]:
@@ -251,7 +234,7 @@ def chosen_cells(names: list[str] | None) -> list[str]:
     return [cell for cell in CELLS if not names or any(name.lower() in cell.lower() for name in names)]
 
 
-def load(subject: str, cells: list[str] | None, **options: Any) -> Candidate:
+def load(subject: str, cells: list[str] | None, **options: Any) -> Implementation:
     """The candidate that --candidate names.
 
     Raises typer.BadParameter for what cannot be imported, and as `candidate` does.
@@ -265,22 +248,10 @@ def load(subject: str, cells: list[str] | None, **options: Any) -> Candidate:
         raise typer.BadParameter(f"expected a class or function of {place}, got {', '.join(missing)}: there is none")
     parts = tuple(attrgetter(name)(module) for name in chosen)
     found = candidate(parts[0] if len(parts) == 1 else parts or module, cell=cells, **options)
-    found.imported = imported(place, chosen)
+    found.imported = place, chosen
     if len(chosen) > 1:
         found.name = subject
     return found
-
-
-def imported(place: str, names: list[str]) -> tuple[str, str]:
-    """The statement that imports these names of a module, or the module, and the expression that they are then."""
-    expression = names[0] if len(names) == 1 else f"({', '.join(names)})"
-    if not all(part.isidentifier() for part in place.split(".")):  # a name that no statement can import
-        whole = f"import_module({place!r})"
-        parts = [f"{whole}.{name}" for name in names] or [whole]
-        return "from importlib import import_module", parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
-    if not names:
-        return f"import {place}", place
-    return f"from {place} import {', '.join(dict.fromkeys(name.split('.')[0] for name in names))}", expression
 
 
 def has(module: ModuleType, name: str) -> bool:

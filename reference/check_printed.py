@@ -9,7 +9,7 @@ from .candidates import Scratch
 from .check import EVERYTHING, PYTORCH, Found
 from .devices import NO_DEVICE
 from .failures import Failure, Told
-from .summary import agreements, in_ulps, lines, on_gpu, ratio, verdict
+from .summary import Line, agreements, in_ulps, lines, on_gpu, tensors, verdict
 
 WIDE = 7
 """How long a name may be in a table of eight columns that is 80 wide."""
@@ -30,8 +30,7 @@ def show(out: Console, found: Found, told: Told, missing: dict[str, str], verbos
         reasons.setdefault(reason, []).append(what)
     for reason, what_all in reasons.items():
         out.print(Text(f"not offered: {', '.join(what_all)} ({reason})"), soft_wrap=True)
-    others = dict.fromkeys(row.who for row in found.disagreements if row.who != name)
-    if others:
+    if others := dict.fromkeys(row.who for row in found.others):
         out.print(Text(f"But not everybody agrees with that truth: not {', '.join(others)}."), soft_wrap=True)
     unjudged = sum(not row.judged for row in found.rows if row.who == name)
     if unjudged:
@@ -54,23 +53,23 @@ def show(out: Console, found: Found, told: Told, missing: dict[str, str], verbos
 def show_tensors(out: Console, found: Found, dtype: str, verbose: bool) -> None:
     """The worst error of each tensor in one dtype, and where it is."""
     name = found.subject.name
-    ours, theirs = lines(found, name, dtype), lines(found, PYTORCH, dtype)
-    columns = [name if len(name) <= (WIDE if theirs else 40) else "yours", "ULP", "typical"]
-    errors = table(dtype, *columns, *([PYTORCH, "ULP", "typical", "ratio"] if theirs else []))
-    for kind, line in ours.items():
-        if kind == EVERYTHING:  # it raises somewhere, which has been told
-            continue
-        cells = [f"{line.worst.error:.1e}", in_ulps(line.ulps), f"{line.typical:.1e}"]
-        if kind in theirs:
-            other = theirs[kind]
-            cells += [f"{other.worst.error:.1e}", in_ulps(other.ulps), f"{other.typical:.1e}"]
-            cells += [f"{ratio(found, kind, dtype):.2f}"]
-        errors.add_row(kind, *cells)
+    rows = [row for row in tensors(found, dtype) if row.kind != EVERYTHING]  # where it raises has been told
+    beside = any(row.theirs for row in rows)
+    columns = [name if len(name) <= (WIDE if beside else 40) else "yours", "ULP", "typical"]
+    errors = table(dtype, *columns, *([PYTORCH, "ULP", "typical", "ratio"] if beside else []))
+    for row in rows:
+        cells = [cell for line in (row.ours, row.theirs) if line for cell in in_cells(line)]
+        errors.add_row(row.kind, *cells, *([f"{row.ratio:.2f}"] if row.theirs else []))
     out.print(errors)
     if verbose:
         out.print(Text(f"where {name} is worst:"))
-        for line in ours.values():
+        for line in lines(found, name, dtype).values():
             out.print(Text(f"  {line.worst.tensor}: {line.worst.what or line.worst.configuration}"), soft_wrap=True)
+
+
+def in_cells(line: Line) -> list[str]:
+    """A line as a table shows it."""
+    return [f"{line.worst.error:.1e}", in_ulps(line.ulps), f"{line.typical:.1e}"]
 
 
 def show_witnesses(out: Console, found: Found) -> None:

@@ -1,4 +1,4 @@
-"""The commands of the exercises: `exercise` writes one, and `check --candidate` takes it stage by stage.
+"""The commands of the exercises: `exercise` writes one, `check --candidate` takes it stage by stage, `grade` many.
 
 Nothing here needs PyTorch, so that it can be run after every line that is written.
 """
@@ -19,10 +19,12 @@ import typer
 
 from scratch.doors import python
 
+from .grade_command import CALLS, epilog, grade
 from .stages import stages
 from .stages.subject import ERRORS, TAKES, Endless, at_most, raised
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command(epilog=epilog(CALLS))(grade)
 NAMES = ("rnn", "lstm", "gru")
 OPTIONS = ("--candidate", "--cell", "--solution", "--limit")
 """With these alone, `check` takes a module that has a `step` stage by stage."""
@@ -92,7 +94,7 @@ def bare(function: ast.FunctionDef) -> str:
 
 def meant(arguments: list[str]) -> bool:
     """Whether a command line is one of the exercises'."""
-    if arguments[:1] == ["exercise"]:
+    if arguments[:1] in (["exercise"], ["grade"]):
         return True
     options = [each.split("=")[0] for each in arguments[1:] if each.startswith("-")]
     if arguments[:1] != ["check"] or "--candidate" not in options or not set(options) <= set(OPTIONS):

@@ -21,6 +21,8 @@ from .space import sized, smallest
 SAID_ABOVE = ("Looked at in ", "Wrong: ", "It raises an error: ", "Forward writes", "Backward writes")
 """How lines of a diagnosis begin that say what the failure's first lines have said."""
 
+HALVES_UNDIAGNOSED = "What is wrong in float16 or bfloat16 alone is not diagnosed: their rounding hides too much."
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -176,7 +178,8 @@ def told_of(subject: Implementation, configuration: Configuration, row: Row) -> 
         return Diagnosis(configuration, (), ())
     if row.dtype in HALVES:
         full = " and ".join(dtype for dtype in subject.dtypes if dtype in DTYPES)
-        return Diagnosis(configuration, (), (f"In {full} it is right.",) if full else ())
+        right = f"In {full} it is right." if full else "Check it in float32 too: what is wrong there is diagnosed."
+        return Diagnosis(configuration, (), (right, HALVES_UNDIAGNOSED))
     problem = draw(configuration)
     rich = Configuration(configuration.cell, input_size=4, lengths=(5, 5, 5))
     if subject.adapted(problem) is not problem or sized(rich, subject.sizes) != rich:

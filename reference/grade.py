@@ -1,8 +1,8 @@
 """Grade submissions: each exercise's file is taken stage by stage, in a process of its own.
 
-Three kinds of process: the command; some judges, each of which holds the results of one submission after the other
-against the truth (stages/judge.py); and for each submission a process that runs its functions and knows nothing of
-the truth (stages/worker.py, stages/remote.py). Nothing here needs PyTorch.
+Three kinds of process: the command; a pool of judges, each of which holds the results of one submission after the
+other against the truth (stages/judge.py); and for each submission a process that runs its functions and knows nothing
+of the truth (stages/worker.py, stages/remote.py). Nothing here needs PyTorch.
 
 Points: 25 for each function that is right. One of which some results are wrong, or still to do, has the share of its
 results that are right. A function is taken only when those that it calls are right. Of a file that has `forward` and
@@ -15,19 +15,20 @@ import ctypes
 import os
 import secrets
 import signal
-import sys
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from scratch.processes import begin, interrupts_blocked
 
 from .grade_source import LARGEST, Look, cell_of, foreign, look
 from .stages import RIGHT, Finding, Stage, stages
@@ -60,30 +61,28 @@ def graded(
     paths: Sequence[Path], options: Options, jobs: int, tick: Callable[[], object] = bool
 ) -> Generator[tuple[Path, Row]]:
     """Grade files, so many at a time. Yields each with its row when it is done. tick: is called now and then."""
-    waiting, busy, idle = deque(paths), dict[Connection, Judge](), list[Judge]()
-    try:
-        while waiting or busy:
-            while waiting and len(busy) < jobs:
-                judge = idle.pop() if idle else Judge(options)
-                judge.give(waiting.popleft())
-                busy[judge.connection] = judge
-            tick()
-            for connection in wait(list(busy), 0.5):
-                judge = busy.pop(cast(Connection, connection))
-                try:
-                    row = judge.connection.recv()
-                    idle.append(judge)
-                except (EOFError, OSError):
-                    judge.end()
-                    row = new_row(NOT_GRADED, "the process that was to judge it ended")
-                yield judge.path, row
-            for judge in [judge for judge in busy.values() if monotonic() > judge.deadline]:
-                del busy[judge.connection]
-                judge.end()
-                yield judge.path, new_row(NOT_GRADED, "judging it took too long")
-    finally:
-        for judge in [*busy.values(), *idle]:
-            judge.end()
+    lost: list[Path] = []
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=begin, initargs=(prepare,)) as judges:
+        try:
+            with interrupts_blocked():  # the command ends its judges itself
+                waiting = {judges.submit(judgement, path, options): path for path in paths}
+            while waiting:
+                tick()
+                for future in wait(waiting, 0.5, FIRST_COMPLETED).done:
+                    path = waiting.pop(future)
+                    try:
+                        yield path, future.result()
+                    except BrokenProcessPool:
+                        lost.append(path)
+        except BaseException:
+            for judge in active_children():
+                judge.terminate()
+            raise
+    for path in lost:  # one of them has ended its judge: each with a judge of its own shows which
+        if len(paths) > 1:
+            yield from graded([path], options, 1, tick)
+        else:
+            yield path, new_row(NOT_GRADED, "the process that was to judge it ended")
 
 
 def fair_seed() -> int:
@@ -105,48 +104,29 @@ def fair(seed: int) -> bool:
     return True
 
 
-class Judge:
-    """A process that judges one submission after the other."""
-
-    def __init__(self, options: Options) -> None:
-        context = get_context("spawn")  # a fresh interpreter, which may have no threads of this one
-        self.connection, theirs = context.Pipe()
-        self.options, self.path, self.deadline = options, Path(), 0.0
-        self.process = context.Process(target=judge_all, args=(theirs, options), daemon=False)
-        self.process.start()
-        theirs.close()
-
-    def give(self, path: Path) -> None:
-        """Have a file judged; `connection` will have its row."""
-        self.path, self.deadline = path, monotonic() + 6 * self.options.limits.seconds + 120
-        self.connection.send(path)
-
-    def end(self) -> None:
-        """End it, and with it the submission that it runs."""
-        self.connection.close()
-        self.process.terminate()
-        self.process.join(3)
-        self.process.kill()
-        self.process.join()
-
-
-def judge_all(connection: Connection, options: Options) -> None:
-    """Judge what comes, until nothing does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command ends its judges itself
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+def prepare() -> None:
+    """The first thing that a judge does."""
+    signal.signal(signal.SIGTERM, end)
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # Linux: what a submission leaves behind becomes this one's child
-    with suppress(EOFError, OSError):
-        while True:
-            path = connection.recv()
-            start = monotonic()
-            try:
-                row = judged(path, options)
-            except Exception as error:
-                row = new_row(NOT_GRADED, f"the judge failed: {type(error).__name__}: {plain(error, 200)}")
-            finally:
-                end_strays()
-            connection.send(row | {"seconds": round(monotonic() - start, 3)})
+
+
+def end(*_: object) -> None:
+    """End a judge at once, and with it the submission that it runs."""
+    end_strays()
+    os._exit(1)
+
+
+def judgement(path: Path, options: Options) -> Row:
+    """The row of a submission, whatever happens while it is judged."""
+    start = monotonic()
+    try:
+        row = judged(path, options)
+    except Exception as error:
+        row = new_row(NOT_GRADED, f"the judge failed: {type(error).__name__}: {plain(error, 200)}")
+    finally:
+        end_strays()
+    return row | {"seconds": round(monotonic() - start, 3)}
 
 
 def end_strays() -> None:

@@ -10,29 +10,36 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 from textwrap import fill
 from typing import Annotated, Any
 
 import typer
 
 from scratch import terminal
+from scratch.files import write_whole
+from scratch.processes import available_cores
 
 from .grade import FULL, NONE, NOT_GRADED, PART, TO_DO, USES, Options, Row, fair_seed, graded
 from .stages.remote import Limits, plain
 from .stages.worker import FUNCTIONS
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 NAMES = ("rnn", "lstm", "gru")
-EPILOG = """\b
-Examples:
-  python -m reference grade submissions/ --json grades.json --csv grades.csv
-  python -m reference grade 'homework/*/my_lstm.py' --limit 5 --jobs 4
-  python -m reference grade handed_in/*.py --cell gru --allow scipy
-"""
+CALLS = [
+    "grade submissions/ --json grades.json --csv grades.csv",
+    "grade 'homework/*/my_lstm.py' --limit 5 --jobs 4",
+    "grade handed_in/*.py --cell gru --allow scipy",
+]
+"""How the command may be called."""
 
 
-@app.command(epilog=EPILOG)
+def epilog(calls: Sequence[str]) -> str:
+    """The end of a command's help: ways to call it, or another program."""
+    programs = ("python ", "torchrun ")
+    whole = [call if call.startswith(programs) else f"python -m reference {call}".strip() for call in calls]
+    return "\b\nExamples:\n" + "".join(f"  {call}\n" for call in whole)
+
+
 def grade(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders of them, or patterns.")],
     cell: Annotated[
@@ -82,7 +89,7 @@ def grade(
     refuse_overwriting(paths, {"--json": json_file, "--csv": csv_file})
     used = fair_seed() if seed is None else seed
     limits = Limits(limit, memory)
-    rows, interrupted = all_rows(paths, chosen, limits, used, tuple(allow or ()), jobs or processors())
+    rows, interrupted = all_rows(paths, chosen, limits, used, tuple(allow or ()), jobs or available_cores())
     settings = {"seed": used, "limit": limit, "memory": memory, "allow": allow or []}
     told = verdict(rows, len(paths), interrupted)
     if json_file:
@@ -142,11 +149,6 @@ def all_rows(
 def interrupt(*_: object) -> None:
     """End as Ctrl-C does."""
     raise KeyboardInterrupt
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def found(places: Sequence[str]) -> dict[str, Path]:
@@ -242,12 +244,9 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 def write(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
+    data = text.encode("utf-8", "replace")
     if path.is_relative_to("/dev"):
-        with path.open("a", encoding="utf-8", errors="replace") as stream:
-            stream.write(text)
-        return
-    path = Path(os.path.realpath(path))
-    with NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8", errors="replace") as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+        with path.open("ab") as stream:
+            stream.write(data)
+    else:
+        write_whole(path, data)

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from .check import PYTORCH, Found
+from .problems import eps_of
 from .summary import by_option
 
 COLOURS = "cividis"
@@ -35,7 +36,7 @@ def picture(found: Found) -> Figure:
         places = [place for place, (own, _, _) in enumerate(panels) if own == dtype]
         errors = {place: matrix(panels[place][2], tensors, options) for place in places}
         seen = np.concatenate([values[np.isfinite(values) & (values > 0)] for values in errors.values()])
-        eps = float(np.finfo(dtype).eps)
+        eps = eps_of(dtype)
         norm = LogNorm(vmin=min([eps / 8, *seen]), vmax=max([eps * 100, *seen]))
         for place, values in errors.items():
             image = draw(axes[place], values, norm)

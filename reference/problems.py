@@ -131,7 +131,7 @@ class Problem:
     @property
     def eps(self) -> float:
         """The distance from 1 to the next number of that dtype."""
-        return 2.0**-7 if self.rounded else float(np.finfo(self.input.dtype).eps)
+        return eps_of(self.dtype)
 
     @property
     def leaves(self) -> dict[str, Array]:
@@ -151,6 +151,11 @@ class Problem:
         if dtype == "bfloat16":
             return replace(self.map(to_bfloat16), rounded=dtype)
         return replace(self.map(lambda value: value.astype(dtype)), rounded="")
+
+
+def eps_of(dtype: str) -> float:
+    """The distance from 1 to the next number of a dtype, which may be 'bfloat16'."""
+    return 2.0**-7 if dtype == "bfloat16" else float(np.finfo(dtype).eps)
 
 
 def to_bfloat16(value: Array) -> Array:

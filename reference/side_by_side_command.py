@@ -16,12 +16,13 @@ from scratch.processes import one_blas_thread
 from scratch.terminal import count, progress, say, table
 from scratch.text.train_command import text_of
 
+from .check import Row, beside_torch
 from .equivalence import TOLERANCE
 from .problems import CELLS
 from .runs import is_in_torch
 from .side_by_side import EXAMPLES, LOSS_TOLERANCE, Example, Result, train
 from .space import grid
-from .survey import Survey, disagreements, survey
+from .summary import grouped
 
 SHOWN = 200
 """How many characters of a generated text are printed."""
@@ -93,9 +94,11 @@ def side_by_side(
         failures += result.disagreements()
     with progress() as bar, one_blas_thread():
         task = bar.add_task("comparing gradients", total=len(configurations))
-        found = survey(configurations, lambda: bar.advance(task))
-    show_survey(out, found, len(configurations))
-    failures += disagreements(found)
+        found = beside_torch(configurations, lambda: bar.advance(task))
+    groups = grouped(found.rows, lambda row: (row.kind, row.configuration.cell))
+    worst = {key: max(rows, key=lambda row: row.error) for key, rows in groups.items()}
+    show_tensors(out, worst, len(configurations))
+    failures += [in_words(row) for row in worst.values() if not row.agrees]
     for failure in failures:
         print(f"reference: disagreement: {failure}", file=sys.stderr)
     show_verdict(out, len(failures), len(examples), len(configurations))
@@ -151,18 +154,19 @@ def matching(said: str, expected: str) -> str:
     return f"{right} of {len(expected)} characters as in the text"
 
 
-def show_survey(out: Console, found: Survey, count: int) -> None:
-    """The worst error of each tensor, for each cell."""
+def show_tensors(out: Console, worst: dict[tuple[str, str], Row], count: int) -> None:
+    """The worst error of each kind of tensor in each cell."""
     out.print(Text(f"\nworst error of each tensor over {count} configurations, float64", style="bold"))
     errors = table("tensor", *IN_BOTH)
-    for tensor in dict.fromkeys(name for name, _ in found):
-        cells = (found.get((tensor, cell)) for cell in IN_BOTH)
-        errors.add_row(tensor, *("" if worst is None else f"{worst.difference.error:.1e}" for worst in cells))
+    for kind in dict.fromkeys(kind for kind, _ in worst):
+        rows = (worst.get((kind, cell)) for cell in IN_BOTH)
+        errors.add_row(kind, *("" if row is None else f"{row.error:.1e}" for row in rows))
     out.print(errors)
-    worst = max(found.values(), key=lambda one: one.difference.error)
-    out.print(Text(f"the worst: {worst}"), soft_wrap=True)
-    out.print(
-        Text(
-            f"promised: {TOLERANCE:.0e} for each tensor, ‖ours − PyTorch‖ / ‖PyTorch‖; {LOSS_TOLERANCE:.0e} for losses"
-        )
-    )
+    out.print(Text(f"the worst: {in_words(max(worst.values(), key=lambda row: row.error))}"), soft_wrap=True)
+    promised = f"{TOLERANCE:.0e} for each tensor, ‖ours − PyTorch‖ / ‖PyTorch‖; {LOSS_TOLERANCE:.0e} for losses"
+    out.print(Text(f"promised: {promised}"))
+
+
+def in_words(row: Row) -> str:
+    """How a tensor differs."""
+    return f"{row.tensor} {row.what or f'differs by {row.error:.1e}'} in {row.configuration}"

@@ -137,6 +137,21 @@ def labels(configuration: Configuration) -> dict[str, str]:
     }
 
 
+def traits(configuration: Configuration) -> dict[str, bool]:
+    """What can be asked of a configuration, by the names of the command's options."""
+    c = configuration
+    return {
+        "packed": c.layout == "packed",
+        "unbatched": c.layout == "unbatched",
+        "batch_first": c.batch_first,
+        "bidirectional": c.bidirectional,
+        "bias": c.bias,
+        "projection": c.proj_size > 0,
+        "dropout": c.dropout > 0,
+        "state": c.initial_state,
+    }
+
+
 def simpler(configuration: Configuration) -> Iterator[Configuration]:
     """Configurations that are a little simpler, the boldest first. Going from one to the next comes to an end."""
     c = configuration

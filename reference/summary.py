@@ -19,7 +19,7 @@ import torch
 from .check import PYTORCH, Found, Row
 from .devices import MODES, NO_DEVICE, device_name
 from .failures import Told
-from .problems import Configuration
+from .problems import Configuration, eps_of
 from .space import labels
 from .witnesses import WITNESSES
 
@@ -34,6 +34,16 @@ class Line(NamedTuple):
     """The median error."""
     ulps: float
     """The largest."""
+
+
+class Compared(NamedTuple):
+    """One kind of tensor, as the subject has it and, where PyTorch was heard, as PyTorch has it."""
+
+    kind: str
+    ours: Line
+    theirs: Line | None
+    ratio: float
+    """See `ratio`."""
 
 
 class Agreement(NamedTuple):
@@ -59,6 +69,12 @@ def lines(found: Found, who: str, dtype: str) -> dict[str, Line]:
     return {kind: line(group) for kind, group in grouped(rows, lambda row: row.kind).items()}
 
 
+def tensors(found: Found, dtype: str) -> list[Compared]:
+    """For each kind of tensor what the subject has made of it in one dtype, beside PyTorch."""
+    ours, theirs = lines(found, found.subject.name, dtype), lines(found, PYTORCH, dtype)
+    return [Compared(kind, line, theirs.get(kind), ratio(found, kind, dtype)) for kind, line in ours.items()]
+
+
 def line(rows: list[Row]) -> Line:
     """The line of one tensor: the worst is of those that can be judged."""
     judged = [row for row in rows if row.judged] or rows
@@ -74,7 +90,7 @@ def ratio(found: Found, kind: str, dtype: str) -> float:
 
     An error below a quarter of eps, 0 above all, is luck, and counts as that.
     """
-    floor = float(np.finfo(dtype).eps) / 4
+    floor = eps_of(dtype) / 4
     errors: dict[str, dict[tuple[str, Configuration], float]] = {found.subject.name: {}, PYTORCH: {}}
     for row in found.rows:
         if row.kind == kind and row.dtype == dtype and row.who in errors:

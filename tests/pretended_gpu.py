@@ -20,7 +20,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 RECURRENCES = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
-MIXING = RECURRENCES | {"copy_", "__set__", "_pack_padded_sequence", "_has_compatible_shallow_copy_type", "type_as"}
+MIXING = RECURRENCES | {"copy_", "__set__", "_pack_padded_sequence", "_pad_packed_sequence", "type_as"}
+MIXING |= {"_has_compatible_shallow_copy_type"}
 """What may have operands on several devices, or is looked at by itself."""
 WAITING = {"item", "cpu", "tolist", "__bool__", "__float__", "nonzero"}
 UNPACKED = "RNN module weights are not part of single contiguous chunk of memory"
@@ -164,7 +165,7 @@ class Rules(TorchFunctionMode):
             self.gpu.backward()
         result = function(*args, **kwargs)
         if asked[-1:] == ["cuda"] or (here and not asked):
-            if name == "_pack_padded_sequence":
+            if name in ("_pack_padded_sequence", "_pad_packed_sequence"):  # sizes and lengths stay on the CPU
                 result[0].on_pretended_gpu = True
             elif name == "__set__" and owner == "data" and on_gpu(args[1]):
                 self.gpu.label(args[0])

@@ -29,14 +29,14 @@ EXAMPLES = [
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
 
 
 @pytest.mark.parametrize(("code", "expected"), EXAMPLES)
 def test_examples_print_what_the_readme_shows(code: str, expected: str) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
-            exec(compile(code, "README.md", "exec"), {})
+            exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
         except AssertionError as error:
             print(f"AssertionError: {error}")
     assert printed.getvalue() == expected

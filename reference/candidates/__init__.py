@@ -44,22 +44,10 @@ from scratch import nn
 
 from ..devices import device_name
 from ..problems import CELLS
-from .base import Candidate
+from .base import Implementation, Scratch
 from .functions import FunctionsCandidate
-from .implementation import (
-    DTYPES,
-    HALVES,
-    NEEDS,
-    OPTIONS,
-    Implementation,
-    NotOffered,
-    Raised,
-    Scratch,
-    Unfit,
-    needs,
-    requirements,
-)
 from .modules import ModuleCandidate
+from .needs import DTYPES, HALVES, NotOffered, Raised, Unfit, needs, requirements
 from .refusals import ERRORS
 from .torch_modules import TorchCandidate, there_is
 from .weight_forms import form_of
@@ -67,13 +55,9 @@ from .weight_forms import form_of
 __all__ = [
     "DTYPES",
     "HALVES",
-    "NEEDS",
     "ONLY",
-    "OPTIONS",
-    "Candidate",
     "FunctionsCandidate",
     "Implementation",
-    "ModuleCandidate",
     "NotOffered",
     "Raised",
     "Scratch",
@@ -98,7 +82,7 @@ def candidate(
     device: str = "cpu",
     tolerance: float | None = None,
     sizes: Mapping[str, int] | None = None,
-) -> Candidate:
+) -> Implementation:
     """The implementation that a class, a module, or a pair of functions is.
 
     target: a class or another callable that constructs the recurrence; or a pair (forward, backward), or a function
@@ -132,7 +116,7 @@ def candidate(
     return found
 
 
-def recognized(target: Any, name: str | None, cells: tuple[str, ...], only: str | None) -> Candidate:
+def recognized(target: Any, name: str | None, cells: tuple[str, ...], only: str | None) -> Implementation:
     """The candidate in its form."""
     if isinstance(target, tuple) and len(target) == 2 and all(map(callable, target)):
         names = ",".join(str(getattr(function, "__qualname__", "?")) for function in target)

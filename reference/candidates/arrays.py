@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..runs import Run, Unexpected, described
-from .implementation import Unfit
+from .needs import Unfit
 
 
 def as_numpy(value: Any, name: str) -> Any:

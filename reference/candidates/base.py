@@ -1,54 +1,50 @@
-"""What the forms of candidates share: finding out what is offered, and running problems."""
+"""An implementation: what is asked of one, how it is found out what a candidate offers, and how problems are run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..problems import CELLS, Configuration, Problem, can_project, draw
-from ..runs import Masks, Run, Unexpected
+from ..runs import Masks, Run, Unexpected, run_scratch
 from ..space import sized
-from .implementation import DTYPES, NEEDS, OPTIONS, Implementation, NotOffered, Raised, Unfit, needs
+from .manner import FINALS, Manner, ToDo, manner_of
+from .needs import DTYPES, HALVES, NEEDS, OPTIONS, NotOffered, Raised, Unfit, needs
 from .refusals import BLUNDERS, ERRORS, Owners, in_words, misfits, refuses
 
-FINALS = ("h_n", "c_n")
 OF_FINAL = "upstream gradient of the final state"
 OF_OUTPUT = "upstream gradient of the output"
 KINDS_OF_INPUT = ("unbatched input", "packed input", "empty batch", "backward without d_output")
-NUMBER_TYPE = ("float", "double", "half", "dtype")
-"""How an error says that it is about the type of the numbers."""
 
 
-class ToDo(NotImplementedError):
-    """There is no backward yet. The argument: how that was seen."""
-
-
-class Manner(NamedTuple):
-    """What the simplest problems have shown about a candidate."""
-
-    dtypes: tuple[str, ...]
-    reasons: dict[str, str]
-    upstream: tuple[str, ...]
-    """Which gradients it takes at least: of the output, or, of a model that is many to one, of the final state."""
-    to_do: str
-
-
-class Candidate(Implementation):
-    """Somebody's recurrence."""
+class Implementation:
+    """Something that runs problems: somebody's recurrence, in one of the forms that derive from this, or `scratch`."""
 
     expected = ""
     """What is called, and what it gives, in words."""
-    imported: tuple[str, str] | None = None
-    """Its source, for one that its importer has named."""
+    imported: tuple[str, list[str]] | None = None
+    """The module that it was imported from, and which of its names it is: none for all of it."""
     options: tuple[str, ...] = OPTIONS
     """What the constructor accepts, which therefore has to work; it refuses or does not know the others."""
     device = "cpu"
     declared: str | None = None
     """The form of its parameters, in words."""
+    first: Run | None = None
+    """What the first of two calls gave, if the last run made two and dropout did not draw other masks."""
+    unasked: Mapping[str, Any] = {}
+    """The gradients of an initial state that was not given, and so is zero, that the last run gave besides."""
+    tolerance: float | None = None
+    """How large an error may be, unless it is what the dtype promises."""
+    only: str | None = None
+    """What alone is checked: 'forward', or 'final', with a gradient of the final state."""
+    cell_form = ""
+    """The form of its cell, if it is held to another one than PyTorch's (faults/forms.py)."""
+    sizes: Mapping[str, int] = {}
+    """The only sizes that are tried, by their letters T, B, I and H; those that are not named are free."""
 
     def __init__(self, target: Any, name: str, cells: tuple[str, ...] = (), only: str | None = None) -> None:
         self.target, self.name, self.only = target, name, only
@@ -56,20 +52,29 @@ class Candidate(Implementation):
         self.owners = Owners(target)
         self.asked: tuple[str, ...] = DTYPES
         self.lacking: dict[str, str] = {}
+        """What has been found not to be offered, and how that was seen."""
         self._reasons: dict[tuple[str, str], str | None] = {}  # by cell and need; None where there is nothing amiss
 
     @property
     def source(self) -> tuple[str, str]:
-        """See `Implementation`."""
-        if self.imported is not None:
-            return self.imported
+        """How somebody gets at it in Python: the statement that imports it, and the expression that it is then."""
+        module, names = self.imported or self.defined()
+        expression = names[0] if len(names) == 1 else f"({', '.join(names)})"
+        if not all(name.isidentifier() for each in names for name in each.split(".")):
+            return f"# {expression} of {module}, as it was given", expression
+        if not all(part.isidentifier() for part in module.split(".")):  # a name that no statement can import
+            whole = f"import_module({module!r})"
+            parts = [f"{whole}.{name}" for name in names] or [whole]
+            return "from importlib import import_module", parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+        if not names:
+            return f"import {module}", module
+        return f"from {module} import {', '.join(dict.fromkeys(name.split('.')[0] for name in names))}", expression
+
+    def defined(self) -> tuple[str, list[str]]:
+        """The module that says that it defines it, and the names there."""
         parts = [part for part in (self.target if isinstance(self.target, tuple) else (self.target,)) if part]
         names = [getattr(part, "__qualname__", type(part).__name__) for part in parts]
-        expression = names[0] if len(names) == 1 else f"({', '.join(names)})"
-        module = getattr(parts[0], "__module__", None) or "__main__"
-        if not all(name.isidentifier() for name in [*module.split("."), *names]):
-            return f"# {expression} of {module}, as it was given", expression
-        return f"from {module} import {', '.join(names)}", expression
+        return getattr(parts[0], "__module__", None) or "__main__", names
 
     def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
         """Run the problem on a new object so many times; every run. May raise anything, NotOffered included.
@@ -81,25 +86,27 @@ class Candidate(Implementation):
     # What the simplest problems show.
 
     def ask(self, dtypes: Sequence[str]) -> None:
-        """See `Implementation`."""
+        """Say which dtypes are asked for; `dtypes` are then those among them that it computes in."""
         if self.asked != tuple(dtypes):
             self.asked = tuple(dtypes)
             self.__dict__.pop("manner", None)
             self._reasons.clear()
 
+    manner = cached_property(manner_of)
+
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """See `Implementation`."""
+        """Those that it computes in."""
         return self.manner.dtypes
 
     @property
     def reasons(self) -> dict[str, str]:
-        """See `Implementation`."""
+        """Why it does not compute in other dtypes."""
         return self.manner.reasons
 
     @property
     def to_do(self) -> str:
-        """See `Implementation`."""
+        """How it was seen that there is no backward yet, so that only forward is compared; empty if there is one."""
         return self.manner.to_do
 
     @property
@@ -112,58 +119,16 @@ class Candidate(Implementation):
         """The configuration that needs least."""
         return sized(Configuration(cell, initial_state=False, upstream=upstream), self.sizes)
 
-    @cached_property
-    def manner(self) -> Manner:
-        """What there is of it: each dtype is tried, with a gradient of the output and of the final state alone."""
-        works: dict[str, tuple[str, ...]] = {}
-        reasons: dict[str, str] = {}
-        crashes: list[str] = []
-        to_do = ""
-        ways = [("output",), FINALS] if self.only != "final" else [FINALS]
-        for dtype in dict.fromkeys((*self.asked, *DTYPES)):
-            if dtype not in self.asked and (works or crashes):
-                break
-            for upstream in list(ways):
-                problem = draw(self.simplest(self.cells[0], upstream)).astype(dtype)
-                try:
-                    (run, *_), _ = self.attempt(self.adapted(problem), calls=1)
-                except ToDo as error:
-                    works[dtype], to_do = ways[0], str(error)
-                except NotOffered:
-                    ways = [FINALS]  # it gives no output: a model that is many to one
-                    continue
-                except ERRORS as error:
-                    about_type = any(word in str(error).lower() for word in NUMBER_TYPE)
-                    if refuses(error, self.owners) and upstream != ways[-1]:
-                        continue
-                    if refuses(error, self.owners) or about_type:
-                        reasons[dtype] = in_words(error)
-                    else:
-                        crashes.append(dtype)
-                else:
-                    given = next((value for value in run.values() if value is not None), None)
-                    found = getattr(getattr(given, "dtype", None), "name", dtype)
-                    if found == problem.input.dtype.name:
-                        works[dtype] = upstream
-                    else:
-                        reasons[dtype] = f"its output is of dtype {found}"
-                break
-        if not works:
-            return Manner(self.asked[:1], {}, ways[0], "")  # it raises in all of them, or none is what it gives
-        dtypes = tuple(dtype for dtype in self.asked if dtype in works or dtype in crashes)
-        reasons = {dtype: reason for dtype, reason in reasons.items() if dtype in self.asked}
-        return Manner(dtypes, reasons, [*works.values(), *ways][0], to_do if self.only is None else "")
-
     @property
     def arguments(self) -> str:
-        """See `Implementation`."""
+        """What `assert_equivalent` is to be told about it besides, as the end of a call."""
         told: dict[str, Any] = {"only": self.only, "tolerance": self.tolerance, "weights": self.declared}
         told["sizes"] = dict(self.sizes) or None
         told["device"] = None if self.device == "cpu" else self.device
         return "".join(f", {name}={value!r}" for name, value in told.items() if value is not None)
 
     def missing(self, required: Iterable[str]) -> dict[str, str]:
-        """See `Implementation`. What its cells do not have in PyTorch either is not missing."""
+        """What of the required is not offered, and how that was seen. What PyTorch's cells lack too is not missing."""
         found = {}
         for name in required:
             reason: str | None = None
@@ -184,7 +149,7 @@ class Candidate(Implementation):
         return found
 
     def nearest(self, configuration: Configuration) -> Configuration:
-        """See `Implementation`."""
+        """The configuration, without the upstream gradients that it could not do anything with."""
         c = configuration
         if self.forward_only or self.to_do:
             return replace(c, upstream=("output",))
@@ -197,7 +162,7 @@ class Candidate(Implementation):
         return c
 
     def offers(self, configuration: Configuration) -> bool:
-        """See `Implementation`."""
+        """Whether nothing that the configuration needs is lacking."""
         c = configuration
         return c.cell in self.cells and all(self.lacks(c.cell, need) is None for need in needs(self.nearest(c)))
 
@@ -214,11 +179,14 @@ class Candidate(Implementation):
     # Running a problem.
 
     def run(self, problem: Problem) -> tuple[Run, Masks | None]:
-        """See `Implementation`."""
+        """Everything that the problem asks for, in the dtype of its numbers, and the masks that dropout drew.
+
+        A tensor that is not offered is None. Raises NotOffered if the whole problem is not, Raised for an error.
+        """
         return self._run(problem, calls=2)
 
     def first_run(self, problem: Problem) -> Run:
-        """See `Implementation`."""
+        """The first run of a new object, where `run` gives the second."""
         return self._run(problem, calls=1)[0]
 
     def _run(self, problem: Problem, calls: int) -> tuple[Run, Masks | None]:
@@ -255,6 +223,10 @@ class Candidate(Implementation):
         # Two calls with masks that are drawn differ, even if those of the last happen to drop everything.
         self.first = None if draws_masks(c) and "dropout masks" not in self.lacking else runs[0]
         return runs[-1], masks
+
+    def adapted(self, problem: Problem) -> Problem:
+        """The problem with numbers that the implementation can be given."""
+        return problem
 
     def optional(self, gradient: str) -> bool:
         """Whether a parameter's gradient cannot be had by the form of the parameters."""
@@ -322,6 +294,30 @@ class Candidate(Implementation):
         """The configuration with dropout 1: for a candidate whose masks cannot be had, all that can be known."""
         self.lacking["dropout masks"] = "they cannot be had, so that dropout is checked at p = 1 and in eval() only"
         return replace(configuration, dropout=1.0)
+
+
+class Scratch(Implementation):
+    """`scratch` itself."""
+
+    name = "scratch"
+    cells = tuple(CELLS)
+    source = "from reference.candidates import Scratch", "Scratch()"
+    manner = Manner(DTYPES, dict.fromkeys(HALVES, "it computes in float64 and in float32"), ("output",), "")
+
+    def __init__(self) -> None:
+        super().__init__(None, self.name, self.cells)
+
+    def run(self, problem: Problem) -> tuple[Run, Masks | None]:
+        """See `Implementation`."""
+        return run_scratch(problem)
+
+    def first_run(self, problem: Problem) -> Run:
+        """See `Implementation`."""
+        return self.run(problem)[0]
+
+    def lacks(self, cell: str, need: str) -> str | None:
+        """See `Implementation`: it has everything."""
+        return None
 
 
 def draws_masks(configuration: Configuration) -> bool:

@@ -13,16 +13,17 @@ from ..problems import CELLS, Problem
 from ..runs import Masks, Run, Unexpected, described, split
 from ..weights.layers import NAMES
 from .arrays import Handed, as_numpy, copied
-from .base import OF_OUTPUT, Candidate, ToDo
-from .implementation import NotOffered, Unfit, needs
-from .modules import parameters_of
+from .base import OF_OUTPUT, Implementation
+from .manner import ToDo
+from .modules import kinds_of
+from .needs import NotOffered, Unfit, needs
 from .refusals import ERRORS, in_words
 from .weight_forms import PYTORCH, Form
 
 SINGLE = ("num_layers", "batch_first", "bidirectional", "dropout", "unbatched input", "packed input")
 
 
-class FunctionsCandidate(Candidate):
+class FunctionsCandidate(Implementation):
     """A pair of functions for one layer in one direction, of which the second, backward, may be None.
 
     An RNN's `forward` that takes the keyword `nonlinearity` is told it, and checked with each. Otherwise the pair has
@@ -37,14 +38,14 @@ class FunctionsCandidate(Candidate):
     form: Form = PYTORCH
 
     def recognized(self) -> tuple[str, ...]:
-        """See `Candidate`."""
+        """See `Implementation`."""
         cells = super().recognized()
         told = tuple(cell for cell in cells if self.keywords(cell))
         return told or cells[:1]
 
     def keywords(self, cell: str) -> dict[str, str]:
         """What `forward` is told besides its arrays: the cell's nonlinearity, if `forward` takes it."""
-        known = parameters_of(self.target[0]) or ()
+        known = kinds_of(self.target[0]) or ()
         return {name: value for name, value in CELLS[cell].items() if name == "nonlinearity" and name in known}
 
     def adapted(self, problem: Problem) -> Problem:
@@ -52,11 +53,11 @@ class FunctionsCandidate(Candidate):
         return self.form.adapted(problem)
 
     def optional(self, gradient: str) -> bool:
-        """See `Candidate`."""
+        """See `Implementation`."""
         return gradient.startswith("d_bias_hh") and self.form.bias == "one"
 
     def refusal(self, simplest: Problem, problem: Problem, need: str) -> str | None:
-        """See `Candidate`. What is the same without `weight_hr` never reads it."""
+        """See `Implementation`. What is the same without `weight_hr` never reads it."""
         told = super().refusal(simplest, problem, need)
         if told is not None or need != "proj_size":
             return told
@@ -72,7 +73,7 @@ class FunctionsCandidate(Candidate):
             return in_words(error)
 
     def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
-        """See `Candidate`."""
+        """See `Implementation`."""
         for need in needs(problem.configuration):
             if need in SINGLE:
                 raise NotOffered(need, "the functions are for one layer in one direction, over a batch (T, B, I)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,19 @@ from scratch.types import Array
 from ..problems import Configuration, Problem
 from ..runs import Masks, Run, Unexpected, described, initial_state, pack, pair, split, unpack, upstream
 from .arrays import Handed, as_numpy, copied
-from .base import OF_OUTPUT, Candidate, ToDo, all_dropped, draws_masks
-from .implementation import NotOffered
+from .base import OF_OUTPUT, Implementation, all_dropped, draws_masks
+from .manner import ToDo
+from .needs import NotOffered
 from .refusals import ERRORS, Owners, in_words, refuses
 
 
-class ModuleCandidate(Candidate):
+class ModuleCandidate(Implementation):
     """A class with `scratch.nn`'s interface."""
 
     expected = "expected output, state = module(input, state); d_input, d_state = module.backward(d_output, d_state)"
 
     def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
-        """See `Candidate`."""
+        """See `Implementation`."""
         c = problem.configuration
         module = construct(self.target, self.owners, c, {"dtype": problem.input.dtype})
         random, hidden = draws_masks(c), draws_masks(c) and not hasattr(module, "dropout_masks")
@@ -98,48 +100,34 @@ def construct(target: Callable[..., Any], owners: Owners, configuration: Configu
     `extra` are arguments that are given only where they are known by name. Raises NotOffered for an option that is
     not known, or refused.
     """
-    defaults: dict[str, Any] = {
-        "num_layers": 1,
-        "bias": True,
-        "batch_first": False,
-        "dropout": 0.0,
-        "bidirectional": False,
-    }
-    defaults |= {"nonlinearity": "tanh"}
+    defaults = {each.name: each.default for each in fields(Configuration)} | {"nonlinearity": "tanh"}
     arguments = configuration.arguments()
-    sizes: tuple[Any, ...] = (arguments.pop("input_size"), arguments.pop("hidden_size"))
-    wanted = {name: value for name, value in arguments.items() if value != defaults.get(name)}
-    known = parameters_of(target)
-    options = list(wanted)
+    sizes: dict[str, Any] = {name: arguments.pop(name) for name in ("input_size", "hidden_size")}
+    options = [name for name, value in arguments.items() if value != defaults.get(name)]
+    kinds = kinds_of(target)
     for name in options:
-        if known is not None and name not in known:
+        if not takes(kinds, name):
             raise NotOffered(name, "the constructor has no such argument")
-    wanted |= {name: value for name, value in extra.items() if known is None or name in known}
-    keyword_only = known_as(target, inspect.Parameter.KEYWORD_ONLY)
-    if {"input_size", "hidden_size"} <= keyword_only:
-        wanted, sizes = {"input_size": sizes[0], "hidden_size": sizes[1]} | wanted, ()
+    wanted = {name: arguments[name] for name in options}
+    wanted |= {name: value for name, value in extra.items() if takes(kinds, name)}
     try:
-        return target(*sizes, **wanted)
+        if kinds is not None and all(kinds.get(name) is inspect.Parameter.KEYWORD_ONLY for name in sizes):
+            return target(**sizes, **wanted)
+        return target(*sizes.values(), **wanted)
     except ERRORS as error:
         if options and refuses(error, owners, {"relu"}, constructing=True):
             raise NotOffered(", ".join(options), f"the constructor refuses: {in_words(error)}") from error
         raise
 
 
-def parameters_of(target: Callable[..., Any]) -> set[str] | None:
-    """The names of a callable's arguments, or None if it takes any."""
+def kinds_of(target: Callable[..., Any]) -> dict[str, Any] | None:
+    """The kinds of a callable's arguments by their names, or None if they cannot be told."""
     try:
-        parameters = inspect.signature(target).parameters
+        return {name: parameter.kind for name, parameter in inspect.signature(target).parameters.items()}
     except (TypeError, ValueError):
         return None
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return None
-    return set(parameters)
 
 
-def known_as(target: Callable[..., Any], kind: Any) -> set[str]:
-    """The names of a callable's arguments of one kind."""
-    try:
-        return {name for name, parameter in inspect.signature(target).parameters.items() if parameter.kind is kind}
-    except (TypeError, ValueError):
-        return set()
+def takes(kinds: dict[str, Any] | None, name: str) -> bool:
+    """Whether an argument can be given by this name, as far as can be told."""
+    return kinds is None or name in kinds or inspect.Parameter.VAR_KEYWORD in kinds.values()

@@ -11,13 +11,14 @@ from ..devices import Mode
 from ..problems import Configuration, Problem
 from ..runs import Masks, NotGiven, Run, run_torch, torch_type
 from .arrays import Handed
-from .base import OF_FINAL, OF_OUTPUT, Candidate, ToDo, all_dropped, draws_masks
-from .implementation import NotOffered
+from .base import OF_FINAL, OF_OUTPUT, Implementation, all_dropped, draws_masks
+from .manner import ToDo
 from .modules import construct
+from .needs import NotOffered
 from .refusals import in_words
 
 
-class TorchCandidate(Candidate):
+class TorchCandidate(Implementation):
     """A class of PyTorch modules with `torch.nn.LSTM`'s interface.
 
     On a GPU float32 is computed as IEEE 754 says, not in TF32; float16 and bfloat16 as PyTorch does by itself.
@@ -26,7 +27,7 @@ class TorchCandidate(Candidate):
     expected = "expected output, state = module(input, state), and parameters with torch.nn's names and shapes"
 
     def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
-        """See `Candidate`."""
+        """See `Implementation`."""
         c = problem.configuration
         hidden = draws_masks(c)
         module = self.module(self.dropping_all(c) if hidden else c, torch_type(problem))

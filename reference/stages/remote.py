@@ -14,13 +14,14 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from inspect import Parameter, Signature
 from pathlib import Path
-from select import select
+from threading import Thread
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -59,37 +60,33 @@ class Limits(NamedTuple):
 
 
 class Process:
-    """The process, and the pipes to it. Its folder is the working directory, and holds the file."""
+    """The process, and the channel to it. Its folder is the working directory, and holds the file."""
 
     def __init__(self, file: Path, limits: Limits, allowed: Sequence[str] = ()) -> None:
-        self.out, out = os.pipe()
-        with suppress(ImportError, AttributeError, OSError):
-            import fcntl
-
-            fcntl.fcntl(self.out, fcntl.F_SETPIPE_SZ, 2**20)  # Linux: a gigabyte goes through quicker
-        requests, self.requests = os.pipe()
-        self.answers, answers = os.pipe()
+        self.channel, theirs = socket.socketpair()
         self.notes, notes = os.pipe()
-        theirs = (requests, answers, notes)
-        command = [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), *map(str, theirs)]
+        os.set_blocking(self.notes, False)
+        handed = (theirs.fileno(), notes)
+        command = [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), *map(str, handed)]
         environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
         environment |= dict.fromkeys(("HOME", "TMPDIR"), str(file.parent)) | {"MALLOC_ARENA_MAX": "2"}
         environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pipesize=2**18,  # Linux: a gigabyte goes through quicker
             cwd=file.parent,
             env=environment,
-            pass_fds=theirs,
+            pass_fds=handed,
             start_new_session=True,
         )
-        for pipe in (*theirs, out):
-            os.close(pipe)
-        for pipe in (self.requests, self.notes, self.out):
-            os.set_blocking(pipe, False)
-        self.printed, self.output, self.open = 0, b"", True
+        theirs.close()
+        os.close(notes)
+        self.printed, self.output = 0, b""
+        self.reader = Thread(target=self.take_output, daemon=True)
+        self.reader.start()
         house = Path(__file__).parents[2]
         settings = {
             "file": str(file),
@@ -106,7 +103,14 @@ class Process:
     def ask(self, request: Any, seconds: float) -> Any:
         """The answer to a request. Raises TimeoutError, or Broken."""
         deadline = monotonic() + seconds
-        self.unsent += framed(request)
+        self.channel.settimeout(seconds)
+        try:
+            self.channel.sendall(self.unsent + framed(request))
+        except TimeoutError:
+            raise
+        except OSError:
+            raise Broken(self.how_it_ended()) from None
+        self.unsent = b""
         size = int.from_bytes(self.read(8, deadline))
         if size > SENT_AT_MOST:
             raise Broken("what comes back from its process is no answer")
@@ -119,34 +123,28 @@ class Process:
         return answer
 
     def read(self, size: int, deadline: float) -> bytes:
-        """So many bytes of its answer; meanwhile what it prints is taken off it."""
+        """So many bytes of its answer. Raises TimeoutError, or Broken."""
         data = bytearray()
         while len(data) < size:
             left = deadline - monotonic()
             if left <= 0:
                 raise TimeoutError
-            writes = [self.requests] if self.unsent else []
-            ready, writable, _ = select([self.answers] + [self.out] * self.open, writes, [], left)
-            if writable:
-                try:
-                    self.unsent = self.unsent[os.write(self.requests, self.unsent) :]
-                except OSError:
-                    raise Broken(self.how_it_ended()) from None
-            if self.out in ready:
-                self.take_output()
-            if self.answers in ready:
-                if not (more := os.read(self.answers, min(size - len(data), 2**16))):
-                    raise Broken(self.how_it_ended())
-                data += more
+            self.channel.settimeout(left)
+            more = b""
+            with suppress(ConnectionError):
+                more = self.channel.recv(min(size - len(data), 2**16))
+            if not more:
+                raise Broken(self.how_it_ended())
+            data += more
         return bytes(data)
 
     def take_output(self) -> None:
-        """Read what it printed, and keep its beginning."""
-        with suppress(BlockingIOError):
-            data = os.read(self.out, 2**20)
-            self.open = bool(data)
-            self.printed += len(data)
-            self.output += data[: OUTPUT_KEPT - len(self.output)]
+        """Read what it prints while it runs, and keep the beginning."""
+        assert self.process.stdout is not None
+        with self.process.stdout as stream:
+            while data := os.read(stream.fileno(), 2**20):
+                self.printed += len(data)
+                self.output += data[: OUTPUT_KEPT - len(self.output)]
 
     def how_it_ended(self) -> str:
         """How the process ended, in words."""
@@ -166,18 +164,14 @@ class Process:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
-        for _ in range(100):
-            before = self.printed
-            self.take_output()
-            if self.printed == before:
-                break
+        self.reader.join(1)  # unless somebody else holds the other end
         found = []
         with suppress(BlockingIOError):
             for line in os.read(self.notes, 2**16).decode("ascii", "replace").splitlines():
                 kind, _, text = line.partition("\t")
                 found.append((kind, plain(text.strip("'\""), 300)))
-        for pipe in (self.requests, self.answers, self.notes, self.out):
-            os.close(pipe)
+        self.channel.close()
+        os.close(self.notes)
         return found
 
 

@@ -1,6 +1,6 @@
 """The process that runs a submission: it is sent arrays, calls the submission's functions, and sends back arrays.
 
-`python -I worker.py REQUESTS ANSWERS NOTES` with three open pipes; remote.py is the other end. Only NumPy and the
+`python -I worker.py CHANNEL NOTES` with an open socket and an open pipe; remote.py is the other end. Only NumPy and the
 standard library are here: nothing that knows what is right. What `step` and `forward` keep for the way back stays
 here, and is spoken of by number. Messages are JSON with arrays in base64, so that reading one runs nothing.
 """
@@ -101,26 +101,26 @@ def decoded(value: Any, kept: Callable[[int], Any]) -> Any:
 
 
 def framed(message: Any) -> bytes:
-    """A message as the pipe carries it: its length, and JSON."""
+    """A message as the channel carries it: its length, and JSON."""
     data = json.dumps(message).encode()
     return struct.pack(">Q", len(data)) + data
 
 
-def received(pipe: int, size: int) -> bytes:
-    """So many bytes. Raises EOFError where the pipe ends before."""
+def received(channel: int, size: int) -> bytes:
+    """So many bytes. Raises EOFError where the channel ends before."""
     data = b""
     while len(data) < size:
-        if not (more := os.read(pipe, size - len(data))):
+        if not (more := os.read(channel, size - len(data))):
             raise EOFError
         data += more
     return data
 
 
-def send(pipe: int, message: Any) -> None:
+def send(channel: int, message: Any) -> None:
     """Write a message, all of it."""
     data = framed(message)
     while data:
-        data = data[os.write(pipe, data) :]
+        data = data[os.write(channel, data) :]
 
 
 # The submission.
@@ -201,10 +201,10 @@ def arguments_of(function: Any) -> list[str]:
 
 def main() -> None:
     """Answer requests until there are no more."""
-    requests, answers, notes = map(int, sys.argv[1:])
+    channel, notes = map(int, sys.argv[1:])
 
     def request() -> Any:
-        return json.loads(received(requests, *struct.unpack(">Q", received(requests, 8))))
+        return json.loads(received(channel, *struct.unpack(">Q", received(channel, 8))))
 
     settings = request()
     sys.path += settings["path"]
@@ -220,7 +220,7 @@ def main() -> None:
     runner = Runner(settings["file"])
     with suppress(EOFError):
         while True:
-            send(answers, runner.answer(request()))
+            send(channel, runner.answer(request()))
 
 
 if __name__ == "__main__":

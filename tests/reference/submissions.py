@@ -208,7 +208,7 @@ import os, struct, sys
 def answer(*_):
     data = struct.pack(">Q", 10**6) + b"[" * 10**6
     while data:
-        data = data[os.write(int(sys.argv[2]), data) :]
+        data = data[os.write(int(sys.argv[1]), data) :]
 sys.modules["__main__"].Runner.call = answer
 """,
 }

@@ -21,7 +21,7 @@ from reference.candidates.weight_forms import form_of
 from reference.check import Found, check
 from reference.conditioning import tolerances
 from reference.devices import Mode
-from reference.failures import failures
+from reference.failures import HALVES_UNDIAGNOSED, failures
 from reference.problems import draw
 from reference.space import sized
 from reference.summary import on_gpu, verdict
@@ -376,7 +376,10 @@ def test_a_device_is_one_that_there_is_and_of_a_torch_module() -> None:
 def test_halves_are_held_to_their_own_roundings() -> None:
     assert found(candidate(torch.nn.LSTM), ("float16", "bfloat16"), few()).failures == []
     seen = found(candidate(Half, cell="LSTM"), ("float32", "float16", "bfloat16"), few())
-    assert {row.dtype for row in seen.failures} == {"bfloat16"} and "In float32 it is right." in told(seen)
+    assert {row.dtype for row in seen.failures} == {"bfloat16"}
+    assert "In float32 it is right." in told(seen) and HALVES_UNDIAGNOSED in told(seen)
+    alone = told(found(candidate(Half, cell="LSTM"), ("bfloat16",), few()))
+    assert "Check it in float32 too" in alone and HALVES_UNDIAGNOSED in alone
 
 
 def test_a_mode_is_excused_by_its_own_roundings() -> None:
@@ -403,13 +406,18 @@ def test_a_gpu_that_raises_shows_no_error_of_zero(monkeypatch: pytest.MonkeyPatc
     assert all(list(kinds) == ["everything"] for kinds in modes.values())
 
 
-def command(folder: Path, text: str, *arguments: str) -> Any:
+def command(folder: Path, text: str, *arguments: str, **streams: Any) -> Any:
     (folder / "an_lstm.py").write_text(text)
     command = [sys.executable, "-m", "reference", "check", "--candidate", "an_lstm:forward,backward", *arguments]
     places = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     return subprocess.run(
-        command, cwd=folder, capture_output=True, encoding="utf-8", timeout=120, env=os.environ | {"PYTHONPATH": places}
+        command, cwd=folder, encoding="utf-8", timeout=120, env=os.environ | {"PYTHONPATH": places}, **streams
     )
+
+
+RIGHT = "from scratch.textbook.lstm import forward, backward\n"
+QUICK = "--dtype", "float64", "--jobs", "1", "--sizes", "T2B1I2H3"
 
 
 def test_a_submission_that_exits_has_no_verdict(tmp_path: Path) -> None:
@@ -419,27 +427,15 @@ def test_a_submission_that_exits_has_no_verdict(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_is_not_blamed_on_the_candidate(tmp_path: Path) -> None:
     """As in `check … | head`: the pipe is closed before anything is printed."""
-    (tmp_path / "an_lstm.py").write_text("from scratch.textbook.lstm import forward, backward\n")
     read, write = os.pipe()
     os.close(read)
-    options = ["--candidate", "an_lstm:forward,backward", "--dtype", "float64", "--jobs", "1", "--sizes", "T2B1I2H3"]
-    places = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "reference", "check", *options],
-        cwd=tmp_path,
-        stdout=write,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        timeout=120,
-        env=os.environ | {"PYTHONPATH": places},
-    )
+    done = command(tmp_path, RIGHT, *QUICK, stdout=write)
     os.close(write)
     assert done.returncode != 0 and "the candidate" not in done.stderr
 
 
 def test_the_verdict_comes_first(tmp_path: Path) -> None:
-    right = "from scratch.textbook.lstm import forward, backward\n"
-    done = command(tmp_path, right, "--dtype", "float64", "--jobs", "1", "--sizes", "T2B1I2H3", "--require", "packed")
+    done = command(tmp_path, RIGHT, *QUICK, "--require", "packed")
     first, second, *rest = done.stdout.strip().splitlines()
     assert done.returncode == 1, "packed input is required"
     assert first.startswith("an_lstm:forward,backward agrees with the truth in all")

@@ -14,18 +14,20 @@ import torch
 from hypothesis import given
 
 from reference import Configuration, assert_equivalent, check_command, witnesses
-from reference import __main__ as door
 from reference.bad_calls import RECURRENCES
 from reference.candidates import Scratch, candidate
-from reference.check import Found, check, examine
+from reference.check import Found, check
 from reference.failures import failures
 from reference.problems import CELLS, Problem
 from reference.runs import Masks, Run
 from reference.space import examples, grid, labels, simpler, smallest
 from reference.summary import agreements, as_json, by_option, lines, ratio
 from scratch import nn
+from scratch.textbook import rnn
 from scratch.types import Array
 from tests.strategies import configurations
+
+from .carried import Command
 
 SOME = grid()[::97]
 SIMPLEST = Configuration("RNN tanh", initial_state=False, upstream=("output",))
@@ -74,7 +76,7 @@ def test_scratch_and_every_witness_agree() -> None:
 
 @pytest.mark.parametrize("with_another", [False, True])
 def test_what_pytorch_lacks_is_left_to_the_other_witnesses(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, with_another: bool
+    run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, with_another: bool
 ) -> None:
     """PyTorch is heard on what it has, and tables and page say what it has not."""
     first, *_, last = CELLS
@@ -82,7 +84,7 @@ def test_what_pytorch_lacks_is_left_to_the_other_witnesses(
     chosen = [option for cell in (last, *[first] * with_another) for option in ("--cell", cell)]
     page, data, plot = (tmp_path / f"check.{suffix}" for suffix in ("html", "json", "png"))
     files = "--report", str(page), "--json", str(data), "--plot", str(plot)
-    status, out, error = run(capsys, monkeypatch, *chosen, *files)
+    status, out, error = run(*chosen, *files)
     assert (status, error.strip()) == (0, "")
     summary, html = json.loads(data.read_text()), page.read_text()
     assert summary["not in PyTorch"] == [name] and summary["disagreements"] == 0
@@ -94,13 +96,11 @@ def test_what_pytorch_lacks_is_left_to_the_other_witnesses(
     assert ("PyTorch, worst" in html) == with_another
 
 
-def test_a_truth_that_a_witness_denies_is_not_passed_as_one(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_truth_that_a_witness_denies_is_not_passed_as_one(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     testimony = {"d_input": witnesses.Testimony(error=1.0, tolerance=0.0)}
     denying = {name: lambda *_: testimony for name in list(witnesses.WITNESSES)[:2]}
     monkeypatch.setattr("reference.check.WITNESSES", witnesses.WITNESSES | denying)
-    status, out, error = run(capsys, monkeypatch, "--cell", "lstm")
+    status, out, error = run("--cell", "lstm")
     assert status == 1
     assert f"But not everybody agrees with that truth: not {', '.join(denying)}." in out
     assert error.count("reference: disagreement: ") == 5
@@ -246,59 +246,36 @@ class Static:
 
     @staticmethod
     def forward(x: Array, state: Array, parameters: dict[str, Array]) -> tuple[Array, Array, Any]:
-        rnn = nn.RNN(x.shape[2], state.shape[1], dtype=x.dtype)
-        rnn.load_state_dict({f"{name}_l0": value for name, value in parameters.items()})
-        output, final = rnn(x, state[None])
-        return output, final[0], rnn
+        return rnn.forward(x, state, parameters)
 
-    @staticmethod
-    def backward(d_output: Array, d_state: Array, tape: Any) -> tuple[Array, Array, dict[str, Array]]:
-        d_x, d_initial = tape.backward(d_output, d_state[None])
-        return d_x, d_initial[0], {name.removesuffix("_l0"): p.grad for name, p in tape.named_parameters()}
+    backward = staticmethod(rnn.backward)
 
 
-class Told(Static):
-    """Functions that are told the nonlinearity."""
-
-    @staticmethod
-    def forward(
-        x: Array, state: Array, parameters: dict[str, Array], *, nonlinearity: str = "tanh"
-    ) -> tuple[Array, Array, Any]:
-        rnn = nn.RNN(x.shape[2], state.shape[1], nonlinearity=nonlinearity, bias=len(parameters) > 2, dtype=x.dtype)
-        rnn.load_state_dict({f"{name}_l0": value for name, value in parameters.items()})
-        output, final = rnn(x, state[None])
-        return output, final[0], rnn
+def deaf(x: Array, state: Array, parameters: dict[str, Array], nonlinearity: str = "tanh") -> Any:
+    """A forward pass that is told the nonlinearity, and does not listen."""
+    return rnn.forward(x, state, parameters)
 
 
-class Deaf(Told):
-    @staticmethod
-    def forward(x: Array, state: Array, parameters: dict[str, Array], nonlinearity: str = "tanh") -> Any:
-        return Told.forward(x, state, parameters)
-
-
-class Refusing(Told):
-    @staticmethod
-    def forward(x: Array, state: Array, parameters: dict[str, Array], nonlinearity: str = "tanh") -> Any:
-        if nonlinearity != "tanh":
-            raise ValueError("tanh only")
-        return Told.forward(x, state, parameters)
+def refusing(x: Array, state: Array, parameters: dict[str, Array], nonlinearity: str = "tanh") -> Any:
+    if nonlinearity != "tanh":
+        raise ValueError("tanh only")
+    return rnn.forward(x, state, parameters)
 
 
 def test_functions_are_told_the_nonlinearity() -> None:
     both = ("RNN tanh", "RNN relu")
-    told, deaf, refusing = (
-        check(grid(), candidate((target.forward, target.backward), "an RNN"), ["float64"], witnesses=False)
-        for target in (Told, Deaf, Refusing)
+    told, unheard, refused = (
+        check(grid(), candidate((forward, rnn.backward), "an RNN"), ["float64"], witnesses=False)
+        for forward in (rnn.forward, deaf, refusing)
     )
-    assert told.subject.cells == deaf.subject.cells == both
+    assert told.subject.cells == unheard.subject.cells == both
     assert told.failures == [] and {c.cell for c in told.configurations} == set(both)
-    assert {row.configuration.cell for row in deaf.failures} == {"RNN relu"}
-    assert refusing.failures == [] and {c.cell for c in refusing.configurations} == {"RNN tanh"}
-    assert "tanh only" in refusing.not_offered["nonlinearity"]
-    alone = partial(Told.forward, nonlinearity="relu"), Told.backward
-    assert_equivalent(alone, grid(), cell="RNN relu")
+    assert {row.configuration.cell for row in unheard.failures} == {"RNN relu"}
+    assert refused.failures == [] and {c.cell for c in refused.configurations} == {"RNN tanh"}
+    assert "tanh only" in refused.not_offered["nonlinearity"]
+    assert_equivalent((partial(rnn.forward, nonlinearity="relu"), rnn.backward), grid(), cell="RNN relu")
     assert candidate((Static.forward, Static.backward), "an RNN").cells == ("RNN tanh",)
-    assert candidate((Told.forward, Told.backward), "a GRU").cells == ("GRU",)
+    assert candidate((rnn.forward, rnn.backward), "a GRU").cells == ("GRU",)
 
 
 class WithBuffer(torch.nn.RNN):
@@ -335,7 +312,7 @@ class LateRNN(Half):
 
 class MistypedRNN(nn.RNN):
     def forward(self, input: Any, hx: Any = None) -> Any:
-        return super().forward(input, hx if hx is None else hxx)  # type: ignore[name-defined]  # noqa: F821
+        return super().forward(input, hx if hx is None else eval("hxx"))
 
 
 class ExitingRNN(Half):
@@ -351,6 +328,30 @@ class InPlaceRNN(nn.RNN):
         return result
 
 
+class RaisingRNN(Half):
+    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
+        raise IndexError("out\nof range")
+
+
+class WritingRNN(Half):
+    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
+        output, _ = super().__call__(x)
+        x *= 2
+        return output, None
+
+
+class ForgettingRNN(Half):
+    def backward(self, d_output: Array, d_state: None = None) -> tuple[Array, None]:
+        result = super().backward(d_output, d_state)
+        self.module.bias_hh_l0.grad = None
+        return result
+
+
+class CastingRNN(Half):
+    def backward(self, d_output: Array, d_state: None = None) -> tuple[Array, None]:
+        return super().backward(d_output, d_state)[0].astype(np.float32), None
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -359,12 +360,18 @@ class InPlaceRNN(nn.RNN):
         (MistypedRNN, "NameError"),
         (ExitingRNN, "SystemExit"),
         (InPlaceRNN, "writes to the caller's d_h_n"),
+        (RaisingRNN, r"raises IndexError: out of range \(test_check.py, line \d+\)"),
+        (WritingRNN, "writes to the caller's input"),
+        (ForgettingRNN, "d_bias_hh_l0: missing"),
+        (CastingRNN, "d_input: dtype float32, expected float64"),
     ],
 )
 def test_no_fault_passes_for_an_option_that_is_not_there(target: type, message: str) -> None:
-    found = check([*grid()[::7], SIMPLEST], candidate(target), ["float64"], witnesses=False)
+    dropping = Configuration("LSTM", num_layers=2, dropout=0.4)
+    found = check([dropping, Configuration("RNN tanh"), SIMPLEST], candidate(target), ["float64"], witnesses=False)
     assert found.failures
-    assert message in " ".join([*map(str, found.failures), *map(str, failures(found).failures)])
+    assert re.search(message, " ".join([*map(str, found.failures), *map(str, failures(found).failures)]))
+    json.dumps(as_json(found, failures(found)), allow_nan=False)
 
 
 def test_a_dtype_that_is_not_computed_is_not_checked() -> None:
@@ -375,47 +382,6 @@ def test_a_dtype_that_is_not_computed_is_not_checked() -> None:
     for wrong in ("float128", [], ["float64", "double"]):
         with pytest.raises(ValueError, match="dtypes"):
             assert_equivalent(Half, SIMPLEST, dtypes=wrong)
-
-
-class Raising(Half):
-    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
-        raise IndexError("out\nof range")
-
-
-class Writing(Half):
-    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
-        output, _ = super().__call__(x)
-        x *= 2
-        return output, None
-
-
-class Forgetting(Half):
-    def backward(self, d_output: Array, d_state: None = None) -> tuple[Array, None]:
-        result = super().backward(d_output, d_state)
-        self.module.bias_hh_l0.grad = None
-        return result
-
-
-class Casting(Half):
-    def __call__(self, x: Array, state: None = None) -> tuple[Array, None]:
-        return super().__call__(x)[0].astype(np.float32), None
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (Raising, r"raises IndexError: out of range \(test_check.py, line \d+\)"),
-        (Writing, "writes to the caller's input"),
-        (Forgetting, "d_bias_hh_l0"),
-        (Casting, "float32, expected float64"),
-    ],
-)
-def test_what_goes_wrong_otherwise_is_told(target: type, message: str) -> None:
-    subject = candidate(target, cell="RNN tanh")
-    subject.manner = subject.manner._replace(dtypes=("float64",))
-    rows = [row for row in examine(SIMPLEST, subject, witnesses=False) if not row.agrees]
-    assert rows
-    assert any(re.search(message, str(row)) for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -447,12 +413,11 @@ def test_the_ratio_is_the_geometric_mean_of_the_errors_of_both() -> None:
     assert ratio(Found(found.subject, rows=rows), "output", "float64") == pytest.approx(3)
 
 
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
-    """Run the command over a part of the grid. Returns exit status, standard output and standard error."""
+@pytest.fixture
+def run(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command over a part of the grid."""
     monkeypatch.setattr(check_command, "grid", lambda seed: grid(seed)[::97])
-    monkeypatch.setattr("sys.argv", ["reference", "check", "--jobs", "1", *arguments])
-    status = door.main()
-    return status, *capsys.readouterr()
+    return lambda *arguments: command("check", "--jobs", "1", *arguments)
 
 
 class Page(HTMLParser):
@@ -472,13 +437,9 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_command_writes_everything(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_command_writes_everything(run: Command, tmp_path: Path) -> None:
     page, data, plot = tmp_path / "page.html", tmp_path / "data.json", tmp_path / "plot.png"
-    status, out, error = run(
-        capsys, monkeypatch, "--report", str(page), "--json", str(data), "--plot", str(plot), "--examples", "3"
-    )
+    status, out, error = run("--report", str(page), "--json", str(data), "--plot", str(plot), "--examples", "3")
     assert (status, error.strip()) == (0, "")
     for expected in ("float64", "float32", "d_weight_hh", "ratio", "real-time recurrent learning", "no CUDA device"):
         assert torch.cuda.is_available() or expected in out
@@ -492,7 +453,7 @@ def test_command_writes_everything(
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_command_filters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_filters(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Configuration] = []
 
     def look(configurations: list[Configuration], *_: object) -> Found:
@@ -511,15 +472,14 @@ def test_command_filters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         (["--projection"], lambda c: c.proj_size > 0),
         (["--dropout"], lambda c: c.dropout > 0),
     ]:
-        monkeypatch.setattr("sys.argv", ["reference", "check", "--examples", "5", *arguments])
-        door.main()
-        capsys.readouterr()
+        command("check", "--examples", "5", *arguments)
         assert len(seen) > 5 and all(map(holds, seen)), arguments
         assert seen[:-5] == [c for c in grid() if holds(c)]
 
 
 CANDIDATE = """
 import numpy as np
+import torch
 from scratch import nn
 
 class GoodLSTM(nn.LSTM):
@@ -529,6 +489,14 @@ class BadLSTM(nn.LSTM):
     def backward(self, *upstream):
         d_x, d_state = super().backward(*upstream)
         return 2 * d_x if isinstance(d_x, np.ndarray) else d_x, d_state
+
+class GoodTorchLSTM(torch.nn.LSTM):
+    pass
+
+class BadOnGPU(torch.nn.LSTM):
+    def forward(self, input, hx=None):
+        output, (h, c) = super().forward(input, hx)
+        return output, (2 * h if h.is_cuda else h, c)
 
 def nothing():
     pass
@@ -546,15 +514,11 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "a_module_of_somebody"
 
 
-def test_command_checks_a_candidate(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, module: str, tmp_path: Path
-) -> None:
-    status, out, _ = run(capsys, monkeypatch, "--candidate", f"{module}:GoodLSTM")
+def test_command_checks_a_candidate(run: Command, module: str, tmp_path: Path) -> None:
+    status, out, _ = run("--candidate", f"{module}:GoodLSTM")
     assert status == 0 and "GoodLSTM agrees with the truth" in out
     page, data = tmp_path / "page.html", tmp_path / "data.json"
-    status, out, _ = run(
-        capsys, monkeypatch, "--candidate", f"{module}:BadLSTM", "--report", str(page), "--json", str(data)
-    )
+    status, out, _ = run("--candidate", f"{module}:BadLSTM", "--report", str(page), "--json", str(data))
     assert status == 1
     html = Page()
     html.feed(page.read_text(encoding="utf-8"))
@@ -566,6 +530,24 @@ def test_command_checks_a_candidate(
     assert failure["tensors"].keys() == {"d_input"} and failure["configuration"]["hidden_size"] == 1
     with pytest.raises(AssertionError, match="d_input"):
         exec(failure["reproduction"], {})
+
+
+def test_command_checks_a_torch_module_on_a_gpu(run: Command, module: str, pretended_gpu: Any, tmp_path: Path) -> None:
+    """On a pretended one: the candidate computes there in each dtype, packed input too, in full float32."""
+    gpu, page = pretended_gpu(), tmp_path / "page.html"
+    where = "--cell", "LSTM", "--layers", "1", "--dtype", "float32"
+    options = *where, "--dtype", "bfloat16", "--device", "cuda", "--report", str(page)
+    status, out, error = run("--candidate", f"{module}:GoodTorchLSTM", *options)
+    assert (status, error.strip()) == (0, "") and "GoodTorchLSTM agrees with the truth" in out
+    calls = [call for call in gpu.log if call["what"] == "lstm"]
+    assert {call["dtype"] for call in calls} == {"float32", "bfloat16"} and any(call["packed"] for call in calls)
+    assert {call["precision"] for call in calls if call["dtype"] == "float32"} == {"ieee"}
+    assert "packed input" not in out and "bfloat16" in page.read_text(encoding="utf-8")
+    status, out, _ = run("--candidate", f"{module}:BadOnGPU", *options)
+    assert status == 1 and "BadOnGPU, float32 and bfloat16: h_n off by 1.0e+00" in out
+    assert "device='cuda', dtypes=['float32', 'bfloat16'])" in out
+    status, out, _ = run("--candidate", f"{module}:BadOnGPU", *where)
+    assert status == 0, "it is right on the CPU"
 
 
 @pytest.mark.parametrize(
@@ -594,18 +576,7 @@ def test_command_checks_a_candidate(
     ],
     ids=" ".join,
 )
-def test_command_refuses_wrong_arguments(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str]
-) -> None:
-    status, out, error = run(capsys, monkeypatch, *arguments)
+def test_command_refuses_wrong_arguments(run: Command, module: str, arguments: list[str]) -> None:
+    status, out, error = run(*arguments)
     assert (status, out, error.count("\n")) == (2, "", 1)
     assert sorted(path.name for path in Path().iterdir() if path.is_file()) == ["a_broken_module.py", f"{module}.py"]
-
-
-def test_json_holds_what_is_no_number(tmp_path: Path) -> None:
-    found = check(
-        [Configuration("RNN tanh", initial_state=False, upstream=("output",))],
-        candidate(Raising, cell="RNN tanh"),
-        witnesses=False,
-    )
-    assert json.loads(json.dumps(as_json(found, failures(found)), allow_nan=False))["disagreements"] == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reference import space
-from reference.candidates import Implementation, Unfit, candidate
+from reference.candidates import Scratch, Unfit, candidate
 from reference.check import check
 from reference.diagnosis import Diagnosis, diagnose
 from reference.diagnosis.look import take
@@ -236,7 +236,7 @@ def test_tensors_of_any_kind_raise_nothing(old: str, made: str) -> None:
     assert "could not be looked at" not in str(diagnosis)
 
 
-class Odd(Implementation):
+class Odd(Scratch):
     """An implementation that gives something that no run is."""
 
     name, cells = "odd", (RNN,)
@@ -306,7 +306,7 @@ def test_a_model_that_gives_the_truth_fits_nothing_wrong() -> None:
 
 
 def test_says_that_the_first_call_is_right_only_if_its_dtypes_are() -> None:
-    class Upcast(Implementation):
+    class Upcast(Scratch):
         name, cells, dtypes = "upcast", (RNN,), ("float64",)
 
         def run(self, problem: Problem) -> tuple[Run, None]:

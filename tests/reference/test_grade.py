@@ -181,6 +181,24 @@ def test_a_run_that_ends_early_leaves_no_process(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
+@pytest.mark.parametrize("most", [1, 9])
+def test_a_judge_that_is_killed_takes_no_other_submission_with_it(tmp_path: Path, most: int) -> None:
+    """Once, all are graded after all; if it happens each time, the row says so."""
+    paths = [tmp_path / name / "my_lstm.py" for name in ("a", "b")]
+    for path in paths:
+        write(path, LSTM)
+    killed = list[int]()
+
+    def tick() -> None:
+        for judge in multiprocessing.active_children()[: most - len(killed)]:
+            killed.append(judge.pid or 0)
+            judge.kill()
+
+    rows = dict(grade.graded(paths, grade.Options("lstm", Limits(), 0, (), str(tmp_path)), 2, tick))
+    assert {path: row["points"] for path, row in rows.items()} == dict.fromkeys(paths, 100 if most == 1 else 0)
+    assert {row["problem"] for row in rows.values()} == {"" if most == 1 else "the process that was to judge it ended"}
+
+
 @pytest.mark.parametrize("planted", [*MORE, *HELD_BACK][::15], ids=described)
 def test_a_process_of_its_own_changes_nothing_in_what_is_found(planted: Planted, tmp_path: Path) -> None:
     module = page(planted.cell, *planted.replacements)
