@@ -311,6 +311,27 @@ def test_what_is_no_form_is_refused() -> None:
         candidate(torch.nn.LSTM, weights="keras")
 
 
+@pytest.mark.parametrize(
+    ("imported", "statement", "expression"),
+    [
+        (None, "from torch.nn.modules.rnn import LSTM", "LSTM"),
+        (("a.b", []), "import a.b", "a.b"),
+        (("a.b", ["C"]), "from a.b import C", "C"),
+        (("a", ["C.f", "C.g"]), "from a import C", "(C.f, C.g)"),
+        (("my-own", []), "from importlib import import_module", "import_module('my-own')"),
+        (
+            ("my-own", ["f", "g"]),
+            "from importlib import import_module",
+            "(import_module('my-own').f, import_module('my-own').g)",
+        ),
+    ],
+)
+def test_a_failure_says_how_its_subject_is_imported(imported: Any, statement: str, expression: str) -> None:
+    subject = candidate(torch.nn.LSTM)
+    subject.imported = imported
+    assert subject.source == (statement, expression)
+
+
 def test_what_is_required_is_missing_if_it_is_not_offered() -> None:
     refusing = pair(before=refuse)
     assert_equivalent(refusing, few()[1], require="bias")

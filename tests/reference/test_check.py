@@ -21,7 +21,7 @@ from reference.failures import failures
 from reference.problems import CELLS, Problem
 from reference.runs import Masks, Run
 from reference.space import examples, grid, labels, simpler, smallest
-from reference.summary import agreements, as_json, by_option, lines, ratio
+from reference.summary import agreements, as_json, by_option, lines, ratio, tensors
 from scratch import nn
 from scratch.textbook import rnn
 from scratch.types import Array
@@ -410,7 +410,10 @@ def test_the_ratio_is_the_geometric_mean_of_the_errors_of_both() -> None:
     found = check([SIMPLEST], dtypes=["float64"])
     errors = {"scratch": 3e-12, "PyTorch": 1e-12}
     rows = [row._replace(error=errors[row.who]) for row in found.rows if row.who in errors]
-    assert ratio(Found(found.subject, rows=rows), "output", "float64") == pytest.approx(3)
+    shown = {one.kind: one for one in tensors(Found(found.subject, rows=rows), "float64")}
+    assert shown["output"].ratio == pytest.approx(3)
+    assert shown["output"].ours.worst.error == 3e-12
+    assert shown["output"].theirs is not None and shown["output"].theirs.worst.error == 1e-12
 
 
 @pytest.fixture
