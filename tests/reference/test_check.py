@@ -535,6 +535,18 @@ def test_command_checks_a_candidate(run: Command, module: str, tmp_path: Path) -
         exec(failure["reproduction"], {})
 
 
+def test_command_shows_pytorch_on_a_gpu_in_each_mode(run: Command, pretended_gpu: Any, tmp_path: Path) -> None:
+    gpu, page = pretended_gpu(), tmp_path / "page.html"
+    status, out, _ = run("--cell", "GRU", "--layers", "1", "--dtype", "float32", "--report", str(page))
+    assert status == 0
+    for mode in ("'ieee', cuDNN", "'ieee', no cuDNN", "'tf32', cuDNN", "'tf32', no cuDNN"):
+        assert f"CUDA float32 {mode}" in out
+    assert page.read_text(encoding="utf-8").count("<td>CUDA float32 ") == 4 and "CUDA float64" not in out
+    assert {(call["cudnn"], call["precision"]) for call in gpu.log if call["what"] == "gru"} == {
+        (cudnn, precision) for cudnn in (True, False) for precision in ("ieee", "tf32")
+    }
+
+
 def test_command_checks_a_torch_module_on_a_gpu(run: Command, module: str, pretended_gpu: Any, tmp_path: Path) -> None:
     """On a pretended one: the candidate computes there in each dtype, packed input too, in full float32."""
     gpu, page = pretended_gpu(), tmp_path / "page.html"
