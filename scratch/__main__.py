@@ -1,6 +1,7 @@
 """The door for people: `python -m scratch` and its commands."""
 
 import sys
+from collections.abc import Callable
 
 from .doors import lacks
 
@@ -22,17 +23,24 @@ from .text.train_command import train
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
+study = typer.Typer(rich_markup_mode=None)
+
+
+def examples(*commands: str) -> str:
+    """What stands below a help text."""
+    return "\b\nExamples:\n" + "".join(f"  python -m scratch {command}\n" for command in commands)
+
+
 @app.callback(
     invoke_without_command=True,
-    epilog="""\b
-Examples:
-  python -m scratch train
-  python -m scratch train book.txt --hidden-size 256 --num-layers 2 --minutes 10
-  python -m scratch train --resume model.safetensors --minutes 20
-  python -m scratch sample model.safetensors --prime "def " --temperature 0.7
-  python -m scratch forecast
-  python -m scratch study explore --string "hello world"
-""",
+    epilog=examples(
+        "train",
+        "train book.txt --hidden-size 256 --num-layers 2 --minutes 10",
+        "train --resume model.safetensors --minutes 20",
+        'sample model.safetensors --prime "def " --temperature 0.7',
+        "forecast",
+        'study explore --string "hello world"',
+    ),
 )
 def door(context: typer.Context) -> int:
     """Recurrences at work, in NumPy alone."""
@@ -41,79 +49,48 @@ def door(context: typer.Context) -> int:
     return 0
 
 
-app.command(
-    epilog="""\b
-Examples:
-  python -m scratch train
-  python -m scratch train book.txt --out book.safetensors --hidden-size 256 --num-layers 2 --dropout 0.2 --epochs 20
-  python -m scratch train a.txt b.txt --cell rnn --optimizer sgd --learning-rate 1 --embedding-size 32
-  python -m scratch train --resume book.safetensors --epochs 30
-"""
-)(train)
-app.command(
-    epilog="""\b
-Examples:
-  python -m scratch sample model.safetensors
-  python -m scratch sample model.safetensors --prime "import " --temperature 0
-  python -m scratch sample model.safetensors --length 2000 --temperature 0.9 --top-p 0.95 --seed 7
-"""
-)(sample)
-app.command(
-    epilog="""\b
-Examples:
-  python -m scratch forecast
-  python -m scratch forecast --horizon 1 --plot sunspots.svg
-  python -m scratch forecast weather.csv --column temperature --horizon 7 --window 60 --season 365
-"""
-)(forecast)
-
-study = typer.Typer(rich_markup_mode=None)
-app.add_typer(study, name="study")
-
-
 @study.callback(invoke_without_command=True)
 def study_door(context: typer.Context) -> int:
     """What the equations do, made visible."""
     return door(context)
 
 
-study.command(
-    epilog="""\b
-Examples:
-  python -m scratch study explore
-  python -m scratch study explore --string "to be or not to be" --out hamlet.html
-  python -m scratch study explore --checkpoint model.safetensors --string "def f(x):"
-"""
-)(explore)
-study.command(
-    epilog="""\b
-Examples:
-  python -m scratch study gradients
-  python -m scratch study gradients --radius 0.9 --radius 1.1 --steps 200 --plot gradients.svg
-"""
-)(gradients)
-study.command(
-    epilog="""\b
-Examples:
-  python -m scratch study truncation
-  python -m scratch study truncation book.txt --steps 256 --hidden-size 64 --plot truncation.svg
-"""
-)(truncation)
-study.command(
-    epilog="""\b
-Examples:
-  python -m scratch study cells
-  python -m scratch study cells model.safetensors
-  python -m scratch study cells book.safetensors --text book.txt --out book.html --plot book.svg
-"""
-)(cells)
-study.command(
-    epilog="""\b
-Examples:
-  python -m scratch study memory
-  python -m scratch study memory --length 20 --length 40 --runs 3 --updates 3000 --plot memory.svg
-"""
-)(memory)
+COMMANDS: dict[Callable[..., object], tuple[str, ...]] = {
+    train: (
+        "train",
+        "train book.txt --out book.safetensors --hidden-size 256 --num-layers 2 --dropout 0.2 --epochs 20",
+        "train a.txt b.txt --cell rnn --optimizer sgd --learning-rate 1 --embedding-size 32",
+        "train --resume book.safetensors --epochs 30",
+    ),
+    sample: (
+        "sample model.safetensors",
+        'sample model.safetensors --prime "import " --temperature 0',
+        "sample model.safetensors --length 2000 --temperature 0.9 --top-p 0.95 --seed 7",
+    ),
+    forecast: (
+        "forecast",
+        "forecast --horizon 1 --plot sunspots.svg",
+        "forecast weather.csv --column temperature --horizon 7 --window 60 --season 365",
+    ),
+    explore: (
+        "study explore",
+        'study explore --string "to be or not to be" --out hamlet.html',
+        'study explore --checkpoint model.safetensors --string "def f(x):"',
+    ),
+    gradients: ("study gradients", "study gradients --radius 0.9 --radius 1.1 --steps 200 --plot gradients.svg"),
+    truncation: ("study truncation", "study truncation book.txt --steps 256 --hidden-size 64 --plot truncation.svg"),
+    cells: (
+        "study cells",
+        "study cells model.safetensors",
+        "study cells book.safetensors --text book.txt --out book.html --plot book.svg",
+    ),
+    memory: ("study memory", "study memory --length 20 --length 40 --runs 3 --updates 3000 --plot memory.svg"),
+}
+"""Each with examples, the studies below `study`."""
+
+for command, shown in COMMANDS.items():
+    (study if shown[0].startswith("study ") else app).command(epilog=examples(*shown))(command)
+app.add_typer(study, name="study")
 
 
 def main() -> int:

@@ -90,12 +90,13 @@ def drawable(option: str, path: Path) -> None:
 
 
 def save(out: Console, figure: Any, path: Path, dpi: int = 130) -> None:
-    """Write a matplotlib figure as the --plot, and say where it is. Raises typer.BadParameter."""
+    """Write a matplotlib figure as the --plot, and say where, and what it replaces. Raises typer.BadParameter."""
+    replaced = ", in place of the one that was there" if path.exists() else ""
     try:
         figure.savefig(path, dpi=dpi, format=path.suffix[1:].lower())
     except OSError as error:
         raise typer.BadParameter(f"cannot write --plot {path}: {error.strerror}") from None
-    say(out, f"\npicture: {path}")
+    say(out, f"\npicture: {path}{replaced}")
 
 
 def writable(option: str, path: Path | None) -> None:

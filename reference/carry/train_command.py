@@ -122,7 +122,7 @@ def lead(training: Training, path: Path, save_every: float) -> int:
     again = f"{program} -m reference train {shlex.quote(str(path))}"
     if training.ranks.device.type != "cpu":
         again += f" --device {training.ranks.device.type}"
-    status = run_shown(training, path, save_every, again, "reference", files.write)
+    status = run_shown(training, path, save_every, again, "reference")
     if status:
         return status
     print(f"written: {path}")

@@ -5,7 +5,9 @@
     model                            LSTM and linear layer
     windows                          parts in time, standardisation, examples
     series                           one column of a file or of pandas, in the order of time
-    cells, dates                     tables and numbers, dates and their steps, as people write them
+    tables                           the tables in files and in pandas
+    dates, cells                     dates and numbers as people write them
+    times                            times, their even step, and how they go on
 
 command and picture are the command `python -m scratch forecast`, which needs the extra packages `apps`.
 """

@@ -1,5 +1,7 @@
 """The command `python -m scratch forecast`: an LSTM forecasts a time series, beside forecasts that need no model."""
 
+from collections.abc import Callable
+from inspect import signature
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,22 +76,16 @@ def forecast(
     Without a file it is the yearly mean sunspot numbers 1700 to 2008, version 1 (SIDC), from NOAA's National
     Geophysical Data Center.
     """
+    given = {name: value for name, value in locals().items() if value is not None}
+    reading = of_function(read_series, given)
     if not (isfinite(learning_rate) and learning_rate > 0):
         raise typer.BadParameter(f"expected a finite --learning-rate above 0, got {learning_rate}")
-    reading: dict[str, Any] = {
-        "dayfirst": dayfirst,
-        "date_format": date_format,
-        "decimal": decimal,
-        "thousands": thousands,
-    }
-    reading |= {"separator": separator, "lines": lines, "duplicates": duplicates, "fill": fill, "where": where or ()}
-    if csv is None and (any((column, dates, *reading.values())) or dayfirst is False):
+    if csv is None and reading.keys() > {"encoding"}:
         raise typer.BadParameter("--column, --dates and all else that says how a file is read need a CSV file")
     drawable("--plot", plot)
-    recipe = Recipe(epochs, patience, batch_size, learning_rate)
     out = Console()
     try:
-        series = sunspots() if csv is None else read_series(csv, column, dates, encoding=encoding, **reading)
+        series = sunspots() if csv is None else read_series(csv, **reading)
         show_series(out, series, None if csv else SUNSPOTS_SOURCE)
         bar = progress("{task.completed} of at most {task.total} epochs")
         bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
@@ -97,17 +93,8 @@ def forecast(
             task = bar.add_task("training", total=runs * epochs)
             found = compare(
                 series,
-                window=window,
-                horizon=horizon,
-                hidden_size=hidden_size,
-                num_layers=num_layers,
-                validation=validation,
-                test=test,
-                season=season,
-                difference=difference,
-                runs=runs,
-                seed=seed,
-                recipe=recipe,
+                **of_function(compare, given),
+                recipe=Recipe(**of_function(Recipe, given)),
                 progress=lambda run, epoch: bar.update(task, completed=run * epochs + epoch),
             )
     except OSError as error:
@@ -123,6 +110,11 @@ def forecast(
     show_verdict(out, found)
     show_future(out, found)
     save(out, picture(found), plot, dpi=150)
+
+
+def of_function(function: Callable[..., object], given: dict[str, Any]) -> dict[str, Any]:
+    """Those of some options that a function takes, by their names."""
+    return {name: value for name, value in given.items() if name in signature(function).parameters}
 
 
 def clean(text: str) -> str:

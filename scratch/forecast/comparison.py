@@ -138,7 +138,7 @@ def compare(
         raise ValueError(f"expected a season from 1 to {len(past)}, the values of the training part, got {season}")
     standard = Standard.of(past)
     season = season or find_season(standard.apply(past))
-    lag = _lag(difference, season or (series.grid.season if series.grid else None))
+    lag = _lag(difference, season or (series.axis.grid.season if series.axis and series.axis.grid else None))
     split(len(series), window + lag, horizon, validation, test)  # the first `lag` values have no difference
     z, scale = _standardised(differences(values, lag), len(past) - lag)
     shifted = (range(max(part.start - lag, 0), part.stop - lag) for part in parts)

@@ -34,7 +34,7 @@ def picture(found: Comparison) -> Figure:
     for panel in (whole, *rest):
         panel.set_ylabel(plain(found.series.name))
         panel.spines[["top", "right"]].set_visible(False)
-        if found.series.dated:
+        if found.series.axis and found.series.axis.label:
             panel.xaxis_date()
     figure.legend(*rest[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9, frameon=False)
     rest[-1].set_xlabel(plain(found.series.time))

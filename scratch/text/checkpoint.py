@@ -30,7 +30,7 @@ from ..nn import checks
 from ..types import Array
 from .corpus import Vocabulary
 from .model import CharacterModel
-from .settings import Limits, Settings
+from .settings import Limits, Settings, string
 
 FORMAT = 1
 """The version of the layout of the file."""
@@ -238,13 +238,6 @@ def finite(name: str, value: Array) -> Array:
 def briefly(error: Exception) -> str:
     """What an error says, which may quote from any file: a line or two of printable characters."""
     return "".join(character if character.isprintable() else "?" for character in str(error)[:300])
-
-
-def string(name: str, value: Any) -> str:
-    """A text. Raises TypeError for anything else."""
-    if not isinstance(value, str):
-        raise TypeError(f"expected {name} to be a text, got {type(value).__name__}")
-    return value
 
 
 def sequence(name: str, value: Any) -> list[Any]:

@@ -143,6 +143,11 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.characters)
 
+    @property
+    def prime(self) -> str:
+        """What a text begins with when nobody says: a line end, if it is known."""
+        return "\n" if "\n" in self.characters else self.characters[0]
+
     def encode(self, text: str) -> Array:
         """The index of each character: (T,) int64. Raises ValueError for a character that is not known."""
         points = code_points(text)

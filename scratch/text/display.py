@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from math import exp, log
 from time import perf_counter
-from types import TracebackType
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from .training import Training
@@ -50,9 +50,7 @@ class Display:
             self.live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.live.stop()
         if self.console.is_terminal:
             self.console.print(*self.panels(), end="")
@@ -71,24 +69,35 @@ class Display:
     def show(self, training: Training) -> None:
         """Where the training stands."""
         self.shown = perf_counter()
-        if self.live.is_started:
-            bar = ProgressBar(total=1, completed=training.done)
-            parts: list[RenderableType] = [Text(self.line(training)), bar, *self.panels()]
-            self.live.update(Group(*parts), refresh=True)
-        else:
+        if not self.live.is_started:
             self.console.print(self.line(training), highlight=False, soft_wrap=True)
+            return
+        below = Table.grid(expand=True, padding=(0, 2, 0, 0))
+        below.add_column(ratio=1)
+        below.add_row(ProgressBar(total=1, completed=training.done), " · ".join(pace(training)))
+        stands = Text(" · ".join(standing(training)), no_wrap=True, overflow="ellipsis")
+        self.live.update(Group(stands, below, *self.panels()), refresh=True)
 
     def panels(self) -> list[Panel]:
         """The last sample, if there is one."""
         return [Panel(Text(self.sample), title="sample", title_align="left")] if self.sample else []
 
     def line(self, training: Training) -> str:
-        """Where the training stands."""
-        recent = training.losses[-100:]
-        parts = [f"step {training.step:,}", f"epoch {training.epochs:.2f}"]
-        parts += [f"loss {sum(recent) / len(recent):.3f}"] if recent else []
-        parts += [f"validation {training.validations[-1][1]:.3f}"] if training.validations else []
-        parts += [rate(training)] if training.seconds else []
-        if training.done > 1e-6:  # of the first steps of a very long way nothing can be told
-            parts.append(f"{duration(training.seconds * (1 - training.done) / training.done)} left")
-        return " · ".join(parts)
+        """Where the training stands, and how fast it goes."""
+        return " · ".join([*standing(training), *pace(training)])
+
+
+def standing(training: Training) -> list[str]:
+    """Where a training stands."""
+    recent = training.losses[-100:]
+    parts = [f"step {training.step:,}", f"epoch {training.epochs:.2f}"]
+    parts += [f"loss {sum(recent) / len(recent):.3f}"] if recent else []
+    return parts + ([f"validation {training.validations[-1][1]:.3f}"] if training.validations else [])
+
+
+def pace(training: Training) -> list[str]:
+    """How fast it goes, and when it will be done."""
+    parts = [rate(training)] if training.seconds else []
+    if training.done > 1e-6:  # of the first steps of a very long way nothing can be told
+        parts.append(f"{duration(training.seconds * (1 - training.done) / training.done)} left")
+    return parts

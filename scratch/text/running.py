@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
-from types import FrameType, TracebackType
-from typing import Any
+from types import FrameType
 
-from .checkpoint import Checkpoint, write
 from .training import RECENT, Training
 
 AGAIN = 1.0
 """Seconds after which a signal counts as a second one: launchers pass on what the terminal has sent to all."""
 
 
-class Interrupts:
-    """While this is entered, Ctrl-C and SIGTERM are noted, so that a step can be finished; a second Ctrl-C is not."""
+@contextmanager
+def interrupts_noted() -> Iterator[list[signal.Signals]]:
+    """While this is entered, Ctrl-C and SIGTERM are listed, so that a step can be finished; a second one interrupts."""
+    came, when = list[signal.Signals](), 0.0
 
-    def __init__(self) -> None:
-        self.came: signal.Signals | None = None
-        self.when = 0.0
-        self.before: dict[signal.Signals, Any] = {}
-
-    def note(self, number: int, frame: FrameType | None) -> None:
-        """What the system calls."""
-        if self.came is None:
-            self.came, self.when = signal.Signals(number), perf_counter()
-        elif perf_counter() - self.when > AGAIN:
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal when
+        if not came:
+            came.append(signal.Signals(number))
+            when = perf_counter()
+        elif perf_counter() - when > AGAIN:
             raise KeyboardInterrupt
 
-    def __enter__(self) -> Interrupts:
-        self.before = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self.before.items():
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
@@ -48,20 +42,19 @@ def run(
     save_every: float = 10.0,
     stepped: Callable[[Training], object] = lambda training: None,
     validated: Callable[[Training], object] = lambda training: None,
-    write: Callable[[str | os.PathLike[str], Checkpoint], object] = write,
 ) -> signal.Signals | None:
     """Train until the limits are reached, with a checkpoint at `path` at the start, now and then, and at the end.
 
     save_every: seconds from one checkpoint to the next; 0 writes one after every step. `stepped` and `validated` are
-    called after each step and each validation, `write` for each checkpoint. Returns the signal that interrupted it, if
-    one did; then the checkpoint is of the last whole step.
+    called after each step and each validation. Returns the signal that interrupted it, if one did; then the checkpoint
+    is of the last whole step.
 
     Raises OSError if a checkpoint cannot be written, Diverged if the training does; the last good checkpoint stays.
     """
-    with Interrupts() as interrupts:
-        write(path, training.checkpoint())
+    with interrupts_noted() as came:
+        training.save(path)
         saved = perf_counter()
-        while training.done < 1 and not interrupts.came:
+        while training.done < 1 and not came:
             start = perf_counter()
             training.advance()
             validates = training.step % training.settings.validate_every == 0
@@ -74,12 +67,12 @@ def run(
             if training.astray() and training.step >= RECENT:
                 break
             if perf_counter() - saved >= save_every and not training.astray(1):
-                write(path, training.checkpoint())
+                training.save(path)
                 saved = perf_counter()
         if training.astray():
             raise training.diverged(f"loss is {training.losses[-1]:.3g} at step {training.step}, far above a guess's")
-        if not interrupts.came and not (training.validations and training.validations[-1][0] == training.step):
+        if not came and not (training.validations and training.validations[-1][0] == training.step):
             training.validate()
             validated(training)
-        write(path, training.checkpoint())
-        return interrupts.came
+        training.save(path)
+        return came[0] if came else None

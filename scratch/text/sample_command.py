@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from .checkpoint import CheckpointError, built, read
+from .checkpoint import built, read
 from .corpus import Vocabulary
 from .sampling import continuation
+from .train_command import refusing
 
 
 def sample(
@@ -34,15 +35,11 @@ def sample(
 
     Exit status: 0, or 2 if the command or the file is wrong.
     """
-    try:
+    with refusing(checkpoint):
         found = read(checkpoint)
         model, _ = built(found)
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {checkpoint}: {error.strerror}") from None
-    except CheckpointError as error:
-        raise typer.BadParameter(f"{checkpoint}: {error}") from None
     vocabulary = Vocabulary(found.vocabulary)
-    prime = prime if prime is not None else "\n" if "\n" in found.vocabulary else found.vocabulary[0]
+    prime = vocabulary.prime if prime is None else prime
     try:
         following = continuation(model.eval(), vocabulary, prime, temperature, top_k, top_p, seed)
         print(prime, *islice(following, min(1, length)), sep="", end="", flush=True)

@@ -5,8 +5,9 @@ And when it is done, which changes nothing of what is computed until then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,44 @@ Check = Callable[[str, Any], Any]
 """Takes a name and a value; returns the value in its type, or raises TypeError or ValueError."""
 
 
+def string(name: str, value: Any) -> str:
+    """A text. Raises TypeError for anything else."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected {name} to be a text, got {type(value).__name__}")
+    return value
+
+
+def one_of(choices: Collection[str]) -> Check:
+    """One of several names."""
+
+    def check(name: str, value: Any) -> str:
+        if string(name, value) not in choices:
+            raise ValueError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+        return str(value)
+
+    return check
+
+
+def positive(name: str, value: Any, infinite: bool = False) -> float:
+    """A number above 0, finite unless infinity is allowed."""
+    if value == np.inf and isinstance(value, float):
+        if infinite:
+            return value
+        raise ValueError(f"expected {name} to be a finite number, got {value}")
+    if not checks.number(name, value) > 0:
+        raise ValueError(f"expected {name} above 0, got {value}")
+    return float(value)
+
+
+at_least_0, at_least_1 = partial(checks.integer, least=0), partial(checks.integer, least=1)
+below_1 = partial(checks.number, below=1)
+
+
+def checked(default: Any, check: Check) -> Any:
+    """A setting that is not a whole number of at least 1."""
+    return field(default=default, metadata={"check": check})
+
+
 @dataclass(frozen=True)
 class Settings:
     """A character model, its optimizer, and how it is trained.
@@ -41,42 +80,42 @@ class Settings:
     Raises TypeError for a wrong type, ValueError for a wrong value.
     """
 
-    cell: str = "LSTM"
+    cell: str = checked("LSTM", one_of(CELLS))
     hidden_size: int = 128
     num_layers: int = 1
-    embedding_size: int = 0
+    embedding_size: int = checked(0, at_least_0)
     """The width of the vectors that characters become; 0: one-hot."""
-    dropout: float = 0.0
-    dtype: str = "float32"
-    optimizer: str = "Adam"
-    learning_rate: float = 0.002
-    learning_rate_decay: float = 1.0
+    dropout: float = checked(0.0, below_1)
+    dtype: str = checked("float32", one_of(DTYPES))
+    optimizer: str = checked("Adam", one_of(OPTIMIZERS))
+    learning_rate: float = checked(0.002, checks.number)
+    learning_rate_decay: float = checked(1.0, partial(checks.fraction, outside=ValueError))
     """The learning rate is multiplied by this after every pass over the text."""
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    clip: float = 5.0
+    momentum: float = checked(0.0, below_1)
+    weight_decay: float = checked(0.0, checks.number)
+    clip: float = checked(5.0, partial(positive, infinite=True))
     """The largest norm of all gradients together (Pascanu, Mikolov and Bengio 2013); infinity: any."""
     batch_size: int = 32
     """B, how many streams are read side by side."""
     length: int = 64
     """T, after how many characters the gradient is cut."""
-    held_out: float = 0.1
+    held_out: float = checked(0.1, lambda name, value: positive(name, below_1(name, value)))
     """The part of the text that is for validation."""
     validate_every: int = 500
     """After how many steps the validation loss is computed; it is at the end, too."""
-    seed: int = 0
+    seed: int = checked(0, at_least_0)
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
-            check: Check = RANGES.get(name, at_least_one)
-            object.__setattr__(self, name, check(name, getattr(self, name)))
+        for each in fields(self):
+            check: Check = each.metadata.get("check", at_least_1)
+            object.__setattr__(self, each.name, check(each.name, getattr(self, each.name)))
         if self.momentum and self.optimizer not in MOMENTUM:
             raise ValueError(f"expected no momentum for {self.optimizer} (only {' and '.join(MOMENTUM)} have one)")
 
     @classmethod
     def of(cls, values: Any) -> Settings:
         """The settings that `as_dict` gave. Raises TypeError or ValueError for anything else."""
-        names = {field.name for field in fields(cls)}
+        names = {each.name for each in fields(cls)}
         if not isinstance(values, dict) or values.keys() != names:
             raise ValueError("expected settings with exactly the names that settings have")
         known: dict[str, Any] = values | ({"clip": np.inf} if values["clip"] is None else {})
@@ -131,7 +170,7 @@ class Limits(NamedTuple):
         if steps is epochs is minutes is None:
             raise ValueError("expected a limit, got none")
         return cls(
-            None if steps is None else checks.integer("steps", steps, least=1),
+            None if steps is None else at_least_1("steps", steps),
             None if epochs is None else positive("epochs", epochs),
             None if minutes is None else positive("minutes", minutes),
         )
@@ -140,48 +179,3 @@ class Limits(NamedTuple):
         """Which fraction of the way is behind; 1 when it is done."""
         now = zip(self, (steps, epochs, minutes), strict=True)
         return min(1.0, max(reached / limit for limit, reached in now if limit is not None))
-
-
-def at_least_one(name: str, value: Any) -> int:
-    """A whole number of at least 1. Raises TypeError or ValueError."""
-    return checks.integer(name, value, least=1)
-
-
-def one_of(name: str, value: Any, choices: Any) -> str:
-    """One of several names. Raises TypeError for no text, ValueError for another."""
-    if not isinstance(value, str):
-        raise TypeError(f"expected {name} to be a text, got {type(value).__name__}")
-    if value not in choices:
-        raise ValueError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
-    return value
-
-
-def positive(name: str, value: Any) -> float:
-    """A finite number above 0. Raises TypeError or ValueError."""
-    if value == np.inf:
-        raise ValueError(f"expected {name} to be a finite number, got {value}")
-    if not checks.number(name, value) > 0:
-        raise ValueError(f"expected {name} above 0, got {value}")
-    return float(value)
-
-
-def positive_or_infinite(name: str, value: Any) -> float:
-    """A number above 0, or infinity. Raises TypeError or ValueError."""
-    return np.inf if isinstance(value, float) and value == np.inf else positive(name, value)
-
-
-RANGES: dict[str, Check] = {
-    "cell": lambda name, value: one_of(name, value, CELLS),
-    "dtype": lambda name, value: one_of(name, value, DTYPES),
-    "optimizer": lambda name, value: one_of(name, value, OPTIMIZERS),
-    "embedding_size": lambda name, value: checks.integer(name, value, least=0),
-    "seed": lambda name, value: checks.integer(name, value, least=0),
-    "dropout": lambda name, value: checks.number(name, value, below=1),
-    "learning_rate": checks.number,
-    "learning_rate_decay": lambda name, value: checks.fraction(name, value, outside=ValueError),
-    "momentum": lambda name, value: checks.number(name, value, below=1),
-    "weight_decay": checks.number,
-    "clip": positive_or_infinite,
-    "held_out": lambda name, value: positive(name, checks.number(name, value, below=1)),
-}
-"""How each is checked; those that are not here are whole numbers of at least 1."""

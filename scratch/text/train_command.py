@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from math import prod
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..doors import python
 from ..files import forget_partial
 from ..processes import helpful_blas_threads
 from ..terminal import count, drawable, writable
-from .checkpoint import Checkpoint, CheckpointError, read, write
+from .checkpoint import Checkpoint, CheckpointError, read
 from .corpus import read_texts, standard_library
 from .display import Display, duration, measures, rate
 from .picture import loss_curve
@@ -128,24 +128,18 @@ def train(
     with helpful_blas_threads(rehearsal(training), lambda line: print(line, file=sys.stderr)):
         status = run_shown(training, path, save_every, again, "scratch")
     if status == 0:
-        draw(curve, training)
+        title = f"{description(training.settings)}, {training.settings.optimizer} {training.settings.learning_rate:g}"
+        loss_curve(curve, training.losses, training.validations, title)
         print(f"written: {path}, {curve}")
         print(f"a sample:     {python()} -m scratch sample {shlex.quote(str(path))}")
         print(f"to train on:  {again} --minutes {more_minutes(training):.0f}")
     return status
 
 
-def run_shown(
-    training: Training,
-    path: Path,
-    save_every: float,
-    again: str,
-    program: str,
-    write: Callable[[str | os.PathLike[str], Checkpoint], object] = write,
-) -> int:
+def run_shown(training: Training, path: Path, save_every: float, again: str, program: str) -> int:
     """Train to the end, and show how it goes and what came out. Returns the exit status.
 
-    again: the command that goes on after an interrupt. program: the name before what goes wrong. write: see `run`.
+    again: the command that goes on after an interrupt. program: the name before what goes wrong.
     """
     forget_partial(path)
     try:
@@ -156,7 +150,6 @@ def run_shown(
                 save_every,
                 display.stepped,
                 lambda training: display.validated(training, sample_of(training)),
-                write,
             )
     except Diverged as error:
         print(f"{program}: {error}; the last good checkpoint is {path}", file=sys.stderr)
@@ -217,9 +210,15 @@ def text_of(files: Sequence[Path | str], encoding: str = "utf-8") -> str:
         raise typer.BadParameter(f"{error}{hint}") from None
 
 
-def names_of(files: Iterable[Path]) -> tuple[str, ...]:
-    """The files by names that hold in every folder."""
-    return tuple(map(os.path.abspath, files))
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Within this, a file that cannot be read or is no checkpoint is told in one line, as typer.BadParameter."""
+    try:
+        yield
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from None
+    except CheckpointError as error:
+        raise typer.BadParameter(f"{path}: {error}") from None
 
 
 def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None, encoding: str) -> Training:
@@ -227,7 +226,7 @@ def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None, e
     learning_rate = OPTIMIZERS[given.get("optimizer", DEFAULTS.optimizer)]
     try:
         settings = Settings(**{"learning_rate": learning_rate, **given})
-        training = Training(settings, text_of(files, encoding), names_of(files))
+        training = Training(settings, text_of(files, encoding), [os.path.abspath(file) for file in files])
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     training.encoding = encoding
@@ -248,32 +247,32 @@ def resumed(
 
     read, resume: how, if not from and to `scratch`. hint: what to do about another text.
     """
-    try:
+    with refusing(checkpoint):
         found = read(checkpoint)
         found = found._replace(encoding=encoding or found.encoding)
-        for source in () if files else found.sources:
-            if not Path(source).is_file():
+        if files:
+            found = found._replace(sources=tuple(os.path.abspath(file) for file in files))
+        for source in found.sources:
+            if not (files or Path(source).is_file()):
                 raise typer.BadParameter(f"there is no file {source!r}: {ANOTHER}")
-        training = resume(found, text_of(files or found.sources, found.encoding))
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {checkpoint}: {error.strerror}") from None
-    except CheckpointError as error:
-        raise typer.BadParameter(f"{checkpoint}: {error}") from None
-    except ValueError as error:
-        where = ", ".join(map(str, files or found.sources)) or "the standard library"
-        raise typer.BadParameter(f"{error}: {where}; {hint}") from None
+        text = text_of(files or found.sources, found.encoding)
+        try:
+            training = resume(found, text)
+        except CheckpointError:
+            raise
+        except ValueError as error:
+            where = ", ".join(map(str, files or found.sources)) or "the standard library"
+            raise typer.BadParameter(f"{error}: {where}; {hint}") from None
     training.limits = limits or training.limits
-    training.sources = names_of(files) or training.sources
     return training
 
 
 def sample_of(training: Training) -> str:
     """A text that the model writes now, drawn without touching the random numbers of the training."""
-    characters = training.vocabulary.characters
-    prime = "\n" if "\n" in characters else characters[0]
+    vocabulary = training.vocabulary
     training.model.eval()
     try:
-        return generate(training.predict, training.vocabulary, prime, 200, 0.8, rng=training.step).strip()
+        return generate(training.predict, vocabulary, vocabulary.prime, 200, 0.8, rng=training.step).strip()
     except ValueError:  # logits beyond all numbers: the next step will say so
         return ""
     finally:
@@ -303,9 +302,3 @@ def show_beginning(training: Training, again: bool) -> None:
 def description(settings: Settings) -> str:
     """The model in a few words."""
     return f"{settings.cell} {settings.num_layers} × {settings.hidden_size}"
-
-
-def draw(path: Path, training: Training) -> None:
-    """Write the loss curve. Raises OSError."""
-    title = f"{description(training.settings)}, {training.settings.optimizer} {training.settings.learning_rate:g}"
-    loss_curve(path, training.losses, training.validations, title)

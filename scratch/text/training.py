@@ -19,7 +19,7 @@ from .. import nn
 from ..nn.pile import no_grad
 from ..nn.utils import clip_grad_norm_
 from ..types import Array
-from .checkpoint import Checkpoint, CheckpointError, arrays_of, built
+from .checkpoint import Checkpoint, CheckpointError, arrays_of, built, write
 from .corpus import Streams, Vocabulary, digest, split
 from .settings import Limits, Settings
 
@@ -195,6 +195,10 @@ class Training:
         for name, value in arrays_of(checkpoint).items():
             self._check(f"largest element of {name}", float(np.abs(value).max(initial=0)))
         return checkpoint
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint in place of what is at `path`. Raises as `checkpoint` and `write` do."""
+        write(path, self.checkpoint())
 
     def astray(self, steps: int = RECENT) -> bool:
         """Whether the loss is far above that of a guess, ln V: the median of the last steps."""

@@ -1,5 +1,6 @@
 """The command: what it prints and draws, and what it refuses."""
 
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import typer
 
 from scratch import terminal
+from scratch.forecast import Recipe, compare, read_series
 from scratch.forecast.command import forecast
 
 QUICK = ("--epochs", "2", "--hidden-size", "4", "--runs", "2")
@@ -24,6 +26,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 @pytest.mark.parametrize("horizon", ["1", "6", "7"])
 def test_command_prints_everything(capsys: pytest.CaptureFixture[str], tmp_path: Path, horizon: str) -> None:
     plot = tmp_path / "plot.png"
+    if horizon == "7":
+        plot.touch()
     status, out, error = run(capsys, *QUICK, "--horizon", horizon, "--plot", str(plot))
     assert (status, error.strip()) == (0, "")
     assert plot.read_bytes().startswith(b"\x89PNG")
@@ -31,6 +35,7 @@ def test_command_prints_everything(capsys: pytest.CaptureFixture[str], tmp_path:
         assert expected in " ".join(out.split())
     assert ("by step ahead, for 6 of the 7 steps" in out) == (horizon == "7")
     assert ("by step ahead" in out) == (horizon != "1")
+    assert ("in place of the one that was there" in " ".join(out.split())) == (horizon == "7")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +94,11 @@ def test_command_refuses_bad_input(
     assert (status, error.count("\n")) == (2, 1)
     assert message in error and (not out or "level: " in out), "what was understood is all that is printed"
     assert not (tmp_path / "x.png").exists()
+
+
+def test_every_option_goes_somewhere() -> None:
+    taken = {name for function in (read_series, compare, Recipe) for name in signature(function).parameters}
+    assert signature(forecast).parameters.keys() - taken == {"csv", "plot"}
 
 
 def test_column_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:

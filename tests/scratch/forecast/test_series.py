@@ -1,5 +1,6 @@
 """CSV files and what pandas holds turned into series: the one that is meant, or a refusal that helps."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,13 @@ def test_numbers_are_read_to_the_last_bit(
         ("date,v\n" + daily(), {"lines": "all"}, "such as 4-100"),
         ("date,v\n" + daily(), {"fill": "guess"}, "forward, linear, none, got 'guess'"),
         ("date,v\n" + daily(), {"decimal": ";"}, "--decimal '.' or ','"),
+        ("date,v\n" + daily(), {"separator": "::"}, "one character, 'tab' or 'space', got '::'"),
+        ("date,v\n" + daily(), {"where": ["v"]}, "such as country=A, got 'v'"),
+        ("date,v\n" + daily(), {"column": "v", "dates": 2}, "two columns, got 'v' as --column and as --dates"),
+        ("date,v\n" + daily(write=lambda n: "-"), {"column": "v"}, "in column 'v', got 60 cells without a value"),
+        ("date,v\n" + daily() + ",9\n", {}, "a date in column 'date', got '' at line 62"),
+        ("date,v\n" + daily() + "2050-01-01,9\n", {"fill": "linear"}, "is a date wrong?"),
+        ("date,v\n2020-01-01 10:00Z,1\n2020-01-01 11:00,2\n", {}, "in a time zone, or none, got '2020-01-01 10:00Z'"),
     ],
 )
 def test_what_may_be_meant_in_two_ways_or_none_is_refused(
@@ -107,6 +115,12 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
     ("content", "options", "after", "said"),
     [
         ("date,v\n" + daily(step="B"), {}, "2020-03-25", "step 1 weekday, no gaps"),
+        (
+            "date,v\n" + re.sub("2020-01-1[03].*\n", "", daily(12, step="B")),
+            {"fill": "forward"},
+            "2020-01-17",
+            "weekday, 1 gap",
+        ),
         ("date,v\n" + daily(step="MS", form="%m/%d/%Y"), {}, "2025-01-01", "dates M-D-Y"),  # even only with M first
         ("date,v\n" + daily(step="BME"), {}, "2025-01-31", "step 1 month"),
         ("date,v\n" + daily(step="15min", form="%d.%m.%Y %H:%M"), {}, "2020-01-01 15:00", "step 15 minutes"),
@@ -114,7 +128,11 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("v\n1\n2\n-3e2\n", {}, "4", "by row"),
         ("2020,1\n2021,2\n2022,5\n", {}, "2023", "no header"),
         (",0\n" + daily(), {}, "2020-03-01", "by column 1"),
+        (daily(write=lambda n: "" if n == 0 else str(n)), {}, "2020-03-01", "by column 1"),  # no name is a date
         ("0.1,1\n0.2,2\n0.3,5\n", {}, "0.4", "step 0.1"),
+        ("d;v\n1;0,500\n2;1,250\n3;0,125\n", {}, "4", "decimal ','"),  # no thousand begins with 0
+        ("day v\n1 1\n2 2\n3 5\n", {"separator": "space"}, "4", "separator space"),
+        ("20200227,1\n20200228,2\n20200229,5\n", {}, "2020-03-01", "dates YMD"),
         ("day,v\n1,1\n2,2\n4.5,5\n", {"fill": "none"}, "+1", "rows taken as neighbours"),
         ("day,v\n1,1\n2,2\n3,\n", {}, "3", "1 without a value at the ends left out"),
         ("a\n\nd,v\n" + daily() + "Source\n", {"lines": "4-63"}, "2020-03-01", "no header"),
@@ -127,6 +145,15 @@ def test_how_a_series_goes_on(tmp_path: Path, content: str, options: dict[str, A
     assert labels[0] == after
     assert said in " ".join(series.understood)
     assert len(places) == len(series) + 3 and (np.diff(places) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("step", "season"),
+    [("15min", 96), ("h", 24), ("7h", None), ("D", 7), ("B", 5), ("W", 52), ("MS", 12), ("QS", 4), ("YS", None)],
+)
+def test_the_calendar_has_a_season(tmp_path: Path, step: str, season: int | None) -> None:
+    series = read(tmp_path, daily(40, step=step, form="%Y-%m-%d %H:%M"))
+    assert series.axis and series.axis.grid and series.axis.grid.season == season
 
 
 def test_gaps_are_filled_as_asked() -> None:
@@ -148,7 +175,7 @@ def test_gaps_are_filled_as_asked() -> None:
     ],
 )
 def test_what_pandas_holds_is_read(index: pd.Index, after: str) -> None:
-    values = np.arange(len(index)) * 1.125
+    values = 1.125 + 1.25 * np.arange(len(index))  # three decimals each: in a file it could be thousands
     rows = pd.Series(values, index)
     for source in (rows, rows.to_frame("level"), rows.iloc[::-1] if len(set(index)) == 60 else rows):
         series = read_series(source)

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from itertools import count
+from io import StringIO
+from itertools import count, pairwise
 from pathlib import Path
 from time import monotonic, sleep
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from scratch import __main__ as door
 from scratch.text import Checkpoint, Settings, Training, built, read, write
@@ -123,6 +125,7 @@ BAD_TRAININGS = {
     **named("epochs", [0, -1, "nan", "inf", "x"], "text"),
     **named("minutes", [0, -1, "nan", "inf", "1e999"], "text"),
     **named("save-every", [-1, "nan"], "text"),
+    **named("clip", ["y"], "text"),
     **named("hidden-size", [10**12, 1.5, "x"], "text"),
     **named("num-layers", [10**12], "text"),
     **{
@@ -176,6 +179,14 @@ BAD_SAMPLES = {
 BAD = {f"train: {what}": f"train {arguments}" for what, arguments in BAD_TRAININGS.items()}
 BAD |= {f"sample: {what}": f"sample {arguments}" for what, arguments in BAD_SAMPLES.items()}
 
+QUOTED = {
+    "train text --steps x": "expected a valid integer, got 'x'",
+    "train text --steps 0": "expected a number greater than or equal to 1, got '0'",
+    "train text --clip y": "expected a valid number, got 'y'",
+    "train text --out missing/model": "cannot write --out",
+}
+assert QUOTED.keys() <= set(BAD.values())
+
 
 @pytest.mark.parametrize("arguments", BAD.values(), ids=BAD.keys())
 def test_bad_input_is_refused_in_one_line_and_leaves_no_trace(
@@ -186,6 +197,7 @@ def test_bad_input_is_refused_in_one_line_and_leaves_no_trace(
     status, out, error = run(*arguments.split())
     assert (status, out, error.count("\n")) == (2, "", 1), error
     assert error.startswith("scratch: ") and error.strip().isprintable()
+    assert QUOTED.get(arguments, "") in error
     assert snapshot(crowded) == before
     assert Path("link").is_symlink()
 
@@ -266,18 +278,22 @@ def test_elsewhere_than_on_a_terminal_a_line_comes_every_ten_seconds(
     assert capsys.readouterr().err.count("step 1") == 2
 
 
-@pytest.mark.parametrize(
-    ("option", "expected"),
-    [
-        ("steps=x", "expected a valid integer, got 'x'"),
-        ("steps=0", "expected a number greater than or equal to 1, got '0'"),
-        ("clip=y", "expected a valid number, got 'y'"),
-        ("out=no/where", "cannot write --out"),
-    ],
-)
-def test_what_is_wrong_is_quoted(run: Run, option: str, expected: str) -> None:
-    status, _, error = run("train", "text", f"--{option}")
-    assert status == 2 and expected in error
+@pytest.mark.parametrize("width", [80, 40])
+def test_the_live_display_has_a_line_and_a_bar_that_fit_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    screen = Console(file=StringIO(), force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr("scratch.text.display.Console", lambda **_: screen)
+    training = advanced(Settings(hidden_size=2), TEXT, 1)
+    training.step, training.seconds, training.validations = 123456, 40000.0, [(1, 12.345)]
+    training.limits = training.limits._replace(epochs=10**5)
+    with Display() as display:
+        display.show(training)
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.file.getvalue()).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) <= width
+    standing, below = next(pair for pair in pairwise(lines) if "step 123,456" in pair[0])
+    assert "validation 12.345" in standing or (width == 40 and standing.rstrip().endswith("…"))
+    assert "characters/s ·" in below and "left" in below
 
 
 @pytest.mark.parametrize("options", [("--minutes", "1e308"), ("--epochs", "1e300")])

@@ -137,6 +137,9 @@ def test_gradients_of_the_model_equal_pytorchs(
     initial, d_final = rng.standard_normal((2, *shape))
 
     logits, final = ours(x, state_of(initial) if gives_state else None)
+    for wrong in (state_of(d_final[..., 1:]), state_of(d_final.astype(np.float32)), (), "state"):
+        with pytest.raises((TypeError, RuntimeError), match="expected d_"):
+            ours.backward(d_logits, wrong)  # nothing is undone by it: the gradients below are right
     d_initial = ours.backward(d_logits, state_of(d_final))
     found = {"logits": logits} | named("final", final) | gradients(ours)
 
