@@ -1,4 +1,4 @@
-"""Bad calls, side by side: each made in `scratch` and in PyTorch.
+"""The command `python -m reference bad-input`: every bad call of the table, made in `scratch` and in PyTorch.
 
 Where PyTorch refuses a call, `scratch` refuses it with the same class of error. Where PyTorch lets a mistake pass, or
 stumbles over it with an accident of its implementation, `scratch` is stricter, and the row says why.
@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from scratch.nn.pile import Pile
-from scratch.terminal import say, table
+from scratch.terminal import progress, say, table
 
 from .bad_calls import TABLE, Row, Subject
 from .scenes import PYTORCH, SCRATCH, Library, NoCounterpart, NoSuchClass, Scene
@@ -81,6 +83,11 @@ class Result:
         if self.torch.error is not expected and not reason:
             return f"WRONG: expected {expected.__name__} in PyTorch, too, or a reason, got {self.torch.name}"
         return "stricter" if reason else "same"
+
+    @property
+    def kind(self) -> str:
+        """The verdict in one word."""
+        return self.verdict.partition(":")[0]
 
 
 def attempt(call: Callable[[], Any]) -> tuple[Outcome, Any]:
@@ -175,27 +182,16 @@ def answer(call: Callable[[], Any]) -> dict[str, Any] | None:
     return snapshot(result) if outcome.error is None else None
 
 
-def run_table(table: Iterable[Row] = TABLE, advance: Callable[[], None] = lambda: None) -> list[Result]:
-    """Make every bad call for every name it is for. `advance` is called after each."""
-    results = []
-    for row in table:
-        for name in row.subject.names:
-            results.append(run(row, name))
-            advance()
-    return results
-
-
 def disagreements(results: Iterable[Result]) -> list[str]:
     """What is wrong, in words."""
-    return [f"{result.label}: {result.verdict}" for result in results if result.verdict.startswith("WRONG")]
+    return [f"{result.label}: {result.verdict}" for result in results if result.kind == "WRONG"]
 
 
 def show(results: Iterable[Result], console: Console, verbose: bool = False) -> None:
     """Print the verdict, what is wrong, and how many calls of which kind; with `verbose` what came of each call."""
     results = list(results)
-    wrong = disagreements(results)
+    wrong, count = disagreements(results), Counter(result.kind for result in results)
     kinds = {"same": "same", "stricter": "stricter", "alone": "not in PyTorch", "WRONG": "wrong"}
-    count = {kind: sum(result.verdict.startswith(kind) for result in results) for kind in kinds}
     if not count["alone"]:
         del kinds["alone"]
     say(
@@ -215,8 +211,8 @@ def show(results: Iterable[Result], console: Console, verbose: bool = False) -> 
         return
     counts = table("calls about", *kinds.values())
     for group in dict.fromkeys(result.row.group for result in results):
-        verdicts = [result.verdict for result in results if result.row.group == group]
-        counts.add_row(group, *(str(sum(verdict.startswith(kind) for verdict in verdicts)) for kind in kinds))
+        of_group = Counter(result.kind for result in results if result.row.group == group)
+        counts.add_row(group, *(str(of_group[kind]) for kind in kinds))
     console.print(counts)
     say(console, "--verbose lists every call, what it raises, and why scratch is stricter.")
 
@@ -243,3 +239,20 @@ def listing(results: Iterable[Result], console: Console) -> None:
         say(console, refusal)
         for text in texts:
             console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))
+
+
+def bad_input(
+    verbose: Annotated[bool, typer.Option("--verbose", help="List every call, and what came of it.")] = False,
+) -> int:
+    """Make some hundred bad calls in scratch and in PyTorch, and compare how they are refused.
+
+    Where PyTorch refuses, scratch refuses with the same class of error, or the table says why not. After a refusal
+    nothing has changed, and everything still works.
+
+    Exit status: 0 if all is so, 1 if not, 2 if the command is wrong.
+    """
+    calls = [(row, name) for row in TABLE for name in row.subject.names]
+    with progress() as bar:
+        results = [run(row, name) for row, name in bar.track(calls, description="making bad calls")]
+    show(results, Console(), verbose)
+    return 1 if disagreements(results) else 0

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import typer
 
-from .bad_input_command import bad_input
+from .bad_input import bad_input
 from .carry.commands import export, import_
-from .carry.losses_command import losses
+from .carry.losses import losses
 from .carry.train_command import train
 from .check_command import check
 from .exercise_command import exercise

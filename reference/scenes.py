@@ -38,63 +38,44 @@ class Library:
     nn: Any
     optim: Any
     no_grad: Callable[[], AbstractContextManager[Any]]
-    array: Callable[[Array], Any]
-    """A NumPy array as this library has it."""
-    foreign: Callable[[Array], Any]
-    """The same as the other library has it."""
-    leaf: Callable[[Array], Any]
-    """The same as an input that gets a gradient."""
-    dtype: Callable[[str], Any]
-    """A dtype of this library by its name."""
-    backward: Callable[..., Any]
-    """Takes a module, its last results, their upstream gradients, and retain_graph if it is given."""
-    seed: str
-    """The argument with which a module draws the same parameters every time."""
+    has_tensors: bool
+    """Whether its arrays are PyTorch's and not NumPy's."""
+
+    def dtype(self, name: str) -> Any:
+        """A dtype of this library by its name."""
+        return getattr(torch, name) if self.has_tensors else np.dtype(name)
+
+    def array(self, value: Array, foreign: bool = False) -> Any:
+        """A NumPy array as this library has it, or as the other one has it."""
+        return torch.from_numpy(value) if self.has_tensors != foreign else value
+
+    def leaf(self, value: Array) -> Any:
+        """The same as an input that gets a gradient."""
+        return torch.from_numpy(value).requires_grad_(value.dtype.kind in "fc") if self.has_tensors else value
+
+    def backward(self, module: Any, results: tuple[Any, ...], upstream: tuple[Any, ...], **options: Any) -> Any:
+        """Backward from the last results of a module. In PyTorch it starts at each that has an upstream gradient."""
+        if not self.has_tensors:
+            return module.backward(*upstream, **options)
+        if not results:
+            raise NoCounterpart
+        roots: list[Any] = []
+        gradients: list[Any] = []
+        for result, gradient in zip_longest(results, upstream):
+            if gradient is None and len(results) > 1:
+                continue
+            if isinstance(result, torch.nn.utils.rnn.PackedSequence):
+                roots.append(result.data)
+                gradients.append(gradient.data if isinstance(gradient, type(result)) else gradient)
+            else:
+                several = isinstance(result, tuple)
+                roots += result if several else [result]
+                gradients += gradient if several and isinstance(gradient, tuple) else [gradient]
+        return torch.autograd.backward(roots, gradients, **options)
 
 
-def torch_backward(module: Any, results: tuple[Any, ...], upstream: tuple[Any, ...], **options: Any) -> None:
-    """`backward` starts at the results: at each of them that has an upstream gradient."""
-    if not results:
-        raise NoCounterpart
-    roots: list[Any] = []
-    gradients: list[Any] = []
-    for result, gradient in zip_longest(results, upstream):
-        if gradient is None and len(results) > 1:
-            continue
-        if isinstance(result, torch.nn.utils.rnn.PackedSequence):
-            roots.append(result.data)
-            gradients.append(gradient.data if isinstance(gradient, type(result)) else gradient)
-        elif isinstance(result, tuple):
-            roots += result
-            gradients += gradient if isinstance(gradient, tuple) else [gradient]
-        else:
-            roots.append(result)
-            gradients.append(gradient)
-    torch.autograd.backward(roots, gradients, **options)
-
-
-SCRATCH = Library(
-    nn=scratch.nn,
-    optim=scratch.optim,
-    no_grad=scratch.no_grad,
-    array=lambda value: value,
-    foreign=torch.from_numpy,
-    leaf=lambda value: value,
-    dtype=np.dtype,
-    backward=lambda module, results, upstream, **options: module.backward(*upstream, **options),
-    seed="rng=0",
-)
-PYTORCH = Library(
-    nn=torch.nn,
-    optim=torch.optim,
-    no_grad=torch.no_grad,
-    array=torch.from_numpy,
-    foreign=lambda value: value,
-    leaf=lambda value: torch.from_numpy(value).requires_grad_(value.dtype.kind in "fc"),
-    dtype=lambda name: getattr(torch, name),
-    backward=torch_backward,
-    seed="",
-)
+SCRATCH = Library(scratch.nn, scratch.optim, scratch.no_grad, has_tensors=False)
+PYTORCH = Library(torch.nn, torch.optim, torch.no_grad, has_tensors=True)
 
 SIZES = {"T": 4, "B": 3, "I": 5, "H": 6, "V": 7, "E": 2, "C": 8}
 """Time, batch, input, hidden; symbols and width of an embedding, classes: no two are the same."""
@@ -187,7 +168,7 @@ class Scene:
 
     def do(self, line: str) -> None:
         """Run a line of Python."""
-        exec(compiled(line.replace("SEED", self.library.seed)), self.namespace)
+        exec(compiled(line.replace("SEED", "" if self.library.has_tensors else "rng=0")), self.namespace)
 
     @property
     def held(self) -> dict[str, Any]:
@@ -230,7 +211,7 @@ class Scene:
 
     def foreign(self, *shape: int) -> Any:
         """An array of the other library."""
-        return self.library.foreign(np.ones(shape, np.float32))
+        return self.library.array(np.ones(shape, np.float32), foreign=True)
 
     def state(self, *shape: int, dtype: str = "float32") -> Any:
         """An array, or a tuple of as many as the state of the recurrence has parts."""

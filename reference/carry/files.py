@@ -267,11 +267,6 @@ def explained(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def with_dropout(checkpoint: Checkpoint, dropout: float) -> Checkpoint:
-    """The checkpoint of the same training with another dropout."""
-    return checkpoint._replace(settings=replace(checkpoint.settings, dropout=dropout))
-
-
 def in_dtype(checkpoint: Checkpoint, dtype: str) -> Checkpoint:
     """The checkpoint of the same training in another dtype; from float64 to float32 it is rounded."""
     return checkpoint._replace(

@@ -1,4 +1,4 @@
-"""The next steps of a training in both libraries, from one checkpoint on, and how far their losses come apart.
+"""The command `python -m reference losses`: a training goes on in both libraries, loss beside loss.
 
 What differs is rounding, and training magnifies it: Adam divides each gradient by its own size, so that the sign of
 what is nearly nothing decides about a whole step. How much it does so can be seen in `scratch` alone: it makes the same
@@ -8,17 +8,31 @@ libraries may differ; in float64 the promise is 1e-9.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.text import Text
 
 from scratch import text as scratch
-from scratch.text import Checkpoint
+from scratch.terminal import progress, table
+from scratch.text import Checkpoint, Diverged
+from scratch.text.settings import DTYPES
+from scratch.text.train_command import one_of, text_of
 
 from ..side_by_side import LOSS_TOLERANCE, MARGIN
 from . import files
+from .commands import described, refusing
 from .training import Training
+
+SHOWN = 10
+"""How many steps are printed."""
 
 
 class Row(NamedTuple):
@@ -46,7 +60,7 @@ def follow(checkpoint: Checkpoint, text: str, steps: int) -> Iterator[Row]:
 
     Raises what `Training.resumed` raises, at once; with the steps, Diverged.
     """
-    checkpoint = files.with_dropout(checkpoint, 0.0)
+    checkpoint = checkpoint._replace(settings=replace(checkpoint.settings, dropout=0.0))
     rng = np.random.default_rng(checkpoint.step)
     moved = {
         name: np.nextafter(value, rng.choice([-np.inf, np.inf], value.shape).astype(value.dtype))
@@ -72,3 +86,78 @@ def allowed(rows: list[Row], dtype: str) -> float:
         return LOSS_TOLERANCE
     eps = float(np.finfo(dtype).eps)
     return MARGIN * max(max(row.rounding, eps * row.scratch) for row in rows)
+
+
+def losses(
+    file: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of scratch, or what `export` has written.")
+    ],
+    texts: Annotated[
+        list[Path] | None, typer.Argument(metavar="TEXT", help="The text, if it is no longer where it was.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="How many steps.")] = 100,
+    dtype: Annotated[
+        str | None, typer.Option(help="What is computed in [default: as in the checkpoint].", **one_of(DTYPES))
+    ] = None,
+) -> int:
+    """Make the next steps of a training in scratch and in PyTorch, and compare the losses. Nothing is written.
+
+    Both begin with the checkpoint's weights, optimizer and state, and go through the text without dropout. Beside their
+    difference stands what training makes of rounding: how far scratch comes from itself if each weight is moved by one
+    rounding before the first of these steps.
+
+    Where that is more than 1e-9, no two ways of computing agree, and a difference says nothing.
+
+    Exit status: 0 if the losses agree, to 1e-9 in float64, in float32 to a margin over what one rounding becomes; 1 if
+    not; 2 if the command or a file is wrong.
+    """
+    torch.set_num_threads(1)  # in one process the thread pools of NumPy and PyTorch hinder each other
+    with refusing(file):
+        found = files.read(file)
+    if dtype is not None:
+        found = files.in_dtype(found, dtype)
+    text, rows = text_of(texts or found.sources, found.encoding), []
+    try:
+        with refusing(file):
+            following = follow(found, text, steps)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; name the files of the text after the options") from None
+    try:
+        with progress() as bar:
+            task = bar.add_task("training in both libraries", total=steps)
+            for row in following:
+                rows.append(row)
+                bar.advance(task)
+    except Diverged as error:
+        print(f"reference: {error}", file=sys.stderr)
+        return 1
+    limit = allowed(rows, found.settings.dtype)
+    out = Console()
+    out.print(Text(f"\n{described(found)}, and {steps:,} more", style="bold"), soft_wrap=True)
+    show(out, rows)
+    worst = max(rows, key=lambda row: row.difference)
+    where = "" if found.settings.dtype == "float64" else f", {MARGIN} × one rounding"
+    out.print(
+        f"the worst difference: {worst.difference:.1e} at step {worst.step:,}; allowed: {limit:.1e}{where}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if worst.difference <= limit:
+        return 0
+    spread = max(row.rounding for row in rows)
+    if spread > limit:
+        out.print(f"This training magnifies rounding: scratch comes {spread:.1e} from itself.", highlight=False)
+    print(f"reference: disagreement: loss at step {worst.step} differs by {worst.difference:.1e}", file=sys.stderr)
+    return 1
+
+
+def show(out: Console, rows: list[Row]) -> None:
+    """Some of the steps, evenly, with the last one."""
+    shown = table("step", "scratch", "PyTorch", "difference", "one rounding")
+    shown.columns[0].justify = "right"
+    every = -(-len(rows) // SHOWN)
+    for row in rows[(len(rows) - 1) % every :: every]:
+        shown.add_row(
+            f"{row.step:,}", f"{row.scratch:.12f}", f"{row.torch:.12f}", f"{row.difference:.1e}", f"{row.rounding:.1e}"
+        )
+    out.print(shown)
