@@ -1,6 +1,5 @@
 """What the names in the equations of gru.md stand for, and what else the page says."""
 
-import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -104,19 +103,3 @@ def test_the_form_of_cho_is_another() -> None:
     for s in values["steps"]:
         n = np.tanh(s["x_n"] + values["W_n"] @ (s["r"] * s["h_prev"]) + values["b_hh"][2 * H :])
         assert np.abs(n - s["n"]).max() > 0.01
-
-
-CODE = [line.split("  #")[0].strip() for line in Path(gru.__file__).read_text().splitlines()]
-
-
-def test_the_table_has_every_line_of_the_way_back() -> None:
-    """Of step_backward and backward, every line with an equation's number. Dicts may stand there entry by entry."""
-    listed = re.findall(r"`([^`]+)`", "".join(line for line, *_ in PAGE.tables()["line"]))
-    entries = [part for part in listed if part.startswith('"')]
-    assert [
-        part for part in listed if part not in CODE and not any(part in line for line in CODE if part in entries)
-    ] == []
-    way_back = Path(gru.__file__).read_text().partition("def step_backward")[2]
-    lines = [line for line in re.findall(r"^ +(\S.*?)  #.*\(\d\)", way_back, re.M) if "d_" in line]
-    assert len(lines) > 10
-    assert [line for line in lines if line not in listed and not any(part in line for part in entries)] == []

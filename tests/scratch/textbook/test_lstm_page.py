@@ -1,6 +1,5 @@
 """What the names in the equations of lstm.md stand for, and what else the page says."""
 
-import inspect
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -103,16 +102,6 @@ def paths_within_the_cell_state_and_outside() -> Iterator[Values]:
 def test_gradients_are_complex_step_derivatives() -> None:
     for exact, code in derivatives(problem()):
         assert_close(exact, code)
-
-
-@pytest.mark.parametrize(("function", "head"), [(lstm.step_backward, "line"), (lstm.backward, "line of the loop")])
-def test_table_of_lines_has_every_line(function: Any, head: str) -> None:
-    """And no other; but for those that take a tuple apart or only begin the loop."""
-    lines = [line.split("  #")[0].strip() for line in inspect.getsource(function).splitlines()]
-    in_table = [row[0].strip("`") for row in PAGE.tables()[head]]
-    start = next(n for n, line in enumerate(lines) if in_table[0] == line)
-    lines = [line for line in lines[start:] if not line.startswith(("return", "if"))]
-    assert [line.removeprefix("d_parameters |= ") for line in lines] == in_table
 
 
 def test_table_of_saturated_gates() -> None:

@@ -1,6 +1,5 @@
 """What the names in the equations of rnn.md stand for, and what else the page says."""
 
-import inspect
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -140,15 +139,6 @@ def a_complex_step() -> Iterator[Values]:
 
                 of_p = {"p": p, "L": loss, "∂L/∂p": gradients[name][place], "t": 1}
                 yield of_p | {"j": 1j, "ε": 1e-100, "Im": np.imag, "O": lambda rest: 0}
-
-
-def test_every_line_of_the_way_back_is_in_the_table() -> None:
-    spans = [row[0].strip("`").removesuffix("…)") for row in PAGE.tables()["line"]]
-    lines = inspect.getsource(rnn.step_backward) + inspect.getsource(rnn.backward)
-    assert [span for span in spans if span not in lines] == []
-    computed = [line for line in lines.splitlines() if "  # (" in line or "d_h = d_output" in line]
-    assert len(computed) == len(spans)
-    assert [line for line in computed if not any(span in line for span in spans)] == []
 
 
 def test_numbers_of_saturation() -> None:
