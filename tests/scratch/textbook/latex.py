@@ -194,13 +194,13 @@ class Parser:
 
     def matrix(self) -> Node:
         """Blocks, or a value with a condition in each line."""
-        is_matrix, rows = "p" in self.group(), [[]]
+        kind, rows = self.group().replace(" ", ""), [[]]
         while not self.took("\\end"):
             rows[-1].append(self.chain())
             if not self.took("\\col") and self.took("\\row"):
                 rows.append([])
         self.group()
-        if is_matrix:
+        if kind == "pmatrix":
             return lambda values: blocks([[part[0][1](values) for part in row] for row in rows])
         return lambda values: next(value[0][1](values) for value, when in rows if holds(when, values))
 
