@@ -11,14 +11,15 @@ DIGITS = 6
 
 
 def filled(template: Path, data: Any) -> str:
-    """The HTML of a template, with pages.css in the place of {{ style }} and `data` as JSON in that of {{ data }}.
+    """The HTML of a template, with pages.css for {{ style }}, pages.js for {{ script }} and the data for {{ data }}.
 
     A text in the data stays text, whatever markup it holds. Raises ValueError for numbers that are not finite.
     """
     # "<" would be read as markup where "</script" or "<!--" begins.
     content = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    page, style = (path.read_text(encoding="utf-8") for path in (template, Path(__file__).with_suffix(".css")))
-    return page.replace("{{ style }}", style).replace("{{ data }}", content)
+    files = (template, *(Path(__file__).with_suffix(suffix) for suffix in (".css", ".js")))
+    page, style, script = (path.read_text(encoding="utf-8") for path in files)
+    return page.replace("{{ style }}", style).replace("{{ script }}", script).replace("{{ data }}", content)
 
 
 def rounded(array: Any) -> Any:
