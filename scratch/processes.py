@@ -78,18 +78,17 @@ def shared(
     context = multiprocessing.get_context("spawn")  # this process may have threads, which must not be forked
     with ProcessPoolExecutor(processes, context, initializer=begin, initargs=(prepare, *arguments)) as pool:
         with interrupts_blocked():  # whoever shares out the work ends it
-            places = {pool.submit(work, part): place for place, part in enumerate(parts)}
-        results: dict[int, Result] = {}
+            futures = {pool.submit(work, part): part for part in parts}
         try:
-            for future in as_completed(places):
-                results[places[future]] = future.result()
-                done(parts[places[future]])
+            for future in as_completed(futures):
+                future.result()  # or what was raised
+                done(futures[future])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
-    return [results[place] for place in range(len(parts))]
+    return [future.result() for future in futures]
 
 
 def begin(prepare: Callable[..., object] | None, *arguments: Any) -> None:

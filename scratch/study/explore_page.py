@@ -181,23 +181,18 @@ def scales_of(layer: LayerTrace) -> tuple[dict[str, Any], dict[str, list[tuple[s
     share one, which shows how they shrink and grow.
     """
     assert layer.cell.equations is not None
-    names, state = blocks(layer.cell), layer.cell.state
-    scales = dict.fromkeys(names, largest(*(layer.values[name] for name in names)))
-    bounded: list[str] = []
-    others: list[str] = []
-    for name, right in map(sides, layer.cell.equations.forward):
-        if name == "h":
-            continue
-        is_bounded = outermost(right) in BOUNDED
-        (bounded if is_bounded else others).append(name)
-        scales[name] = 1.0 if is_bounded else largest(layer.values[name])
-    scales["h"] = max(1.0, largest(layer.values["h"]))
+    names, state, values = blocks(layer.cell), layer.cell.state, layer.values
+    made = dict(map(sides, layer.cell.equations.forward))
+    bounded = [name for name, right in made.items() if outermost(right) in BOUNDED and name != "h"]
+    others = [name for name in made if name not in (*bounded, "h")]
+    scales = dict.fromkeys(names, largest(*(values[name] for name in names))) | dict.fromkeys(bounded, 1.0)
+    scales |= {name: largest(values[name]) for name in others} | {"h": max(1.0, largest(values["h"]))}
 
     of_a = [f"d_{name}" for name in names]
     shared = {f"d_{name}" for name in state} | {f"d_{name}_prev" for name in state}
     shared |= {name for name, _ in map(sides, layer.cell.equations.backward)} - set(of_a)
-    scales |= dict.fromkeys(sorted(shared), largest(*(layer.values[name] for name in shared)))
-    scales |= {name: largest(layer.values[name]) for name in of_a}
+    scales |= dict.fromkeys(sorted(shared), largest(*(values[name] for name in shared)))
+    scales |= {name: largest(values[name]) for name in of_a}
 
     short = ", ".join(name.removeprefix("a_") for name in names)
     return scales, {
