@@ -69,8 +69,9 @@ if __name__ == "__main__":
 
 def test_results_come_in_the_order_of_the_parts_and_each_is_told() -> None:
     told: list[int] = []
-    assert shared(abs, [-3, 1, -2], 2, told.append) == [3, 1, 2]
-    assert sorted(told) == [-3, -2, 1]
+    parts = [*range(-10, 10)]
+    assert shared(abs, parts, 2, told.append) == [abs(part) for part in parts]
+    assert sorted(told) == parts
 
 
 def test_what_the_work_raises_comes_out() -> None:

@@ -28,7 +28,7 @@ VALUES = dict(zip(("a", "b", "c", "h_prev"), np.random.default_rng(0).standard_n
         ("tanh(a + b) ⊙ tanh²(c)", lambda a, b, c, h: np.tanh(a + b) * np.tanh(c) ** 2),
         ("1 − σ(a ⊙ σ(b))", lambda a, b, c, h: 1 - 1 / (1 + np.exp(-a / (1 + np.exp(-b))))),
         ("relu(−a) + [b > 0]", lambda a, b, c, h: np.maximum(-a, 0) + (b > 0)),
-        ("a ⊙ [b ⊙ c > a]", lambda a, b, c, h: a * (b * c > a)),
+        ("a ⊙ [b ⊙ c > a] + [a > a]", lambda a, b, c, h: a * (b * c > a)),
     ],
 )
 def test_an_equation_means_what_it_says(text: str, meaning: Callable[..., Array]) -> None:

@@ -88,12 +88,15 @@ def test_gradients_tapes_and_inputs_are_left_as_they_are(method: Any) -> None:
     x.flags.writeable = d_output.flags.writeable = False
     lstm.bias_ih_l0.grad = np.arange(12.0)
     lstm.eval()(x)
-    method(lstm.train(), -x, d_output, 2)
+    found = method(lstm.train(), -x, d_output, 2)
     assert lstm.training and np.array_equal(lstm.bias_ih_l0.grad, np.arange(12.0))
     assert lstm.weight_hh_l0.grad is None
     d_x, _ = lstm.backward(d_output)
     lstm.eval()(x)
     assert np.array_equal(d_x, lstm.backward(d_output)[0])
+    plain = nn.LSTM(2, 3, 2, dtype=np.float64)
+    plain.load_state_dict(lstm.state_dict())
+    assert_close(found, method(plain, -x, d_output, 2))  # nothing is dropped out, nor added to other gradients
 
 
 @both
