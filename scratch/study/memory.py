@@ -100,12 +100,30 @@ def copy_task(T: int, B: int, rng: np.random.Generator, n: int, S: int) -> tuple
 
 def copying(n: int, S: int) -> Task:
     """The copy task, (4) to (6), of S symbols of n kinds."""
-    name, measure = f"copy task, {S} symbols of {n} kinds", "cross-entropy, nats per symbol"
-    draw = partial(copy_task, n=n, S=S)
-    return Task(name, measure, n + 2, n, S, float(np.log(n)), 1, nn.CrossEntropyLoss, draw)
+    return Task(
+        name=f"copy task, {S} symbols of {n} kinds",
+        measure="cross-entropy, nats per symbol",
+        input_size=n + 2,
+        output_size=n,
+        answers=S,
+        baseline=float(np.log(n)),
+        least=1,
+        criterion=nn.CrossEntropyLoss,
+        draw=partial(copy_task, n=n, S=S),
+    )
 
 
-ADDING = Task("adding problem, two numbers of T", "squared error", 2, 1, 1, 1 / 6, 2, nn.MSELoss, adding_problem)
+ADDING = Task(
+    name="adding problem, two numbers of T",
+    measure="squared error",
+    input_size=2,
+    output_size=1,
+    answers=1,
+    baseline=1 / 6,
+    least=2,
+    criterion=nn.MSELoss,
+    draw=adding_problem,
+)
 """The adding problem, (1) to (3)."""
 
 TASKS = (ADDING, copying(n=4, S=4))
