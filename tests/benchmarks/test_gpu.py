@@ -110,9 +110,9 @@ def test_a_cold_start_is_not_counted(pretended_gpu: Begin, monkeypatch: pytest.M
     prepared = Prepared(torch_runner, Contestant("PyTorch", device="cuda"), SMALL, 0, 1)
     with prepared.runner.turn():
         calls = prepared.calibrate(0.0, floor=False)["calls"]
-        assert calls > 1 and prepared.seconds < 0.1, "a turn has many, though the first took 0.7 s"
+        assert calls > 1 and prepared.seconds < 0.5, "a turn has many, though the first took 0.7 s"
         gpu.log.clear()
-        assert prepared.time()["step"] < 0.1
+        assert prepared.time()["step"] < 0.5
         forward = sum(one["what"] == "lstm" for one in gpu.log)
         assert forward > calls + 1, "warmed up by time before it"
 
