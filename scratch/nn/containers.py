@@ -60,7 +60,8 @@ class Sequential(ModuleList):
     def forward(self, input: Any) -> Any:
         """Raises what the modules raise."""
         if self._pile.kept and self._pile.kept[-1].versions != self._versions():
-            self.clear_tape()  # of all members together, as a call is undone by all or by none
+            for module in self:  # of all together, as a call is undone by all or by none
+                module.clear_tape()
         for module in self:
             input = module(input)
         self._keep()

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from ..types import Array
 from . import checks
 from .parameter import Parameter, changes
-from .pile import Kept, Pile, Versions, tape_is_on
+from .pile import Kept, Pile, Versions, numbers, tape_is_on
 
 
 class IncompatibleKeys(NamedTuple):
@@ -93,8 +93,14 @@ class Module:
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}" + (f": {reason}" if reason else ""))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run `forward`."""
-        return self.forward(*args, **kwargs)
+        """Run `forward`. A call that raises leaves no tape, here or in a module inside that had done its part."""
+        number = next(numbers)
+        try:
+            return self.forward(*args, **kwargs)
+        except BaseException:
+            for module in self.modules():
+                module._pile.drop_since(number)
+            raise
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the module's output; every subclass defines it."""
@@ -121,7 +127,7 @@ class Module:
         pile.drop_useless(versions)
         if not tape_is_on():
             return
-        pile.add(Kept(tape, versions, changes.count, nbytes(tape)))
+        pile.add(Kept(tape, versions, changes.count, nbytes(tape), next(numbers)))
         while pile.nbytes > self.tape_limit and len(pile.kept) > 1:
             pile.remove(0)
             if not pile.dropped:

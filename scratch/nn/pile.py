@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from typing import Any, NamedTuple
 
 from .parameter import Parameter, changes
@@ -35,6 +36,10 @@ Versions = list[tuple[Parameter, int]]
 """Parameters, each with its version."""
 
 
+numbers = count()
+"""Tapes are numbered in the order in which they are made, over all modules."""
+
+
 class Kept(NamedTuple):
     """The tape of one forward pass, and what is known about it."""
 
@@ -44,6 +49,7 @@ class Kept(NamedTuple):
     changes: int
     """How many changes of parameters this thread had made."""
     nbytes: int
+    number: int
 
 
 class Pile(threading.local):
@@ -65,6 +71,11 @@ class Pile(threading.local):
     def remove(self, index: int) -> None:
         """Take a tape out."""
         self.nbytes -= self.kept.pop(index).nbytes
+
+    def drop_since(self, number: int) -> None:
+        """Drop the tapes that were made after this number was given."""
+        while self.kept and self.kept[-1].number > number:
+            self.remove(-1)
 
     def drop_useless(self, versions: Versions) -> None:
         """Drop the tapes that no backward pass can undo, and those that none is going to."""

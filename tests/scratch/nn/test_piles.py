@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scratch import nn, no_grad, optim
@@ -311,6 +311,7 @@ RARELY = [
 
 @EACH_CASE
 @settings(max_examples=max(1, settings().max_examples // 4))
+@example(actions=[Model.forward, Model.assign, Model.bad_input, Model.backward], seed=0)
 @given(actions=st.lists(st.sampled_from(OFTEN + RARELY), min_size=1, max_size=25), seed=st.integers(0, 2**32 - 1))
 def test_calls_in_any_order_are_undone_in_the_opposite_order(
     case: Case, actions: list[Callable[[Model], None]], seed: int
@@ -327,6 +328,28 @@ def test_calls_in_any_order_are_undone_in_the_opposite_order(
                 model.backward()
         model.refused(NOTHING_TO_UNDO)
         model.check()
+
+
+class Failing(nn.Module):
+    """Calls another module, and is interrupted then."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def forward(self, *arguments: Any) -> None:
+        self.inner(*arguments)
+        raise KeyboardInterrupt
+
+
+@EACH_CASE
+def test_a_call_that_raises_leaves_no_tape_in_the_modules_that_had_done_their_part(case: Case) -> None:
+    model = Model(case, seed=0)
+    call = model.called(model.module)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            Failing(model.module)(*case.draw(model.rng))
+    assert_same(undone(model.module, call.d_output), call.expected)
+    model.refused(NOTHING_TO_UNDO)
 
 
 @pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
