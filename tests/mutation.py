@@ -77,6 +77,7 @@ EQUIVALENT = [
     ("module.x_nbytes", "else 0", "else 1", "a byte more"),
     ("Pileǁ", "self.nbytes = 0", "self.nbytes = 1", "a byte more"),
     ("Pileǁ__init__", "dropped = False", "dropped = None", FALSE),
+    ("Pileǁdrop_since", "> number", ">= number", "no tape has the number of a call"),
     ("Pileǁdrop_useless", "> LEFT_OVER and", ">= LEFT_OVER and", "the loop below asks again"),
     ("Parameterǁchanged", "+= 1", "-= 1", "it is only asked whether the count is another one"),
     ("Parameterǁchanged", "+= 1", "+= 2", "it is only asked whether the count is another one"),
