@@ -52,11 +52,11 @@ class Forecaster(nn.Module):
 
         Undoes the newest forward pass, and takes it off unless retain_graph. Raises what the modules raise.
         """
-        d_h = self.fc.backward(d_forecast, retain_graph=retain_graph)  # (2)
-        d_h_n = np.zeros((self.lstm.num_layers, *d_h.shape), d_h.dtype)
-        d_h_n[-1] = d_h
-        d_windows: Array
-        d_windows, _ = self.lstm.backward(None, (d_h_n, None), retain_graph=retain_graph)  # (1)
+        with self._undoing():
+            d_h = self.fc.backward(d_forecast, retain_graph=retain_graph)  # (2)
+            d_h_n = np.zeros((self.lstm.num_layers, *d_h.shape), d_h.dtype)
+            d_h_n[-1] = d_h
+            d_windows: Array = self.lstm.backward(None, (d_h_n, None), retain_graph=retain_graph)[0]  # (1)
         return d_windows
 
     def predict(self, windows: Array) -> Array:

@@ -71,11 +71,12 @@ class Sequential(ModuleList):
         """Undo the newest call, module by module, from the last to the first. Returns d_input, as the first gives it.
 
         The call is taken off unless retain_graph. Raises what the modules raise: RuntimeError if there is no call to
-        undo, or a parameter has changed since.
+        undo, or a parameter has changed since. If one raises after others are undone, all tapes are cleared.
         """
         self._newest(retain_graph)
         modules: list[Any] = list(reversed(self._members()))
-        for module in modules:
-            d_output = module.backward(d_output, retain_graph=retain_graph)
+        with self._undoing():
+            for module in modules:
+                d_output = module.backward(d_output, retain_graph=retain_graph)
         self._undone(retain_graph)
         return d_output

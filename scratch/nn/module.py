@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -159,6 +160,18 @@ class Module:
         """Take the newest tape off, unless it is to be retained."""
         if not retain_graph:
             self._pile.remove(-1)
+
+    @contextmanager
+    def _undoing(self) -> Iterator[None]:
+        """Around the backward calls of the modules inside: one that raises after others are undone clears all tapes."""
+        piles = [module._pile.kept for module in self.modules()]
+        before = [len(kept) for kept in piles]
+        try:
+            yield
+        except BaseException:
+            if [len(kept) for kept in piles] != before:
+                self.clear_tape()
+            raise
 
     def clear_tape(self) -> None:
         """Forget all forward passes, in this module and all inside it, that backward has not undone."""

@@ -78,13 +78,14 @@ class CharacterModel(nn.Module):
         undone then, neither for d_logits nor for d_state that do not fit.
         """
         self._check_state(d_state, checks.array("d_logits", d_logits).shape[:-2])
-        d_output = self.fc.backward(d_logits, retain_graph=retain_graph)
-        d_output = self.dropout.backward(d_output, retain_graph=retain_graph)
-        if isinstance(self.embed, OneHot):  # nothing to learn
-            return self.rnn.backward(d_output, d_state, input_gradient=False, retain_graph=retain_graph)[1]
-        d_embedded, d_initial = self.rnn.backward(d_output, d_state, retain_graph=retain_graph)
-        self.embed.backward(d_embedded, retain_graph=retain_graph)
-        return d_initial
+        with self._undoing():
+            d_output = self.fc.backward(d_logits, retain_graph=retain_graph)
+            d_output = self.dropout.backward(d_output, retain_graph=retain_graph)
+            if isinstance(self.embed, OneHot):  # nothing to learn
+                return self.rnn.backward(d_output, d_state, input_gradient=False, retain_graph=retain_graph)[1]
+            d_embedded, d_initial = self.rnn.backward(d_output, d_state, retain_graph=retain_graph)
+            self.embed.backward(d_embedded, retain_graph=retain_graph)
+            return d_initial
 
     def _check_state(self, d_state: Any, batch: tuple[int, ...]) -> None:
         """Refuse what the recurrence would refuse once the layers above it are undone.
