@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from reference.problems import Problem
+from reference.runs import Run
 from scratch.nn.recurrent import Recurrent
 from scratch.types import Array
 
@@ -90,3 +92,23 @@ def by_pytorch(theirs: Any, arguments: Any, d_output: Any) -> list[Array]:
     leaves += theirs.parameters()
     found = torch.autograd.grad(loss, leaves) if leaves else []
     return [each.detach().numpy() for each in (*outputs, *found)]
+
+
+def complex_step_errors(problem: Problem, run: Callable[[Problem], Run]) -> dict[str, float]:
+    """How far each gradient is from the derivative along a random direction, of what it may be at most.
+
+    That derivative comes from the forward pass alone, by a step so small that only rounding is left as an error.
+    """
+    found, step, rng, errors = run(problem), 1e-100, np.random.default_rng(problem.configuration.seed), {}
+    for name, leaf in problem.leaves.items():
+        direction, gradient = rng.standard_normal(leaf.shape), found[f"d_{name}"]
+
+        def shifted(value: Array, leaf: Array = leaf, direction: Array = direction) -> Array:
+            return value + 1j * step * direction if value is leaf else value.astype(complex)
+
+        moved = run(problem.map(shifted))
+        derivative = np.imag(sum((moved[key] * d).sum() for key, d in problem.upstream.items())) / step
+        size = np.linalg.norm(gradient) * np.linalg.norm(direction)
+        error = abs(derivative - (gradient * direction).sum())
+        errors[f"d_{name}"] = float(error / size) if size else float("inf") if error else 0.0
+    return errors
