@@ -99,7 +99,7 @@ def what_needs_pytorchs_own_leaves_it_out_or_refuses_it() -> None:
         (to_keras, nn.MGU(2, 3), TypeError), (to_onnx, nn.MGU(2, 3), TypeError),
         (files.in_torch, checkpoint, text.CheckpointError),
     ):  # fmt: skip
-        with pytest.raises(error, match="got MGU$"):
+        with pytest.raises(error, match=r"got MGU$"):
             call(argument)
 
 
