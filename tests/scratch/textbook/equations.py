@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .latex import RELATIONS, Chain, OutOfTime, Values, holds, statements
+from .latex import RELATIONS, OutOfTime, Statement, Values, expression, holds, statements
 
 Array = Any
 Given = Callable[[], Iterable[Values]]
@@ -73,12 +73,12 @@ class Page:
         return found
 
 
-def computed(found: list[list[Chain]], values: Values) -> Iterator[tuple[int, list[tuple[str, Any]]]]:
+def computed(found: list[Statement], values: Values) -> Iterator[tuple[int, list[tuple[str, Any]]]]:
     """The place and the sides of each statement; not of one that needs another step than there is, or is not for it."""
-    for place, (chain, *conditions) in enumerate(found):
+    for place, (chain, conditions) in enumerate(found):
         if all(holds(condition, values) for condition in conditions):
             with suppress(OutOfTime):
-                sides = [(relation, node(values)) for relation, node in chain]
+                sides = [(relation, expression(side, values)) for relation, side in chain]
                 yield place, sides if len(sides) > 1 else [*sides, ("=", values["value"])]
 
 
