@@ -197,11 +197,3 @@ def walk(module: ModuleType, *, T: int = 5, B: int = 1, I: int = 4, H: int = 6, 
         x=x, state=state, parameters=parameters, d_output=d_output, d_state=d_state,
         output=output, final=final, d_x=d_x, d_initial=d_initial, d_parameters=d_parameters,
     )  # fmt: skip
-
-
-def derivatives(r: SimpleNamespace) -> Iterator[tuple[Array, Array]]:
-    """Each gradient of a walk by complex steps, and by the code."""
-    yield complex_step(lambda x: r.loss(x=x), r.x), r.d_x
-    yield complex_step(lambda state: r.loss(state=state), np.asarray(r.state)), np.asarray(r.d_initial)
-    for name, value in r.parameters.items():
-        yield complex_step(lambda moved, name=name: r.loss(**{name: moved}), value), r.d_parameters[name]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scratch.textbook import rnn
-from tests.scratch.textbook.equations import Page, assert_close, assert_printed, slope, walk
+from tests.scratch.textbook.equations import Page, assert_printed, slope, walk
 from tests.scratch.textbook.latex import Values
 
 T, B, H = 5, 3, 6
@@ -165,33 +165,3 @@ def test_numbers_of_direction() -> None:
     found = re.search(r"\\rho = (\S+)\$ but \$s_1 = (\S+)\$", PAGE.path.read_text())
     assert found
     assert_printed(found.groups(), max(abs(np.linalg.eigvals(W_hh))), np.linalg.norm(W_hh, 2))
-
-
-def test_two_pieces_give_what_the_whole_sequence_gives() -> None:
-    for r in both(B):
-        options = {"nonlinearity": r.name}
-        first, between, first_tape = rnn.forward(r.x[:2], r.state, r.parameters, **options)
-        second, final, second_tape = rnn.forward(r.x[2:], between, r.parameters, **options)
-        d_x_second, d_between, d_second = rnn.backward(r.d_output[2:], r.d_state, second_tape)
-        d_x_first, d_initial, d_first = rnn.backward(r.d_output[:2], d_between, first_tape)
-        assert_close(np.concatenate([first, second]), r.output)
-        assert_close(final, r.final)
-        assert_close(np.concatenate([d_x_first, d_x_second]), r.d_x)
-        assert_close(d_initial, r.d_initial)
-        for name, d_whole in r.d_parameters.items():
-            assert_close(d_first[name] + d_second[name], d_whole)
-
-
-def test_each_sequence_comes_out_as_if_it_ran_alone() -> None:
-    for r in both(B):
-        alone = []
-        for b in range(B):
-            one = slice(b, b + 1)
-            options = {"nonlinearity": r.name}
-            output, _, tape = rnn.forward(r.x[:, one], r.state[one], r.parameters, **options)
-            assert_close(output, r.output[:, one])
-            alone.append(rnn.backward(r.d_output[:, one], r.d_state[one], tape))
-            assert_close(alone[b][0], r.d_x[:, one])
-            assert_close(alone[b][1], r.d_initial[one])
-        for name, d_whole in r.d_parameters.items():
-            assert_close(sum(d_parameters[name] for _, _, d_parameters in alone), d_whole)
