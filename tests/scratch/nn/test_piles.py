@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from scratch import nn, no_grad, optim
 from scratch.nn import pile
-from scratch.processes import shared
 from scratch.types import Array
 
 from .modules import CASES, EACH_CASE, B, Case, H, I, with_state
@@ -50,6 +49,17 @@ class Call(NamedTuple):
     """What that will give."""
     changes: int
     """How often parameters had changed before."""
+
+
+class Failing(nn.Module):
+    """Calls another module, and is interrupted then."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def forward(self, *arguments: Any) -> None:
+        self.inner(*arguments)
+        raise KeyboardInterrupt
 
 
 class Model:
@@ -161,6 +171,12 @@ class Model:
         call = self.called(other)
         assert_same(undone(other, call.d_output), call.expected)
 
+    def interrupted(self) -> None:
+        """A call that raises leaves no tape, here or in a module inside that had done its part."""
+        with pytest.raises(KeyboardInterrupt):
+            Failing(self.module)(*self.case.draw(self.rng))
+        self.drop_useless()
+
     def change_mode(self) -> None:
         self.module.train(not self.module.training)
 
@@ -180,13 +196,15 @@ class Model:
 OFTEN = [Model.forward] * 6 + [Model.backward] * 5 + [Model.backward_and_retain] * 2
 RARELY = [
     *(Model.forward_without_a_tape, Model.assign, Model.optimize, Model.bad_input, Model.change_mode, Model.forget),
-    *(Model.forget_gradients, *[Model.copied] * 3),
+    *(Model.forget_gradients, Model.interrupted, *[Model.copied] * 3),
 ]
 
 
 @EACH_CASE
 @settings(max_examples=max(1, settings().max_examples // 4))
 @example(actions=[Model.forward, Model.assign, Model.bad_input, Model.backward], seed=0)
+@example(actions=[Model.forward] * 2 + [Model.interrupted] * 2 + [Model.backward] * 3, seed=0)
+@example(actions=[*[Model.forward] * 3, Model.backward, *[Model.copied] * 6, Model.forward], seed=0)
 @given(actions=st.lists(st.sampled_from(OFTEN + RARELY), min_size=1, max_size=25), seed=st.integers(0, 2**32 - 1))
 def test_calls_in_any_order_are_undone_in_the_opposite_order(
     case: Case, actions: list[Callable[[Model], None]], seed: int
@@ -203,29 +221,6 @@ def test_calls_in_any_order_are_undone_in_the_opposite_order(
                 model.backward()
         model.refused(NOTHING_TO_UNDO)
         model.check()
-
-
-class Failing(nn.Module):
-    """Calls another module, and is interrupted then."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-
-    def forward(self, *arguments: Any) -> None:
-        self.inner(*arguments)
-        raise KeyboardInterrupt
-
-
-@EACH_CASE
-def test_a_call_that_raises_leaves_no_tape_in_the_modules_that_had_done_their_part(case: Case) -> None:
-    model = Model(case, seed=0)
-    calls = [model.called(model.module) for _ in range(2)]
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            Failing(model.module)(*case.draw(model.rng))
-    for call in reversed(calls):
-        assert_same(undone(model.module, call.d_output), call.expected)
-    model.refused(NOTHING_TO_UNDO)
 
 
 @EACH_KIND
@@ -285,44 +280,6 @@ def test_no_grad_leaves_earlier_calls_alone_and_ends_with_an_error() -> None:
         cell.backward()
     cell(x)
     cell.backward()
-
-
-def used(case: Case) -> Any:
-    """A module with spent tapes, with one that is waiting, and with other weights than at the start."""
-    module, rng = case.make(), np.random.default_rng(1)
-    for parameter in module.parameters():
-        parameter.data = rng.standard_normal(parameter.shape)
-    for _ in range(3):
-        output = module(*case.draw(rng))
-    for _ in range(2):
-        module.backward(*upstream(module, output, rng))
-    module.zero_grad()
-    return module
-
-
-def first_pass(task: tuple[Any, tuple[Any, ...], tuple[Any, ...]]) -> tuple[str, list[Array]]:
-    """What a module says of a backward pass before any other, and what a whole pass gives."""
-    module, arguments, d_output = task
-    try:
-        module.backward(*d_output)
-    except RuntimeError as error:
-        refusal = str(error)
-    return refusal, arrays(module(*arguments)) + undone(module, d_output)
-
-
-def test_a_module_sent_to_another_process_is_as_good_as_new() -> None:
-    """A used one, with other data of the same shape: what a fresh one makes of them."""
-    tasks, expected = [], []
-    for case in CASES.values():
-        module, rng = used(case), np.random.default_rng(2)
-        fresh, arguments = twin(case, module), case.draw(rng)
-        output = fresh(*arguments)
-        d_output = upstream(module, output, rng)
-        tasks.append((module, arguments, d_output))
-        expected.append(arrays(output) + undone(fresh, d_output))
-    for (refusal, found), right in zip(shared(first_pass, tasks, processes=1), expected, strict=True):
-        assert "undone" in refusal
-        assert_same(found, right)
 
 
 @pytest.fixture
