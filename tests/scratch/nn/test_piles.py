@@ -203,6 +203,7 @@ RARELY = [
 @EACH_CASE
 @settings(max_examples=max(1, settings().max_examples // 4))
 @example(actions=[Model.forward, Model.assign, Model.bad_input, Model.backward], seed=0)
+@example(actions=[Model.forward, *[Model.backward_and_retain] * 2, *[Model.backward] * 2], seed=0)
 @example(actions=[Model.forward] * 2 + [Model.interrupted] * 2 + [Model.backward] * 3, seed=0)
 @example(actions=[*[Model.forward] * 3, Model.backward, *[Model.copied] * 6, Model.forward], seed=0)
 @given(actions=st.lists(st.sampled_from(OFTEN + RARELY), min_size=1, max_size=25), seed=st.integers(0, 2**32 - 1))
