@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scratch.textbook import gru
-from tests.scratch.textbook.equations import Page, complex_step, sigma, walk
+from tests.scratch.textbook.equations import Page, Walk, complex_step, sigma
 from tests.scratch.textbook.latex import Values
 
 H = 6
@@ -16,27 +16,18 @@ H = 6
 
 @cache
 def problem() -> Any:
-    return walk(gru, H=H)
-
-
-def jacobian(steps: list[Any], parameters: Any) -> Any:
-    """∂h_T / ∂h_0: row k is the gradient of unit k, from the code's steps backward."""
-    d_state = np.eye(H)
-    for kept in reversed(steps):
-        equal_sequences = [np.repeat(value, H, axis=0) for value in kept]
-        d_state = gru.step_backward(d_state, equal_sequences, parameters)[1]
-    return d_state
+    return Walk(gru, H=H)
 
 
 def usual() -> Iterator[Values]:
     """With M of each step, as (5.1) defines it."""
     values, without_matrix = problem().values, problem().parameters | {"weight_hh": np.zeros((3 * H, H))}
     values |= dict(zip(("W_r", "W_z", "W_n"), np.split(values["W_hh"], 3), strict=True))
-    for s in values["steps"]:
+    for t, s in enumerate(values["steps"]):
         for x_or_h in "xh":
             s |= {f"{x_or_h}_{gate}": a for gate, a in zip("rzn", np.split(s[f"a_{x_or_h}"], 3), strict=True)}
         s["d_h_prev_direct"] = gru.step_backward(s["d_h"].T, s["kept"], without_matrix)[1].T
-        s["∂h/∂h_prev"] = jacobian([s["kept"]], problem().parameters)
+        ((s["∂h/∂h_prev"],),) = problem().jacobian(t, t + 1)
         s["M"] = (s["∂h/∂h_prev"] - np.diag(s["z"].ravel())) / (1 - s["z"])
     yield values | {"d_state": values.pop("d_h_n")}
 
@@ -56,8 +47,7 @@ def paths_through_the_matrices_and_past_them() -> Iterator[Values]:
     for s in problem().values["steps"]:
         through = s["z"] * through + (1 - s["z"]) * s["M"] @ (past + through)
         past = s["z"] * past
-    kept = [s["kept"] for s in problem().values["steps"]]
-    yield {"∂h_T/∂h_t": jacobian(kept, problem().parameters), "paths": through, "t": 0}
+    yield {"∂h_T/∂h_t": problem().jacobian(0, len(problem().x))[0][0], "paths": through, "t": 0}
 
 
 @PAGE.given("6.1")

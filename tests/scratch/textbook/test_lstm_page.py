@@ -9,13 +9,7 @@ import numpy as np
 import pytest
 
 from scratch.textbook import lstm
-from tests.scratch.textbook.equations import (
-    Page,
-    assert_printed,
-    sigma,
-    slope,
-    walk,
-)
+from tests.scratch.textbook.equations import Page, Walk, assert_printed, sigma, slope
 from tests.scratch.textbook.latex import Values
 
 H = 6
@@ -23,7 +17,7 @@ H = 6
 
 @cache
 def problem() -> Any:
-    return walk(lstm, H=H)
+    return Walk(lstm, H=H)
 
 
 def sigmoid(a: Any) -> Any:
@@ -31,23 +25,13 @@ def sigmoid(a: Any) -> Any:
     return lstm.sigmoid(np.asarray(a), np)
 
 
-def jacobian(x: Any, h_0: Any, c_0: Any) -> Any:
-    """∂h_T/∂h_0, ∂h_T/∂c_0, ∂c_T/∂h_0 and ∂c_T/∂c_0 of one sequence, by the textbook's way back."""
-    many = [np.repeat(part, H, axis=-2) for part in (x, h_0, c_0)]
-    _, _, tape = lstm.forward(many[0], (many[1], many[2]), problem().parameters)
-    nothing, zeros, one_each = np.zeros((len(x), H, H)), np.zeros((H, H)), np.eye(H)
-    return [
-        part for d_state in ((one_each, zeros), (zeros, one_each)) for part in lstm.backward(nothing, d_state, tape)[1]
-    ]
-
-
 def usual() -> Iterator[Values]:
     """With K, S and R of each step: K is ∂c/∂h_prev; what goes to c_prev passes c, and then f; R is what is left."""
     values = problem().values
     values |= dict(zip(("W_i", "W_f", "W_g", "W_o"), np.split(values["W_hh"], 4), strict=True))
-    for s in values["steps"]:
+    for t, s in enumerate(values["steps"]):
         s |= dict(zip(("a_i", "a_f", "a_g", "a_o"), np.split(s["a"], 4), strict=True))
-        h_by_h, h_by_c, c_by_h, c_by_c = jacobian(s["x"].T[None], s["h_prev"].T, s["c_prev"].T)
+        (h_by_h, h_by_c), (c_by_h, c_by_c) = problem().jacobian(t, t + 1)
         s |= {
             "K": c_by_h,
             "S": h_by_c / s["f"].T,
@@ -94,7 +78,7 @@ def paths_within_the_cell_state_and_outside() -> Iterator[Values]:
         outside = f @ outside + s["K"] @ h_by_c_0
         within = f @ within
         h_by_c_0 = s["S"] @ (within + outside) + s["R"] @ h_by_c_0
-    yield {"∂c_T/∂c_t": jacobian(r.x, *r.state)[3], "paths": outside, "t": 0}
+    yield {"∂c_T/∂c_t": r.jacobian(0, len(r.x))[1][1], "paths": outside, "t": 0}
 
 
 def test_table_of_saturated_gates() -> None:

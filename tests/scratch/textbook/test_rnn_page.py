@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from scratch.textbook import rnn
-from tests.scratch.textbook.equations import Page, assert_printed, slope, walk
+from tests.scratch.textbook.equations import Page, Walk, assert_printed, slope
 from tests.scratch.textbook.latex import Values
 
 T, B, H = 5, 3, 6
@@ -20,17 +19,10 @@ PHI = {"tanh": np.tanh, "relu": lambda a: np.where(a.real > 0, a, 0)}
 @cache
 def both(B: int = 1) -> list[Any]:
     """A walk with tanh and one with relu."""
-    walks = [walk(rnn, T=T, B=B, H=H, nonlinearity=name) for name in PHI]
+    walks = [Walk(rnn, T=T, B=B, H=H, nonlinearity=name) for name in PHI]
     for r, (r.name, phi) in zip(walks, PHI.items(), strict=True):
         r.values |= {"φ": phi, "φ'": slope(phi)}
     return walks
-
-
-def jacobian(r: Any, t: int, end: int = T) -> Any:
-    """∂h_end / ∂h_t of one sequence, from H equal ones, of which each asks for the gradient of one unit."""
-    x, h_t = (np.repeat(rows, H, axis=-2) for rows in (r.x[t:end], [r.state, *r.output][t]))
-    _, _, tape = rnn.forward(x, h_t, r.parameters, nonlinearity=r.name)
-    return rnn.backward(np.zeros((len(x), H, H)), np.eye(H), tape)[1]
 
 
 def usual() -> Iterator[Values]:
@@ -41,16 +33,21 @@ def usual() -> Iterator[Values]:
 PAGE = Page(Path(rnn.__file__).with_suffix(".md"), usual)
 
 
+def leaves(r: Walk) -> Iterator[tuple[str, Any, Any]]:
+    """Everything that has a gradient, with its gradient."""
+    yield "x", r.x, r.d_x
+    yield "state", r.state, r.d_initial
+    yield from ((name, value, r.d_parameters[name]) for name, value in r.parameters.items())
+
+
 @PAGE.given("2.1", tolerance=1e-12)
 def change_of_the_loss() -> Iterator[Values]:
     rng = np.random.default_rng(8)
     for r in both():
-        given = {"x": r.x, "state": r.state} | r.parameters
-        gradients = {"x": r.d_x, "state": r.d_initial} | r.d_parameters
-        for name, y in given.items():
+        for name, y, d_y in leaves(r):
             delta_y = rng.standard_normal(y.shape)
             delta_loss = r.loss(**{name: y + 1e-100j * delta_y}).imag / 1e-100
-            yield {"delta L": delta_loss, "d_y": gradients[name], "delta y": delta_y, "t": 1}
+            yield {"delta L": delta_loss, "d_y": d_y, "delta y": delta_y, "t": 1}
 
 
 @PAGE.given("2.2")
@@ -104,10 +101,10 @@ def whole() -> Iterator[Values]:
 @PAGE.given("8.1", "8.2")
 def jacobians() -> Iterator[Values]:
     for r in both():
-        J = [jacobian(r, t, t + 1) for t in range(T)]
+        J = [r.jacobian(t, t + 1)[0][0] for t in range(T)]
         steps = [s | {"J": J_t, "∂h_t/∂h_t-1": J_t} for s, J_t in zip(r.values["steps"], J, strict=True)]
         for t in range(T):
-            yield r.values | {"steps": steps, "∂h_T/∂h_t": jacobian(r, t), "t": t}
+            yield r.values | {"steps": steps, "∂h_T/∂h_t": r.jacobian(t, T)[0][0], "t": t}
 
 
 @PAGE.given("8.3")
@@ -115,29 +112,25 @@ def bound() -> Iterator[Values]:
     """With large weights, and with small ones."""
     for r in both():
         for scale in 1, 0.1:
-            scaled = r.parameters | {"weight_hh": scale * r.parameters["weight_hh"]}
-            of_scaled = SimpleNamespace(**vars(r) | {"parameters": scaled})
+            W_hh = scale * r.parameters["weight_hh"]
             for t in range(T):
-                yield {"∂h_T/∂h_t": jacobian(of_scaled, t), "s_1": np.linalg.norm(scaled["weight_hh"], 2), "t": t}
+                ((slope,),) = r.jacobian(t, T, r.parameters | {"weight_hh": W_hh})
+                yield {"∂h_T/∂h_t": slope, "s_1": np.linalg.norm(W_hh, 2), "t": t}
 
 
 @PAGE.given("10.1", tolerance=1e-12)
 def a_complex_step() -> Iterator[Values]:
     """For each number p of each tensor."""
     for r in both():
-        given = {"x": r.x, "state": r.state} | r.parameters
-        gradients = {"x": r.d_x, "state": r.d_initial} | r.d_parameters
-        for name, tensor in given.items():
-            for place, p in np.ndenumerate(tensor):
-                if gradients[name][place] == 0:
-                    continue
+        for name, tensor, gradient in leaves(r):
+            for place in zip(*np.nonzero(gradient), strict=True):
 
-                def loss(p: Any, r: Any = r, name: str = name, tensor: Any = tensor, place: Any = place) -> Any:
+                def loss(p: Any, r: Walk = r, name: str = name, tensor: Any = tensor, place: Any = place) -> Any:
                     moved = tensor.astype(complex)
                     moved[place] = p
                     return r.loss(**{name: moved})
 
-                of_p = {"p": p, "L": loss, "∂L/∂p": gradients[name][place], "t": 1}
+                of_p = {"p": tensor[place], "L": loss, "∂L/∂p": gradient[place], "t": 1}
                 yield of_p | {"j": 1j, "ε": 1e-100, "Im": np.imag, "O": lambda rest: 0}
 
 
