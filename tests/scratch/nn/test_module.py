@@ -63,8 +63,7 @@ def test_arguments_and_parameters_are_pytorchs(name: str, arguments: dict[str, A
         assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
         assert type(getattr(ours, attribute)) is type(getattr(theirs, attribute)), attribute
     assert_alike(ours, theirs)
-    if "nonlinearity" not in arguments:
-        assert_shown_alike(ours, theirs)
+    assert_shown_alike(ours, theirs)
 
 
 def test_modules_in_modules_are_named_and_visited_as_in_pytorch() -> None:

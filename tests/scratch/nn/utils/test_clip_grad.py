@@ -99,7 +99,7 @@ def test_zeros_have_no_part_in_a_norm(order: float) -> None:
 
 def test_one_parameter_stands_for_a_list_of_one() -> None:
     (parameter,) = clipped(np.array([3.0, 4.0]))
-    assert clip_grad_norm_(parameter, 1) == 5
+    assert clip_grad_norm_(parameter, 9.9) == clip_grad_norm_(parameter, 5.1) == clip_grad_norm_(parameter, 1) == 5
     clip_grad_value_(parameter, 0.7)
     np.testing.assert_allclose(np.asarray(parameter.grad), [0.6, 0.7], rtol=1e-6)
 
