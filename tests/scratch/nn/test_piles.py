@@ -20,7 +20,7 @@ from scratch.nn import pile
 from scratch.types import Array
 
 from .modules import CASES, EACH_CASE, B, Case, H, I, with_state
-from .passes import arrays, assert_same, gradients, mapped, twin, undone, upstream
+from .passes import arrays, assert_same, gradients, twin, undone, upstream
 
 EACH_KIND = pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
 
@@ -243,28 +243,6 @@ def test_steps_with_carried_gradients_equal_one_call(kind: nn.Kind, every: int |
         d_piece, d_now = pieces.backward(d_output[cut], d_now)
         assert_same([d_piece], [d_x[cut]])
     assert_same([d_now, gradients(pieces)], [d_first, gradients(whole)])
-
-
-@EACH_KIND
-def test_single_steps_with_carried_gradients_equal_one_call(kind: nn.Kind) -> None:
-    rng = np.random.default_rng(1)
-    whole = kind.module(I, H, **kind.options, dtype=np.float64, rng=0)
-    cell = kind.single(I, H, **kind.options, dtype=np.float64)
-    cell.load_state_dict({name.removesuffix("_l0"): value for name, value in whole.state_dict().items()})
-    x, first = with_state(kind, (6, B, I), (1, B, H))(rng)
-    d_output, d_last = with_state(kind, (6, B, H), (1, B, H))(rng)
-    output, last = whole(x, first)
-    d_x, d_first = whole.backward(d_output, d_last)
-    state, d_state = (mapped(lambda part: part[0], each) for each in (first, d_last))
-    for x_t, h_t in zip(x, output, strict=True):
-        state = cell(x_t, state)
-        assert_same([arrays(state)[0]], [h_t])
-    assert_same([state], [mapped(lambda part: part[0], last)])
-    for d_x_t, d_h in zip(d_x[::-1], d_output[::-1], strict=True):
-        d_state = (d_state[0] + d_h, *d_state[1:]) if isinstance(d_state, tuple) else d_state + d_h
-        found, d_state = cell.backward(d_state)
-        assert_same([found], [d_x_t])
-    assert_same([d_state, gradients(cell)], [mapped(lambda part: part[0], d_first), gradients(whole)])
 
 
 def test_no_grad_leaves_earlier_calls_alone_and_ends_with_an_error() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reference.conditioning import assert_matches_pytorch, tolerances
 from reference.equivalence import assert_close, relative_error
-from reference.problems import CELLS, Configuration, Problem, draw
+from reference.problems import CELLS, Configuration, draw
 from reference.runs import (
     initial_state,
     make_scratch,
@@ -132,35 +132,6 @@ def test_computed_again_or_from_other_memory_or_with_less_asked_for_it_is_the_sa
             unrecorded, state = module(pack(problem.input, c), initial_state(problem))
         found = {"output": unpack(unrecorded)} | split(state, c, "{}_n")
         assert_close(found, {"output": unpack(output)} | split(final, c, "{}_n"), 1e-14)
-
-
-@given(configurations(dropout=False), st.booleans())
-def test_packed_sequences_are_independent(configuration: Configuration, initial: bool) -> None:
-    """A packed batch computes for each sequence what the sequence alone computes."""
-    lengths = configuration.lengths or (2, 1)
-    # Saturated units would magnify rounding.
-    c = replace(configuration, weight_scale=1.0, layout="packed", lengths=lengths, initial_state=initial)
-    problem = draw(c)
-    together, _ = run_scratch(problem)
-    sums: dict[str, Array] = {}
-    for b, length in enumerate(lengths):
-        alone = Problem(
-            replace(c, layout="unbatched", lengths=(length,)),
-            problem.parameters,
-            problem.input[:length, b],
-            {name: value[:, b] for name, value in problem.initial.items()},
-            {n: value[:length, b] if n == "output" else value[:, b] for n, value in problem.upstream.items()},
-        )
-        for name, value in run_scratch(alone)[0].items():
-            if name in ("output", "d_input"):
-                assert relative_error(together[name][:length, b], value) < 1e-10, name
-                assert not together[name][length:, b].any()
-            elif name in ("h_n", "c_n", "d_h_0", "d_c_0"):
-                assert relative_error(together[name][:, b], value) < 1e-10, name
-            else:
-                sums[name] = sums.get(name, 0) + value
-    for name, value in sums.items():
-        assert np.abs(together[name] - value).max() <= 1e-12 * max(1, np.abs(value).max()), name
 
 
 ONE = Configuration("LSTM", bidirectional=True, lengths=(3, 3))

@@ -86,10 +86,3 @@ def of_cho() -> Iterator[Values]:
             "d_b": complex_step(lambda b, loss=loss: loss(b=b), b),
             "t": t,
         }
-
-
-def test_the_form_of_cho_is_another() -> None:
-    values = PAGE.usual()[0]
-    for s in values["steps"]:
-        n = np.tanh(s["x_n"] + values["W_n"] @ (s["r"] * s["h_prev"]) + values["b_hh"][2 * H :])
-        assert np.abs(n - s["n"]).max() > 0.01
