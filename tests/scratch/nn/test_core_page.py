@@ -1,19 +1,15 @@
 """What the names in the equations of from_textbook_to_core.md stand for, and what else the page says."""
 
-import inspect
 import re
 from collections.abc import Iterator
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from scratch import nn
-from scratch.nn import bptt, lstm
 from scratch.nn.cell import Weights
 from scratch.nn.tape import Tape
 from scratch.nn.utils.rnn import pack_sequence
@@ -146,25 +142,18 @@ def projection() -> Iterator[Values]:
     yield values | bold(steps, "d_h", "m") | {"steps": steps}
 
 
-@PAGE.given("3.1")
-def before_the_loop() -> Iterator[Values]:
+def with_sums(apart: bool) -> Iterator[Values]:
+    """With what stands side by side before and after the loop, of cells with halves apart, or of the others."""
     for r in all_passes():
         (values,) = r.values
         steps = [s | {"p": s["a"] - values["W_hh"] @ s["h_prev"], "h": s["output"]} for s in values["steps"]]
-        if not r.cell.apart:
-            yield values | bold(steps, "p", "x") | {"steps": steps, "bold 1": np.ones((T * B, 1))}
-
-
-def after_the_loop(apart: bool) -> Iterator[Values]:
-    for r in all_passes():
-        (values,) = r.values
-        wide = bold(values["steps"], "x", "d_x", "h_prev", "d_a", "d_a_x", "d_a_h")
+        wide = bold(steps, "p", "x", "d_x", "h_prev", "d_a", "d_a_x", "d_a_h")
         if bool(r.cell.apart) == apart:
-            yield values | wide | {"bold 1": np.ones((T * B, 1))}
+            yield values | wide | {"steps": steps, "bold 1": np.ones((T * B, 1))}
 
 
-PAGE.given("3.2")(lambda: after_the_loop(apart=False))
-PAGE.given("5.7")(lambda: after_the_loop(apart=True))
+PAGE.given("3.1", "3.2")(lambda: with_sums(apart=False))
+PAGE.given("5.7")(lambda: with_sums(apart=True))
 
 
 @PAGE.given("4.9")
@@ -290,19 +279,3 @@ def test_table_of_the_tape() -> None:
         sizes = {"0": 0, "$I$": features, "$H$": units} | {f"${n}H$": n * units for n in range(2, 8)}
         assert {name: sizes[of[k]] for name, *of in rows} == found
         assert megabytes[k] == f"{(tape.nbytes + steps * batch * features * 4) / 1e6:.0f} MB"
-
-
-@pytest.mark.parametrize(
-    ("head", "functions", "needed"),
-    [
-        ("line", (bptt.forward, bptt.backward, bptt.sums_over_time), r"  # \(T\d\)"),
-        ("line of the cell", (lstm.linearize, lstm.step_backward), r"^    (?!.* = |return|\"|Fills)\S.*[a-z]"),
-    ],
-)
-def test_table_of_lines_has_every_line_that_computes(head: str, functions: Any, needed: str) -> None:
-    lines = list(chain.from_iterable(inspect.getsource(function).splitlines() for function in functions))
-    bare = [line.split("  #")[0].strip() for line in lines]
-    in_table = [line for row in PAGE.tables()[head] for line in re.findall("`([^`]+)`", row[0])]
-    assert set(in_table) <= set(bare)
-    missing = [line for line, text in zip(lines, bare, strict=True) if re.search(needed, line) and text not in in_table]
-    assert missing == []

@@ -166,15 +166,6 @@ def test_passes_of_one_shape_share_one_tape(kind: nn.Kind, monkeypatch: pytest.M
 
 
 @EACH_KIND
-def test_the_bytes_are_counted(kind: nn.Kind) -> None:
-    """They bound the memory of a program that never calls backward (`tape_limit`)."""
-    cell, made = kind.cell, []
-    tape_of(cell, (1,), 1)
-    after, _ = measured(lambda: made.append(tape_of(cell, (7, 7, 5, 5, 5, 2) * 20, 200)))
-    assert made[0].nbytes <= after < 1.1 * made[0].nbytes  # objects of Python come on top
-
-
-@EACH_KIND
 def test_inference_grows_with_the_sequence_by_input_and_output_alone(kind: nn.Kind) -> None:
     peaks, width, layers = [], 16, 5
     for sections in (4, 6):

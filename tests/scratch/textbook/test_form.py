@@ -4,12 +4,10 @@ import ast
 import re
 from collections.abc import Iterator
 from inspect import getsource
-from pathlib import Path
 from types import ModuleType
 
 from tests.test_readme import without_docstrings
 
-from .equations import Page
 from .pages import each_module
 
 MOST = 60
@@ -43,16 +41,3 @@ def test_each_line_of_a_step_ends_with_the_number_of_an_equation(module: ModuleT
         ends = [lines[node.end_lineno - 1].partition("  # ")[2] for node in computing(functions[name])]
         assert [end for end in ends if not re.match(r"\(\d\)(, \(\d\))*(  |$)", end)] == []
         assert {number for end in ends for number in re.findall(r"\((\d)\)", end)} == set(equations)
-
-
-@each_module
-def test_each_line_of_the_way_back_is_in_a_table_of_the_page(module: ModuleType) -> None:
-    """A dict may stand there entry by entry, and what a line ends with may be left out."""
-    tables = Page(Path(module.__file__ or "").with_suffix(".md")).tables()
-    cells = [row[0] for head, rows in tables.items() if head.startswith("line") for row in rows]
-    spans = [span.removesuffix("…)") for cell in cells for span in re.findall("`([^`]+)`", cell)]
-    lines = (getsource(module.step_backward) + getsource(module.backward)).splitlines()
-    assert [span for span in spans if not any(span in line for line in lines)] == []
-    computed = [line for line in lines if re.search(r"  # .*\(\d\)|d_h = d_output", line)]
-    assert len(computed) > 5
-    assert [line for line in computed if not any(span in line for span in spans)] == []
