@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 import reference
 import scratch
@@ -65,15 +66,16 @@ mgu = module_of("scratch/nn/mgu.py")
 exec(compile(FILES[SECTION], PAGE.name, "exec"), vars(second_derivatives) | {"mgu": mgu})  # enters those of the cell
 
 
-@given(configurations(cells=("GRU",)))
-def test_a_new_cell_has_right_gradients(configuration: Configuration) -> None:
+@given(configurations(cells=("GRU",)), st.sampled_from([None, 3]))
+def test_a_new_cell_has_right_gradients(configuration: Configuration, checkpoint_every: int | None) -> None:
     """Every option but the projection.
 
     The parameters' shapes are those of the page's cell; everything else is drawn as for a cell that has h alone, too.
     """
 
     def new(problem: Problem) -> Any:
-        return mgu.MGU(**configuration.arguments(), dtype=problem.input.dtype, rng=configuration.seed)
+        options = configuration.arguments() | {"checkpoint_every": checkpoint_every, "dtype": problem.input.dtype}
+        return mgu.MGU(**options, rng=configuration.seed)
 
     def run(problem: Problem) -> Run:
         module = new(problem)
