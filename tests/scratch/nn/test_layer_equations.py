@@ -1,6 +1,5 @@
 """Every numbered equation in the docstrings of the other layers, in NumPy as it stands, gives the code's numbers."""
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,11 +7,9 @@ import numpy as np
 import pytest
 
 from scratch import nn
-from scratch.nn import bptt, dropout, embedding, gru, linear, loss, lstm, rnn
+from scratch.nn import dropout, embedding, linear, loss
 from scratch.nn.utils import clip_grad_norm_
-from tests.scratch.nn import test_core_page
 from tests.scratch.nn.equations import Docstring
-from tests.scratch.textbook import test_gru_page, test_lstm_page, test_rnn_page
 from tests.scratch.textbook.equations import assert_close
 
 N, I, O, V, C = 7, 4, 5, 6, 3  # noqa: E741
@@ -123,14 +120,3 @@ def test_every_equation_of_the_docstring_gives_the_numbers_of_the_code(name: str
             assert_close(said, computed)
             tested.add(equation)
     assert tested == Docstring(documented.__doc__).numbered()
-
-
-@pytest.mark.parametrize(
-    ("module", "page"),
-    [(rnn, test_rnn_page), (lstm, test_lstm_page), (gru, test_gru_page), (bptt, test_core_page)],
-    ids=["rnn", "lstm", "gru", "bptt"],
-)
-def test_the_numbers_of_the_code_are_numbers_of_the_page(module: Any, page: Any) -> None:
-    numbers = re.findall(r"\((T?\d)\)", module.__doc__)
-    assert numbers
-    assert set(numbers) <= {*page.PAGE.numbered(), "T3"}  # an LSTM's file speaks of its projection
