@@ -34,7 +34,7 @@ def test_only_equations_of_the_page_are_special(page: Page) -> None:
     assert page.special.keys() <= page.numbered().keys()
 
 
-@pytest.mark.parametrize(("module", "page"), zip((nn.rnn, nn.lstm, nn.gru, nn.bptt), PAGES, strict=False), ids=str)
+@pytest.mark.parametrize(("module", "page"), [*zip((nn.rnn, nn.lstm, nn.gru, nn.bptt), PAGES, strict=False)], ids=str)
 def test_the_numbers_of_the_core_are_numbers_of_the_page(module: ModuleType, page: Page) -> None:
     numbers = re.findall(r"\((T?\d)\)", module.__doc__ or "")
     assert numbers
