@@ -1,7 +1,7 @@
 """What a module is given and what it gives, forward and backward, to compare it with what another one gives."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -94,21 +94,32 @@ def by_pytorch(theirs: Any, arguments: Any, d_output: Any) -> list[Array]:
     return [each.detach().numpy() for each in (*outputs, *found)]
 
 
-def complex_step_errors(problem: Problem, run: Callable[[Problem], Run]) -> dict[str, float]:
+def off_complex_steps(
+    leaves: Mapping[Any, Array], gradients: Mapping[Any, Array], loss: Callable[[Any], Any], dtype: Any = np.complex128
+) -> dict[Any, float]:
     """How far each gradient is from the derivative along a random direction, of what it may be at most.
 
-    That derivative comes from the forward pass alone, by a step so small that only rounding is left as an error.
+    That derivative comes from the forward pass alone, by a step so small that only rounding is left as an error. `loss`
+    computes it from the arrays that it is given a function for.
     """
-    found, step, rng, errors = run(problem), 1e-100, np.random.default_rng(problem.configuration.seed), {}
-    for name, leaf in problem.leaves.items():
-        direction, gradient = rng.standard_normal(leaf.shape), found[f"d_{name}"]
+    step, rng, errors = 1e-100, np.random.default_rng(0), {}
+    for name, leaf in leaves.items():
+        direction, gradient = rng.standard_normal(leaf.shape), gradients[name]
 
         def shifted(value: Array, leaf: Array = leaf, direction: Array = direction) -> Array:
-            return value + 1j * step * direction if value is leaf else value.astype(complex)
+            return value + 1j * step * direction if value is leaf else value.astype(dtype)
 
-        moved = run(problem.map(shifted))
-        derivative = np.imag(sum((moved[key] * d).sum() for key, d in problem.upstream.items())) / step
+        error = abs(np.imag(loss(shifted)) / step - (gradient * direction).sum())
         size = np.linalg.norm(gradient) * np.linalg.norm(direction)
-        error = abs(derivative - (gradient * direction).sum())
-        errors[f"d_{name}"] = float(error / size) if size else float("inf") if error else 0.0
+        errors[name] = float(error / size) if size else float("inf") if error else 0.0
     return errors
+
+
+def complex_step_errors(problem: Problem, run: Callable[[Problem], Run]) -> dict[str, float]:
+    """The same of a problem of `reference`."""
+
+    def loss(shifted: Callable[[Array], Array]) -> Any:
+        moved = run(problem.map(shifted))
+        return sum((moved[name] * d).sum() for name, d in problem.upstream.items())
+
+    return off_complex_steps({f"d_{name}": leaf for name, leaf in problem.leaves.items()}, run(problem), loss)
