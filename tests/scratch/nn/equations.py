@@ -20,13 +20,7 @@ class Docstring:
 
     def equation(self, text: str) -> Callable[[Check], Check]:
         """The decorator of the test of this equation."""
-
-        def add(check: Check) -> Check:
-            assert text not in self.tested
-            self.tested[text] = check
-            return check
-
-        return add
+        return lambda check: self.tested.setdefault(text, check)
 
     def check(self, text: str) -> None:
         """Compare what the equation says with what the code computed."""

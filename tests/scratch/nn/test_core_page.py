@@ -1,22 +1,19 @@
 """What the names in the equations of from_textbook_to_core.md stand for, and what else the page says."""
 
-import inspect
 import re
 from collections.abc import Iterator
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
+from reference.problems import Configuration, draw
+from reference.runs import initial_state, make_scratch, pack, split, upstream
 from scratch import nn
-from scratch.nn import bptt, lstm
 from scratch.nn.cell import Weights
 from scratch.nn.tape import Tape
-from scratch.nn.utils.rnn import pack_sequence
 from scratch.study.equations import blocks
 from scratch.study.trace import trace
 from scratch.textbook import gru as gru_page
@@ -38,40 +35,30 @@ SLOPES = {
 
 
 @cache
-def run(name: str, packed: bool = False, **options: Any) -> Any:
+def run(name: str, **options: Any) -> Any:
     """A random pass, and what the names stand for in each layer and direction, `values[k]`.
 
     Its steps are in the order of time. Of what the cell makes they have h and any c; of the state before h_prev and
     c_prev; d_h, d_a and so on; of h besides `d_h_outside`, the output's part in d_h, and `output`.
     """
-    rng, kind = np.random.default_rng(7), nn.RECURRENCES[name]
-    module = kind.module(I, H, dtype=np.float64, rng=rng, **kind.options, **options)
-    D, L, width = 1 + module.bidirectional, module.num_layers, module.proj_size or H
-    if packed:
-        x, d_output = (pack_sequence([rng.standard_normal((n, w)) for n in LENGTHS]) for w in (I, D * width))
-        by_t = [np.split(rows.data, np.cumsum(x.batch_sizes)[:-1]) for rows in (x, d_output)]
-    else:
-        x, d_output = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, D * width))
-        by_t = [list(x), list(d_output)]
-    batch, cell = len(LENGTHS) if packed else B, module.cell
-    widths = [width, *(H for _ in cell.state[1:])]
-    state, d_state = ([rng.standard_normal((L * D, batch, w)) for w in widths] for _ in range(2))
-    given, d_given = ((tuple(s) if len(s) > 1 else s[0]) for s in (state, d_state))
-    r = trace(module, x, given, d_output, d_given)
-    d_initial = r.d_initial if isinstance(r.d_initial, tuple) else (r.d_initial,)
+    c = Configuration(name, **{"input_size": I, "hidden_size": H, "lengths": (T,) * B, **options})
+    problem, D, is_packed = draw(c), 1 + c.bidirectional, c.layout == "packed"
+    module, (d_output, d_state) = make_scratch(problem), upstream(problem)
+    r = trace(module, pack(problem.input, c), initial_state(problem), d_output, d_state)
+    d_rows = np.split(d_output.data, np.cumsum(d_output.batch_sizes)[:-1]) if is_packed else d_output
+    parameters = problem.parameters | {f"d_{name}": value for name, value in r.d_parameters.items()}
+    states = problem.initial | split(r.d_initial, c, "d_{}_0") | {f"d_{n}": v for n, v in problem.upstream.items()}
     all_values = []
-    parameters = module.state_dict() | {f"d_{name}": value for name, value in r.d_parameters.items()}
-    for k, (layer, direction) in enumerate(np.ndindex(L, D)):
+    for k, (layer, direction) in enumerate(np.ndindex(c.num_layers, D)):
         suffix = f"_l{layer}" + ("_reverse" if direction else "")
         values = in_columns({n.removesuffix(suffix): v for n, v in parameters.items() if re.search(rf"{suffix}$", n)})
         steps = [named(name, step, values["W_hh"]) for step in r.steps[k][:: 1 - 2 * direction]]
-        for t, (step, rows) in enumerate(zip(steps, by_t[1], strict=True)):
+        for t, (step, rows) in enumerate(zip(steps, d_rows, strict=True)):
             step["d_h_outside"] = np.split(rows, D, axis=1)[direction].T
-            step |= {} if packed else {"x": by_t[0][t].T, "d_x": r.d_input[t].T, "output": r.output[t].T}
-        for pattern, parts in (("{}_0", state), ("d_{}_n", d_state), ("d_{}_0", d_initial)):
-            values |= {pattern.format(part): each[k].T for part, each in zip(cell.state, parts, strict=True)}
+            step |= {} if is_packed else {"x": problem.input[t].T, "d_x": r.d_input[t].T, "output": r.output[t].T}
+        values |= {n: value[k].T for n, value in states.items() if n != "d_output"}
         all_values.append(values | {"steps": steps, "T": T, "H": H, **FUNCTIONS})
-    return SimpleNamespace(cell=cell, values=all_values, dropout_masks=r.dropout_masks)
+    return SimpleNamespace(cell=module.cell, values=all_values, dropout_masks=r.dropout_masks)
 
 
 def named(name: str, step: Any, W_hh: Any) -> Values:
@@ -146,25 +133,18 @@ def projection() -> Iterator[Values]:
     yield values | bold(steps, "d_h", "m") | {"steps": steps}
 
 
-@PAGE.given("3.1")
-def before_the_loop() -> Iterator[Values]:
+def with_sums(apart: bool) -> Iterator[Values]:
+    """With what stands side by side before and after the loop, of cells with halves apart, or of the others."""
     for r in all_passes():
         (values,) = r.values
         steps = [s | {"p": s["a"] - values["W_hh"] @ s["h_prev"], "h": s["output"]} for s in values["steps"]]
-        if not r.cell.apart:
-            yield values | bold(steps, "p", "x") | {"steps": steps, "bold 1": np.ones((T * B, 1))}
-
-
-def after_the_loop(apart: bool) -> Iterator[Values]:
-    for r in all_passes():
-        (values,) = r.values
-        wide = bold(values["steps"], "x", "d_x", "h_prev", "d_a", "d_a_x", "d_a_h")
+        wide = bold(steps, "p", "x", "d_x", "h_prev", "d_a", "d_a_x", "d_a_h")
         if bool(r.cell.apart) == apart:
-            yield values | wide | {"bold 1": np.ones((T * B, 1))}
+            yield values | wide | {"steps": steps, "bold 1": np.ones((T * B, 1))}
 
 
-PAGE.given("3.2")(lambda: after_the_loop(apart=False))
-PAGE.given("5.7")(lambda: after_the_loop(apart=True))
+PAGE.given("3.1", "3.2")(lambda: with_sums(apart=False))
+PAGE.given("5.7")(lambda: with_sums(apart=True))
 
 
 @PAGE.given("4.9")
@@ -229,7 +209,7 @@ def both_directions() -> Iterator[Values]:
 def packed(direction: int) -> Iterator[Values]:
     """Of every part of every cell's state, in a packed batch; direction 0 is forward, 1 reverse."""
     for name in CELLS:
-        r = run(name, packed=True, bidirectional=True)
+        r = run(name, layout="packed", lengths=LENGTHS, bidirectional=True)
         values = r.values[direction]
         sizes = [s["h"].shape[1] for s in values["steps"]] + [0]
         for part in r.cell.state:
@@ -290,19 +270,3 @@ def test_table_of_the_tape() -> None:
         sizes = {"0": 0, "$I$": features, "$H$": units} | {f"${n}H$": n * units for n in range(2, 8)}
         assert {name: sizes[of[k]] for name, *of in rows} == found
         assert megabytes[k] == f"{(tape.nbytes + steps * batch * features * 4) / 1e6:.0f} MB"
-
-
-@pytest.mark.parametrize(
-    ("head", "functions", "needed"),
-    [
-        ("line", (bptt.forward, bptt.backward, bptt.sums_over_time), r"  # \(T\d\)"),
-        ("line of the cell", (lstm.linearize, lstm.step_backward), r"^    (?!.* = |return|\"|Fills)\S.*[a-z]"),
-    ],
-)
-def test_table_of_lines_has_every_line_that_computes(head: str, functions: Any, needed: str) -> None:
-    lines = list(chain.from_iterable(inspect.getsource(function).splitlines() for function in functions))
-    bare = [line.split("  #")[0].strip() for line in lines]
-    in_table = [line for row in PAGE.tables()[head] for line in re.findall("`([^`]+)`", row[0])]
-    assert set(in_table) <= set(bare)
-    missing = [line for line, text in zip(lines, bare, strict=True) if re.search(needed, line) and text not in in_table]
-    assert missing == []

@@ -1,10 +1,12 @@
-"""Steps taken in chunks and sections: each step once and in order, and the same numbers, however they are divided."""
+"""The memory of a pass: divided in chunks and sections as it may be, the numbers are the same; and how much it is."""
 
+import gc
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from math import ceil
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -13,13 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.conditioning import assert_matches_pytorch
-from reference.problems import CELLS, Configuration, can_project
-from scratch import nn
-from scratch.nn import tape
-from scratch.nn.cell import Weights
+from reference.problems import Configuration
+from scratch import nn, no_grad
+from scratch.nn import recomputation, tape
+from scratch.nn.cell import Cell, Weights
+from scratch.nn.sums import sum_of_outer_products, sum_of_rows
 from scratch.nn.tape import Tape
+from scratch.nn.utils.rnn import pack_sequence
 from scratch.types import Array
 from tests.strategies import configurations
+
+EACH_KIND = pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
 
 few = st.integers(1, 40)
 batches = st.lists(st.tuples(st.integers(1, 5), few), min_size=1, max_size=3).map(
@@ -35,117 +41,196 @@ def a_division(chunk: int, section: int) -> Iterator[None]:
         yield
 
 
-def tape_of(batch_sizes: tuple[int, ...], H: int, cell_name: str = "LSTM") -> Tape:
-    cell = nn.RECURRENCES[cell_name].cell
+def tape_of(cell: Cell, batch_sizes: tuple[int, ...], H: int) -> Tape:
     G = len(cell.gates)
     return Tape(cell, Weights(np.empty((G * H, 1)), np.empty((G * H, H))), batch_sizes)
 
 
 @given(configurations(), few, few)
-def test_chunks_and_sections_compute_what_pytorch_computes(
-    configuration: Configuration, chunk: int, section: int
-) -> None:
+def test_chunks_and_sections_compute_what_pytorch_computes(c: Configuration, chunk: int, section: int) -> None:
     """Every option."""
     with a_division(chunk, section):
-        assert_matches_pytorch(configuration)
+        assert_matches_pytorch(c)
 
 
-@pytest.mark.parametrize("proj_size", [0, 2])
-@pytest.mark.parametrize("cell", CELLS)
-def test_every_cell_adds_up_what_its_sections_made(cell: str, proj_size: int) -> None:
-    options = {"num_layers": 2, "bidirectional": True, "layout": "packed", "lengths": (9, 7, 2)}
-    proj_size *= can_project(CELLS[cell]["module"])
-    with a_division(8, 5):
-        assert len(tape_of((3, 3, 2, 2, 2, 2, 2, 1, 1), 4, cell).sections) > 2
-        assert_matches_pytorch(Configuration(cell, proj_size=proj_size, **options))
-
-
-@pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
-def test_whether_steps_share_a_buffer_makes_no_difference(kind: nn.Kind) -> None:
-    """A cell that keeps nothing in its pre-activations has one buffer for all steps, also for halves that are apart."""
-    x, outputs = np.random.default_rng(0).standard_normal((9, 2, 3)), []
-    for keeps_a in (True, False):
-        module = kind.module(3, 4, **kind.options, dtype=np.float64, rng=0)
-        module.cell = module.cell._replace(keeps_a=keeps_a)
-        outputs.append(module(x)[0])
-    assert np.array_equal(*outputs)
-
-
-@given(batches, st.integers(1, 4), few, few)
-def test_chunks_are_all_steps_in_order_and_as_long_as_is_asked_for(
-    batch_sizes: tuple[int, ...], H: int, size: int, section: int
+@given(st.sampled_from(list(nn.RECURRENCES)), batches, st.integers(1, 3), few, few)
+def test_each_step_is_taken_once_in_order_in_memory_of_its_own(
+    name: str, batch_sizes: tuple[int, ...], H: int, chunk: int, section: int
 ) -> None:
-    with a_division(size, section):
-        chunks = [chunk for _, chunks in tape_of(batch_sizes, H).sections for chunk in chunks]
-    taken, done = [], 0
-    for n, chunk in enumerate(chunks):
-        S, B = len(chunk.steps.a), chunk.width
-        assert (chunk.rows.start, chunk.rows.stop) == (done, done + S * B)
-        done = chunk.rows.stop
-        taken += [B] * S
-        assert size >= S * H * B or S == 1, "it fits"
-        goes_on = n + 1 < len(chunks) and chunks[n + 1].width == B
-        assert size < (S + 1) * max(1, H * B) or not goes_on, "and is as long as it can be"
-    assert tuple(taken) == batch_sizes
-
-
-@given(batches, few, few)
-def test_sections_are_all_columns_in_parts_of_about_one_length(
-    batch_sizes: tuple[int, ...], chunk: int, section: int
-) -> None:
+    """In chunks as long as fit, in sections of about one length; what a step leaves stays as it is left."""
+    cell, N = nn.RECURRENCES[name].cell, sum(batch_sizes)
     with a_division(chunk, section):
-        sections = tape_of(batch_sizes, 1).sections
-    N, done = sum(batch_sizes), 0
-    for rows, chunks in sections:
-        first = rows.start
-        assert first == chunks[0].rows.start == done
-        done = rows.stop
-        assert done == chunks[-1].rows.stop
-        without_the_last = chunks[-1].rows.start - first
-        assert without_the_last < max(1, N / max(1, ceil(N / section))), "one chunk fewer would be too short"
-    assert done == N
-    assert len(sections) <= max(1, ceil(N / section))
+        made = tape_of(cell, batch_sizes, H)
+    chunks = [each for _, some in made.sections for each in some]
+    assert tuple(B for each in chunks for B in [each.width] * len(each.steps.a)) == batch_sizes
+    ends = [each.rows.stop for each in chunks]
+    assert [each.rows.start for each in chunks] == [0, *ends[:-1]] and ends[-1] == N
+    for each, after in zip(chunks, [*chunks[1:], None], strict=True):
+        S, B = len(each.steps.a), each.width
+        assert each.rows.stop - each.rows.start == S * B
+        assert chunk >= S * H * B or S == 1, "it fits"
+        assert chunk < (S + 1) * max(1, H * B) or after is None or after.width != B, "and is as long as it can be"
 
+    count = max(1, ceil(N / section))
+    assert len(made.sections) <= count
+    for rows, some in made.sections:
+        assert (rows.start, rows.stop) == (some[0].rows.start, some[-1].rows.stop)
+        assert some[-1].rows.start - rows.start < max(1, N / count), "one chunk fewer would be too short"
+        for each in some:  # what is written step by step stands side by side in the order of the rows
+            each.h_prev_columns[...] = each.of_rows(np.arange(N)[:, None])
+        assert np.array_equal(made.h_prev[0, : rows.stop - rows.start], np.arange(rows.start, rows.stop))
 
-@given(batches, st.integers(1, 3), few, few, st.sampled_from(list(CELLS)))
-def test_steps_that_wait_for_their_way_back_share_no_memory(
-    batch_sizes: tuple[int, ...], H: int, chunk: int, section: int, cell: str
-) -> None:
-    """What is kept of each step is filled with its number, and each has its own in the end."""
-    with a_division(chunk, section):
-        chunks = [chunk for _, chunks in tape_of(batch_sizes, H, cell).sections for chunk in chunks]
-
-    def kept() -> Iterator[Array]:
-        for each in chunks:
-            a = each.steps.a if nn.RECURRENCES[cell].cell.keeps_a else []
-            yield from (*a, *(array for parts in (each.steps.after, each.steps.kept) for array in chain(*parts)))
-
-    for number, array in enumerate(kept()):
+    waiting = [
+        array
+        for each in chunks
+        for array in chain(each.steps.a if cell.keeps_a else (), *each.steps.after, *each.steps.kept)
+    ]
+    for number, array in enumerate(waiting):
         array[...] = number
-    assert all((array == number).all() for number, array in enumerate(kept()))
+    assert all((array == number).all() for number, array in enumerate(waiting))
     for each in chunks:
         for before, after in zip(each.steps.before, each.steps.after, strict=True):
             assert np.array_equal(before[1:], after[:-1]), "the state before a step is the one after the step before"
 
 
-@given(batches, few, few)
-def test_a_chunk_has_its_own_columns_of_its_section(batch_sizes: tuple[int, ...], chunk: int, section: int) -> None:
-    """What is written step by step stands side by side in the order of the rows."""
-    with a_division(chunk, section):
-        made = tape_of(batch_sizes, 2)
-    for rows, chunks in made.sections:
-        for each in chunks:
-            of_rows = np.arange(sum(batch_sizes))[:, None]
-            each.h_prev_columns[...] = each.of_rows(of_rows)
-        assert np.array_equal(made.h_prev[0, : rows.stop - rows.start], np.arange(rows.start, rows.stop))
+# How much it is.
+
+T, B, H, P = 50, 16, 64, 32
+ONE = T * B * H * 8  # bytes of one number for each step, sequence and hidden feature, in float64
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_bytes_are_counted(cell: str) -> None:
-    """They bound the memory of a program that never calls backward (`tape_limit`)."""
-    tape_of((1,), 1, cell)
+def measured(call: Callable[[], Any]) -> tuple[int, int]:
+    """The bytes allocated after the call, with its result, and the most on the way."""
+    gc.collect()
     tracemalloc.start()
-    made = tape_of((7, 7, 5, 5, 5, 2) * 20, 200, cell)
-    after, _ = tracemalloc.get_traced_memory()
+    result = call()
+    found = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert made.nbytes <= after < 1.1 * made.nbytes  # objects of Python come on top
+    del result
+    return found
+
+
+def expected(cell: Cell, projection: int) -> float:
+    """What is held for each step, in numbers for each hidden feature.
+
+    For the steps: the state, the blocks of pre-activations (unless all steps share one buffer) and what the cell keeps.
+    For the section, here all steps: h_prev, and W_ih x + b of each gate, later d_a; twice if halves are apart. For a
+    chunk: d_a of each block, and the slopes. With a projection h and h_prev are narrower, and m and d_h come along,
+    the first of them for the steps as well.
+    """
+    h, G, blocks = projection / H if projection else 1, len(cell.gates), len(cell.blocks)
+    steps = h + len(cell.state) - 1 + (blocks if cell.keeps_a or cell.apart else 0) + cell.kept
+    section = h + (2 * G if cell.apart else G)
+    chunk = tape.CHUNK // (B * H) / T  # the steps of a chunk, as a part of all
+    return steps + section + (cell.slopes + blocks) * chunk + (2 + h if projection else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "projection"), [*((name, 0) for name in nn.RECURRENCES), ("LSTM", P)], ids=lambda value: str(value)
+)
+def test_a_pass_keeps_what_backward_needs_and_the_next_one_uses_the_same_memory(name: str, projection: int) -> None:
+    kind = nn.RECURRENCES[name]
+    options = {**kind.options} | ({"proj_size": projection} if projection else {})
+    module, x = kind.module(1, H, **options, dtype=np.float64, rng=0), np.ones((T, B, 1))
+    output, small = (projection or H) / H, 0.4  # x, views, and buffers that all steps share
+    after, _ = measured(lambda: module(x))
+    assert after / ONE - output == pytest.approx(expected(module.cell, projection), abs=small)
+    again, _ = measured(lambda: module(x))
+    assert again / ONE == pytest.approx(after / ONE, abs=small), "a tape of its own, while the first is not undone"
+    for _ in range(2):
+        module.backward(module(x)[0])
+        _, peak = measured(lambda: module(x))
+        assert peak / ONE < output + small, "the memory of the one that is"
+
+
+@EACH_KIND
+def test_passes_of_one_shape_share_one_tape(kind: nn.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Tape] = []
+
+    class Counted(Tape):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(recomputation, "Tape", Counted)
+    for make, x in ((kind.module, np.ones((T, B, 3))), (kind.single, np.ones((B, 3)))):
+        module = make(3, 4, **kind.options, dtype=np.float64, rng=0)
+        made.clear()
+        for _ in range(3):
+            module(x)
+            module.backward()
+        with no_grad():
+            for _ in range(3):
+                module(x)
+        assert len(made) == 1
+
+
+@EACH_KIND
+def test_inference_grows_with_the_sequence_by_input_and_output_alone(kind: nn.Kind) -> None:
+    peaks, width, layers = [], 16, 5
+    for sections in (4, 6):
+        module = kind.module(width, width, layers, **kind.options, dtype=np.float64, rng=0)
+        x = np.ones((sections * tape.SECTION // B, B, width))
+        with no_grad():
+            peaks.append(measured(lambda module=module, x=x: module(x))[1])
+    numbers = (peaks[1] - peaks[0]) / (2 * tape.SECTION * width * 8)
+    assert numbers == pytest.approx(3, abs=0.1), "the rows of a layer, its output, and the output of the layer before"
+
+
+def training_step(module: Any, x: Any, d_output: Any = None) -> int:
+    """The most that it allocates, in bytes."""
+
+    def step() -> None:
+        output, _ = module(x)
+        module.backward(output if d_output is None else d_output)
+
+    return measured(step)[1]
+
+
+def test_memory_grows_with_the_root_of_the_steps_where_they_are_computed_again() -> None:
+    """But for what is handed in and out, and the rows of x, which are kept."""
+    H, beyond = 32, {}
+    for T in (512, 4096):
+        x, d_output = np.ones((T, 1, 1)), np.ones((T, 1, H))
+        for k in (None, round(T**0.5)):
+            module = nn.LSTM(1, H, dtype=float, rng=0, checkpoint_every=k)
+            beyond[T, k] = training_step(module, x, d_output) - d_output.nbytes - 2 * x.nbytes  # output, d_x, rows
+    assert beyond[4096, None] > 3.2 * beyond[512, None], "a tape of all steps, and one section whatever T"
+    assert beyond[4096, 64] < 3.2 * beyond[512, 23]  # the root of 8 is 2.8
+    assert beyond[4096, 64] < beyond[4096, None] / 12
+
+
+def test_packed_sequences_need_no_padded_array() -> None:
+    """One long sequence among many short ones: memory goes with the steps there are, not with the longest."""
+    packed = pack_sequence([np.ones((length, 2)) for length in [1000] + [1] * 1999])
+    padded = 1000 * 2000 * 2 * 8
+    assert training_step(nn.LSTM(2, 3, bidirectional=True, dtype=np.float64, rng=0), packed) < padded / 5
+
+
+# Long sums keep their digits in float32, in every memory order.
+
+
+@given(st.integers(0, 5000), st.integers(1, 9), st.integers(1, 9), st.sampled_from("CF"), st.integers(0, 2**32 - 1))
+def test_sums_are_right(n: int, r: int, f: int, order: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    columns, rows = np.asarray(rng.standard_normal((r, n)), order=order), rng.standard_normal((n, f))
+    # One rounding for each of up to log N + 17 additions in a row, times the size of what is added.
+    assert np.allclose(sum_of_rows(np.asarray(rows, order=order)), rows.sum(axis=0), rtol=0, atol=1e-14 * (n + 1))
+    product = sum_of_outer_products(columns, rows)
+    assert np.allclose(product, np.einsum("rn,nf->rf", columns, rows), rtol=0, atol=1e-14 * (n + 1))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("n", [2_000, 100_000])
+def test_sums_keep_their_digits(n: int, order: str) -> None:
+    """Numbers of one sign, all added: in turn they would lose 1e-6 and more."""
+    rng = np.random.default_rng(0)
+    rows, columns = (np.asarray(rng.random(shape, np.float32), order=order) for shape in ((n, 16), (16, n)))
+
+    def error(found: Array, exact: Array) -> float:
+        assert found.dtype == np.float32
+        return float(np.abs(found / exact - 1).max())
+
+    assert error(sum_of_rows(rows), rows.sum(axis=0, dtype=np.float64)) < 5e-7
+    exact = columns.astype(np.float64) @ rows.astype(np.float64)
+    assert error(sum_of_outer_products(columns, rows), exact) < (1e-6 if n == 2_000 else 2e-6)

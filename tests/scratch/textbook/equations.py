@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .latex import RELATIONS, Chain, OutOfTime, Values, holds, statements
+from .latex import RELATIONS, OutOfTime, Values, expression, holds, statements
 
 Array = Any
 Given = Callable[[], Iterable[Values]]
@@ -44,14 +44,25 @@ class Page:
         return self.path.name
 
     def check(self, number: str, latex: str = "") -> None:
-        """Compute every side of an equation of the page, or of another in its place. Raises AssertionError."""
-        found, tested = statements(latex or self.numbered()[number]), set()
-        for values in self.special.get(number, self.usual)():
-            values = self.usual()[0] | values
-            for t in [values["t"]] if "t" in values else range(1, len(values["steps"]) + 1):
-                for place, sides in computed(found, values | {"t": t}):
-                    assert_sides(sides, self.tolerances.get(number, 1e-13))
-                    tested.add(place)
+        """Compute every side of an equation of the page, or of another in its place. Raises AssertionError.
+
+        Not of a statement that needs another step than there is, or whose conditions do not hold.
+        """
+        found, tested, tolerance = (
+            statements(latex or self.numbered()[number]),
+            set(),
+            self.tolerances.get(number, 1e-13),
+        )
+        for special in self.special.get(number, self.usual)():
+            given = self.usual()[0] | special
+            for t in [given["t"]] if "t" in given else range(1, len(given["steps"]) + 1):
+                values = given | {"t": t}
+                for place, (sides, conditions) in enumerate(found):
+                    if all(holds(condition, values) for condition in conditions):
+                        with suppress(OutOfTime):
+                            computed = [(relation, expression(side, values)) for relation, side in sides]
+                            assert_sides(computed if len(sides) > 1 else [*computed, ("=", given["value"])], tolerance)
+                            tested.add(place)
         assert len(tested) == len(found)
 
     def numbered(self) -> dict[str, str]:
@@ -71,15 +82,6 @@ class Page:
             head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
             found[head[0]] = rows
         return found
-
-
-def computed(found: list[list[Chain]], values: Values) -> Iterator[tuple[int, list[tuple[str, Any]]]]:
-    """The place and the sides of each statement; not of one that needs another step than there is, or is not for it."""
-    for place, (chain, *conditions) in enumerate(found):
-        if all(holds(condition, values) for condition in conditions):
-            with suppress(OutOfTime):
-                sides = [(relation, node(values)) for relation, node in chain]
-                yield place, sides if len(sides) > 1 else [*sides, ("=", values["value"])]
 
 
 def assert_sides(sides: list[tuple[str, Any]], tolerance: float) -> None:
@@ -159,49 +161,63 @@ def sigma(a: Any) -> Any:
 FUNCTIONS = {"σ": sigma, "tanh": np.tanh, "diag": lambda column: np.diag(column.ravel()), "e": np.e}
 
 
-def walk(module: ModuleType, *, T: int = 5, B: int = 1, I: int = 4, H: int = 6, **options: Any) -> SimpleNamespace:  # noqa: E741
+class Walk(SimpleNamespace):
     """A random problem, forward and backward by the textbook, with everything that has a name inside the steps.
 
     `values` is what names stand for on the page, of one sequence: its `steps` have what `step` and `step_backward` call
     by a name, beside x, d_x, output, d_output and what the step adds to d_W_ih and so on. `whole` are the gradients of
     the parameters over all steps. Beside them is the problem itself (x, state, parameters, d_output, d_state) and what
-    came of it (output, final, d_x, d_initial, d_parameters). `loss(name=value, …)` is the number that d_… are the
-    gradients of, for another x, state or parameter. `options` go to `forward`.
+    came of it (output, final, d_x, d_initial, d_parameters). `options` go to `forward`.
     """
-    rng, name = np.random.default_rng(7), module.__name__.rpartition(".")[2]
-    rows, parts = BLOCKS[name] * H, ("h", "c") if name == "lstm" else ("h",)
-    shapes = {"weight_ih": (rows, I), "weight_hh": (rows, H), "bias_ih": (rows,), "bias_hh": (rows,)}
-    parameters = {key: rng.uniform(-1, 1, shape) for key, shape in shapes.items()}
-    x, d_output = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, H))
-    states = [tuple(rng.standard_normal((len(parts), B, H))) for _ in range(2)]
-    state, d_state = states if name == "lstm" else (one for (one,) in states)
 
-    def loss(x: Array = x, state: Any = state, **changed: Array) -> Any:
-        output, final, _ = module.forward(x, state, parameters | changed, **options)
-        return np.sum(d_output * output) + np.sum(np.asarray(d_state) * np.asarray(final))
+    def __init__(self, module: ModuleType, T: int = 5, B: int = 1, I: int = 4, H: int = 6, **options: Any) -> None:  # noqa: E741
+        rng, name = np.random.default_rng(7), module.__name__.rpartition(".")[2]
+        rows, self.parts = BLOCKS[name] * H, ("h", "c") if name == "lstm" else ("h",)
+        self.module, self.options, self.H = module, options, H
+        shapes = {"weight_ih": (rows, I), "weight_hh": (rows, H), "bias_ih": (rows,), "bias_hh": (rows,)}
+        self.parameters = {key: rng.uniform(-1, 1, shape) for key, shape in shapes.items()}
+        self.x, self.d_output = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, H))
+        self.state, self.d_state = (self.join(rng.standard_normal((len(self.parts), B, H))) for _ in range(2))
+        forward, backward = self.module.forward, self.module.backward
+        given = self.x, self.state, self.parameters
+        (self.output, self.final, tape), made = named([module.step], forward, *given, **options)
+        found, undone = named([module.step_backward], backward, self.d_output, self.d_state, tape)
+        self.d_x, self.d_initial, self.d_parameters = found
+        assert len(made) == len(undone) == T
+        steps = []
+        for t, (step, back) in enumerate(zip(made, undone[::-1], strict=True)):
+            of = step | back | {"x": self.x[t], "d_x": self.d_x[t], "h": self.output[t], "output": self.output[t]}
+            of = {n: v.T for n, v in (of | {"d_output": self.d_output[t]}).items() if isinstance(v, np.ndarray)}
+            of |= in_columns({f"d_{key}": value for key, value in back["d_parameters"].items()})
+            steps.append(of | {"kept": back["kept"]})
+        self.whole = in_columns({f"d_{key}": value for key, value in self.d_parameters.items()})
+        self.values = {"steps": steps, "T": T, "B": B, "I": I, "H": H, **FUNCTIONS, **in_columns(self.parameters)}
+        for pattern, of in (("{}_0", self.state), ("d_{}_n", self.d_state), ("d_{}_0", self.d_initial)):
+            for part, value in zip(self.parts, np.reshape(of, (-1, B, H)), strict=True):
+                self.values[pattern.format(part)] = value.T
 
-    (output, final, tape), forward = named([module.step], module.forward, x, state, parameters, **options)
-    (d_x, d_initial, d_parameters), backward = named([module.step_backward], module.backward, d_output, d_state, tape)
-    assert len(forward) == len(backward) == T
-    steps = []
-    for t, (made, undone) in enumerate(zip(forward, backward[::-1], strict=True)):
-        in_and_out = {"x": x[t], "d_x": d_x[t], "h": output[t], "output": output[t], "d_output": d_output[t]}
-        step = {key: value.T for key, value in (made | undone | in_and_out).items() if isinstance(value, np.ndarray)}
-        step |= in_columns({f"d_{key}": value for key, value in undone["d_parameters"].items()})
-        steps.append(step | {"kept": undone["kept"]})
-    values = {"steps": steps, "T": T, "B": B, "I": I, "H": H, **FUNCTIONS, **in_columns(parameters)}
-    for pattern, of in (("{}_0", state), ("d_{}_n", d_state), ("d_{}_0", d_initial)):
-        values |= {pattern.format(part): value.T for part, value in zip(parts, np.reshape(of, (-1, B, H)), strict=True)}
-    return SimpleNamespace(
-        values=values, whole=in_columns({f"d_{key}": value for key, value in d_parameters.items()}), loss=loss,
-        x=x, state=state, parameters=parameters, d_output=d_output, d_state=d_state,
-        output=output, final=final, d_x=d_x, d_initial=d_initial, d_parameters=d_parameters,
-    )  # fmt: skip
+    def join(self, parts: Any) -> Any:
+        """A state of these parts, as the module takes it."""
+        return tuple(parts) if len(self.parts) > 1 else parts[0]
 
+    def loss(self, **changed: Any) -> Any:
+        """The number that d_… are the gradients of, for another x, state or parameter."""
+        x, state = changed.pop("x", self.x), changed.pop("state", self.state)
+        output, final, _ = self.module.forward(x, state, self.parameters | changed, **self.options)
+        return np.sum(self.d_output * output) + np.sum(np.asarray(self.d_state) * np.asarray(final))
 
-def derivatives(r: SimpleNamespace) -> Iterator[tuple[Array, Array]]:
-    """Each gradient of a walk by complex steps, and by the code."""
-    yield complex_step(lambda x: r.loss(x=x), r.x), r.d_x
-    yield complex_step(lambda state: r.loss(state=state), np.asarray(r.state)), np.asarray(r.d_initial)
-    for name, value in r.parameters.items():
-        yield complex_step(lambda moved, name=name: r.loss(**{name: moved}), value), r.d_parameters[name]
+    def jacobian(self, t: int, end: int, parameters: Any = None) -> Any:
+        """The derivatives of each part of the state after step `end` by each part after step t, of one sequence.
+
+        By the way back of H equal sequences, of which each asks for the gradient of one unit: [of h, of c][by h, by c].
+        """
+        H, steps = self.H, self.values["steps"]
+        x = np.repeat(self.x[t:end], H, axis=1)
+        state = self.join([np.repeat(steps[t][f"{part}_prev"].T, H, axis=0) for part in self.parts])
+        _, _, tape = self.module.forward(x, state, parameters or self.parameters, **self.options)
+        found = []
+        for n in range(len(self.parts)):
+            d_state = self.join([np.eye(H) * (n == k) for k in range(len(self.parts))])
+            d_before = self.module.backward(np.zeros((len(x), H, H)), d_state, tape)[1]
+            found.append(d_before if isinstance(d_before, tuple) else (d_before,))
+        return found

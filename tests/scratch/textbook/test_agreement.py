@@ -1,7 +1,6 @@
 """Each page agrees with PyTorch, with the core and with itself, on the arrays of every library."""
 
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from itertools import combinations, product
@@ -14,9 +13,10 @@ import array_api_strict
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reference.__main__ import main
 from reference.candidates import candidate
 from reference.check import check
 from reference.conditioning import tolerances
@@ -24,9 +24,9 @@ from reference.equivalence import assert_close
 from reference.problems import Configuration, Problem, draw
 from reference.runs import run_scratch, run_torch
 from reference.space import examples, grid
-from reference.witnesses import directions, error_along, terms, with_change
 from scratch.textbook import rnn
 from scratch.types import Array
+from tests.scratch.nn.passes import complex_step_errors
 
 from .pages import MODULES, PAGES, Page, assert_agree, by_hand, each_module, each_page, options, rich, run
 
@@ -35,47 +35,29 @@ LIBRARIES = [np, array_api_strict, array_api_compat.torch, torch]
 
 @each_page
 @given(options=options())
-def test_every_tensor_matches_pytorch_on_every_library(page: Page, options: dict[str, Any]) -> None:
+def test_every_tensor_is_right_on_every_library_and_in_every_dtype(page: Page, options: dict[str, Any]) -> None:
+    """As PyTorch has it, as the core has it, as steps by hand and complex steps have it."""
     problem = draw(Configuration(page.cell, **options))
     theirs = run_torch(problem)
     for library in LIBRARIES:
         assert_agree(problem, run(page, problem, library), theirs)
+    assert_agree(problem, run(by_hand(page), problem), theirs)
+    for dtype in (np.float32, np.float64, np.longdouble):
+        same = problem.astype(dtype)
+        assert_agree(same, run(page, same), run_scratch(same)[0])
+    errors = complex_step_errors(problem, lambda problem: run(page, problem))
+    allowed = tolerances(problem, errors)
+    assert {name: error for name, error in errors.items() if error > allowed[name]} == {}
 
 
 @each_page
+@settings(max_examples=max(1, settings().max_examples // 4))
 @given(options=options(sizes=st.sampled_from((1, 3))))  # JAX compiles anew for each size
 def test_every_tensor_matches_pytorch_on_jax(page: Page, options: dict[str, Any]) -> None:
     jax = pytest.importorskip("jax")
     problem = draw(Configuration(page.cell, **options))
     with jax.enable_x64(True):
         assert_agree(problem, run(page, problem, jax.numpy), run_torch(problem))
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
-@each_page
-@given(options=options())
-def test_every_tensor_matches_the_core_in_every_dtype(page: Page, dtype: Any, options: dict[str, Any]) -> None:
-    problem = draw(Configuration(page.cell, **options)).astype(dtype)
-    assert_agree(problem, run(page, problem), run_scratch(problem)[0])
-
-
-@each_page
-@given(options=options())
-def test_steps_by_hand_are_the_sequence(page: Page, options: dict[str, Any]) -> None:
-    problem = draw(Configuration(page.cell, **options))
-    assert_agree(problem, run(by_hand(page), problem), run(page, problem))
-
-
-@each_page
-@given(options=options())
-def test_gradients_are_complex_step_derivatives(page: Page, options: dict[str, Any]) -> None:
-    problem = draw(Configuration(page.cell, **options))
-    ours, step, errors = run(page, problem), 2.0**-332, {}
-    for name, direction in directions(problem):
-        moved = with_change(problem.astype(np.complex128), name, 1j * step * direction.astype(np.float64))
-        errors[name] = error_along(direction, terms(problem, run(page, moved)).sum().imag / step, ours[name])
-    allowed = tolerances(problem, errors)
-    assert {name: error for name, error in errors.items() if error > allowed[name]} == {}
 
 
 def saturated(problem: Problem) -> Problem:
@@ -136,15 +118,18 @@ def test_another_nonlinearity_is_refused() -> None:
 def test_the_instrument_proves_the_page(module: ModuleType) -> None:
     subject = candidate((module.forward, module.backward))
     assert set(subject.cells) == {page.cell for page in PAGES if page.functions is module}
-    some = examples(np.random.default_rng(0), subject.offers, 30)
+    some = examples(np.random.default_rng(0), subject.offers, 10)
     found = check([*grid(), *some], subject, witnesses=False)
     assert found.disagreements == []
     offered = {(c.cell, c.bias, c.initial_state) for c in found.configurations}
     assert offered == set(product(subject.cells, (True, False), (True, False)))
 
 
-def test_the_readme_shows_what_the_instrument_prints() -> None:
+def test_the_readme_shows_what_the_instrument_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     readme = (Path(rnn.__file__).parent / "README.md").read_text()
-    ((command, first),) = re.findall(r"```sh\npython (.*)\n```\n\n```text\n(.*)\n```", readme)
-    printed = subprocess.run([sys.executable, *command.split()], check=True, capture_output=True, text=True).stdout
-    assert printed.strip().splitlines()[0] == first
+    ((command, first),) = re.findall(r"```sh\npython -m (reference .*)\n```\n\n```text\n(.*)\n```", readme)
+    monkeypatch.setattr(sys, "argv", [*command.split(), "--jobs", "1"])
+    assert main() == 0
+    assert capsys.readouterr().out.strip().splitlines()[0] == first

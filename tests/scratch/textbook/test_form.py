@@ -4,39 +4,21 @@ import ast
 import re
 from collections.abc import Iterator
 from inspect import getsource
-from io import StringIO
-from pathlib import Path
-from tokenize import COMMENT, DEDENT, ENDMARKER, INDENT, NEWLINE, NL, generate_tokens
 from types import ModuleType
 
-from .equations import Page
+from tests.test_readme import without_docstrings
+
 from .pages import each_module
 
 MOST = 60
 """How many lines of code still fit on one screen, with their docstrings."""
 
 
-def docstrings(tree: ast.Module) -> Iterator[ast.Expr]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            yield node.body[0]
-
-
-def lines_of_code(source: str) -> int:
-    text = {line for each in docstrings(ast.parse(source)) for line in range(each.lineno, each.end_lineno + 1)}
-    none = (COMMENT, DEDENT, ENDMARKER, INDENT, NEWLINE, NL)
-    code = [token for token in generate_tokens(StringIO(source).readline) if token.type not in none]
-    return len({line for token in code for line in range(token.start[0], token.end[0] + 1)} - text)
-
-
-def test_lines_of_code_are_counted() -> None:
-    assert lines_of_code('"""One\n\ntwo."""\n\n# three\na = (\n    1  # four\n)\n\n\ndef f():\n    """Five."""\n') == 4
-
-
 @each_module
 def test_a_page_is_short_and_needs_numpy_alone(module: ModuleType) -> None:
     source = getsource(module)
-    assert lines_of_code(source) <= MOST
+    code = [line for line in without_docstrings(source).splitlines() if line.strip() and line.strip()[0] != "#"]
+    assert 20 < len(code) <= MOST
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert [ast.unparse(each) for each in imports] == ["from typing import Any", "import numpy as np"]
 
@@ -59,16 +41,3 @@ def test_each_line_of_a_step_ends_with_the_number_of_an_equation(module: ModuleT
         ends = [lines[node.end_lineno - 1].partition("  # ")[2] for node in computing(functions[name])]
         assert [end for end in ends if not re.match(r"\(\d\)(, \(\d\))*(  |$)", end)] == []
         assert {number for end in ends for number in re.findall(r"\((\d)\)", end)} == set(equations)
-
-
-@each_module
-def test_each_line_of_the_way_back_is_in_a_table_of_the_page(module: ModuleType) -> None:
-    """A dict may stand there entry by entry, and what a line ends with may be left out."""
-    tables = Page(Path(module.__file__ or "").with_suffix(".md")).tables()
-    cells = [row[0] for head, rows in tables.items() if head.startswith("line") for row in rows]
-    spans = [span.removesuffix("…)") for cell in cells for span in re.findall("`([^`]+)`", cell)]
-    lines = (getsource(module.step_backward) + getsource(module.backward)).splitlines()
-    assert [span for span in spans if not any(span in line for line in lines)] == []
-    computed = [line for line in lines if re.search(r"  # .*\(\d\)|d_h = d_output", line)]
-    assert len(computed) > 5
-    assert [line for line in computed if not any(span in line for span in spans)] == []

@@ -35,13 +35,12 @@ def parameters_with(values: list[Array | None]) -> tuple[list[Parameter], list[t
 def draw_gradients(shapes: list[tuple[int, ...] | None], seed: int, dtype: str = "float64") -> list[Array | None]:
     """Random read-only gradients, a fifth of their elements zero, of very different scales."""
     rng = np.random.default_rng(seed)
-    values: list[Array | None] = []
-    for shape in shapes:
-        value = rng.standard_normal(shape or ()) * (rng.random(shape or ()) < 0.8) * 10 ** rng.uniform(-3, 3)
-        array = np.asarray(value, dtype)
-        array.flags.writeable = False
-        values.append(None if shape is None else array)
-    return values
+
+    def drawn(shape: tuple[int, ...]) -> Array:
+        value = rng.standard_normal(shape) * (rng.random(shape) < 0.8) * 10 ** rng.uniform(-3, 3)
+        return np.broadcast_to(np.asarray(value, dtype), shape)
+
+    return [None if shape is None else drawn(shape) for shape in shapes]
 
 
 def named(parameters: Any) -> dict[str, Array]:
@@ -68,17 +67,6 @@ def test_clipping_by_value_matches_pytorch(shapes: Any, seed: int, clip_value: f
     np.testing.assert_equal(named(ours), named(theirs))
 
 
-@given(seed=st.integers(0, 2**32 - 1), max_norm=st.floats(1e-3, 1e3), order=st.sampled_from([1, 2, 3, INFINITY]))
-def test_the_norm_after_clipping_is_within_the_limit(seed: int, max_norm: float, order: float) -> None:
-    ours, _ = parameters_with(draw_gradients([(2, 3), (5,)], seed))
-    before = clip_grad_norm_(ours, max_norm, order)
-    after = clip_grad_norm_(ours, INFINITY, order)
-    assert after <= max_norm
-    assert after <= before
-    if before < max_norm:
-        assert after == before
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("order", [2, 3, -2])
 def test_large_and_small_gradients_have_a_norm(dtype: Any, order: float) -> None:
@@ -93,24 +81,19 @@ def test_large_and_small_gradients_have_a_norm(dtype: Any, order: float) -> None
         np.testing.assert_allclose(norm / dtype(scale), clip_grad_norm_(small, INFINITY, order), rtol=1e-6)
 
 
+def clipped(*values: Array | None) -> list[Parameter]:
+    return parameters_with(list(values))[0]
+
+
 def test_a_limit_beyond_the_dtype_is_none_and_warns_of_nothing() -> None:
-    parameter = Parameter(np.zeros(2, np.float32))
-    parameter.grad = np.array([3e38, -1], np.float32)
+    (parameter,) = clipped(np.array([3e38, -1], np.float32))
     clip_grad_value_(parameter, 1e300)
     np.testing.assert_array_equal(np.asarray(parameter.grad), np.array([3e38, -1], np.float32))
 
 
-@pytest.mark.parametrize("order", [0.5, 1, 2])
-def test_zeros_have_no_part_in_a_norm(order: float) -> None:
-    without, among = Parameter(np.zeros(2)), Parameter(np.zeros(4))
-    without.grad, among.grad = np.array([3.0, 4.0]), np.array([0.0, 3.0, 0.0, 4.0])
-    assert clip_grad_norm_(among, INFINITY, order) == clip_grad_norm_(without, INFINITY, order) > 4
-
-
 def test_one_parameter_stands_for_a_list_of_one() -> None:
-    parameter = Parameter(np.zeros(2))
-    parameter.grad = np.array([3.0, 4.0])
-    assert clip_grad_norm_(parameter, 1) == 5
+    (parameter,) = clipped(np.array([3.0, 4.0]))
+    assert clip_grad_norm_(parameter, 9.9) == clip_grad_norm_(parameter, 5.1) == clip_grad_norm_(parameter, 1) == 5
     clip_grad_value_(parameter, 0.7)
     np.testing.assert_allclose(np.asarray(parameter.grad), [0.6, 0.7], rtol=1e-6)
 
@@ -118,12 +101,11 @@ def test_one_parameter_stands_for_a_list_of_one() -> None:
 def test_gradients_read_before_keep_their_values() -> None:
     # Two biases whose gradients are equal may hold one array: scaled in its memory, it would be scaled twice.
     shared = np.array([3.0, 4.0])
-    one, other = Parameter(np.zeros(2)), Parameter(np.zeros(2))
-    one.grad = other.grad = shared
-    clip_grad_norm_([one, other], np.sqrt(2))
-    clip_grad_value_([one, other], 0.7)
+    both = clipped(shared, shared)
+    clip_grad_norm_(both, np.sqrt(2))
+    clip_grad_value_(both, 0.7)
     np.testing.assert_array_equal(shared, [3, 4])
-    for parameter in (one, other):
+    for parameter in both:
         np.testing.assert_allclose(np.asarray(parameter.grad), [0.6, 0.7], rtol=1e-6)
 
 
@@ -138,17 +120,13 @@ def test_a_norm_that_is_not_finite(value: float) -> None:
     np.testing.assert_equal(named(ours), named(theirs))
 
 
-def test_dtypes_may_be_mixed() -> None:
+def test_dtypes_may_be_mixed_and_nothing_has_the_norm_zero() -> None:
     ours, theirs = parameters_with([np.array([3.0]), np.array([4.0], np.float32)])
     assert clip_grad_norm_(ours, 1) == torch.nn.utils.clip_grad_norm_(theirs, 1)
     np.testing.assert_allclose(np.array([each.grad for each in ours]), [[0.6], [0.8]], rtol=1e-6)
-
-
-def test_without_gradients_the_norm_is_zero() -> None:
-    for parameters in ([], [Parameter(np.zeros(2))]):
+    for parameters in ([], clipped(None)):
         norm = clip_grad_norm_(parameters, 1)
-        assert norm == 0
-        assert norm.dtype == np.float32
+        assert norm == 0 and norm.dtype == np.float32
         clip_grad_value_(parameters, 1)
 
 
