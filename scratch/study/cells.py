@@ -30,7 +30,7 @@ import numpy as np
 from ..nn.pile import no_grad
 from ..text import CharacterModel
 from ..types import Array, Seed
-from .cells_features import MEANINGS, features
+from .cells_features import features
 
 SHORTEST = 200
 """The fewest characters of a text: half of fewer says nothing."""
@@ -82,19 +82,13 @@ def activations(
     return result
 
 
-def held_as(model: CharacterModel) -> str:
-    """What `activations` returns, as a formula."""
-    part = model.rnn.cell.state[-1]
-    return part if part == "h" else f"tanh({part})"
-
-
 def standard(x: Array) -> Array:
     """Columns with mean 0 and length 1, NaN for a column that does not change. x: (T, K). Returns float64."""
     x = x.astype(np.float64)
-    still = x.min(axis=0) == x.max(axis=0)  # their mean is rounded
+    still = np.ptp(x, axis=0) == 0  # their mean is rounded
     centred = x - x.mean(axis=0)
     centred /= np.where(still, np.nan, np.abs(centred).max(axis=0))  # small numbers have no squares
-    result: Array = centred / np.sqrt((centred**2).sum(axis=0))
+    result: Array = centred / np.linalg.norm(centred, axis=0)
     return result
 
 
@@ -106,49 +100,43 @@ def correlations(y: Array, x: Array) -> Array:
 
 def chance_levels(y: Array, x: Array, rng: Seed = None) -> Array:
     """(3) for each feature: (F,), NaN for one that does not change. y: (T, F), x: (T, C). rng draws the shifts."""
-    rng = np.random.default_rng(rng)
     nearest = max(1, int(NEAREST * len(y)))
-    shifts = rng.integers(nearest, len(y) - nearest + 1, SHIFTS)
+    shifts = np.random.default_rng(rng).integers(nearest, len(y) - nearest + 1, SHIFTS)
     y, x = standard(y), standard(x)
-    levels = []
-    for feature in y.T:
-        shifted = np.stack([np.roll(feature, shift) for shift in shifts])
-        best = np.fmax.reduce(np.abs(shifted @ x), axis=1)  # of the cells that are numbers
-        levels.append(np.quantile(best, LEVEL, method="higher"))
-    return np.array(levels)
+    shifted = (np.stack([np.roll(feature, shift) for shift in shifts]) for feature in y.T)  # SHIFTS, T each
+    best = np.array([np.fmax.reduce(np.abs(each @ x), axis=1) for each in shifted])  # of the cells that are numbers
+    return np.asarray(np.quantile(best, LEVEL, axis=1, method="higher"))
 
 
 class Ranking(NamedTuple):
-    """The C cells beside one feature. A cell is the number layer · H + unit."""
+    """The C cells beside each of F features. A cell is the number layer · H + unit."""
 
-    name: str
     order: Array
-    """The cells, by |r| on the first half of the text: (C,). Those that do not change are last."""
+    """The cells, by |r| on the first half of the text: (F, C). Those that do not change are last."""
     chosen: Array
-    """The r of each cell on the first half: (C,). NaN if the cell or the feature does not change there."""
+    """The r of each cell on the first half: (F, C). NaN if the cell or the feature does not change there."""
     reported: Array
-    """And on the second: (C,)."""
-    level: float
-    """The chance level on the second half. NaN if the feature does not change there."""
+    """And on the second: (F, C)."""
+    level: Array
+    """The chance level on the second half: (F,). NaN if the feature does not change there."""
+
+    def of_best(self, r: Array) -> Array:
+        """What `chosen` or `reported` says of the first cell of each feature: (F,)."""
+        return np.take_along_axis(r, self.order[:, :1], axis=1)[:, 0]
 
     @property
-    def best(self) -> int:
-        """The first of the cells."""
-        return int(self.order[0])
+    def absent(self) -> Array:
+        """Whether there is nothing to track: in a half of the text the feature, or every cell, stays the same. (F,)"""
+        return np.asarray(np.isnan(self.chosen).all(axis=1) | np.isnan(self.reported).all(axis=1))
 
     @property
-    def absent(self) -> bool:
-        """Whether there is nothing to track: in a half of the text the feature, or every cell, stays the same."""
-        return bool(np.isnan(self.chosen).all() or np.isnan(self.reported).all())
-
-    @property
-    def tracked(self) -> bool:
-        """Whether the best cell is above chance."""
-        return bool(abs(self.reported[self.best]) > self.level)
+    def tracked(self) -> Array:
+        """Whether the best cell is above chance: (F,)."""
+        return np.asarray(np.abs(self.of_best(self.reported)) > self.level)
 
 
-def rankings(y: Array, x: Array, rng: Seed = None) -> list[Ranking]:
-    """(2) and (3) for each feature. y: (T, F) as `features` gives them, x: (T, C) cells. rng draws the shifts.
+def rankings(y: Array, x: Array, rng: Seed = None) -> Ranking:
+    """(2) and (3). y: (T, F) as `features` gives them, x: (T, C) cells. rng draws the shifts.
 
     Raises ValueError for fewer than 200 characters, or another number of them in x than in y.
     """
@@ -156,9 +144,8 @@ def rankings(y: Array, x: Array, rng: Seed = None) -> list[Ranking]:
         raise ValueError(f"expected at least {SHORTEST} characters, as many of each, got {len(y)} and {len(x)}")
     half = len(y) // 2
     chosen, reported = correlations(y[:half], x[:half]), correlations(y[half:], x[half:])
-    levels = chance_levels(y[half:], x[half:], rng)
-    orders = np.argsort(-np.nan_to_num(np.abs(chosen), nan=-1), axis=1, kind="stable")
-    return [Ranking(*each) for each in zip(MEANINGS, orders, chosen, reported, levels.tolist(), strict=True)]
+    order = np.argsort(-np.nan_to_num(np.abs(chosen), nan=-1), axis=1, kind="stable")
+    return Ranking(order, chosen, reported, chance_levels(y[half:], x[half:], rng))
 
 
 class Findings(NamedTuple):
@@ -171,9 +158,9 @@ class Findings(NamedTuple):
     """(T, L, H)."""
     held: str
     """The activations, as a formula."""
-    rankings: list[Ranking]
-    as_drawn: list[float]
-    """(4) for each feature: the r on the second half of the best cell of a model that has learned nothing."""
+    ranking: Ranking
+    as_drawn: Array
+    """(4) for each feature: the r on the second half of the best cell of a model that has learned nothing. (F,)"""
     origin: str
     """Where the model comes from, in a few words."""
     source: str
@@ -214,5 +201,6 @@ def study(
     if not np.isfinite(held).all():
         raise ValueError("expected a model that computes finite numbers from this text, got one that does not")
     ranked, before = (rankings(y, part.reshape(len(text), -1), seed) for part in (held, held_as_drawn))
-    reached = [float(each.reported[each.best]) for each in before]
-    return Findings(text, y, held, held_as(model), ranked, reached, origin, source)
+    last = model.rnn.cell.state[-1]
+    formula = last if last == "h" else f"tanh({last})"
+    return Findings(text, y, held, formula, ranked, before.of_best(before.reported), origin, source)

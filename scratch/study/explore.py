@@ -107,17 +107,13 @@ def trace_text(model: CharacterModel, indices: Array) -> TextTrace:
     indices = np.asarray(indices)
     if indices.ndim != 1 or len(indices) < 2:
         raise ValueError(f"expected at least 2 characters, (T + 1,), got {indices.shape}")
-    read, following = indices[:-1], indices[1:]
-    criterion = nn.CrossEntropyLoss()
-
-    rnn = deepcopy(rnn).eval()  # in which nothing is dropped out
-    x = model.embed.weight.data[read] if isinstance(model.embed, nn.Embedding) else model.embed(read)  # T, I
-    W, b = model.fc.weight.data, model.fc.bias
-    logits = trace(rnn, x).output @ W.T + (0 if b is None else b.data)  # T, V
+    read, following = indices[None, :-1], indices[1:]
+    model = deepcopy(model).eval()  # in which nothing is dropped out
+    (x,), (logits,), criterion = model.embed(read), model(read)[0], nn.CrossEntropyLoss()
     losses, loss = nn.CrossEntropyLoss(reduction="none")(logits, following), criterion(logits, following)
     d_logits = criterion.backward()
-    d_output = d_logits @ W  # T, H
-    all_steps = trace(rnn, x, None, d_output).steps  # once more, now that the loss is known
+    d_output = d_logits @ model.fc.weight.data  # T, H
+    all_steps = trace(model.rnn, x, None, d_output).steps
     inputs = [x, *(in_rows(step.state[0] for step in steps) for steps in all_steps)]
     layers: list[LayerTrace] = []
     for k in reversed(range(rnn.num_layers)):

@@ -46,8 +46,6 @@ from .trace import Trace, trace
 GAMMA = 1.0
 """The largest slope of tanh, and of relu."""
 
-# One module over one sequence
-
 
 @without_warnings
 def jacobians(module: Recurrent[Any], x: Array, hx: Any = None) -> Array:
@@ -109,14 +107,10 @@ def forget_path(steps: Array) -> Array:
     return found
 
 
-def bound(W_hh: Array, distances: Any) -> Array:
-    """The right side of (4). W_hh: (H, H), of an RNN. distances: numbers k of steps, of any shape.
-
-    Infinite where it is beyond the range of float64.
-    """
-    with np.errstate(over="ignore"):
-        found: Array = (GAMMA * np.linalg.norm(W_hh, 2)) ** np.asarray(distances, np.float64)  # (4)
-    return found
+@without_warnings
+def bound(stretch: Any, distances: Any) -> Array:
+    """The right side of (4). stretch: σ_max(W_hh), of an RNN. distances: numbers of steps. Infinite beyond float64."""
+    return np.asarray((GAMMA * stretch) ** np.asarray(distances, np.float64))  # (4)
 
 
 def bands(matrices: Array) -> Array:
@@ -157,10 +151,10 @@ MODELS = (
 RADII = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 
 
+@without_warnings
 def geometric_mean(values: Array, axis: int | None = None) -> Array:
     """Over an axis, or over everything; 0 if a value is."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.exp(np.log(values).mean(axis=axis)))
+    return np.asarray(np.exp(np.log(values).mean(axis=axis)))
 
 
 class Findings(NamedTuple):
@@ -172,14 +166,13 @@ class Findings(NamedTuple):
     step: Array  # M, R, N, T, 3        the bands of the J_T, …, J_1
     product: Array  # M, R, N, T, 3     the bands of (2) at the distances 1 … T
     stretch: Array  # M, R, N           σ_max(W_hh); NaN where (4) does not hold
-    bound: Array  # M, R, N, T          (4) at the distances 1 … T; NaN where it does not hold
     forget: Array  # M, R, N, T         the largest of (5) at the distances 1 … T; NaN where there is no c
     difference: Array  # M, R, N        the largest difference of the backward pass from (3), relative to (3)
 
+    @property
     def rate(self) -> Array:
         """The factor by which a step changes the norm of ∂s_T/∂s_0, as a geometric mean over all steps: (M, R, N)."""
-        T = self.product.shape[3]
-        return np.asarray(self.product[..., -1, 0] ** (1 / T))
+        return np.asarray(self.product[..., -1, 0] ** (1 / self.product.shape[3]))
 
 
 def study(
@@ -211,6 +204,7 @@ def study(
     return Findings(tuple(models), np.array(radii), *columns)
 
 
+@without_warnings
 def measured(model: Model, input_size: int, hidden_size: int, T: int, rng: np.random.Generator) -> tuple[Any, ...]:
     """The fields of `Findings` from gradient on, for one draw."""
     x, u = rng.standard_normal((T, input_size)), rng.standard_normal(hidden_size)
@@ -218,9 +212,7 @@ def measured(model: Model, input_size: int, hidden_size: int, T: int, rng: np.ra
     J = jacobians(module, x)
     d_state = np.zeros(J.shape[-1])
     d_state[:hidden_size] = u / np.linalg.norm(u)  # L reads h, not c
-    with np.errstate(over="ignore", invalid="ignore"):
-        J_products, gradients = products(J), backward_gradients(module, x, d_state)
-        expected = pulled_back(J, d_state)
+    J_products, gradients, expected = products(J), backward_gradients(module, x, d_state), pulled_back(J, d_state)
     if not (np.isfinite(J_products).all() and np.isfinite(gradients).all()):
         raise FloatingPointError(
             f"expected gradients in the range of float64, got larger ones: {model.name}, "
@@ -228,20 +220,13 @@ def measured(model: Model, input_size: int, hidden_size: int, T: int, rng: np.ra
         )
     gradient = np.linalg.norm(gradients, axis=-1)
     off = np.linalg.norm(gradients - expected, axis=-1) / np.maximum(gradient, np.finfo(float).tiny)
-    stretch, limit, forget = np.nan, np.full(T, np.nan), np.full(T, np.nan)
-    if model.is_bounded:
-        W_hh = module.state_dict()["weight_hh_l0"]
-        stretch, limit = float(np.linalg.norm(W_hh, 2)), bound(W_hh, np.arange(1, T + 1))
-    if "c" in model.state:
-        forget = forget_path(J).max(axis=-1)
-    return gradient, bands(J[::-1]), bands(J_products), stretch, limit, forget, off.max()
-
-
-# What clipping does
+    stretch = np.linalg.norm(module.state_dict()["weight_hh_l0"], 2) if model.is_bounded else np.nan
+    forget = forget_path(J).max(axis=-1) if "c" in model.state else np.full(T, np.nan)
+    return gradient, bands(J[::-1]), bands(J_products), stretch, forget, off.max()
 
 
 class Training(NamedTuple):
-    """K trainings with one limit, over n updates. From the first update that is not finite on, all is NaN."""
+    """K trainings with one limit of the norm, over n updates. From the first that is not finite on, all is NaN."""
 
     max_norm: float
     """Infinity for no clipping."""
@@ -253,6 +238,7 @@ class Training(NamedTuple):
         """What was done to the gradients."""
         return "not clipped" if np.isinf(self.max_norm) else f"clipped to {self.max_norm:g}"
 
+    @property
     def length(self) -> Array:
         """The norm after clipping, to which the length of plain SGD's step is proportional: (K, n)."""
         return np.minimum(self.norm, self.max_norm)
@@ -297,12 +283,9 @@ def clipping(
     progress: Callable[[], object] = lambda: None,
 ) -> tuple[Training, ...]:
     """Train with each of the limits, from the same weights and over the same sequences. progress: after each one."""
-    found = []
-    for max_norm in max_norms:
-        runs = []
-        for k in range(trainings):
-            runs.append(train_latch(max_norm, updates, np.random.default_rng([seed, k])))
-            progress()
-        losses, norms = np.array(runs).swapaxes(0, 1)
-        found.append(Training(float(max_norm), losses, norms))
-    return tuple(found)
+    runs: list[Any] = []
+    for max_norm, k in every(max_norms, range(trainings)):
+        runs.append(train_latch(max_norm, updates, np.random.default_rng([seed, k])))
+        progress()
+    results: Array = np.array(runs).reshape(len(max_norms), trainings, 2, updates).swapaxes(1, 2)
+    return tuple(Training(float(limit), *result) for limit, result in zip(max_norms, results, strict=True))

@@ -238,17 +238,9 @@ class Layer(Recurrent[Any]):
 class Network:
     """All layers, doubled, after a forward pass."""
 
-    def __init__(
-        self,
-        module: Recurrent[Any],
-        second: SecondDerivatives | None,
-        input: Any,
-        hx: Any,
-        input_dot: Any,
-        hx_dot: Any,
-        parameters_dot: Mapping[str, Array] | None,
-        dropout_masks: Sequence[Any],
-    ) -> None:
+    def __init__(self, module: Recurrent[Any], second: SecondDerivatives | None, *arguments: Any) -> None:
+        """arguments: those of `jvp`, from input on."""
+        input, hx, input_dot, hx_dot, parameters_dot, dropout_masks = arguments
         self.layout, _ = checked(module, input, hx, None, None, dropout_masks)
         self.module, D, parameters_dot = module, module._directions, parameters_dot or {}
         order = self.layout.order and Order(self.layout.order.batch_sizes, None, None)

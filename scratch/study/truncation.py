@@ -10,13 +10,11 @@ truncation leaves some of them out:
 
 (steps counted from 0). (2) is what people call truncated BPTT: the state is carried from each segment to the next, the
 gradient is not. It costs no more than (1), but a loss looks back from 1 to k steps, depending on its place in the
-segment. In (3) every loss looks back k steps, where there are as many: this is the method of Williams and Peng, their
-BPTT(h) with h = k, for weights that stand still. It costs k passes over the sequence. At k = T both are the full
-gradient.
+segment. In (3) every loss looks back k steps, where there are as many: the method of Williams and Peng, for weights
+that stand still. It costs k passes over the sequence. At k = T both are the full gradient.
 
 Both are biased: they leave out the same pairs in every sequence, and no average brings these back (Tallec and Ollivier
-2017). In (2) the losses just behind a cut lose most, and there are T/k cuts: once k is longer than gradients last, the
-error falls only as fast as their number, like 1/k. That of (3) falls as the gradients themselves vanish over k steps
+2017). The error of (2) falls only like 1/k, as the number of cuts does, that of (3) as gradients vanish over k steps
 (Aicher, Foti and Fox 2019). The study measures this for k = 1, 2, 4, …, T as
 
 (4)  relative error ‖g_k − g‖ / ‖g‖   and   cosine ⟨g_k, g⟩ / (‖g_k‖ ‖g‖)
@@ -34,14 +32,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Console
 
 from .. import nn, optim
 from ..nn.recurrent import Recurrent
 from ..nn.utils.rnn import pack_padded_sequence
+from ..terminal import count, say, table
 from ..text.corpus import code_points
 from ..text.settings import CELLS
 from ..types import Array
 from .models import Network
+from .pictures import COLOURS, DASHED, DOTTED, finish, heading, new_figure, over_runs, powers_of_two
 from .trace import trace
 
 Gradients = dict[str, Array]
@@ -50,8 +51,14 @@ Gradients = dict[str, Array]
 COLUMNS = 4096
 """About how many steps of windows run at once: enough for large products, and little memory."""
 
+CLOSE = 0.1
+"""The relative error that the verdict asks for."""
 
-# One module over given sequences
+NAMES = ("cut every k", "look back k")
+"""The two methods."""
+
+LEAST = 1e-7
+"""Smaller errors are not drawn: they are rounding, and of no interest to anyone who trains."""
 
 
 def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradients:
@@ -78,7 +85,8 @@ def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradie
     """
     module = copied(module)
     T, B = x.shape[:2]
-    before = states(module, x)  # of each part L, T, B, features
+    layers, parts = trace(module, x).steps, range(len(module.cell.state))
+    before = [np.array([[step.state_prev[n].T for step in steps] for steps in layers]) for n in parts]  # L, T, B, F
     many = max(1, COLUMNS // (min(k, T) * B))
     rest: list[Any] = [None] * (len(before) - 1)
     for first in range(0, T, many):
@@ -96,19 +104,12 @@ def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradie
 
 
 def copied(module: Recurrent[Any]) -> Recurrent[Any]:
-    """The module with gradients and tapes of its own. Raises ValueError for a kind that is not cut here."""
+    """The module with gradients of its own. Raises ValueError for a kind that is not cut here."""
     if module.bidirectional or module.batch_first:
         raise ValueError(f"expected one direction and batch_first False, got {module!r}")
     module = deepcopy(module).requires_grad_().eval()
     module.zero_grad()
     return module
-
-
-def states(module: Recurrent[Any], x: Array) -> list[Array]:
-    """The state before every step: for each of its parts (L, T, B, features)."""
-    layers = trace(module, x).steps
-    parts = range(len(module.cell.state))
-    return [np.array([[step.state_prev[n].T for step in steps] for steps in layers]) for n in parts]
 
 
 def gradients_of(module: Recurrent[Any]) -> Gradients:
@@ -129,9 +130,6 @@ def distance(gradients: Gradients, whole: Gradients) -> tuple[float, float]:
 
 
 METHODS: dict[str, Callable[..., Gradients]] = {"segments": segments, "windows": windows}
-
-
-# A character model, as drawn and after a short training
 
 
 def pages() -> str:
@@ -199,7 +197,8 @@ def study(
     Raises ValueError for a text that is too short.
     """
     characters = encoded(pages() if text is None else text)
-    kinds, lengths = int(characters.max()) + 1, powers_of_two(steps)
+    kinds = int(characters.max()) + 1
+    lengths = np.unique(np.append(2 ** np.arange(int(np.log2(steps)) + 1), steps))
     loss, noise = np.empty((2, len(CELLS), 2, runs))
     error, cosine = np.empty((2, len(CELLS), 2, len(METHODS), runs, len(lengths)))
     for (c, cell), n in product(enumerate(CELLS), range(runs)):
@@ -229,6 +228,68 @@ def train(
     return [network.update(optimizer, *pieces(text, steps, batch_size, kinds, rng))[0] for _ in range(updates)]
 
 
-def powers_of_two(most: int) -> Array:
-    """1, 2, 4, … and at last `most` itself."""
-    return np.unique(np.append(2 ** np.arange(int(np.log2(most)) + 1), most))
+def show(out: Console, found: Findings) -> None:
+    """The relative errors, how long a truncation is long enough, and how large chance is beside it."""
+    lengths, runs = found.lengths, count(found.loss.shape[2], "run")
+    for trained, when in enumerate(("weights as drawn", f"after {count(found.updates, 'update')}")):
+        what = f"relative error of the truncated gradient over {count(found.steps, 'step')}, mean of {runs}"
+        say(out, f"{when}: {what}", "bold")
+        errors = table("k", *map(str, lengths[:-1]))
+        for cell, of_cell in zip(found.cells, found.error[:, trained], strict=True):
+            for name, values in zip(NAMES, of_cell.mean(axis=1), strict=True):
+                shown = (f"{x:.2f}" if x >= 0.095 else f"{x:.0e}".replace("e-0", "e-") for x in values[:-1])
+                errors.add_row(f"{cell}, {name}", *shown)
+        out.print(errors)
+
+    middle = len(lengths) // 2
+    for c, cell in enumerate(found.cells):
+        close = (found.error[c, 1].max(axis=1) <= CLOSE)[:, ::-1]  # 2, K   in all runs, the whole gradient first
+        cut, back = (lengths[::-1][np.logical_and.accumulate(each)][-1] for each in close)
+        noise = found.noise[c, 1]
+        say(
+            out,
+            f"{cell}, trained to {found.loss[c, 1].mean():.2f} nats per character: in all runs below {CLOSE:.0%} of "
+            f"error from k = {cut} where the gradient is cut every k steps, from k = {back} where each loss looks back "
+            f"k steps. Cut every {count(lengths[middle], 'step')} its cosine with the whole gradient is at least "
+            f"{found.cosine[c, 1, 0, :, middle].min():.2f}. The choice of {count(found.batch_size, 'sequence')} moves "
+            f"the whole gradient by {noise.min():.0%} to {noise.max():.0%} of its norm.",
+        )
+    say(
+        out,
+        "What chance moves is averaged away over many updates; what truncation leaves out is always left out. Once k "
+        "is longer than gradients last, the error of a cut gradient falls only like 1/k, as the number of cuts does; "
+        "the other falls as gradients vanish.",
+    )
+
+
+def picture(found: Findings) -> Any:
+    """The relative error above and the cosine below, of the weights as drawn on the left and trained on the right."""
+    figure = new_figure(10, 7.4)
+    panels = figure.subplots(2, 2, sharex=True, sharey="row")
+    lines = (("-", "o", "cut every k steps"), (DASHED, "s", "each loss looks back k steps"))
+    for trained, name in enumerate(("weights as drawn", f"after {found.updates:,} updates")):
+        errors, cosines = panels[:, trained]
+        for c, (cell, colour) in enumerate(zip(found.cells, COLOURS, strict=False)):
+            for m, (style, marker, method) in enumerate(lines):
+                line = {"color": colour, "linestyle": style, "marker": marker, "markersize": 4}
+                for panel, values, K in ((errors, found.error, len(found.lengths) - 1), (cosines, found.cosine, None)):
+                    of_runs = values[c, trained, m, :, :K]
+                    label = f"{cell}: {method}"
+                    over_runs(panel, found.lengths[:K], of_runs, of_runs.mean(axis=0), label=label, **line)
+            label = f"{cell}: chance of the {found.batch_size} sequences"
+            noise = found.noise[c, trained].mean()
+            errors.axhline(noise, color=colour, linewidth=1.1, linestyle=DOTTED, label=label)
+        loss = ", ".join(f"{cell} {found.loss[c, trained].mean():.2f}" for c, cell in enumerate(found.cells))
+        error, cosine = ("", "") if trained else ("relative error ‖$g_k$ − g‖ / ‖g‖", "cosine of $g_k$ and g")
+        finish(errors, f"{name}\nloss: {loss} nats per character", "", error)
+        finish(cosines, "", f"truncation length k, steps (of T = {found.steps})", cosine)
+        errors.set(yscale="log", ylim=(LEAST, 3))
+        where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "va": "bottom", "rotation": 90}
+        errors.annotate("the whole gradient: no error", (found.steps, LEAST), fontsize=8, **where)
+        powers_of_two(errors, found.lengths)
+        powers_of_two(cosines, found.lengths)
+    handles = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=len(found.cells), frameon=False)
+    spread = f"mean and range of {count(found.loss.shape[2], 'run')}"
+    heading(figure, f"Truncated backpropagation: the gradient $g_k$ beside the whole one, g ({spread})")
+    return figure
