@@ -20,8 +20,6 @@ Among hundreds of cells the best one correlates with anything, so three things s
      which is enough for a feature that can be told from the last few characters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -32,20 +30,14 @@ from ..text import CharacterModel
 from ..types import Array, Seed
 from .cells_features import features
 
-SHORTEST = 200
-"""The fewest characters of a text: half of fewer says nothing."""
+SHORTEST = 200  # the fewest characters of a text: half of fewer says nothing
 
 SHIFTS = 99
 """How often a feature is shifted for the chance level. Together with the unshifted one that makes a hundred."""
 
-LEVEL = 0.95
-"""The quantile that is the chance level."""
-
-NEAREST = 0.1
-"""A feature is shifted by at least this part of the text: nearby, it still fits."""
-
-EVERY = 100
-"""Progress is told after so many characters."""
+LEVEL = 0.95  # the quantile that is the chance level
+NEAREST = 0.1  # a feature is shifted by at least this part of the text: nearby, it still fits
+EVERY = 100  # progress is told after so many characters
 
 
 def activations(
@@ -115,8 +107,7 @@ class Ranking(NamedTuple):
     """The cells, by |r| on the first half of the text: (F, C). Those that do not change are last."""
     chosen: Array
     """The r of each cell on the first half: (F, C). NaN if the cell or the feature does not change there."""
-    reported: Array
-    """And on the second: (F, C)."""
+    reported: Array  # and on the second: (F, C)
     level: Array
     """The chance level on the second half: (F,). NaN if the feature does not change there."""
 
@@ -152,19 +143,14 @@ class Findings(NamedTuple):
     """A model and a text of T characters, beside each other."""
 
     text: str
-    features: Array
-    """(T, F)."""
-    activations: Array
-    """(T, L, H)."""
-    held: str
-    """The activations, as a formula."""
+    features: Array  # (T, F)
+    activations: Array  # (T, L, H)
+    held: str  # the activations, as a formula
     ranking: Ranking
     as_drawn: Array
     """(4) for each feature: the r on the second half of the best cell of a model that has learned nothing. (F,)"""
-    origin: str
-    """Where the model comes from, in a few words."""
-    source: str
-    """Where the text comes from."""
+    origin: str  # where the model comes from, in a few words
+    source: str  # where the text comes from
 
     @property
     def cells(self) -> Array:

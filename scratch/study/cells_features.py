@@ -1,7 +1,5 @@
 """Features of a text that a cell may keep track of. Each is known from what has been read so far."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np
@@ -9,8 +7,7 @@ import numpy as np
 from ..text.corpus import code_points
 from ..types import Array
 
-TAB = 8
-"""A tab leads to the next multiple of so many columns, as Python reads it."""
+TAB = 8  # a tab leads to the next multiple of so many columns, as Python reads it
 
 TOKEN = re.compile(
     r"""

@@ -1,7 +1,5 @@
 """What cells keep track of: a table, a page and a picture of a text in the colours of cells."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,26 +20,16 @@ from .cells_features import MEANINGS
 from .pages import filled, rounded
 from .pictures import heading, new_figure
 
-NO_BETTER = 0.05
-"""A correlation that is larger by no more than this is called about as good."""
-
-SHOWN_CELLS = 8
-"""The number of cells that are on the page for each feature, the best first."""
+NO_BETTER = 0.05  # a correlation that is larger by no more than this is called about as good
+SHOWN_CELLS = 8  # the number of cells that are on the page for each feature, the best first
 
 COLOURS = LinearSegmentedColormap.from_list("cells", ["#6aa9e9", "#fbfaf7", "#f79a4b"])
 """From blue to orange, which colour-blind readers can tell apart, light enough for black letters."""
 
-WIDTH, ROWS = 88, 8
-"""Characters in a row of the picture, and rows of text for each feature."""
-
-FONT = FontProperties(family="DejaVu Sans Mono")
-"""It comes with Matplotlib."""
-
-SPREAD = 2.0
-"""The colours of the picture end at so many standard deviations from the cell's mean."""
-
-BAR = 0.34
-"""The height of the feature's bars, in rows of text."""
+WIDTH, ROWS = 88, 8  # characters in a row of the picture, and rows of text for each feature
+FONT = FontProperties(family="DejaVu Sans Mono")  # it comes with Matplotlib
+SPREAD = 2.0  # the colours of the picture end at so many standard deviations from the cell's mean
+BAR = 0.34  # the height of the feature's bars, in rows of text
 
 
 def show(out: Console, found: Findings) -> None:

@@ -3,8 +3,6 @@
 Each refuses what it cannot use, measures, prints (`show`) and draws (`picture`) what it has found.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +26,8 @@ from . import gradients as of_gradients
 from . import memory as of_memory
 from . import truncation as of_truncation
 
-MOST_CHECKPOINTS = 3
-"""As many models of `explore` as stand side by side in a wide window."""
-
-LONGEST = 100
-"""The longest text of `explore`, in characters: nobody steps through more."""
+MOST_CHECKPOINTS = 3  # as many models of `explore` as stand side by side in a wide window
+LONGEST = 100  # the longest text of `explore`, in characters: nobody steps through more
 
 Plot = Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")]
 Page = Annotated[Path, typer.Option(help="Where the page goes.")]

@@ -26,8 +26,7 @@ def sigmoid(a: Array) -> Array:
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {"σ": sigmoid, "tanh": np.tanh, "relu": lambda a: np.maximum(a, 0)}
 
-BOUNDED = ("σ", "tanh")
-"""The functions that stay between −1 and 1."""
+BOUNDED = ("σ", "tanh")  # the functions that stay between −1 and 1
 
 
 def squared(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -21,8 +21,6 @@ The numbers are those of nn/bptt.py. What the cell computes in between is in its
 (`Equations` in nn/cell.py): nothing here knows which cell it is. explore_page.py puts such traces into a page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from typing import NamedTuple
@@ -43,10 +41,8 @@ class LayerTrace(NamedTuple):
     """Everything that one layer computes on its way forward and backward. Row t of each array is step t."""
 
     cell: Cell
-    x: Array
-    """What the layer reads: (T, I)."""
-    d_x: Array
-    """The gradient of what the layer reads: (T, I)."""
+    x: Array  # what the layer reads: (T, I)
+    d_x: Array  # the gradient of what the layer reads: (T, I)
     values: dict[str, Array]
     """Everything else, by the names in the cell's equations: (T, H) each.
 
@@ -76,16 +72,11 @@ class TextTrace(NamedTuple):
     indices: Array
     """The characters: (T + 1,). The model reads the first T and predicts the last T."""
     layers: list[LayerTrace]
-    logits: Array
-    """Of the next character: (T, V)."""
-    probabilities: Array
-    """Softmax of the logits: (T, V) float64."""
-    losses: Array
-    """−log of the probability of the character that came: (T,)."""
-    loss: float
-    """Their mean."""
-    d_logits: Array
-    """The gradient of that mean: (T, V)."""
+    logits: Array  # of the next character: (T, V)
+    probabilities: Array  # softmax of the logits: (T, V) float64
+    losses: Array  # −log of the probability of the character that came: (T,)
+    loss: float  # their mean
+    d_logits: Array  # the gradient of that mean: (T, V)
 
 
 @without_warnings

@@ -3,8 +3,6 @@
 explore.html shows the equations and the numbers, which `page` writes into it as JSON. The page computes nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,24 +17,20 @@ from .equations import BOUNDED, blocks, of_names, outermost, sides
 from .explore import LayerTrace, TextTrace, trace_text
 from .pages import filled, rounded
 
-SHOWN_UNITS = 16
-"""So many hidden units stand side by side on the page; in a larger layer the reader chooses which."""
+SHOWN_UNITS = 16  # so many hidden units stand side by side on the page; in a larger layer the reader chooses which
 
 MOST_NUMBERS = 600_000
 """About so many numbers of a model fit on the page, some five megabytes; of larger models it has only some units."""
 
-LIKELIEST = 5
-"""The number of predictions that are named at each step."""
+LIKELIEST = 5  # the number of predictions that are named at each step
 
 
 class Shown(NamedTuple):
     """A model as the page shows it."""
 
     model: CharacterModel
-    characters: str
-    """Its vocabulary, in the order of its indices."""
-    origin: str
-    """Where its parameters come from, in a few words."""
+    characters: str  # its vocabulary, in the order of its indices
+    origin: str  # where its parameters come from, in a few words
 
 
 def page(text: str, models: Sequence[Shown]) -> str:
@@ -85,12 +79,9 @@ def described(text: str, shown: Shown) -> dict[str, Any]:
 class Row(NamedTuple):
     """An equation on the page."""
 
-    number: str
-    """Its number in the files; empty for what the page says between them."""
-    name: str
-    """The name that it gives a value."""
-    text: str
-    """The equation."""
+    number: str  # its number in the files; empty for what the page says between them
+    name: str  # the name that it gives a value
+    text: str  # the equation
     numbers: str
     """Its right side, to be filled in: the page puts values of the chosen unit for names, and its number for {unit}."""
 

@@ -28,8 +28,6 @@ The Jacobians here are made by `step_tangent`, from causes to effects, and not b
 by (3) is a finding, which the study reports. The steps themselves are those of the library's own pass (trace.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import product as every
 from typing import Any, NamedTuple
@@ -43,8 +41,7 @@ from ..types import Array
 from .models import Model, Network
 from .trace import Trace, trace
 
-GAMMA = 1.0
-"""The largest slope of tanh, and of relu."""
+GAMMA = 1.0  # the largest slope of tanh, and of relu
 
 
 @without_warnings
@@ -228,8 +225,7 @@ def measured(model: Model, input_size: int, hidden_size: int, T: int, rng: np.ra
 class Training(NamedTuple):
     """K trainings with one limit of the norm, over n updates. From the first that is not finite on, all is NaN."""
 
-    max_norm: float
-    """Infinity for no clipping."""
+    max_norm: float  # infinity for no clipping
     loss: Array  # K, n
     norm: Array  # K, n   of all gradients together, before clipping
 

@@ -1,7 +1,5 @@
 """Vanishing and exploding gradients, in figures and a picture."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -12,14 +10,10 @@ from ..types import Array
 from .gradients import Findings, Training, bound, geometric_mean
 from .pictures import BLACK, BLUE, DASHED, DOTTED, GREY, ORANGE, finish, heading, new_figure, over_runs, shades
 
-LEARNED = 0.07
-"""The loss below which a training has learned: a tenth of the ln 2 of guessing."""
+LEARNED = 0.07  # the loss below which a training has learned: a tenth of the ln 2 of guessing
 
-FLOOR, CEILING = 1e-60, 1e60
-"""Smaller values, zeros included, are drawn at the first, larger ones at the second."""
-
-AVERAGED = 20
-"""The loss is drawn as a mean of so many updates."""
+FLOOR, CEILING = 1e-60, 1e60  # smaller values, zeros included, are drawn at the first, larger ones at the second
+AVERAGED = 20  # the loss is drawn as a mean of so many updates
 
 
 def show(out: Console, found: Findings, trainings: tuple[Training, ...]) -> None:

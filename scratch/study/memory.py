@@ -26,8 +26,6 @@ an orthogonal one keeps the length of what it multiplies (Saxe, McClelland and G
 same way: by Adam, with gradients clipped to 1 and a learning rate that falls evenly from 0.01 to 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle
@@ -44,20 +42,11 @@ from ..types import Array, Seed
 from .models import Model, Network
 from .pictures import COLOURS, DASHED, GREY, finish, heading, new_figure, over_runs, powers_of_two
 
-LEARNING_RATE = 0.01
-"""Adam's, at the beginning."""
-
-SOLVED = 0.1
-"""A run has solved its task when the test loss is below this part of the baseline."""
-
-TESTED = 512
-"""The number of fresh sequences in a test."""
-
-EVERY = 20
-"""The number of updates between two looks at whether the task is solved."""
-
-MARKERS = "osD^vP"
-"""One for each model, for readers without colours."""
+LEARNING_RATE = 0.01  # Adam's, at the beginning
+SOLVED = 0.1  # a run has solved its task when the test loss is below this part of the baseline
+TESTED = 512  # the number of fresh sequences in a test
+EVERY = 20  # the number of updates between two looks at whether the task is solved
+MARKERS = "osD^vP"  # one for each model, for readers without colours
 
 APART = 0.14
 """By how many powers of two in T the models stand beside each other in the picture, so that none hides another."""
@@ -67,14 +56,11 @@ class Task(NamedTuple):
     """Something to remember."""
 
     name: str
-    measure: str
-    """What the loss is, with its unit."""
+    measure: str  # what the loss is, with its unit
     input_size: int
     output_size: int
-    answers: int
-    """The number of steps, the last ones, at which an answer is read off."""
-    baseline: float
-    """The least loss of guessing, with the same answer for every sequence."""
+    answers: int  # the number of steps, the last ones, at which an answer is read off
+    baseline: float  # the least loss of guessing, with the same answer for every sequence
     criterion: type[nn.MSELoss | nn.CrossEntropyLoss]
     draw: Callable[[int, int, np.random.Generator], tuple[Array, Array]]
     """Of T, B and rng: sequences x, (steps, B, input_size) in float32, and the answers at the last steps, (answers, B).
@@ -109,11 +95,8 @@ ADDING = Task("adding problem, two numbers of T", "squared error", 2, 1, 1, 1 / 
 
 TASKS = (ADDING, copying(n=4, S=4))
 
-SHORTEST = 2
-"""The least T: of fewer numbers no two can be added."""
-
-LENGTHS = (4, 8, 16, 32, 64)
-"""T: the shortest is easy and the longest is not, for models of this size."""
+SHORTEST = 2  # the least T: of fewer numbers no two can be added
+LENGTHS = (4, 8, 16, 32, 64)  # T: the shortest is easy and the longest is not, for models of this size
 
 KINDS = {kind.module.__name__: name for name, kind in reversed(nn.RECURRENCES.items())}
 """The first of `nn.RECURRENCES` of each class in `nn`."""
@@ -133,8 +116,7 @@ class Run(NamedTuple):
     T: int
     hidden_size: int
     batch_size: int
-    updates: int
-    """At most."""
+    updates: int  # at most
     seed: tuple[int, ...]
 
 
@@ -181,8 +163,7 @@ class Findings(NamedTuple):
     parameters: Array  # A, M
     hidden_size: int
     batch_size: int
-    most: int
-    """The updates after which a run is ended."""
+    most: int  # the updates after which a run is ended
 
     @property
     def solved(self) -> Array:

@@ -1,7 +1,5 @@
 """The models that are studied: recurrences drawn in several ways, and a network that learns to answer with one."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +9,7 @@ from ..nn.recurrent import Recurrent
 from ..nn.utils import clip_grad_norm_
 from ..types import Array, Seed
 
-MATRICES = ("gaussian", "orthogonal")
-"""How W_hh can be drawn."""
+MATRICES = ("gaussian", "orthogonal")  # how W_hh can be drawn
 
 
 def with_radius(radius: float, size: int, rng: np.random.Generator, matrix: str = "gaussian") -> Array:
@@ -35,8 +32,7 @@ class Model(NamedTuple):
     """A kind of recurrence, drawn as the library (and PyTorch) draws it but for what is named here."""
 
     name: str
-    cell: str
-    """One of `nn.RECURRENCES`."""
+    cell: str  # one of `nn.RECURRENCES`
     forget_bias: float | None = None
     """b_f of the forget gate f."""
     radius: float | None = None

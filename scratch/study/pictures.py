@@ -3,8 +3,6 @@
 Matplotlib is imported when a figure is made: it takes half a second.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -44,11 +44,9 @@ class Gradients(NamedTuple):
     """What a module computes on its way forward, and the gradients, in the forms of the module."""
 
     output: Any
-    state: Any
-    """The final state."""
+    state: Any  # the final state
     d_input: Any
-    d_initial: Any
-    """The gradient with respect to the initial state, also where that was left out."""
+    d_initial: Any  # the gradient with respect to the initial state, also where that was left out
     d_parameters: dict[str, Array]
 
 

@@ -57,8 +57,7 @@ class Outputs(NamedTuple):
     """What a module computes, and how that changes along a direction, in the forms of the module."""
 
     output: Any
-    state: Any
-    """The final state."""
+    state: Any  # the final state
     output_dot: Any
     state_dot: Any
 
@@ -66,8 +65,7 @@ class Outputs(NamedTuple):
 class HessianProduct(NamedTuple):
     """The gradients of a loss, and how they change along a direction: the Hessian times that direction."""
 
-    gradients: Gradients
-    """With output and final state, as from `rtrl`."""
+    gradients: Gradients  # with output and final state, as from `rtrl`
     d_input_dot: Any
     d_initial_dot: Any
     d_parameters_dot: dict[str, Array]

@@ -1,7 +1,5 @@
 """The character models that `study explore` and `study cells` look at: from a checkpoint, or trained for this."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +15,9 @@ from ..text.corpus import digest, split
 from ..text.train_command import description, text_of
 from .explore_page import Shown
 
-MOST_STEPS = 500
-"""Training on a short text ends after so many steps, if the loss has not halved by then."""
-
-LEARNING_RATE = 0.02
-"""Adam's, on a short text."""
-
-MARGIN = "\n\n\n"
-"""After two empty lines something new begins: in most texts no quote and no bracket is open there."""
+MOST_STEPS = 500  # training on a short text ends after so many steps, if the loss has not halved by then
+LEARNING_RATE = 0.02  # Adam's, on a short text
+MARGIN = "\n\n\n"  # after two empty lines something new begins: in most texts no quote and no bracket is open there
 
 
 def opened(path: Path) -> tuple[Checkpoint, CharacterModel]:
@@ -76,10 +69,8 @@ class Subject(NamedTuple):
     model: CharacterModel
     settings: Settings
     vocabulary: Vocabulary
-    origin: str
-    """Where it comes from, in a few words."""
-    held_out: str
-    """Text that it was not trained on; empty if it is not asked for."""
+    origin: str  # where it comes from, in a few words
+    held_out: str  # text that it was not trained on; empty if it is not asked for
     training: Training | None = None
     """The training that the model still needs."""
 

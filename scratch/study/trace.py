@@ -43,8 +43,7 @@ class Trace(NamedTuple):
     """What a module computes, in the forms of the module, and the steps in between."""
 
     output: Any
-    state: Any
-    """The final state."""
+    state: Any  # the final state
     d_input: Any
     d_initial: Any
     d_parameters: dict[str, Array]

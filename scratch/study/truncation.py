@@ -23,8 +23,6 @@ over the parameters of the recurrence as one vector. Those of the layer that rea
 whole, and their gradient is exact at any k.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 from itertools import product
@@ -48,17 +46,10 @@ from .trace import trace
 Gradients = dict[str, Array]
 """For each parameter by its name, in its shape."""
 
-COLUMNS = 4096
-"""About how many steps of windows run at once: enough for large products, and little memory."""
-
-CLOSE = 0.1
-"""The relative error that the verdict asks for."""
-
-NAMES = ("cut every k", "look back k")
-"""The two methods."""
-
-LEAST = 1e-7
-"""Smaller errors are not drawn: they are rounding, and of no interest to anyone who trains."""
+COLUMNS = 4096  # about how many steps of windows run at once: enough for large products, and little memory
+CLOSE = 0.1  # the relative error that the verdict asks for
+NAMES = ("cut every k", "look back k")  # the two methods
+LEAST = 1e-7  # smaller errors are not drawn: they are rounding, and of no interest to anyone who trains
 
 
 def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradients:
