@@ -1,26 +1,24 @@
 """What single cells of a character model keep track of: their activations over a text, beside features of the text.
 
-Karpathy, Johnson and Fei-Fei (2015, "Visualizing and Understanding Recurrent Networks", section 4.1) coloured a text by
-tanh(c) of single cells of an LSTM. They found some that count along the line, some that are on inside quotes, and many
-that nobody can read. They looked at all of them. Here every cell is compared with features that are computed from the
-text by rule (cells_features.py), and the cells are ranked by
+Karpathy, Johnson and Fei-Fei (2015, section 4.1) coloured a text by tanh(c) of single cells of an LSTM, and found some
+that count along the line and some that are on inside quotes. Here every cell is compared with features that are
+computed from the text by rule (cells_features.py), and the cells are ranked by Pearson's correlation
 
-(1)  r = Σ_t (x_t − x̄) (y_t − ȳ) / √(Σ_t (x_t − x̄)² · Σ_t (y_t − ȳ)²)          Pearson's correlation
+(1)  r = Σ_t (x_t − x̄) (y_t − ȳ) / √(Σ_t (x_t − x̄)² · Σ_t (y_t − ȳ)²)
 
-of the activation x_t after the character t and the feature y_t after the same character. Neither looks ahead. r² is the
-part of the feature's variance that a linear function of this one cell explains. A cell that knows the feature but shows
-it in another form, as by a step at column 60, has a smaller r, and what several cells know together is not seen at all.
+of the activation x_t after the character t and the feature y_t after the same character. A cell that shows a feature in
+another form, as by a step at column 60, has a smaller r, and what several cells know together is not seen at all.
 
 Among hundreds of cells the best one correlates with anything, so three things stand beside its r:
 
 (2)  the cells are ranked on the first half of the text; the r that is reported is of the second half
 (3)  the chance level: the 95 % quantile of max |r| over all cells, when the feature of the second half is shifted
-     against the text, around a circle. The shifted feature looks the same and has nothing to do with the text.
-(4)  the r that a model reaches with weights as they were drawn. Any recurrence remembers a little of what it has read,
-     which is enough for a feature that can be told from the last few characters.
+     against the text, around a circle, and so has nothing to do with it
+(4)  the r that a model reaches with weights as they were drawn: any recurrence remembers a little
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -54,21 +52,16 @@ def activations(
 
     Raises ValueError for a recurrence of two directions, and what the embedding raises for wrong indices.
     """
-    rnn, training = model.rnn, model.rnn.training
-    if rnn.bidirectional:
-        raise ValueError(f"expected a recurrence in one direction, got {rnn!r}")
-    found, state = [], None
-    rnn.eval()
-    try:
-        with no_grad():
-            for t in range(len(indices)):
-                _, state = rnn(model.embed(indices[None, t : t + 1]), state)
-                part = state[-1] if isinstance(state, tuple) else state  # L, 1, H
-                found.append(part[:, 0])
-                if len(found) % EVERY == 0 or len(found) == len(indices):
-                    progress((len(found) - 1) % EVERY + 1)
-    finally:
-        rnn.train(training)
+    if model.rnn.bidirectional:
+        raise ValueError(f"expected a recurrence in one direction, got {model.rnn!r}")
+    rnn, found, state = deepcopy(model.rnn).eval(), [], None
+    with no_grad():
+        for t in range(len(indices)):
+            if t % EVERY == 0:
+                progress(min(EVERY, len(indices) - t))
+            _, state = rnn(model.embed(indices[None, t : t + 1]), state)
+            part = state[-1] if isinstance(state, tuple) else state  # L, 1, H
+            found.append(part[:, 0])
     held = np.stack(found)
     result: Array = held if rnn.cell.state[-1] == "h" else np.tanh(held)
     return result
@@ -103,13 +96,10 @@ def chance_levels(y: Array, x: Array, rng: Seed = None) -> Array:
 class Ranking(NamedTuple):
     """The C cells beside each of F features. A cell is the number layer · H + unit."""
 
-    order: Array
-    """The cells, by |r| on the first half of the text: (F, C). Those that do not change are last."""
-    chosen: Array
-    """The r of each cell on the first half: (F, C). NaN if the cell or the feature does not change there."""
-    reported: Array  # and on the second: (F, C)
-    level: Array
-    """The chance level on the second half: (F,). NaN if the feature does not change there."""
+    order: Array  # F, C     the cells, by |r| on the first half of the text; last, those that do not change
+    chosen: Array  # F, C    the r of each cell on the first half; NaN if the cell or the feature does not change there
+    reported: Array  # F, C  and on the second
+    level: Array  # F        the chance level on the second half; NaN if the feature does not change there
 
     def of_best(self, r: Array) -> Array:
         """What `chosen` or `reported` says of the first cell of each feature: (F,)."""
@@ -147,8 +137,7 @@ class Findings(NamedTuple):
     activations: Array  # (T, L, H)
     held: str  # the activations, as a formula
     ranking: Ranking
-    as_drawn: Array
-    """(4) for each feature: the r on the second half of the best cell of a model that has learned nothing. (F,)"""
+    as_drawn: Array  # F   (4): the r on the second half of the best cell of a model that has learned nothing
     origin: str  # where the model comes from, in a few words
     source: str  # where the text comes from
 

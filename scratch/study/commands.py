@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from .. import terminal
 from ..files import write_whole
 from ..processes import available_cores, one_blas_thread
 from ..terminal import drawable, progress, save, writable
@@ -37,21 +36,18 @@ Encoding = Annotated[str, typer.Option(help="Of the text.")]
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turn what a study refuses into what a command refuses: one line, exit status 2."""
+def measuring(aloud: bool = False) -> Iterator[Progress]:
+    """While a study measures: progress, one BLAS thread, and what it refuses as what a command refuses, one line.
+
+    aloud: say lines where there is no terminal for a bar; else nothing. (It would leave an empty line beside an error.)
+    """
+    bar = progress()
+    bar.disable = not (aloud or bar.console.is_terminal)
     try:
-        yield
+        with bar, one_blas_thread():
+            yield bar
     except (ValueError, FloatingPointError) as error:
         raise typer.BadParameter(str(error)) from None
-
-
-@contextmanager
-def measuring() -> Iterator[Progress]:
-    """While a study measures: a progress bar that says nothing without a terminal, one BLAS thread, refusals."""
-    bar = terminal.progress()
-    bar.disable = not bar.console.is_terminal  # it would leave an empty line beside an error
-    with bar, one_blas_thread(), refusals():
-        yield bar
 
 
 def report(module: Any, plot: Path, *found: Any, dpi: int = 130) -> None:
@@ -139,8 +135,10 @@ def gradients(
         task = bar.add_task("measuring gradients", total=len(of_gradients.MODELS) * len(radii) * draws)
         found = of_gradients.study(radii=radii, matrix=matrix, progress=lambda: bar.advance(task), **sizes)
         task = bar.add_task("training with and without clipping", total=2 * trainings)
-        limits = of_gradients.clipping(trainings=trainings, seed=seed, progress=lambda: bar.advance(task))
-    report(gradients_report, plot, found, limits if trainings else ())
+        limits: tuple[of_gradients.Training, ...] = ()
+        if trainings:
+            limits = of_gradients.clipping(trainings=trainings, seed=seed, progress=lambda: bar.advance(task))
+    report(gradients_report, plot, found, limits)
 
 
 def truncation(
@@ -166,7 +164,7 @@ def truncation(
     characters = None if text is None else text_of([text], encoding)
     sizes = {"hidden_size": hidden_size, "steps": steps, "batch_size": batch_size, "updates": updates, "runs": runs}
     with measuring() as bar:
-        task = bar.add_task("models", total=2 * len(CELLS) * runs)
+        task = bar.add_task("models", total=len(CELLS) * runs)
         found = of_truncation.study(characters, seed=seed, progress=lambda: bar.advance(task), **sizes)
     report(of_truncation, plot, found)
 
@@ -207,7 +205,7 @@ def memory(
     total = len(of_memory.TASKS) * len(of_memory.MODELS) * len(lengths) * runs
     sizes: dict[str, Any] = {"hidden_size": hidden_size, "batch_size": batch_size, "updates": updates, "runs": runs}
     processes = min(processes or available_cores(), total)
-    with progress() as bar:
+    with measuring(aloud=True) as bar:
         task = bar.add_task("trainings", total=total)
         found = of_memory.study(lengths, seed=seed, processes=processes, progress=lambda: bar.advance(task), **sizes)
     report(of_memory, plot, found)
@@ -263,7 +261,7 @@ def cells(
     if subject.training is not None:
         subjects.train(subject.training, steps)
     models = subject.model, subject.settings.model(len(subject.vocabulary))
-    with progress() as bar, refusals():
+    with measuring(aloud=True) as bar:
         task = bar.add_task("reading, as trained and as drawn", total=2 * len(part))
         names = subject.origin, source
         found = of_cells.study(*models, indices, part, *names, seed, lambda more: bar.advance(task, more))

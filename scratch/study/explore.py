@@ -1,24 +1,22 @@
 """One text, forward and backward through time, with every number in between.
 
-A model's `forward` and `backward` return what they are asked for and keep the rest to themselves. `trace_text` records
-every step of them (trace.py) and lays everything down. For each layer, from the first step to the last,
+`trace_text` records every step of the library's own pass (trace.py) and lays everything down. For each layer, from the
+first step to the last,
 
-    a      = (W_ih x + b_ih + b_hh) + W_hh h_prev        (T1)
+    a      = (W_ih x + b_ih + b_hh) + W_hh h_prev        (T1)   for gates that a cell wants apart, the two halves
     state  = step(a, state_prev)                         (T2)   the cell's own equations
 
-(for gates that a cell wants apart, W_ih x + b_ih and W_hh h_prev + b_hh instead of the sum). Then comes the loss, which
-is the mean over the T steps of the cross-entropy of the next character. Then for each layer, the last first, from the
-last step to the first,
+Then the loss, the mean over the T steps of the cross-entropy of the next character. Then for each layer, the last
+first, from the last step to the first,
 
     d_h           = d_output + d_h_after                 from the layer above or the loss, and from the step after
     d_a, d_c_prev = step_backward(d_state)               (T2)
-    d_h_prev      = W_hhᵀ d_a                            (T1)   which is d_h_after one step earlier; plus d_h_direct,
-                                                                if step_backward hands h_prev something as well
+    d_h_prev      = W_hhᵀ d_a                            (T1)   d_h_after one step earlier; plus d_h_direct, if any
     d_W_hh       += d_a h_prevᵀ                          (T1)
-    d_x           = W_ihᵀ d_a                            (T1)   which is d_output of the layer below
+    d_x           = W_ihᵀ d_a                            (T1)   d_output of the layer below
 
-The numbers are those of nn/bptt.py. What the cell computes in between is in its own equations, which it brings as data
-(`Equations` in nn/cell.py): nothing here knows which cell it is. explore_page.py puts such traces into a page.
+What the cell computes in between is in its own equations, which it brings as data (`Equations` in nn/cell.py): nothing
+here knows which cell it is.
 """
 
 from collections.abc import Iterable, Sequence

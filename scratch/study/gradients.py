@@ -9,27 +9,24 @@ so that a loss L that reads the last state alone has at the distance k the gradi
 
 (3)  ∂L/∂s_{T−k} = J_{T−k+1}ᵀ ⋯ J_Tᵀ ∂L/∂s_T
 
-The bound (Pascanu, Mikolov and Bengio 2013, section 2.1) holds for an RNN. With σ_max the largest singular value and
+For an RNN there is a bound (Pascanu, Mikolov and Bengio 2013, section 2.1). With σ_max the largest singular value and
 γ the largest slope of the nonlinearity, which is 1 for tanh and for relu,
 
 (4)  ‖∂s_T/∂s_{T−k}‖ ≤ (γ · σ_max(W_hh))ᵏ,   because   ‖J_t‖ ≤ ‖diag(φ′(a_t))‖ · ‖W_hh‖ ≤ γ · σ_max(W_hh)
 
-If γ σ_max < 1, gradients must vanish; if they explode, γ σ_max must be above 1. An LSTM's Jacobian is not a product of
-slopes and W_hh, so (4) says nothing about it. Its own landmark is the path that never leaves the cell state,
+For an LSTM the landmark is the path that never leaves the cell state,
 
 (5)  f_T ⊙ f_{T−1} ⊙ ⋯ ⊙ f_{T−k+1}                              H; (textbook/lstm.md, section 4)
 
-The spectral radius ρ, the largest |eigenvalue|, says how powers of one matrix grow in the long run. σ_max ≥ ρ says how
-much one product can stretch a vector. The two are equal for a normal matrix, such as a multiple of an orthogonal one. A
-matrix of independent Gaussian numbers is not normal: as H grows, σ_max tends to 2ρ. So with ρ = 1 the bound (4) grows
-like 2ᵏ.
+The spectral radius ρ, the largest |eigenvalue|, says how powers of one matrix grow in the long run; σ_max ≥ ρ says how
+much one product can stretch a vector. For a multiple of an orthogonal matrix the two are equal. For one of independent
+Gaussian numbers σ_max tends to 2ρ as H grows: with ρ = 1 the bound (4) grows like 2ᵏ.
 
-The Jacobians here are made by `step_tangent`, from causes to effects, and not by the backward pass. That the two agree
-by (3) is a finding, which the study reports. The steps themselves are those of the library's own pass (trace.py).
+The Jacobians are made by `step_tangent`, from causes to effects, and not by the backward pass. That the two agree by
+(3) is a finding, which the study reports. The steps themselves are those of the library's own pass (trace.py).
 """
 
 from collections.abc import Callable, Sequence
-from itertools import product as every
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +35,7 @@ from .. import nn, optim
 from ..nn.checks import without_warnings
 from ..nn.recurrent import Recurrent
 from ..types import Array
-from .models import Model, Network
+from .models import Model, Network, trials
 from .trace import Trace, trace
 
 GAMMA = 1.0  # the largest slope of tanh, and of relu
@@ -191,18 +188,18 @@ def study(
 
     Raises FloatingPointError if numbers leave the range of float64, as those of a relu RNN do over enough steps.
     """
-    found = []
-    for model, radius, n in every(models, radii, range(draws)):
+
+    def measured(point: tuple[Model, float, int]) -> tuple[Any, ...]:
+        model, radius, n = point
         drawn = model._replace(radius=radius, matrix=matrix)
-        found.append(measured(drawn, input_size, hidden_size, steps, np.random.default_rng([seed, n])))
-        progress()
-    shape = len(models), len(radii), draws
-    columns = (np.array(column).reshape(*shape, *np.shape(column[0])) for column in zip(*found, strict=True))
-    return Findings(tuple(models), np.array(radii), *columns)
+        return measure(drawn, input_size, hidden_size, steps, np.random.default_rng([seed, n]))
+
+    found = trials(measured, models, radii, range(draws), progress=progress)
+    return Findings(tuple(models), np.array(radii), *found)
 
 
 @without_warnings
-def measured(model: Model, input_size: int, hidden_size: int, T: int, rng: np.random.Generator) -> tuple[Any, ...]:
+def measure(model: Model, input_size: int, hidden_size: int, T: int, rng: np.random.Generator) -> tuple[Any, ...]:
     """The fields of `Findings` from gradient on, for one draw."""
     x, u = rng.standard_normal((T, input_size)), rng.standard_normal(hidden_size)
     module = model.build(input_size, hidden_size, rng)
@@ -279,9 +276,9 @@ def clipping(
     progress: Callable[[], object] = lambda: None,
 ) -> tuple[Training, ...]:
     """Train with each of the limits, from the same weights and over the same sequences. progress: after each one."""
-    runs: list[Any] = []
-    for max_norm, k in every(max_norms, range(trainings)):
-        runs.append(train_latch(max_norm, updates, np.random.default_rng([seed, k])))
-        progress()
-    results: Array = np.array(runs).reshape(len(max_norms), trainings, 2, updates).swapaxes(1, 2)
-    return tuple(Training(float(limit), *result) for limit, result in zip(max_norms, results, strict=True))
+
+    def train(point: tuple[float, int]) -> tuple[Array, Array]:
+        return train_latch(point[0], updates, np.random.default_rng([seed, point[1]]))
+
+    results = trials(train, max_norms, range(trainings), progress=progress)
+    return tuple(Training(*each) for each in zip(map(float, max_norms), *results, strict=True))

@@ -36,10 +36,10 @@ from rich.console import Console
 
 from .. import nn, optim
 from ..nn.pile import no_grad
-from ..processes import one_blas_thread, shared
+from ..processes import one_blas_thread
 from ..terminal import count, say, table
 from ..types import Array, Seed
-from .models import Model, Network
+from .models import Model, Network, trials
 from .pictures import COLOURS, DASHED, GREY, finish, heading, new_figure, over_runs, powers_of_two
 
 LEARNING_RATE = 0.01  # Adam's, at the beginning
@@ -108,18 +108,6 @@ MODELS = (
 )
 
 
-class Run(NamedTuple):
-    """One training: which model, on which task of which length, and how."""
-
-    task: Task
-    model: Model
-    T: int
-    hidden_size: int
-    batch_size: int
-    updates: int  # at most
-    seed: tuple[int, ...]
-
-
 def network_of(task: Task, model: Model, hidden_size: int, rng: Seed) -> Network:
     """The network for a task, in float32."""
     rng = np.random.default_rng(rng)
@@ -127,25 +115,36 @@ def network_of(task: Task, model: Model, hidden_size: int, rng: Seed) -> Network
     return Network(rnn, task.output_size, task.criterion(), task.answers, rng)
 
 
-def train(run: Run) -> tuple[float, int]:
+def train(
+    point: tuple[int, int, int, int],
+    *,
+    tasks: Sequence[Task] = TASKS,
+    models: Sequence[Model] = MODELS,
+    hidden_size: int,
+    batch_size: int,
+    updates: int,
+    seed: int,
+) -> tuple[float, int]:
     """Train until the task is solved or the updates are used up. Returns the test loss and the number of updates.
 
-    After every 20 updates whose mean loss is low enough, a test on 512 fresh sequences tells whether the task is
-    solved. If the loss is not a number, the training ends and its loss is infinite.
+    point: the run, T, and which of the models on which of the tasks. After every 20 updates whose mean loss is low
+    enough, a test on 512 fresh sequences tells whether the task is solved. If the loss is not a number, the training
+    ends and its loss is infinite.
     """
-    rng = np.random.default_rng(run.seed)
-    network = network_of(run.task, run.model, run.hidden_size, rng)
-    optimizer, enough, recent = optim.Adam(network.parameters(), lr=LEARNING_RATE), SOLVED * run.task.baseline, 0.0
+    n, T, m, a = point
+    rng, task = np.random.default_rng((seed, a, m, T, n)), tasks[a]
+    network = network_of(task, models[m], hidden_size, rng)
+    optimizer, enough, recent = optim.Adam(network.parameters(), lr=LEARNING_RATE), SOLVED * task.baseline, 0.0
     with one_blas_thread():  # small products gain nothing from more, and another number would round otherwise
-        for update in range(1, run.updates + 1):
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - (update - 1) / run.updates)
-            recent += network.update(optimizer, *run.task.draw(run.T, run.batch_size, rng))[0] / EVERY
+        for update in range(1, updates + 1):
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - (update - 1) / updates)
+            recent += network.update(optimizer, *task.draw(T, batch_size, rng))[0] / EVERY
             looks = update % EVERY == 0
             if looks and not np.isfinite(recent):
                 return np.inf, update
-            if update == run.updates or (looks and recent < enough):
+            if update == updates or (looks and recent < enough):
                 with no_grad():
-                    loss = network.loss(*run.task.draw(run.T, TESTED, rng))
+                    loss = network.loss(*task.draw(T, TESTED, rng))
                 if loss < enough:
                     break
             recent = 0.0 if looks else recent
@@ -202,20 +201,12 @@ def study(
     the seed and its place alone, not on how many processes share the work. With more than one, a script must do its own
     work under `if __name__ == "__main__":`. progress: is called A·M·K·N times.
     """
-    Ts, shape = sorted(set(lengths)), (runs, len(set(lengths)), len(models), len(tasks))
-    work = [
-        Run(tasks[a], models[m], Ts[k], hidden_size, batch_size, updates, (seed, a, m, Ts[k], n))
-        for n, k, m, a in np.ndindex(shape)
-    ][::-1]  # the longest lengths of a run first: at the end, no process waits long for another
-
-    def trained(run: Run) -> tuple[float, int]:
-        result = train(run)
-        progress()
-        return result
-
-    alone = processes == 1
-    results = list(map(trained, work)) if alone else shared(train, work, processes, lambda run: progress())
-    loss, made = (np.array(column[::-1]).reshape(shape).T for column in zip(*results, strict=True))  # A, M, K, N
+    Ts, grid = sorted(set(lengths)), (range(len(models)), range(len(tasks)))
+    alike: dict[str, Any] = {"hidden_size": hidden_size, "batch_size": batch_size, "updates": updates, "seed": seed}
+    work = partial(train, tasks=tasks, models=models, **alike)
+    # the longest lengths of a run first: at the end, no process waits long for another
+    found = trials(work, range(runs), Ts[::-1], *grid, progress=progress, processes=processes)
+    loss, made = (each[:, ::-1].T for each in found)  # A, M, K, N
     networks = [[network_of(task, model, hidden_size, 0) for model in models] for task in tasks]
     sizes = np.array([[sum(p.data.size for p in network.parameters()) for network in row] for row in networks])
     return Findings(tuple(tasks), tuple(models), np.array(Ts), loss, made, sizes, hidden_size, batch_size, updates)

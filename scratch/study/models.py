@@ -1,5 +1,7 @@
-"""The models that are studied: recurrences drawn in several ways, and a network that learns to answer with one."""
+"""What is studied: recurrences drawn in several ways, a network that learns to answer with one, and trials of it."""
 
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from .. import nn, optim
 from ..nn.recurrent import Recurrent
 from ..nn.utils import clip_grad_norm_
+from ..processes import shared
 from ..types import Array, Seed
 
 MATRICES = ("gaussian", "orthogonal")  # how W_hh can be drawn
@@ -118,3 +121,26 @@ class Network:
         norm = float(clip_grad_norm_(self.parameters(), max_norm))
         optimizer.step()
         return loss, norm
+
+
+def trials(
+    measure: Callable[[Any], tuple[Any, ...]],
+    *axes: Sequence[Any],
+    progress: Callable[[], object] = lambda: None,
+    processes: int = 1,
+) -> list[Array]:
+    """What is measured at each point of a grid: for each thing an array whose first axes are those of the grid.
+
+    measure: takes a point, one value of each axis. progress: is called after each. More than one process: shared work.
+    """
+
+    def measured(point: Any) -> tuple[Any, ...]:
+        found = measure(point)
+        progress()
+        return found
+
+    points = list(product(*axes))
+    alone = processes == 1
+    found = list(map(measured, points)) if alone else shared(measure, points, processes, lambda point: progress())
+    shape = [len(axis) for axis in axes]
+    return [np.array(column).reshape(*shape, *np.shape(column[0])) for column in zip(*found, strict=True)]

@@ -1,8 +1,8 @@
 """Real-time recurrent learning (Williams and Zipser 1989): the gradient of a recurrence, carried forward in time.
 
 Let p be any number that should have a gradient: an entry of a parameter, of the initial state or of the input. A dot is
-the derivative with respect to p, h_dot = ∂h/∂p. All p are treated at once: h_dot is (P or H, K), one column for each p.
-It is carried along with the state itself, from the first step to the last:
+the derivative with respect to p. All p are treated at once: h_dot is (P or H, K), one column for each p. It is carried
+along with the state itself, from the first step to the last:
 
     a_dot      = W_ih x_dot + W_hh h_prev_dot + ∂a/∂p               (T1)
     state_dot  = step_tangent(a_dot, state_prev_dot, slopes)        (T2)   the cell's own equations, differentiated
@@ -10,19 +10,12 @@ It is carried along with the state itself, from the first step to the last:
     d_p       += d_outputᵀ h_dot                                    (R1)
     d_p       += d_h_nᵀ h_dot + …                                   (R2)   after the last step; every part of the state
 
-The slopes are the derivatives of the cell's equations at this step, as its `linearize` makes them.
+∂a/∂p is what p does to this step directly: zero, unless p is an entry of this layer's W_ih, W_hh, b_ih or b_hh (for
+∂h/∂p: of W_hr). Row j of a matrix acts on a_j alone, as much as the factor that it is multiplied with.
 
-∂a/∂p is what p does to this step directly. It is zero unless p is an entry of this layer's W_ih, W_hh, b_ih or b_hh
-(for ∂h/∂p: of W_hr). Then it has one entry: row j of a weight matrix acts on a_j alone, and each entry of the row acts
-as much as the factor that it is multiplied with, which is 1 for a bias. (Where the cell wants the halves of a apart,
-W_ih and b_ih act on the one, W_hh and b_hh on the other.)
-
-The numbers are those of the forward equations (nn/bptt.py) that these differentiate; (R1) and (R2) are new. The
-derivation is in rtrl.md.
-
-In a stack, the h_dot of one layer are the x_dot of the next. So a layer has columns for the input, for the layers below
-and for itself. The reverse direction takes the steps from the last to the first. There are no batches here: every
-sequence runs alone, and its states are columns (features, 1).
+The numbers are those of nn/bptt.py; (R1) and (R2) are new. The derivation is in rtrl.md. In a stack, the h_dot of one
+layer are the x_dot of the next: a layer has columns for the input, for the layers below and for itself. There are no
+batches here: every sequence runs alone, and its states are columns (features, 1).
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,33 +1,24 @@
 """Second order (Pearlmutter 1994): how outputs and gradients change along a direction, exactly and without a Hessian.
 
 A direction is a change of the input, the initial state and the parameters, all at once. A dot is the derivative along
-it: h_dot = ∂h/∂r when everything that is given changes by r times its dot. (Pearlmutter writes R{h}.) The product rule
-says what becomes of a product, and two by two blocks do what it says:
+it: h_dot = ∂h/∂r when everything that is given changes by r times its dot. Two by two blocks know the product rule:
 
     ┌ W      0 ┐ ┌ h     ┐   ┌ W h               ┐
     │          │ │       │ = │                   │                                                  (D1)
     └ W_dot  W ┘ └ h_dot ┘   └ W h_dot + W_dot h ┘
 
-So a recurrence of twice the size, with such blocks for weights, carries the dots beside the values: its pre-activations
-(T1) and its projection (T3) are those of the recurrence with their dots. Only its cell is new. Its step is
-
-    state     = step(a, state_prev)                                                                 (T2)
-    state_dot = step_tangent(a_dot, state_prev_dot, slopes)                                         (T2)
-
-That is the Jacobian-vector product. The loop over time and the stack are the library's own.
+So a recurrence of twice the size, with such blocks for weights, carries the dots beside the values, through the
+library's own loop over time (T1, T3). Only its cell is new: it makes the state, and by `step_tangent` the dot of that
+(T2). This gives the Jacobian-vector product.
 
 For the Hessian-vector product let this network compute ⟨d_y, y_dot⟩, how the loss changes along the direction. Its
 gradient with respect to what is given is the gradient's own change, H v, and with respect to the dots it is the
-gradient. The same holds for everything on the way: the gradient of h is d_h_dot, and that of h_dot is d_h. So the
-library's backward pass through the doubled network finds both. Its cell makes
+gradient. So the library's backward pass finds both, if the cell makes
 
     slopes_dot = linearize_tangent(…)                                                               (H1)
     d_a_dot, … = step_backward_tangent(d_state, d_state_dot, slopes, slopes_dot)                    (H2)
 
-and the gradients of the blocks of (D1) are, from above, d_W_dot in two parts, on the diagonal, and d_W below.
-
-(T1) to (T3) are the numbers of nn/bptt.py. (H1) and (H2) each cell has for itself: second_derivatives.py. The
-derivation is in second_order.md.
+which each cell has for itself: second_derivatives.py. The derivation is in second_order.md.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -25,7 +25,6 @@ whole, and their gradient is exact at any k.
 
 from collections.abc import Callable
 from copy import deepcopy
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +38,7 @@ from ..terminal import count, say, table
 from ..text.corpus import code_points
 from ..text.settings import CELLS
 from ..types import Array
-from .models import Network
+from .models import Network, trials
 from .pictures import COLOURS, DASHED, DOTTED, finish, heading, new_figure, over_runs, powers_of_two
 from .trace import trace
 
@@ -158,10 +157,10 @@ class Findings(NamedTuple):
 
     cells: tuple[str, ...]
     lengths: Array  # K
-    loss: Array  # C, 2, N        nats per character, as drawn and trained
-    error: Array  # C, 2, 2, N, K  relative; as drawn and trained; of segments and of windows
-    cosine: Array  # C, 2, 2, N, K
-    noise: Array  # C, 2, N        by how much of its norm the whole gradient varies with the choice of the sequences
+    loss: Array  # C, N, 2         nats per character, as drawn and trained
+    error: Array  # C, N, 2, 2, K   relative; as drawn and trained; of segments and of windows
+    cosine: Array  # C, N, 2, 2, K
+    noise: Array  # C, N, 2         by how much of its norm the whole gradient varies with the choice of the sequences
     steps: int
     batch_size: int
     updates: int
@@ -183,31 +182,31 @@ def study(
     One-hot characters go through the recurrence and a linear layer, in float64. text: `pages()` if left out. steps: T.
     batch_size: B, of the gradients; training takes twice as many, by Adam with the whole gradient. Each run has weights
     and sequences of its own. The noise is the standard deviation of the whole gradient over the choice of B sequences,
-    estimated from two choices: ‖g − g₂‖ / (√2 ‖g‖). progress: is called 2·C·N times.
+    estimated from two choices: ‖g − g₂‖ / (√2 ‖g‖). progress: is called C·N times.
 
     Raises ValueError for a text that is too short.
     """
     characters = encoded(pages() if text is None else text)
     kinds = int(characters.max()) + 1
     lengths = np.unique(np.append(2 ** np.arange(int(np.log2(steps)) + 1), steps))
-    loss, noise = np.empty((2, len(CELLS), 2, runs))
-    error, cosine = np.empty((2, len(CELLS), 2, len(METHODS), runs, len(lengths)))
-    for (c, cell), n in product(enumerate(CELLS), range(runs)):
+
+    def measured(point: tuple[str, int]) -> tuple[Any, ...]:
+        cell, n = point
         rng = np.random.default_rng([seed, n])
         rnn = getattr(nn, cell)(kinds, hidden_size, dtype=np.float64, rng=rng)
         network = Network(rnn, kinds, nn.CrossEntropyLoss(), None, rng)
         batches = [pieces(characters, steps, batch_size, kinds, rng) for _ in range(2)]
-        for trained in (0, 1):
-            if trained:
-                train(network, characters, steps, updates, 2 * batch_size, rng)
-            (loss[c, trained, n], d_output), (_, another) = ((network.loss(*b), network.d_output()) for b in batches)
-            x = batches[0][0]
-            whole, other = segments(rnn, x, d_output, steps), segments(rnn, batches[1][0], another, steps)
-            noise[c, trained, n] = distance(other, whole)[0] / np.sqrt(2)
-            for (m, method), (i, k) in product(enumerate(METHODS.values()), enumerate(lengths.tolist())):
-                at = c, trained, m, n, i
-                error[at], cosine[at] = distance(method(rnn, x, d_output, k), whole)
-            progress()
+        found = []
+        for made in (0, updates):
+            train(network, characters, steps, made, 2 * batch_size, rng)
+            (loss, d_output), (_, another) = ((network.loss(*batch), network.d_output()) for batch in batches)
+            x, y = batches[0][0], batches[1][0]
+            whole, other = segments(rnn, x, d_output, steps), segments(rnn, y, another, steps)
+            cuts = np.array([[distance(cut(rnn, x, d_output, k), whole) for k in lengths] for cut in METHODS.values()])
+            found.append((loss, cuts[..., 0], cuts[..., 1], distance(other, whole)[0] / np.sqrt(2)))
+        return tuple(map(np.array, zip(*found, strict=True)))
+
+    loss, error, cosine, noise = trials(measured, CELLS, range(runs), progress=progress)
     return Findings(CELLS, lengths, loss, error, cosine, noise, steps, batch_size, updates)
 
 
@@ -221,28 +220,28 @@ def train(
 
 def show(out: Console, found: Findings) -> None:
     """The relative errors, how long a truncation is long enough, and how large chance is beside it."""
-    lengths, runs = found.lengths, count(found.loss.shape[2], "run")
+    lengths, runs = found.lengths, count(found.loss.shape[1], "run")
     for trained, when in enumerate(("weights as drawn", f"after {count(found.updates, 'update')}")):
         what = f"relative error of the truncated gradient over {count(found.steps, 'step')}, mean of {runs}"
         say(out, f"{when}: {what}", "bold")
         errors = table("k", *map(str, lengths[:-1]))
-        for cell, of_cell in zip(found.cells, found.error[:, trained], strict=True):
-            for name, values in zip(NAMES, of_cell.mean(axis=1), strict=True):
+        for cell, of_cell in zip(found.cells, found.error[:, :, trained].mean(axis=1), strict=True):
+            for name, values in zip(NAMES, of_cell, strict=True):
                 shown = (f"{x:.2f}" if x >= 0.095 else f"{x:.0e}".replace("e-0", "e-") for x in values[:-1])
                 errors.add_row(f"{cell}, {name}", *shown)
         out.print(errors)
 
     middle = len(lengths) // 2
     for c, cell in enumerate(found.cells):
-        close = (found.error[c, 1].max(axis=1) <= CLOSE)[:, ::-1]  # 2, K   in all runs, the whole gradient first
+        close = (found.error[c, :, 1].max(axis=0) <= CLOSE)[:, ::-1]  # 2, K   in all runs, the whole gradient first
         cut, back = (lengths[::-1][np.logical_and.accumulate(each)][-1] for each in close)
-        noise = found.noise[c, 1]
+        noise = found.noise[c, :, 1]
         say(
             out,
-            f"{cell}, trained to {found.loss[c, 1].mean():.2f} nats per character: in all runs below {CLOSE:.0%} of "
+            f"{cell}, trained to {found.loss[c, :, 1].mean():.2f} nats per character: in all runs below {CLOSE:.0%} of "
             f"error from k = {cut} where the gradient is cut every k steps, from k = {back} where each loss looks back "
             f"k steps. Cut every {count(lengths[middle], 'step')} its cosine with the whole gradient is at least "
-            f"{found.cosine[c, 1, 0, :, middle].min():.2f}. The choice of {count(found.batch_size, 'sequence')} moves "
+            f"{found.cosine[c, :, 1, 0, middle].min():.2f}. The choice of {count(found.batch_size, 'sequence')} moves "
             f"the whole gradient by {noise.min():.0%} to {noise.max():.0%} of its norm.",
         )
     say(
@@ -264,13 +263,13 @@ def picture(found: Findings) -> Any:
             for m, (style, marker, method) in enumerate(lines):
                 line = {"color": colour, "linestyle": style, "marker": marker, "markersize": 4}
                 for panel, values, K in ((errors, found.error, len(found.lengths) - 1), (cosines, found.cosine, None)):
-                    of_runs = values[c, trained, m, :, :K]
+                    of_runs = values[c, :, trained, m, :K]
                     label = f"{cell}: {method}"
                     over_runs(panel, found.lengths[:K], of_runs, of_runs.mean(axis=0), label=label, **line)
             label = f"{cell}: chance of the {found.batch_size} sequences"
-            noise = found.noise[c, trained].mean()
+            noise = found.noise[c, :, trained].mean()
             errors.axhline(noise, color=colour, linewidth=1.1, linestyle=DOTTED, label=label)
-        loss = ", ".join(f"{cell} {found.loss[c, trained].mean():.2f}" for c, cell in enumerate(found.cells))
+        loss = ", ".join(f"{cell} {found.loss[c, :, trained].mean():.2f}" for c, cell in enumerate(found.cells))
         error, cosine = ("", "") if trained else ("relative error ‖$g_k$ − g‖ / ‖g‖", "cosine of $g_k$ and g")
         finish(errors, f"{name}\nloss: {loss} nats per character", "", error)
         finish(cosines, "", f"truncation length k, steps (of T = {found.steps})", cosine)
@@ -281,6 +280,6 @@ def picture(found: Findings) -> Any:
         powers_of_two(cosines, found.lengths)
     handles = panels[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=len(found.cells), frameon=False)
-    spread = f"mean and range of {count(found.loss.shape[2], 'run')}"
+    spread = f"mean and range of {count(found.loss.shape[1], 'run')}"
     heading(figure, f"Truncated backpropagation: the gradient $g_k$ beside the whole one, g ({spread})")
     return figure

@@ -52,14 +52,15 @@ def test_the_best_guess_has_the_baseline(task: memory.Task) -> None:
     assert min(losses) > 0.999 * losses[0]
 
 
-def a_run(task: memory.Task, T: int, updates: int, model: int = 0, seed: int = 0) -> memory.Run:
-    return memory.Run(task, memory.MODELS[model], T, 16, 32, updates, (seed,))
+def train(task: memory.Task, T: int, updates: int, model: int = 0) -> tuple[float, int]:
+    sizes = {"hidden_size": 16, "batch_size": 32, "updates": updates, "seed": 0}
+    return memory.train((0, T, model, 0), tasks=[task], **sizes)
 
 
 @pytest.mark.parametrize("model", range(len(memory.MODELS)))
 @pytest.mark.parametrize(("task", "T"), [(ADDING, 2), (memory.copying(n=2, S=1), 1)])
 def test_what_is_short_is_solved_before_the_end(task: memory.Task, T: int, model: int) -> None:
-    loss, updates = memory.train(a_run(task, T, 1000, model))
+    loss, updates = train(task, T, 1000, model)
     assert 0 < loss < memory.SOLVED * task.baseline
     assert updates < 1000 and updates % memory.EVERY == 0
 
@@ -76,20 +77,20 @@ def test_training_holds_the_blas_to_one_thread_and_lets_it_go() -> None:
 
     seen: set[int] = set()
     with blas.limit(limits=2):
-        memory.train(a_run(ADDING._replace(draw=draw), 4, 1))
+        train(ADDING._replace(draw=draw), 4, 1)
         assert threads() == {2}
     assert seen == {1}
 
 
 def test_training_brings_the_loss_down_and_is_given_up() -> None:
-    losses = [memory.train(a_run(COPYING, 2, updates)) for updates in (1, 60)]
+    losses = [train(COPYING, 2, updates) for updates in (1, 60)]
     assert [updates for _, updates in losses] == [1, 60]
     assert losses[1][0] < 0.8 * losses[0][0]
 
 
 def test_a_training_that_diverges_is_ended_and_not_solved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "LEARNING_RATE", np.float32(1e38))
-    loss, updates = memory.train(a_run(ADDING, 2, 200))
+    loss, updates = train(ADDING, 2, 200)
     assert loss == np.inf and updates == memory.EVERY
 
 
@@ -110,8 +111,8 @@ def test_findings_depend_on_the_seed_alone() -> None:
     everything = np.concatenate([one.loss.ravel(), other.loss.ravel()])
     assert len(np.unique(everything)) == everything.size  # no two runs are the same
     a, m, n = 1, 3, 1
-    run = memory.Run(memory.TASKS[a], memory.MODELS[m], 4, 4, 2, 20, (0, a, m, 4, n))
-    assert memory.train(run) == (one.loss[a, m, 1, n], one.updates[a, m, 1, n])
+    sizes = {name: value for name, value in SMALL.items() if name != "runs"}
+    assert memory.train((n, 4, m, a), **sizes, seed=0) == (one.loss[a, m, 1, n], one.updates[a, m, 1, n])
 
 
 @settings(max_examples=30)
