@@ -4,7 +4,7 @@ Each refuses what it cannot use, measures, prints (`show`) and draws (`picture`)
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
@@ -33,6 +33,15 @@ Page = Annotated[Path, typer.Option(help="Where the page goes.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draws everything.")]
 Runs = Annotated[int, typer.Option(min=1, max=100, help="How often weights and sequences are drawn.")]
 Encoding = Annotated[str, typer.Option(help="Of the text.")]
+BatchSize = Annotated[int, typer.Option(min=1, max=256, help="How many sequences a gradient is taken over.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "--processes", min=0, max=64, help="How many processes share the work; 0: one a core.")
+]
+
+
+def listed(values: Sequence[float]) -> str:
+    """What stands in the help text of an option that can be repeated."""
+    return f"can be repeated [default: {', '.join(map(str, values))}]."
 
 
 @contextmanager
@@ -81,8 +90,6 @@ def explore(
     A model of each kind of recurrence stands beside the others. They are small, and are trained on the text itself
     until their loss is half of what it was, so that the gradients still have something to say. A checkpoint is shown in
     their place.
-
-    Exit status: 0, or 2 if the command or a file is wrong.
     """
     if not 2 <= len(text) <= LONGEST:
         raise typer.BadParameter(f"expected a --string of 2 to {LONGEST} characters, got {len(text)}")
@@ -104,10 +111,7 @@ def explore(
 
 def gradients(
     radius: Annotated[
-        list[float] | None,
-        typer.Option(
-            help=f"A spectral radius of W_hh; can be repeated [default: {', '.join(map(str, of_gradients.RADII))}]."
-        ),
+        list[float] | None, typer.Option(help=f"A spectral radius of W_hh; {listed(of_gradients.RADII)}")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Over how many steps.")] = 100,
     hidden_size: Annotated[int, typer.Option(min=2, max=256, help="H.")] = 32,
@@ -149,7 +153,7 @@ def truncation(
     encoding: Encoding = "utf-8",
     steps: Annotated[int, typer.Option(min=2, max=1024, help="T, the characters of a sequence.")] = 128,
     hidden_size: Annotated[int, typer.Option(min=1, max=512, help="H.")] = 32,
-    batch_size: Annotated[int, typer.Option(min=1, max=256, help="Over how many sequences a gradient is taken.")] = 8,
+    batch_size: BatchSize = 8,
     updates: Annotated[int, typer.Option(min=1, max=100_000, help="How long a model is trained.")] = 300,
     runs: Runs = 3,
     seed: Seed = 0,
@@ -171,28 +175,14 @@ def truncation(
 
 def memory(
     length: Annotated[
-        list[int] | None,
-        typer.Option(
-            min=of_memory.SHORTEST,
-            max=1000,
-            help=f"T; can be repeated [default: {', '.join(map(str, of_memory.LENGTHS))}].",
-        ),
+        list[int] | None, typer.Option(min=of_memory.SHORTEST, max=1000, help=f"T; {listed(of_memory.LENGTHS)}")
     ] = None,
     hidden_size: Annotated[int, typer.Option(min=1, max=256, help="H.")] = 32,
-    batch_size: Annotated[int, typer.Option(min=1, max=256, help="How many sequences an update sees.")] = 32,
+    batch_size: BatchSize = 32,
     updates: Annotated[int, typer.Option(min=1, max=100_000, help="After how many to give a run up.")] = 1000,
     runs: Runs = 5,
     seed: Seed = 0,
-    processes: Annotated[
-        int,
-        typer.Option(
-            "--jobs",
-            "--processes",
-            min=0,
-            max=64,
-            help="How many processes share the work; 0 for as many as there are cores.",
-        ),
-    ] = 0,
+    processes: Jobs = 0,
     plot: Plot = Path("memory.png"),
 ) -> None:
     """Measure over how many steps an RNN, an LSTM and a GRU learn to remember, and where each stops.
@@ -240,8 +230,6 @@ def cells(
     Each cell's activation over a text is correlated with features of the text. The cells are ranked on the first half
     of what is read and judged on the second, beside the best that chance would find. The page and the picture show the
     text in the colours of the best cells.
-
-    Exit status: 0, or 2 if the command or a file is wrong.
     """
     drawable("--plot", plot)
     files = [os.path.realpath(path) for path in (out, plot, checkpoint, text) if path is not None]

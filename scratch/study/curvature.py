@@ -42,15 +42,15 @@ def squared_error(target: Any) -> Loss:
 
     @without_warnings
     def loss(output: Any, state: Any, output_dot: Any, state_dot: Any) -> tuple[Any, None, Any, None]:
-        if isinstance(output, PackedSequence):
-            if not isinstance(target, PackedSequence):
-                raise TypeError(f"expected target to be a PackedSequence, got {type(target).__name__}")
-            if not Order.of(target).agrees_with(Order.of(output)):
-                raise RuntimeError("expected target packed in the order of the output, got another order")
-            return output._replace(data=output.data - target.data), None, output_dot, None
-        if checks.array("target", target).shape != output.shape:
-            raise RuntimeError(f"expected target of shape {output.shape}, as the output is, got {target.shape}")
-        return output - target, None, output_dot, None
+        packed = isinstance(output, PackedSequence)
+        if packed and not isinstance(target, PackedSequence):
+            raise TypeError(f"expected target to be a PackedSequence, got {type(target).__name__}")
+        if packed and not Order.of(target).agrees_with(Order.of(output)):
+            raise RuntimeError("expected target packed in the order of the output, got another order")
+        y, t = (output.data, target.data) if packed else (output, checks.array("target", target))
+        if t.shape != y.shape:
+            raise RuntimeError(f"expected target of shape {y.shape}, as the output is, got {t.shape}")
+        return output._replace(data=y - t) if packed else y - t, None, output_dot, None
 
     return loss
 

@@ -164,16 +164,14 @@ class Findings(NamedTuple):
     batch_size: int
     most: int  # the updates after which a run is ended
 
-    @property
-    def solved(self) -> Array:
-        """Whether the loss is below a tenth of the baseline: A, M, K, N."""
-        return np.array([losses < SOLVED * task.baseline for task, losses in zip(self.tasks, self.loss, strict=True)])
+    def below(self, part: float) -> Array:
+        """Whether the loss is below this part of the baseline: A, M, K, N."""
+        return np.array([losses < part * task.baseline for task, losses in zip(self.tasks, self.loss, strict=True)])
 
     @property
-    def stuck(self) -> Array:
-        """Whether the loss is not even a tenth of the baseline below it: A, M, K, N."""
-        pairs = zip(self.tasks, self.loss, strict=True)
-        return np.array([~(losses < (1 - SOLVED) * task.baseline) for task, losses in pairs])
+    def solved(self) -> Array:
+        """Whether it is below a tenth: A, M, K, N."""
+        return self.below(SOLVED)
 
     def reach(self, runs: int) -> Array:
         """The longest T up to which, at every length, so many runs or more solved the task; 0 if none: A, M."""
@@ -229,7 +227,7 @@ def show(out: Console, found: Findings) -> None:
             say(out, f"{model.name}: every run solves it {in_all}, most runs {in_most}.")
         say(out, "")
     for m, model in enumerate(found.models):
-        failed, stuck = ~found.solved[:, m], found.stuck[:, m]
+        failed, stuck = ~found.solved[:, m], ~found.below(1 - SOLVED)[:, m]
         say(
             out,
             f"{model.name}: {failed.sum()} of {count(failed.size, 'run')} failed, {stuck.sum()} of them with a loss no "

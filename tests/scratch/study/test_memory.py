@@ -124,4 +124,4 @@ def test_reach_is_the_longest_without_a_gap(solved: list[int], runs: int) -> Non
     found = memory.Findings((ADDING,), memory.MODELS[:1], lengths, loss, loss, np.zeros((1, 1)), 4, 2, 9)
     enough = next((k for k, some in enumerate(solved) if some < runs), len(solved))
     assert found.reach(runs).tolist() == [[2**enough if enough else 0]]
-    assert np.array_equal(found.solved, ~found.stuck)
+    assert np.array_equal(found.solved, found.below(1 - memory.SOLVED))

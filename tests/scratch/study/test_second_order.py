@@ -327,6 +327,7 @@ BAD: list[tuple[type[Exception], dict[str, Any]]] = [
     (TypeError, {"loss": squared_error(1.0)}),
     (TypeError, {"loss": squared_error(packed)}),
     (TypeError, {"input": packed, "loss": squared_error(x)}),
+    (RuntimeError, {"input": packed, "loss": squared_error(packed._replace(data=np.ones((5, 1))))}),
     (RuntimeError, {"input": packed, "loss": squared_error(repacked._replace(data=np.ones((5, 4))))}),
     (RuntimeError, {"loss": cross_entropy(linear, np.ones((5, 3), int))}),
     (IndexError, {"loss": cross_entropy(linear, np.full((5, 2), 3))}),
