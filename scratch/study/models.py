@@ -36,12 +36,9 @@ class Model(NamedTuple):
 
     name: str
     cell: str  # one of `nn.RECURRENCES`
-    forget_bias: float | None = None
-    """b_f of the forget gate f."""
-    radius: float | None = None
-    """The spectral radius of W_hh, or of each of its blocks (H, H)."""
-    matrix: str = "gaussian"
-    """How W_hh is drawn to have this radius: see `with_radius`."""
+    forget_bias: float | None = None  # b_f of the forget gate f
+    radius: float | None = None  # the spectral radius of W_hh, or of each of its blocks (H, H)
+    matrix: str = "gaussian"  # how W_hh is drawn to have this radius: see `with_radius`
 
     @property
     def state(self) -> tuple[str, ...]:
@@ -51,7 +48,7 @@ class Model(NamedTuple):
     @property
     def is_bounded(self) -> bool:
         """Whether h = φ(a) with |φ′| ≤ 1, and nothing else, so that the bound (4) of gradients.py holds."""
-        return len(nn.RECURRENCES[self.cell].cell.gates) == 1 and self.state == ("h",)
+        return len(nn.RECURRENCES[self.cell].cell.gates) == len(self.state) == 1
 
     def build(self, input_size: int, hidden_size: int, rng: Seed, dtype: Any = np.float64) -> Recurrent[Any]:
         """The recurrence, one layer. The same seed gives two forget biases or two radii otherwise the same weights.
@@ -77,18 +74,11 @@ class Model(NamedTuple):
 class Network:
     """A recurrence, and a linear layer that reads answers off its output.
 
-    rnn: one direction, batch_first False. output_size: of an answer. answers: at how many steps, the last ones, there
-    is one; None for all steps. rng draws the linear layer.
+    rnn: one direction, batch_first False. output_size: of an answer. criterion: nn.MSELoss or nn.CrossEntropyLoss.
+    answers: at how many steps, the last ones, there is one; None for all steps. rng draws the linear layer.
     """
 
-    def __init__(
-        self,
-        rnn: Recurrent[Any],
-        output_size: int,
-        criterion: nn.MSELoss | nn.CrossEntropyLoss,
-        answers: int | None,
-        rng: Seed,
-    ) -> None:
+    def __init__(self, rnn: Recurrent[Any], output_size: int, criterion: Any, answers: int | None, rng: Seed) -> None:
         self.rnn, self.criterion = rnn, criterion
         self.linear = nn.Linear(rnn.hidden_size, output_size, dtype=rnn.dtype, rng=rng)
         self.answered = slice(None if answers is None else -answers, None)

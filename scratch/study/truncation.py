@@ -33,7 +33,6 @@ from rich.console import Console
 
 from .. import nn, optim
 from ..nn.recurrent import Recurrent
-from ..nn.utils.rnn import pack_padded_sequence
 from ..terminal import count, say, table
 from ..text.corpus import code_points
 from ..text.settings import CELLS
@@ -70,26 +69,23 @@ def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradi
 def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradients:
     """(3): the gradients of the module's parameters, where every step's loss looks back at k steps.
 
-    The arguments, and what is raised, are as for `segments`. The windows of many steps run side by side, as a packed
-    batch of sequences of at most k steps, each from the state that the whole sequence has there.
+    The arguments, and what is raised, are as for `segments`. The first k − 1 losses look back to the beginning. The
+    windows of the others run side by side, as sequences of k steps, each from the state that the whole one has there.
     """
-    module = copied(module)
-    T, B = x.shape[:2]
+    module, k = copied(module), min(k, len(x))
     layers, parts = trace(module, x).steps, range(len(module.cell.state))
     before = [np.array([[step.state_prev[n].T for step in steps] for steps in layers]) for n in parts]  # L, T, B, F
-    many = max(1, COLUMNS // (min(k, T) * B))
-    rest: list[Any] = [None] * (len(before) - 1)
-    for first in range(0, T, many):
-        ends = np.arange(first, min(first + many, T))
-        starts = np.maximum(ends - k + 1, 0)
-        rows = np.minimum(starts + np.arange((ends - starts).max() + 1)[:, None], ends)  # beyond its end: padding
-        lengths = np.repeat(ends - starts + 1, B)
-        padded = x[rows].reshape(len(rows), len(lengths), x.shape[2])
-        state = module._join(tuple(part[:, starts].reshape(len(part), len(lengths), -1) for part in before))
-        module(pack_padded_sequence(padded, lengths, enforce_sorted=False), state)
-        d_h_n = np.zeros((len(before[0]), len(lengths), d_output.shape[2]), module.dtype)
-        d_h_n[-1] = d_output[ends].reshape(len(lengths), -1)  # the loss of a window is that of its last step
-        module.backward(None, module._join((d_h_n, *rest)))
+    if k > 1:
+        module(x[: k - 1])
+        module.backward(d_output[: k - 1])
+    windows, many = len(x) - k + 1, max(1, COLUMNS // (k * x.shape[1]))
+    for first in range(0, windows, many):
+        starts = np.arange(first, min(first + many, windows))
+        state = module._join(tuple(part[:, starts].reshape(len(part), -1, part.shape[-1]) for part in before))
+        output, _ = module(x[starts + np.arange(k)[:, None]].reshape(k, -1, x.shape[2]), state)
+        d_last = np.zeros_like(output)
+        d_last[-1] = d_output[starts + k - 1].reshape(output[-1].shape)  # the loss of a window is that of its last step
+        module.backward(d_last)
     return gradients_of(module)
 
 
