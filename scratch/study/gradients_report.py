@@ -1,5 +1,6 @@
 """Vanishing and exploding gradients, in figures and a picture."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,13 +79,15 @@ def picture(found: Findings, trainings: tuple[Training, ...]) -> Any:
     """
     plain = [m for m, model in enumerate(found.models) if model.forget_bias is None]
     biased = [m for m, model in enumerate(found.models) if model.forget_bias is not None]
-    figure = new_figure(12, 1.6 + 3.4 * (3 + bool(trainings)))
-    rows: Any = figure.subfigures(3 + bool(trainings), 1)
-    draw_distances(rows[0], found, plain)
-    draw_radii(rows[1], found, plain)
-    draw_forget_biases(rows[2], found, biased)
-    if trainings:
-        draw_clipping(rows[-1], trainings)
+    rows: list[Callable[[Any], None]] = [
+        lambda row: draw_distances(row, found, plain),
+        lambda row: draw_radii(row, found, plain),
+        lambda row: draw_forget_biases(row, found, biased),
+        *([lambda row: draw_clipping(row, trainings)] if trainings else []),
+    ]
+    figure = new_figure(12, 1.6 + 3.4 * len(rows))
+    for draw, row in zip(rows, figure.subfigures(len(rows), 1), strict=True):
+        draw(row)
     return figure
 
 

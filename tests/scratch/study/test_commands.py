@@ -13,7 +13,7 @@ import typer
 from matplotlib.figure import Figure
 
 from scratch import terminal
-from scratch.study import cells_report, commands, gradients
+from scratch.study import cells_report, commands, gradients, gradients_report
 from scratch.study.cells_features import MEANINGS
 from scratch.study.commands import CELLS, LONGEST, MOST_CHECKPOINTS
 from scratch.text import Settings, Training, write
@@ -148,7 +148,6 @@ def test_bad_input_is_one_line_and_nothing_written(
         ("memory", "", ("adding problem", "copy task", "0.167", "1.39", "within 2 updates", "LSTM, forget bias 3")),
         ("truncation", "{code.py} --runs 1", ("weights as drawn", "after 2 updates", "over 8 steps", "2 sequences")),
         ("gradients", "--trainings 1", ("RNN relu", "b_f = −2", "exceeded in 0 of 32 products", "not clipped")),
-        ("gradients", "--trainings 0 --orthogonal --plot {out}/p.svg", ("8 steps",)),
     ],
 )
 def test_figures_and_a_picture_come_out(
@@ -159,9 +158,11 @@ def test_figures_and_a_picture_come_out(
     status, printed, error = run(command, *few, *arguments.split())
     assert (status, error.strip()) == (0, "")
     assert all(words in printed for words in expected)
-    assert ("not clipped" in printed) == (arguments == "--trainings 1")
     (plot,) = tmp_path.iterdir()
     assert plot.stat().st_size > 10_000
+    if command == "gradients":
+        monkeypatch.setattr(gradients_report, "picture", lambda found, trainings: Figure())
+        assert "not clipped" not in run(command, *few, "--trainings", "0", "--orthogonal")[1]
 
 
 def data_of(folder: Path) -> dict[str, Any]:
@@ -203,6 +204,7 @@ def test_the_same_seed_gives_the_same_page(
 
 
 def test_cells_writes_a_page_and_a_picture(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells_report, "ROWS", 2)  # fewer letters to draw
     status, printed, _ = run("cells", "{LSTM}", "--plot", "{out}/p.svg")
     data = data_of(tmp_path)
     assert (status, data["held"], data["layers"], data["units"]) == (0, "tanh(c)", 2, 5)
