@@ -5,11 +5,8 @@ Along a direction v of the parameters the loss is, to second order, L + r vᵀ�
 (1)  H = G + S,   G = Jᵀ H_L J        J the Jacobian of output and state, H_L the Hessian of the loss of these
 (2)               S = Σ d_y ∂²y       the curvature of the recurrence itself, weighted by the gradient of each output y
 
-G is the Gauss–Newton matrix (Schraudolph 2002). If the loss is convex in output and state, G has no negative
-eigenvalue, even where H has one. G v needs no second derivative of a cell: it takes a Jacobian-vector product, the
-loss's own second derivative, and ordinary backpropagation.
-
-The derivation is in second_order.md.
+If the loss is convex in output and state, the Gauss–Newton matrix G has no negative eigenvalue, even where H has one
+(Schraudolph 2002). The derivation is in second_order.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -137,11 +134,10 @@ def largest_eigenvalue(
 
     By power iteration from a random vector: v ← Hv / ‖Hv‖. The error of the eigenvalue shrinks each time by the square
     of the ratio of the second largest magnitude to the largest. If these are nearly equal and opposite, the result lies
-    between them. The sharpness that is often plotted over training is this number.
+    between them.
 
     iterations: the number of products, at least 1. rng: for the first vector. Returns the eigenvalue, vᵀHv for the last
-    v, and that v, of length 1, by name. Raises ValueError for less than one iteration. The other arguments, and what
-    else is raised: see `hvp`.
+    v, and that v, of length 1, by name. Raises ValueError for less than one iteration, and what `hvp` raises.
     """
     checks.integer("iterations", iterations, least=1)
     rng = np.random.default_rng(rng)

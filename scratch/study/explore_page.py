@@ -3,14 +3,14 @@
 explore.html shows the equations and the numbers, which `page` writes into it as JSON. The page computes nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import nn
-from ..nn.cell import Cell, Equation
+from ..nn.cell import Cell
 from ..text import CharacterModel, Vocabulary
 from ..types import Array
 from .equations import BOUNDED, blocks, of_names, outermost, sides
@@ -54,9 +54,12 @@ def described(text: str, shown: Shown) -> dict[str, Any]:
         raise ValueError("expected a model that computes finite numbers from this text, got one that does not")
     units, kind, cell = units_on_page(found), type(model.rnn), model.rnn.cell
     forward, backward = rows(cell)
+    spoken = (
+        "AEFHILMNORSX" if kind.__name__.isupper() else "AEIOU"
+    )  # the letters that sound as if they began with a vowel
     return {
         "cell": kind.__name__,
-        "a_cell": f"{'an' if kind.__name__[0] in 'AEFHILMNORSX' else 'a'} {kind.__name__}",  # as the letters are spoken
+        "a_cell": f"{'an' if kind.__name__[0] in spoken else 'a'} {kind.__name__}",
         "file": kind.__module__.replace(".", "/") + ".py",
         "origin": origin,
         "hidden_size": model.rnn.hidden_size,
@@ -99,21 +102,15 @@ def rows(cell: Cell) -> tuple[list[Row], list[Row]]:
         for name, W, y, b in ((a, "W_hh", "h_prev", "b_hh"), (names[n + cell.apart], "W_ih", "x", "b_ih")):
             numbers = f"Σⱼ {W}[{row}{{unit}}, j] · {y}[j] + {b}[{row}{{unit}}]"
             forward.append(Row("T1", name, f"{name} = {W} {y} + {b}", numbers))
-    for number, name, text, right in each(cell.equations.forward):
-        forward.append(Row(number, name, text, right))
-    for number, name, text, right in each(cell.equations.backward):
-        backward.append(Row(number, name, text, of_names(right)[0]))  # tanh(c) is known by now
+    for rows_of, equations in ((forward, cell.equations.forward), (backward, cell.equations.backward)):
+        for equation in equations:
+            name, right = sides(equation)
+            numbers = right if rows_of is forward else of_names(right)[0]  # tanh(c) is known by now
+            rows_of.append(Row(equation.number, name, equation.text, numbers))
     direct = " + d_h_direct" if any(row.name == "d_h_direct" for row in backward) else ""
     product = "Σⱼ W_hh[j, {unit}] · d_a[j]"
     backward.append(Row("T1", "d_h_prev", f"d_h_prev = W_hhᵀ d_a{direct}", f"{product}{direct}"))
     return forward, backward
-
-
-def each(equations: tuple[Equation, ...]) -> Iterator[tuple[str, str, str, str]]:
-    """Of each equation its number, the name that it gives a value, its text, and its right side."""
-    for equation in equations:
-        name, right = sides(equation)
-        yield equation.number, name, equation.text, right
 
 
 def predictions(found: TextTrace, step: int, characters: str) -> list[dict[str, Any]]:

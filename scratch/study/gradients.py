@@ -184,9 +184,8 @@ def study(
     """Measure every model at every radius, over a sequence of standard normal numbers that begins with a zero state.
 
     Each draw has weights, a sequence and an upstream gradient of its own, the same for all models and radii as far as
-    their shapes allow. progress: is called M·R·N times.
-
-    Raises FloatingPointError if numbers leave the range of float64, as those of a relu RNN do over enough steps.
+    their shapes allow. progress: is called M·R·N times. Raises FloatingPointError if numbers leave the range of
+    float64, as those of a relu RNN do over enough steps.
     """
 
     def measured(point: tuple[Model, float, int]) -> tuple[Any, ...]:

@@ -76,13 +76,11 @@ def jvp(
 
     input, hx: as `module.forward` takes them. input_dot, hx_dot, parameters_dot: the direction. The first two are like
     input and hx; the last has arrays of the parameters' shapes by name. What is left out does not change.
-    dropout_masks: the factors of the output of each layer but the last, laid out like it, as `module.dropout_masks` are
-    after a forward pass; without them nothing is dropped. The module is only read. Any cell will do. It takes the
-    operations of four forward passes.
+    dropout_masks: as `rtrl` takes them. The module is only read. It takes the operations of four forward passes.
 
-    Raises what `module.forward` raises for such arguments, for hx_dot as for hx, also when only hx_dot is given;
-    RuntimeError for an input_dot of another shape or dtype than input's, for unknown names in parameters_dot and for
-    shapes or dtypes other than the parameters', and unless there is a mask for each layer but the last, or none.
+    Raises what `module.forward` raises for such arguments, for hx_dot as for hx; RuntimeError for an input_dot of
+    another shape or dtype than input's, for unknown names, shapes or dtypes in parameters_dot, and unless there is a
+    mask for each layer but the last, or none.
     """
     with no_grad():
         return Network(module, None, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks).outputs
@@ -105,11 +103,10 @@ def hvp(
     Hessian with respect to the parameters times parameters_dot; `d_input_dot` and `d_initial_dot` are the mixed second
     derivatives times it. The gradients come along. Neither the module's tape nor any `grad` changes.
 
-    No Hessian is built and no difference is taken: the product is exact up to rounding. It takes the operations of
-    four passes forward and four backward. A relu's second derivative counts as 0 at its kink.
+    The product is exact up to rounding. It takes the operations of four passes forward and four backward. A relu's
+    second derivative counts as 0 at its kink.
 
-    Source: Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6, section 3; for
-    recurrences, and cells and stacks of any kind, see second_order.md.
+    Source: Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6; and second_order.md.
 
     Raises what `jvp` raises; NotImplementedError for a cell without second derivatives (second_derivatives.py); what
     `module.backward` raises if the loss returns such gradients; and RuntimeError inside `no_grad()`.
