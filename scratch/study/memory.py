@@ -223,8 +223,8 @@ def show(out: Console, found: Findings) -> None:
         out.print(rows)
         every, most = found.reach(N)[a], found.reach(N // 2 + 1)[a]
         for model, *reached in zip(found.models, every, most, strict=True):
-            in_all, in_most = (f"up to T = {T}" if T else "at none of these T" for T in reached)
-            say(out, f"{model.name}: every run solves it {in_all}, most runs {in_most}.")
+            said = [f"in {who} up to T = {T}" for who, T in zip(("every run", "most runs"), reached, strict=True) if T]
+            say(out, f"{model.name}: {'solved ' + ', '.join(said) if said else 'not solved in most runs at the shortest T'}.")
         say(out, "")
     for m, model in enumerate(found.models):
         failed, stuck = ~found.solved[:, m], ~found.below(1 - SOLVED)[:, m]
