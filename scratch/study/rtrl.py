@@ -59,11 +59,8 @@ def rtrl(
     the output of each layer but the last, laid out like it, as `module.dropout_masks` are; without them nothing is
     dropped. The module is only read: neither its tape nor any `grad` changes.
 
-    The numbers are those of `module.forward` and `module.backward` up to rounding. The cost is another: each step
-    multiplies W_hh by a column for every parameter, which takes H² times the number of parameters; backpropagation
-    takes the number of parameters alone. In return nothing is kept of past steps: one layer needs memory for one step,
-    where backpropagation needs it for all T. (Only the columns for the input and the output of a lower layer grow with
-    T.)
+    The numbers are those of `module.forward` and `module.backward` up to rounding. A step takes H² times the number of
+    parameters, where backpropagation takes that number alone; in return nothing is kept of past steps.
 
     Source: Williams and Zipser (1989), A learning algorithm for continually running fully recurrent neural networks,
     Neural Computation 1, for one layer of one kind of unit; for any cell and stack see rtrl.md.
