@@ -219,7 +219,7 @@ def measure(model: Model, input_size: int, hidden_size: int, T: int, rng: np.ran
 
 
 class Training(NamedTuple):
-    """K trainings with one limit of the norm, over n updates. From the first that is not finite on, all is NaN."""
+    """K trainings with one limit of the norm, over n updates; NaN for what is not finite."""
 
     max_norm: float  # infinity for no clipping
     loss: Array  # K, n
@@ -252,17 +252,13 @@ def latch(batch_size: int, steps: int, rng: np.random.Generator) -> tuple[Array,
 def train_latch(max_norm: float, updates: int, rng: np.random.Generator, steps: int = 50) -> tuple[Array, Array]:
     """Train a tanh RNN to latch, with plain SGD. Returns the loss and the norm of the gradients at every update.
 
-    Both are (updates,), and NaN from the first update on that is not finite. steps: T.
+    Both are (updates,), and NaN where one of them is not finite. steps: T.
     """
     rnn = Model("RNN tanh", "RNN tanh", radius=1.5).build(1, 32, rng)
     network = Network(rnn, 2, nn.CrossEntropyLoss(), 1, rng)
     optimizer = optim.SGD(network.parameters(), lr=0.1)
-    losses, norms = np.full((2, updates), np.nan)
-    for update in range(updates):
-        loss, norm = network.update(optimizer, *latch(16, steps, rng), max_norm)
-        if not np.isfinite(loss + norm):
-            break
-        losses[update], norms[update] = loss, norm
+    made = np.array([network.update(optimizer, *latch(16, steps, rng), max_norm) for _ in range(updates)]).T
+    losses, norms = np.where(np.isfinite(made).all(axis=0), made, np.nan)
     return losses, norms
 
 
