@@ -69,20 +69,6 @@ def test_rtrl_agrees_in_every_dtype(configuration: Configuration, dtype: str, to
     assert_close(run_rtrl(problem, masks), truth, tolerance)
 
 
-def test_rtrl_takes_a_cell_that_is_not_in_the_house() -> None:
-    """One in which h_prev also acts directly."""
-    module = test_new_cell.mgu.MGU(3, 4, 2, bidirectional=True, dtype=np.float64, rng=0)
-    rng = np.random.default_rng(1)
-    x, h_0 = rng.standard_normal((5, 2, 3)), rng.standard_normal((4, 2, 4))
-    d_output, d_h_n = rng.standard_normal((5, 2, 8)), rng.standard_normal((4, 2, 4))
-    output, h_n = module(x, h_0)
-    d_x, d_h_0 = module.backward(d_output, d_h_n)
-    names = ("output", "state", "d_input", "d_initial")
-    *ours, d_parameters = rtrl(module, x, h_0, d_output, d_h_n)
-    assert_close(dict(zip(names, ours, strict=True)), dict(zip(names, (output, h_n, d_x, d_h_0), strict=True)))
-    assert_close(d_parameters, {name: parameter.grad for name, parameter in module.named_parameters()})
-
-
 def test_packed_results_are_in_the_order_of_the_input() -> None:
     """Also where equally long sequences are sorted as `pack_sequence` would not sort them."""
     rng = np.random.default_rng(0)
