@@ -176,13 +176,17 @@ def unpaired(pairs: Array, groups: int = 1) -> tuple[Array, Array]:
 
 
 def doubled(W: Array, W_dot: Array, rows: int, columns: int) -> Array:
-    """(D1), for each block of a matrix that has so many rows and columns of them."""
+    """(D1), for each block of a matrix that has so many rows and columns of them; for a bias its first column."""
+    if W.ndim == 1:
+        return paired(W, W_dot, rows)
     upper, lower = paired(W, np.zeros_like(W), columns), paired(W_dot, W, columns)
     return paired(upper.T, lower.T, rows).T
 
 
 def undoubled(d_W: Array, rows: int, columns: int) -> tuple[Array, Array]:
     """What `doubled` hands back: the gradient of W_dot, which is d_W, and that of W, which is d_W_dot."""
+    if d_W.ndim == 1:
+        return unpaired(d_W, rows)[::-1]
     (diagonal, _), (below, same) = (unpaired(part.T, columns) for part in unpaired(d_W.T, rows))
     return below, diagonal + same
 
@@ -198,27 +202,22 @@ class Layer(Recurrent[Any]):
         width, groups = (D * module._output_size, D) if layer else (module.input_size, 1)
         sizes = 2 * width, 2 * module.hidden_size, 1, module.bias, False, 0.0, module.bidirectional
         super().__init__(*sizes, 2 * module.proj_size, module.dtype)
-        self.blocks = {"weight_ih": (G, groups), "weight_hh": (G, 1), "weight_hr": (1, 1)}
-        """The rows and the columns of blocks in each matrix."""
+        blocks = {"weight_ih": (G, groups), "weight_hr": (1, 1)}  # the rows and columns of them; else G and 1
         theirs = module._names[layer * D : (layer + 1) * D]
         self.places = [
-            (kind, name, getattr(self, mine[kind]))
+            (name, getattr(self, mine[kind]), *blocks.get(kind, (G, 1)))
             for mine, its in zip(self._names, theirs, strict=True)
             for kind, name in its.items()
         ]
-        """What each parameter is, its name in the module, and the doubled one."""
-        for kind, name, parameter in self.places:
+        """Of each parameter its name in the module, the doubled one, and its blocks."""
+        for name, parameter, *shape in self.places:
             value = getattr(module, name).data
-            pair = value, parameters_dot.get(name, np.zeros_like(value))
-            parameter.data = doubled(*pair, *self.blocks[kind]) if kind in self.blocks else paired(*pair, G)
+            parameter.data = doubled(value, parameters_dot.get(name, np.zeros_like(value)), *shape)
 
     def gradients(self) -> Iterator[tuple[str, Array, Array]]:
         """The name of each of the module's parameters, its gradient and the dot of that."""
-        for kind, name, parameter in self.places:
-            if kind in self.blocks:
-                yield name, *undoubled(parameter.grad, *self.blocks[kind])
-            else:
-                yield name, *unpaired(parameter.grad, len(self.cell.gates))[::-1]
+        for name, parameter, *shape in self.places:
+            yield name, *undoubled(parameter.grad, *shape)
 
 
 class Network:
