@@ -45,13 +45,10 @@ def listed(values: Sequence[float]) -> str:
 
 
 @contextmanager
-def measuring(aloud: bool = False) -> Iterator[Progress]:
-    """While a study measures: progress, one BLAS thread, and what it refuses as what a command refuses, one line.
-
-    aloud: say lines where there is no terminal for a bar; else nothing. (It would leave an empty line beside an error.)
-    """
+def measuring() -> Iterator[Progress]:
+    """While a study measures: progress, one BLAS thread, and what it refuses as what a command refuses, one line."""
     bar = progress()
-    bar.disable = not (aloud or bar.console.is_terminal)
+    bar.disable = not bar.console.is_terminal  # a bar would leave an empty line there; what takes long says so
     try:
         with bar, one_blas_thread():
             yield bar
@@ -195,7 +192,7 @@ def memory(
     total = len(of_memory.TASKS) * len(of_memory.MODELS) * len(lengths) * runs
     sizes: dict[str, Any] = {"hidden_size": hidden_size, "batch_size": batch_size, "updates": updates, "runs": runs}
     processes = min(processes or available_cores(), total)
-    with measuring(aloud=True) as bar:
+    with measuring() as bar:
         task = bar.add_task("trainings", total=total)
         found = of_memory.study(lengths, seed=seed, processes=processes, progress=lambda: bar.advance(task), **sizes)
     report(of_memory, plot, found)
@@ -249,7 +246,7 @@ def cells(
     if subject.training is not None:
         subjects.train(subject.training, steps)
     models = subject.model, subject.settings.model(len(subject.vocabulary))
-    with measuring(aloud=True) as bar:
+    with measuring() as bar:
         task = bar.add_task("reading, as trained and as drawn", total=2 * len(part))
         names = subject.origin, source
         found = of_cells.study(*models, indices, part, *names, seed, lambda more: bar.advance(task, more))
