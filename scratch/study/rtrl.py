@@ -93,9 +93,9 @@ def rtrl(
                 d_parameters[name] += next(gradients)
             for part, d_part, state_n in zip(final, d_initial, states_n[k], strict=True):
                 part[k, b], d_part[k, b] = state_n[:, 0], next(gradients)[:, 0]
-    return Gradients(
-        laid_out(output, input), joined(final, layout), laid_out(d_x, input), joined(d_initial, layout), d_parameters
-    )
+    in_form = (tuple(p if layout.batched else p[:, 0] for p in parts) for parts in (final, d_initial))
+    state, d_state_0 = map(module._join, in_form)
+    return Gradients(laid_out(output, input), state, laid_out(d_x, input), d_state_0, d_parameters)
 
 
 def one_sequence(
@@ -249,21 +249,11 @@ def laid_out(rows: Array, input: Any) -> Any:
 
 def parts_of(state: Any, module: Recurrent[Any], shape: tuple[int, int]) -> list[Array]:
     """The parts of a state argument, each of shape (L·D, B) and its features; zeros where there is none."""
-    names = module.cell.state
-    parts = state if isinstance(state, (tuple, list)) else (state,) * len(names)
-    sizes = [(module.proj_size or module.hidden_size) if name == "h" else module.hidden_size for name in names]
-    return [
-        np.zeros((*shape, size), module.dtype) if part is None else part.reshape(*shape, size)
-        for part, size in zip(parts, sizes, strict=True)
-    ]
+    sizes = [module._output_size if name == "h" else module.hidden_size for name in module.cell.state]
+    parts = zip(module._split("state", state), sizes, strict=True)
+    return [np.zeros((*shape, n), module.dtype) if part is None else part.reshape(*shape, n) for part, n in parts]
 
 
 def columns_of(parts: list[Array], b: int) -> list[State]:
     """The states of sequence b for each layer and direction, as columns (features, 1)."""
     return [tuple(part[k, b][:, None] for part in parts) for k in range(len(parts[0]))]
-
-
-def joined(parts: list[Array], layout: Layout) -> Any:
-    """The inverse of `parts_of`."""
-    parts = [part if layout.batched else part[:, 0] for part in parts]
-    return tuple(parts) if len(parts) > 1 else parts[0]
