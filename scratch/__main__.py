@@ -12,11 +12,7 @@ import typer
 
 from . import terminal
 from .forecast.command import forecast
-from .study.cells_command import cells
-from .study.explore_command import explore
-from .study.gradients_command import gradients
-from .study.memory_command import memory
-from .study.truncation_command import truncation
+from .study.commands import cells, explore, gradients, memory, truncation
 from .text.sample_command import sample
 from .text.train_command import train
 

@@ -1,7 +1,5 @@
 """Features of a text that a cell may keep track of. Each is known from what has been read so far."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np
@@ -9,8 +7,7 @@ import numpy as np
 from ..text.corpus import code_points
 from ..types import Array
 
-TAB = 8
-"""A tab leads to the next multiple of so many columns, as Python reads it."""
+TAB = 8  # a tab leads to the next multiple of so many columns, as Python reads it
 
 TOKEN = re.compile(
     r"""
@@ -36,29 +33,20 @@ MEANINGS = {
 
 
 def features(text: str) -> Array:
-    """The features in the order of `MEANINGS`, after each character: (T, F) float64."""
-    quotes, comments, brackets = syntax(text)
-    return np.stack([line_position(text), indentation(text), quotes, comments, brackets], axis=1)
+    """The features in the order of `MEANINGS`, after each character: (T, F) float64.
 
-
-def line_position(text: str) -> Array:
-    """The number of characters since the last line end, which itself has 0: (T,) float64."""
-    t = np.arange(len(text))
-    ends = np.maximum.accumulate(np.where(code_points(text) == ord("\n"), t, -1))  # where the last one was
-    return (t - ends).astype(np.float64)
-
-
-def indentation(text: str) -> Array:
-    """The columns of blanks at the beginning of the line, as far as it has been read: (T,) float64.
-
-    It grows with each blank at the beginning of a line, stays to the end of the line, and is 0 at its end.
+    The line end itself has position and indentation 0. The indentation grows with each blank at the beginning of a
+    line, and stays to its end.
     """
-    found: list[int] = []
+    position: list[int] = []
+    indentation: list[int] = []
     for line in text.split("\n"):
         blanks = len(line) - len(line.lstrip(" \t"))
         grown = [len(line[: n + 1].expandtabs(TAB)) for n in range(blanks)]
-        found += [*grown, *[grown[-1] if grown else 0] * (len(line) - blanks), 0]
-    return np.array(found[: len(text)], np.float64)
+        position += [*range(1, len(line) + 1), 0]
+        indentation += [*grown, *[grown[-1] if grown else 0] * (len(line) - blanks), 0]
+    T = len(text)
+    return np.stack([position[:T], indentation[:T], *syntax(text)], axis=1).astype(np.float64)
 
 
 def syntax(text: str) -> tuple[Array, Array, Array]:

@@ -5,15 +5,12 @@ Along a direction v of the parameters the loss is, to second order, L + r vᵀ�
 (1)  H = G + S,   G = Jᵀ H_L J        J the Jacobian of output and state, H_L the Hessian of the loss of these
 (2)               S = Σ d_y ∂²y       the curvature of the recurrence itself, weighted by the gradient of each output y
 
-G is the Gauss–Newton matrix (Schraudolph 2002). If the loss is convex in output and state, G has no negative
-eigenvalue, even where H has one. G v needs no second derivative of a cell: it takes a Jacobian-vector product, the
-loss's own second derivative, and ordinary backpropagation.
-
-The derivation is in second_order.md.
+If the loss is convex in output and state, the Gauss–Newton matrix G has no negative eigenvalue, even where H has one
+(Schraudolph 2002). The derivation is in second_order.md.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -43,15 +40,14 @@ def squared_error(target: Any) -> Loss:
     @without_warnings
     def loss(output: Any, state: Any, output_dot: Any, state_dot: Any) -> tuple[Any, None, Any, None]:
         packed = isinstance(output, PackedSequence)
-        if isinstance(target, PackedSequence) != packed:
-            raise TypeError(f"expected target to be a {type(output).__name__}, got {type(target).__name__}")
+        if packed and not isinstance(target, PackedSequence):
+            raise TypeError(f"expected target to be a PackedSequence, got {type(target).__name__}")
+        if packed and not Order.of(target).agrees_with(Order.of(output)):
+            raise RuntimeError("expected target packed in the order of the output, got another order")
         y, t = (output.data, target.data) if packed else (output, checks.array("target", target))
         if t.shape != y.shape:
             raise RuntimeError(f"expected target of shape {y.shape}, as the output is, got {t.shape}")
-        if packed and not Order.of(target).agrees_with(Order.of(output)):
-            raise RuntimeError("expected target packed in the order of the output, got other batch_sizes or indices")
-        d_y = y - t
-        return output._replace(data=d_y) if packed else d_y, None, output_dot, None
+        return output._replace(data=y - t) if packed else y - t, None, output_dot, None
 
     return loss
 
@@ -88,59 +84,40 @@ def cross_entropy(linear: Linear, target: Array) -> Loss:
         d_y_dot = p * (y_dot - (p * y_dot).sum(axis=-1, keepdims=True)) / classes.size
         d_x, d_x_dot = d_y @ W, d_y_dot @ W
         if packed:
-            return output._replace(data=d_x), None, output_dot._replace(data=d_x_dot), None
+            d_x, d_x_dot = output._replace(data=d_x), output_dot._replace(data=d_x_dot)
         return d_x, None, d_x_dot, None
 
     return loss
 
 
-def gauss_newton(
-    module: Recurrent[Any],
-    loss: Loss,
-    input: Any,
-    hx: Any = None,
-    input_dot: Any = None,
-    hx_dot: Any = None,
-    parameters_dot: Mapping[str, Array] | None = None,
-    dropout_masks: Sequence[Any] = (),
-) -> Gradients:
+def gauss_newton(module: Recurrent[Any], loss: Loss, *arguments: Any, **options: Any) -> Gradients:
     """The Gauss–Newton matrix of a loss times a direction, in the fields d_input, d_initial and d_parameters.
 
-    Arguments, and what is raised when: see `hvp`. Source: Schraudolph (2002), Fast curvature matrix-vector products for
-    second-order gradient descent, Neural Computation 14.
+    The arguments, and what is raised when: see `hvp`. Source: Schraudolph (2002), Fast curvature matrix-vector products
+    for second-order gradient descent, Neural Computation 14.
     """
 
     def change_of_gradient(*outputs: Any) -> tuple[Any, Any, None, None]:
         _, _, d_output_dot, d_state_dot = loss(*outputs)
         return d_output_dot, d_state_dot, None, None  # H_L J v, sent back as if it were a gradient
 
-    return hvp(module, change_of_gradient, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks).gradients
-
-
-class Curvature(NamedTuple):
-    """How a loss bends along a direction v of the parameters: vᵀHv / vᵀv, and of this the Gauss–Newton part."""
-
-    hessian: Any
-    gauss_newton: Any
+    return hvp(module, change_of_gradient, *arguments, **options).gradients
 
 
 @without_warnings
 def curvature_along(
-    module: Recurrent[Any],
-    loss: Loss,
-    direction: Mapping[str, Array],
-    input: Any,
-    hx: Any = None,
-    dropout_masks: Sequence[Any] = (),
-) -> Curvature:
-    """The curvature of the loss along a direction of the parameters. direction: as parameters_dot; not zero.
+    module: Recurrent[Any], loss: Loss, direction: Mapping[str, Array], *arguments: Any, **options: Any
+) -> tuple[Any, Any]:
+    """How the loss bends along a direction v of the parameters: vᵀHv / vᵀv, and of this the Gauss–Newton part.
 
-    The other arguments, and what is raised when: see `hvp`.
+    direction: as parameters_dot; not zero. The other arguments (input, hx, dropout_masks), and what is raised when: see
+    `hvp`.
     """
-    full = hvp(module, loss, input, hx, None, None, direction, dropout_masks).d_parameters_dot
-    part = gauss_newton(module, loss, input, hx, None, None, direction, dropout_masks).d_parameters
+    options |= {"parameters_dot": direction}
+    full = hvp(module, loss, *arguments, **options).d_parameters_dot
+    part = gauss_newton(module, loss, *arguments, **options).d_parameters
     size = inner(direction, direction)
-    return Curvature(inner(direction, full) / size, inner(direction, part) / size)
+    return inner(direction, full) / size, inner(direction, part) / size
 
 
 @without_warnings
@@ -157,11 +134,10 @@ def largest_eigenvalue(
 
     By power iteration from a random vector: v ← Hv / ‖Hv‖. The error of the eigenvalue shrinks each time by the square
     of the ratio of the second largest magnitude to the largest. If these are nearly equal and opposite, the result lies
-    between them. The sharpness that is often plotted over training is this number.
+    between them.
 
     iterations: the number of products, at least 1. rng: for the first vector. Returns the eigenvalue, vᵀHv for the last
-    v, and that v, of length 1, by name. Raises ValueError for less than one iteration. The other arguments, and what
-    else is raised: see `hvp`.
+    v, and that v, of length 1, by name. Raises ValueError for less than one iteration, and what `hvp` raises.
     """
     checks.integer("iterations", iterations, least=1)
     rng = np.random.default_rng(rng)

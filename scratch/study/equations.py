@@ -25,20 +25,8 @@ def sigmoid(a: Array) -> Array:
 
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {"σ": sigmoid, "tanh": np.tanh, "relu": lambda a: np.maximum(a, 0)}
-
-BOUNDED = ("σ", "tanh")
-"""The functions that stay between −1 and 1."""
-
-
-def squared(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """tanh², of tanh."""
-    return lambda a: function(a) ** 2
-
-
-def positive(a: Array) -> Array:
-    """[a > 0]: 1 where that holds, else 0."""
-    result: Array = np.heaviside(a, 0)
-    return result
+SIGNS = {"squared": lambda function: lambda a: function(a) ** 2, "positive": lambda a: np.heaviside(a, 0)}
+BOUNDED = ("σ", "tanh")  # the functions that stay between −1 and 1
 
 
 def sides(equation: Equation) -> tuple[str, str]:
@@ -58,9 +46,7 @@ def evaluate(text: str, values: Mapping[str, Array]) -> Array:
     Raises ValueError for a name without a value and for anything but an equation.
     """
     try:
-        result: Array = eval(
-            as_python(text), FUNCTIONS | {"squared": squared, "positive": positive, "__builtins__": {}}, dict(values)
-        )
+        result: Array = eval(as_python(text), FUNCTIONS | SIGNS | {"__builtins__": {}}, dict(values))
     except (SyntaxError, NameError, TypeError) as error:
         raise ValueError(f"expected an equation of names with a value in {text!r}, got {error}") from None
     return result
@@ -88,7 +74,6 @@ def outermost(text: str) -> str | None:
 def of_names(text: str) -> tuple[str, dict[str, str]]:
     """The text with names for the functions of a name, tanh_c for tanh(c), and what each of them stands for."""
     function_of_name = rf"({'|'.join(FUNCTIONS)})(²?)\(([A-Za-z]\w*)\)"
-    stands_for = {
-        f"{function}_{name}": f"{function}({name})" for function, _, name in re.findall(function_of_name, text)
-    }
+    found = re.findall(function_of_name, text)
+    stands_for = {f"{function}_{name}": f"{function}({name})" for function, _, name in found}
     return re.sub(function_of_name, r"\1_\3\2", text), stands_for

@@ -1,27 +1,23 @@
 """One text, forward and backward through time, with every number in between.
 
-A model's `forward` and `backward` return what they are asked for and keep the rest to themselves. `trace_text` records
-every step of them (trace.py) and lays everything down. For each layer, from the first step to the last,
+`trace_text` records every step of the library's own pass (trace.py) and lays everything down. For each layer, from the
+first step to the last,
 
-    a      = (W_ih x + b_ih + b_hh) + W_hh h_prev        (T1)
+    a      = (W_ih x + b_ih + b_hh) + W_hh h_prev        (T1)   for gates that a cell wants apart, the two halves
     state  = step(a, state_prev)                         (T2)   the cell's own equations
 
-(for gates that a cell wants apart, W_ih x + b_ih and W_hh h_prev + b_hh instead of the sum). Then comes the loss, which
-is the mean over the T steps of the cross-entropy of the next character. Then for each layer, the last first, from the
-last step to the first,
+Then the loss, the mean over the T steps of the cross-entropy of the next character. Then for each layer, the last
+first, from the last step to the first,
 
     d_h           = d_output + d_h_after                 from the layer above or the loss, and from the step after
     d_a, d_c_prev = step_backward(d_state)               (T2)
-    d_h_prev      = W_hhᵀ d_a                            (T1)   which is d_h_after one step earlier; plus d_h_direct,
-                                                                if step_backward hands h_prev something as well
+    d_h_prev      = W_hhᵀ d_a                            (T1)   d_h_after one step earlier; plus d_h_direct, if any
     d_W_hh       += d_a h_prevᵀ                          (T1)
-    d_x           = W_ihᵀ d_a                            (T1)   which is d_output of the layer below
+    d_x           = W_ihᵀ d_a                            (T1)   d_output of the layer below
 
-The numbers are those of nn/bptt.py. What the cell computes in between is in its own equations, which it brings as data
-(`Equations` in nn/cell.py): nothing here knows which cell it is. explore_page.py puts such traces into a page.
+What the cell computes in between is in its own equations, which it brings as data (`Equations` in nn/cell.py): nothing
+here knows which cell it is.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
@@ -43,10 +39,8 @@ class LayerTrace(NamedTuple):
     """Everything that one layer computes on its way forward and backward. Row t of each array is step t."""
 
     cell: Cell
-    x: Array
-    """What the layer reads: (T, I)."""
-    d_x: Array
-    """The gradient of what the layer reads: (T, I)."""
+    x: Array  # what the layer reads: (T, I)
+    d_x: Array  # the gradient of what the layer reads: (T, I)
     values: dict[str, Array]
     """Everything else, by the names in the cell's equations: (T, H) each.
 
@@ -76,16 +70,11 @@ class TextTrace(NamedTuple):
     indices: Array
     """The characters: (T + 1,). The model reads the first T and predicts the last T."""
     layers: list[LayerTrace]
-    logits: Array
-    """Of the next character: (T, V)."""
-    probabilities: Array
-    """Softmax of the logits: (T, V) float64."""
-    losses: Array
-    """−log of the probability of the character that came: (T,)."""
-    loss: float
-    """Their mean."""
-    d_logits: Array
-    """The gradient of that mean: (T, V)."""
+    logits: Array  # of the next character: (T, V)
+    probabilities: Array  # softmax of the logits: (T, V) float64
+    losses: Array  # −log of the probability of the character that came: (T,)
+    loss: float  # their mean
+    d_logits: Array  # the gradient of that mean: (T, V)
 
 
 @without_warnings
@@ -107,17 +96,13 @@ def trace_text(model: CharacterModel, indices: Array) -> TextTrace:
     indices = np.asarray(indices)
     if indices.ndim != 1 or len(indices) < 2:
         raise ValueError(f"expected at least 2 characters, (T + 1,), got {indices.shape}")
-    read, following = indices[:-1], indices[1:]
-    criterion = nn.CrossEntropyLoss()
-
-    rnn = deepcopy(rnn).eval()  # in which nothing is dropped out
-    x = model.embed.weight.data[read] if isinstance(model.embed, nn.Embedding) else model.embed(read)  # T, I
-    W, b = model.fc.weight.data, model.fc.bias
-    logits = trace(rnn, x).output @ W.T + (0 if b is None else b.data)  # T, V
+    read, following = indices[None, :-1], indices[1:]
+    model = deepcopy(model).eval()  # in which nothing is dropped out
+    (x,), (logits,), criterion = model.embed(read), model(read)[0], nn.CrossEntropyLoss()
     losses, loss = nn.CrossEntropyLoss(reduction="none")(logits, following), criterion(logits, following)
     d_logits = criterion.backward()
-    d_output = d_logits @ W  # T, H
-    all_steps = trace(rnn, x, None, d_output).steps  # once more, now that the loss is known
+    d_output = d_logits @ model.fc.weight.data  # T, H
+    all_steps = trace(model.rnn, x, None, d_output).steps
     inputs = [x, *(in_rows(step.state[0] for step in steps) for steps in all_steps)]
     layers: list[LayerTrace] = []
     for k in reversed(range(rnn.num_layers)):

@@ -3,8 +3,6 @@
 explore.html shows the equations and the numbers, which `page` writes into it as JSON. The page computes nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,24 +17,20 @@ from .equations import BOUNDED, blocks, of_names, outermost, sides
 from .explore import LayerTrace, TextTrace, trace_text
 from .pages import filled, rounded
 
-SHOWN_UNITS = 16
-"""So many hidden units stand side by side on the page; in a larger layer the reader chooses which."""
+SHOWN_UNITS = 16  # so many hidden units stand side by side on the page; in a larger layer the reader chooses which
 
 MOST_NUMBERS = 600_000
 """About so many numbers of a model fit on the page, some five megabytes; of larger models it has only some units."""
 
-LIKELIEST = 5
-"""The number of predictions that are named at each step."""
+LIKELIEST = 5  # the number of predictions that are named at each step
 
 
 class Shown(NamedTuple):
     """A model as the page shows it."""
 
     model: CharacterModel
-    characters: str
-    """Its vocabulary, in the order of its indices."""
-    origin: str
-    """Where its parameters come from, in a few words."""
+    characters: str  # its vocabulary, in the order of its indices
+    origin: str  # where its parameters come from, in a few words
 
 
 def page(text: str, models: Sequence[Shown]) -> str:
@@ -58,12 +52,15 @@ def described(text: str, shown: Shown) -> dict[str, Any]:
     arrays = [array for layer in found.layers for array in layer.values.values()]
     if not all(np.isfinite(array).all() for array in (*arrays, found.losses, found.d_logits)):
         raise ValueError("expected a model that computes finite numbers from this text, got one that does not")
-    units, cell = units_on_page(found), model.rnn.cell
+    units, kind, cell = units_on_page(found), type(model.rnn), model.rnn.cell
     forward, backward = rows(cell)
+    spoken = (
+        "AEFHILMNORSX" if kind.__name__.isupper() else "AEIOU"
+    )  # the letters that sound as if they began with a vowel
     return {
-        "cell": type(model.rnn).__name__,
-        "a_cell": with_article(type(model.rnn).__name__),
-        "file": type(model.rnn).__module__.replace(".", "/") + ".py",
+        "cell": kind.__name__,
+        "a_cell": f"{'an' if kind.__name__[0] in spoken else 'a'} {kind.__name__}",
+        "file": kind.__module__.replace(".", "/") + ".py",
         "origin": origin,
         "hidden_size": model.rnn.hidden_size,
         "units": units,
@@ -77,27 +74,17 @@ def described(text: str, shown: Shown) -> dict[str, Any]:
         "backward": [row._asdict() for row in backward],
         "loss": rounded(np.array(found.loss)),
         "losses": rounded(found.losses),
-        "predictions": [
-            predictions(found, step, characters, model.fc.weight.data.shape[0]) for step in range(len(found.losses))
-        ],
+        "predictions": [predictions(found, step, characters) for step in range(len(found.losses))],
         "layers": [layer_described(layer, units) for layer in found.layers],
     }
-
-
-def with_article(name: str) -> str:
-    """An RNN, a GRU: as the letters of an abbreviation are spoken, or the word."""
-    return f"{'an' if name[0] in ('AEFHILMNORSX' if name.isupper() else 'AEIOU') else 'a'} {name}"
 
 
 class Row(NamedTuple):
     """An equation on the page."""
 
-    number: str
-    """Its number in the files; empty for what the page says between them."""
-    name: str
-    """The name that it gives a value."""
-    text: str
-    """The equation."""
+    number: str  # its number in the files; empty for what the page says between them
+    name: str  # the name that it gives a value
+    text: str  # the equation
     numbers: str
     """Its right side, to be filled in: the page puts values of the chosen unit for names, and its number for {unit}."""
 
@@ -106,45 +93,31 @@ def rows(cell: Cell) -> tuple[list[Row], list[Row]]:
     """The equations of a step, forward and backward, in the order of computation: those of time and the cell's own."""
     assert cell.equations is not None
     several, names = len(cell.gates) > 1, blocks(cell)
-    forward, backward = [], []
+    forward, backward = [], [Row("", "d_h", "d_h = d_output + d_h_after", "d_output + d_h_after")]
     for n, gate in enumerate(cell.gates):
         a, suffix, row = names[n], f"_{gate}" if several else "", f"{gate} " if several else ""
         if n < len(cell.summed):
             forward.append(Row("T1", a, f"{a} = W_ih x + b + W_hh h_prev", f"from_input{suffix} + from_state{suffix}"))
-        else:
-            a_x = names[n + cell.apart]
-            of_state, of_input = (f"Σⱼ {W}[{row}{{unit}}, j] · {y}[j]" for W, y in (("W_hh", "h_prev"), ("W_ih", "x")))
-            forward.append(Row("T1", a, f"{a} = W_hh h_prev + b_hh", f"{of_state} + b_hh[{row}{{unit}}]"))
-            forward.append(Row("T1", a_x, f"{a_x} = W_ih x + b_ih", f"{of_input} + b_ih[{row}{{unit}}]"))
-    for equation in cell.equations.forward:
-        name, right = sides(equation)
-        forward.append(Row(equation.number, name, equation.text, right))
-
-    backward.append(Row("", "d_h", "d_h = d_output + d_h_after", "d_output + d_h_after"))
-    for equation in cell.equations.backward:
-        name, right = sides(equation)
-        backward.append(Row(equation.number, name, equation.text, of_names(right)[0]))  # tanh(c) is known by now
+            continue
+        for name, W, y, b in ((a, "W_hh", "h_prev", "b_hh"), (names[n + cell.apart], "W_ih", "x", "b_ih")):
+            numbers = f"Σⱼ {W}[{row}{{unit}}, j] · {y}[j] + {b}[{row}{{unit}}]"
+            forward.append(Row("T1", name, f"{name} = {W} {y} + {b}", numbers))
+    for rows_of, equations in ((forward, cell.equations.forward), (backward, cell.equations.backward)):
+        for equation in equations:
+            name, right = sides(equation)
+            numbers = right if rows_of is forward else of_names(right)[0]  # tanh(c) is known by now
+            rows_of.append(Row(equation.number, name, equation.text, numbers))
     direct = " + d_h_direct" if any(row.name == "d_h_direct" for row in backward) else ""
     product = "Σⱼ W_hh[j, {unit}] · d_a[j]"
     backward.append(Row("T1", "d_h_prev", f"d_h_prev = W_hhᵀ d_a{direct}", f"{product}{direct}"))
     return forward, backward
 
 
-def predictions(found: TextTrace, step: int, characters: str, count: int) -> list[dict[str, Any]]:
+def predictions(found: TextTrace, step: int, characters: str) -> list[dict[str, Any]]:
     """The likeliest characters at a step and the one that came, with their probabilities and gradients."""
-    p, target = found.probabilities[step], int(found.indices[step + 1])
-    named = np.argsort(-p, kind="stable")[: min(LIKELIEST, count)].tolist()
-    if target not in named:
-        named.append(target)
-    return [
-        {
-            "character": characters[index],
-            "p": rounded(p[index]),
-            "d": rounded(found.d_logits[step, index]),
-            "came": index == target,
-        }
-        for index in named
-    ]
+    p, d, target = found.probabilities[step], found.d_logits[step], int(found.indices[step + 1])
+    named = dict.fromkeys([*np.argsort(-p, kind="stable")[:LIKELIEST].tolist(), target])
+    return [{"character": characters[k], "p": rounded(p[k]), "d": rounded(d[k]), "came": k == target} for k in named]
 
 
 def units_on_page(found: TextTrace) -> int:
@@ -161,8 +134,7 @@ def layer_described(layer: LayerTrace, units: int) -> dict[str, Any]:
     `values` are nested lists by name, by step and by unit; `d_W_hh` by step, by group of units that are shown together,
     by gate, by row and by column.
     """
-    together = min(units, SHOWN_UNITS)
-    groups = [slice(first, min(first + together, units)) for first in range(0, units, together)]
+    groups = [slice(first, min(first + SHOWN_UNITS, units)) for first in range(0, units, SHOWN_UNITS)]
     sums = [layer.d_W_hh(group) for group in groups]
     scales, legend = scales_of(layer)
     return {
@@ -173,45 +145,40 @@ def layer_described(layer: LayerTrace, units: int) -> dict[str, Any]:
     }
 
 
-def scales_of(layer: LayerTrace) -> tuple[dict[str, Any], dict[str, list[tuple[str, list[float]]]]]:
+def scales_of(layer: LayerTrace) -> tuple[dict[str, float], dict[str, list[tuple[str, list[float]]]]]:
     """Where the scale of colours of each row ends, by its name, and what the legend of each phase says about that.
 
     Forward, the pre-activations share one scale, and σ or tanh of something ends at 1; h at 1 or above, so that models
     compare. Backward, each block of d_a has its own, because gates differ by orders of magnitude. All other gradients
     share one, which shows how they shrink and grow.
     """
-    assert layer.cell.equations is not None
     names, state, values = blocks(layer.cell), layer.cell.state, layer.values
-    made = dict(map(sides, layer.cell.equations.forward))
+    forward, backward = rows(layer.cell)
+    pre_activations = largest(*(values[name] for name in names))
+    scales = dict.fromkeys(names, pre_activations)
+    made = {row.name: row.numbers for row in forward if row.name not in names}
     bounded = [name for name, right in made.items() if outermost(right) in BOUNDED and name != "h"]
-    others = [name for name in made if name not in (*bounded, "h")]
-    scales = dict.fromkeys(names, largest(*(values[name] for name in names))) | dict.fromkeys(bounded, 1.0)
-    scales |= {name: largest(values[name]) for name in others} | {"h": max(1.0, largest(values["h"]))}
-
-    of_a = [f"d_{name}" for name in names]
-    shared = {f"d_{name}" for name in state} | {f"d_{name}_prev" for name in state}
-    shared |= {name for name, _ in map(sides, layer.cell.equations.backward)} - set(of_a)
+    for name in made:
+        scales[name] = 1.0 if name in bounded else largest(values[name], *([np.ones(1)] if name == "h" else []))
+    of_a, of_state = [f"d_{name}" for name in names], [f"d_{name}" for name in state]
+    shared = {*of_state, *(f"{name}_prev" for name in of_state), *(row.name for row in backward)} - set(of_a)
     scales |= dict.fromkeys(sorted(shared), largest(*(values[name] for name in shared)))
     scales |= {name: largest(values[name]) for name in of_a}
 
-    short = ", ".join(name.removeprefix("a_") for name in names)
+    others = [name for name in made if name not in (*bounded, "h")]
+    of_gates = "d_a" if len(names) == 1 else f"d_a of {', '.join(name.removeprefix('a_') for name in names)}"
     return scales, {
         "forward": [
-            ("a", [scales[names[0]]]),
+            ("a", [pre_activations]),
             *([(", ".join(bounded), [1.0])] if bounded else []),
             *((name, [scales[name]]) for name in (*others, "h")),
         ],
-        "backward": [
-            (", ".join(f"d_{name}" for name in state), [scales["d_h"]]),
-            ("d_a" if len(names) == 1 else f"d_a of {short}", [scales[name] for name in of_a]),
-        ],
+        "backward": [(", ".join(of_state), [scales["d_h"]]), (of_gates, [scales[name] for name in of_a])],
     }
 
 
 def largest(*arrays: Array) -> float:
     """The largest magnitude in some arrays, rounded up to two digits: where a scale of colours ends."""
     found = max(float(np.abs(array).max()) for array in arrays)
-    if found == 0:
-        return 1.0
-    unit = 10.0 ** (np.floor(np.log10(found)) - 1)
-    return float(f"{np.ceil(found / unit) * unit:.2g}")
+    unit = 10.0 ** (np.floor(np.log10(found)) - 1) if found > 0 else 1.0
+    return float(f"{np.ceil(found / unit) * unit:.2g}") or 1.0

@@ -9,29 +9,24 @@ so that a loss L that reads the last state alone has at the distance k the gradi
 
 (3)  ∂L/∂s_{T−k} = J_{T−k+1}ᵀ ⋯ J_Tᵀ ∂L/∂s_T
 
-The bound (Pascanu, Mikolov and Bengio 2013, section 2.1) holds for an RNN. With σ_max the largest singular value and
+For an RNN there is a bound (Pascanu, Mikolov and Bengio 2013, section 2.1). With σ_max the largest singular value and
 γ the largest slope of the nonlinearity, which is 1 for tanh and for relu,
 
 (4)  ‖∂s_T/∂s_{T−k}‖ ≤ (γ · σ_max(W_hh))ᵏ,   because   ‖J_t‖ ≤ ‖diag(φ′(a_t))‖ · ‖W_hh‖ ≤ γ · σ_max(W_hh)
 
-If γ σ_max < 1, gradients must vanish; if they explode, γ σ_max must be above 1. An LSTM's Jacobian is not a product of
-slopes and W_hh, so (4) says nothing about it. Its own landmark is the path that never leaves the cell state,
+For an LSTM the landmark is the path that never leaves the cell state,
 
 (5)  f_T ⊙ f_{T−1} ⊙ ⋯ ⊙ f_{T−k+1}                              H; (textbook/lstm.md, section 4)
 
-The spectral radius ρ, the largest |eigenvalue|, says how powers of one matrix grow in the long run. σ_max ≥ ρ says how
-much one product can stretch a vector. The two are equal for a normal matrix, such as a multiple of an orthogonal one. A
-matrix of independent Gaussian numbers is not normal: as H grows, σ_max tends to 2ρ. So with ρ = 1 the bound (4) grows
-like 2ᵏ.
+The spectral radius ρ, the largest |eigenvalue|, says how powers of one matrix grow in the long run; σ_max ≥ ρ says how
+much one product can stretch a vector. For a multiple of an orthogonal matrix the two are equal. For one of independent
+Gaussian numbers σ_max tends to 2ρ as H grows: with ρ = 1 the bound (4) grows like 2ᵏ.
 
-The Jacobians here are made by `step_tangent`, from causes to effects, and not by the backward pass. That the two agree
-by (3) is a finding, which the study reports. The steps themselves are those of the library's own pass (trace.py).
+The Jacobians are made by `step_tangent`, from causes to effects, and not by the backward pass. That the two agree by
+(3) is a finding, which the study reports. The steps themselves are those of the library's own pass (trace.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from itertools import product as every
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,13 +35,10 @@ from .. import nn, optim
 from ..nn.checks import without_warnings
 from ..nn.recurrent import Recurrent
 from ..types import Array
-from .models import Model, Network
+from .models import Model, Network, trials
 from .trace import Trace, trace
 
-GAMMA = 1.0
-"""The largest slope of tanh, and of relu."""
-
-# One module over one sequence
+GAMMA = 1.0  # the largest slope of tanh, and of relu
 
 
 @without_warnings
@@ -109,14 +101,10 @@ def forget_path(steps: Array) -> Array:
     return found
 
 
-def bound(W_hh: Array, distances: Any) -> Array:
-    """The right side of (4). W_hh: (H, H), of an RNN. distances: numbers k of steps, of any shape.
-
-    Infinite where it is beyond the range of float64.
-    """
-    with np.errstate(over="ignore"):
-        found: Array = (GAMMA * np.linalg.norm(W_hh, 2)) ** np.asarray(distances, np.float64)  # (4)
-    return found
+@without_warnings
+def bound(stretch: Any, distances: Any) -> Array:
+    """The right side of (4). stretch: σ_max(W_hh), of an RNN. distances: numbers of steps. Infinite beyond float64."""
+    return np.asarray((GAMMA * stretch) ** np.asarray(distances, np.float64))  # (4)
 
 
 def bands(matrices: Array) -> Array:
@@ -157,10 +145,10 @@ MODELS = (
 RADII = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 
 
+@without_warnings
 def geometric_mean(values: Array, axis: int | None = None) -> Array:
     """Over an axis, or over everything; 0 if a value is."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.exp(np.log(values).mean(axis=axis)))
+    return np.asarray(np.exp(np.log(values).mean(axis=axis)))
 
 
 class Findings(NamedTuple):
@@ -172,14 +160,13 @@ class Findings(NamedTuple):
     step: Array  # M, R, N, T, 3        the bands of the J_T, …, J_1
     product: Array  # M, R, N, T, 3     the bands of (2) at the distances 1 … T
     stretch: Array  # M, R, N           σ_max(W_hh); NaN where (4) does not hold
-    bound: Array  # M, R, N, T          (4) at the distances 1 … T; NaN where it does not hold
     forget: Array  # M, R, N, T         the largest of (5) at the distances 1 … T; NaN where there is no c
     difference: Array  # M, R, N        the largest difference of the backward pass from (3), relative to (3)
 
+    @property
     def rate(self) -> Array:
         """The factor by which a step changes the norm of ∂s_T/∂s_0, as a geometric mean over all steps: (M, R, N)."""
-        T = self.product.shape[3]
-        return np.asarray(self.product[..., -1, 0] ** (1 / T))
+        return np.asarray(self.product[..., -1, 0] ** (1 / self.product.shape[3]))
 
 
 def study(
@@ -197,30 +184,28 @@ def study(
     """Measure every model at every radius, over a sequence of standard normal numbers that begins with a zero state.
 
     Each draw has weights, a sequence and an upstream gradient of its own, the same for all models and radii as far as
-    their shapes allow. progress: is called M·R·N times.
-
-    Raises FloatingPointError if numbers leave the range of float64, as those of a relu RNN do over enough steps.
+    their shapes allow. progress: is called M·R·N times. Raises FloatingPointError if numbers leave the range of
+    float64, as those of a relu RNN do over enough steps.
     """
-    found = []
-    for model, radius, n in every(models, radii, range(draws)):
+
+    def measured(point: tuple[Model, float, int]) -> tuple[Any, ...]:
+        model, radius, n = point
         drawn = model._replace(radius=radius, matrix=matrix)
-        found.append(measured(drawn, input_size, hidden_size, steps, np.random.default_rng([seed, n])))
-        progress()
-    shape = len(models), len(radii), draws
-    columns = (np.array(column).reshape(*shape, *np.shape(column[0])) for column in zip(*found, strict=True))
-    return Findings(tuple(models), np.array(radii), *columns)
+        return measure(drawn, input_size, hidden_size, steps, np.random.default_rng([seed, n]))
+
+    found = trials(measured, models, radii, range(draws), progress=progress)
+    return Findings(tuple(models), np.array(radii), *found)
 
 
-def measured(model: Model, input_size: int, hidden_size: int, T: int, rng: np.random.Generator) -> tuple[Any, ...]:
+@without_warnings
+def measure(model: Model, input_size: int, hidden_size: int, T: int, rng: np.random.Generator) -> tuple[Any, ...]:
     """The fields of `Findings` from gradient on, for one draw."""
     x, u = rng.standard_normal((T, input_size)), rng.standard_normal(hidden_size)
     module = model.build(input_size, hidden_size, rng)
     J = jacobians(module, x)
     d_state = np.zeros(J.shape[-1])
     d_state[:hidden_size] = u / np.linalg.norm(u)  # L reads h, not c
-    with np.errstate(over="ignore", invalid="ignore"):
-        J_products, gradients = products(J), backward_gradients(module, x, d_state)
-        expected = pulled_back(J, d_state)
+    J_products, gradients, expected = products(J), backward_gradients(module, x, d_state), pulled_back(J, d_state)
     if not (np.isfinite(J_products).all() and np.isfinite(gradients).all()):
         raise FloatingPointError(
             f"expected gradients in the range of float64, got larger ones: {model.name}, "
@@ -228,23 +213,15 @@ def measured(model: Model, input_size: int, hidden_size: int, T: int, rng: np.ra
         )
     gradient = np.linalg.norm(gradients, axis=-1)
     off = np.linalg.norm(gradients - expected, axis=-1) / np.maximum(gradient, np.finfo(float).tiny)
-    stretch, limit, forget = np.nan, np.full(T, np.nan), np.full(T, np.nan)
-    if model.is_bounded:
-        W_hh = module.state_dict()["weight_hh_l0"]
-        stretch, limit = float(np.linalg.norm(W_hh, 2)), bound(W_hh, np.arange(1, T + 1))
-    if "c" in model.state:
-        forget = forget_path(J).max(axis=-1)
-    return gradient, bands(J[::-1]), bands(J_products), stretch, limit, forget, off.max()
-
-
-# What clipping does
+    stretch = np.linalg.norm(module.state_dict()["weight_hh_l0"], 2) if model.is_bounded else np.nan
+    forget = forget_path(J).max(axis=-1) if "c" in model.state else np.full(T, np.nan)
+    return gradient, bands(J[::-1]), bands(J_products), stretch, forget, off.max()
 
 
 class Training(NamedTuple):
-    """K trainings with one limit, over n updates. From the first update that is not finite on, all is NaN."""
+    """K trainings with one limit of the norm, over n updates; NaN for what is not finite."""
 
-    max_norm: float
-    """Infinity for no clipping."""
+    max_norm: float  # infinity for no clipping
     loss: Array  # K, n
     norm: Array  # K, n   of all gradients together, before clipping
 
@@ -253,6 +230,7 @@ class Training(NamedTuple):
         """What was done to the gradients."""
         return "not clipped" if np.isinf(self.max_norm) else f"clipped to {self.max_norm:g}"
 
+    @property
     def length(self) -> Array:
         """The norm after clipping, to which the length of plain SGD's step is proportional: (K, n)."""
         return np.minimum(self.norm, self.max_norm)
@@ -274,17 +252,13 @@ def latch(batch_size: int, steps: int, rng: np.random.Generator) -> tuple[Array,
 def train_latch(max_norm: float, updates: int, rng: np.random.Generator, steps: int = 50) -> tuple[Array, Array]:
     """Train a tanh RNN to latch, with plain SGD. Returns the loss and the norm of the gradients at every update.
 
-    Both are (updates,), and NaN from the first update on that is not finite. steps: T.
+    Both are (updates,), and NaN where one of them is not finite. steps: T.
     """
     rnn = Model("RNN tanh", "RNN tanh", radius=1.5).build(1, 32, rng)
     network = Network(rnn, 2, nn.CrossEntropyLoss(), 1, rng)
     optimizer = optim.SGD(network.parameters(), lr=0.1)
-    losses, norms = np.full((2, updates), np.nan)
-    for update in range(updates):
-        loss, norm = network.update(optimizer, *latch(16, steps, rng), max_norm)
-        if not np.isfinite(loss + norm):
-            break
-        losses[update], norms[update] = loss, norm
+    made = np.array([network.update(optimizer, *latch(16, steps, rng), max_norm) for _ in range(updates)]).T
+    losses, norms = np.where(np.isfinite(made).all(axis=0), made, np.nan)
     return losses, norms
 
 
@@ -297,12 +271,9 @@ def clipping(
     progress: Callable[[], object] = lambda: None,
 ) -> tuple[Training, ...]:
     """Train with each of the limits, from the same weights and over the same sequences. progress: after each one."""
-    found = []
-    for max_norm in max_norms:
-        runs = []
-        for k in range(trainings):
-            runs.append(train_latch(max_norm, updates, np.random.default_rng([seed, k])))
-            progress()
-        losses, norms = np.array(runs).swapaxes(0, 1)
-        found.append(Training(float(max_norm), losses, norms))
-    return tuple(found)
+
+    def train(point: tuple[float, int]) -> tuple[Array, Array]:
+        return train_latch(point[0], updates, np.random.default_rng([seed, point[1]]))
+
+    results = trials(train, max_norms, range(trainings), progress=progress)
+    return tuple(Training(*each) for each in zip(map(float, max_norms), *results, strict=True))

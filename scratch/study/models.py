@@ -1,7 +1,7 @@
-"""The models that are studied: recurrences drawn in several ways, and a network that learns to answer with one."""
+"""What is studied: recurrences drawn in several ways, a network that learns to answer with one, and trials of it."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,10 +9,10 @@ import numpy as np
 from .. import nn, optim
 from ..nn.recurrent import Recurrent
 from ..nn.utils import clip_grad_norm_
+from ..processes import shared
 from ..types import Array, Seed
 
-MATRICES = ("gaussian", "orthogonal")
-"""How W_hh can be drawn."""
+MATRICES = ("gaussian", "orthogonal")  # how W_hh can be drawn
 
 
 def with_radius(radius: float, size: int, rng: np.random.Generator, matrix: str = "gaussian") -> Array:
@@ -35,14 +35,10 @@ class Model(NamedTuple):
     """A kind of recurrence, drawn as the library (and PyTorch) draws it but for what is named here."""
 
     name: str
-    cell: str
-    """One of `nn.RECURRENCES`."""
-    forget_bias: float | None = None
-    """b_f of the forget gate f."""
-    radius: float | None = None
-    """The spectral radius of W_hh, or of each of its blocks (H, H)."""
-    matrix: str = "gaussian"
-    """How W_hh is drawn to have this radius: see `with_radius`."""
+    cell: str  # one of `nn.RECURRENCES`
+    forget_bias: float | None = None  # b_f of the forget gate f
+    radius: float | None = None  # the spectral radius of W_hh, or of each of its blocks (H, H)
+    matrix: str = "gaussian"  # how W_hh is drawn to have this radius: see `with_radius`
 
     @property
     def state(self) -> tuple[str, ...]:
@@ -52,7 +48,7 @@ class Model(NamedTuple):
     @property
     def is_bounded(self) -> bool:
         """Whether h = φ(a) with |φ′| ≤ 1, and nothing else, so that the bound (4) of gradients.py holds."""
-        return len(nn.RECURRENCES[self.cell].cell.gates) == 1 and self.state == ("h",)
+        return len(nn.RECURRENCES[self.cell].cell.gates) == len(self.state) == 1
 
     def build(self, input_size: int, hidden_size: int, rng: Seed, dtype: Any = np.float64) -> Recurrent[Any]:
         """The recurrence, one layer. The same seed gives two forget biases or two radii otherwise the same weights.
@@ -78,18 +74,11 @@ class Model(NamedTuple):
 class Network:
     """A recurrence, and a linear layer that reads answers off its output.
 
-    rnn: one direction, batch_first False. output_size: of an answer. answers: at how many steps, the last ones, there
-    is one; None for all steps. rng draws the linear layer.
+    rnn: one direction, batch_first False. output_size: of an answer. criterion: nn.MSELoss or nn.CrossEntropyLoss.
+    answers: at how many steps, the last ones, there is one; None for all steps. rng draws the linear layer.
     """
 
-    def __init__(
-        self,
-        rnn: Recurrent[Any],
-        output_size: int,
-        criterion: nn.MSELoss | nn.CrossEntropyLoss,
-        answers: int | None,
-        rng: Seed,
-    ) -> None:
+    def __init__(self, rnn: Recurrent[Any], output_size: int, criterion: Any, answers: int | None, rng: Seed) -> None:
         self.rnn, self.criterion = rnn, criterion
         self.linear = nn.Linear(rnn.hidden_size, output_size, dtype=rnn.dtype, rng=rng)
         self.answered = slice(None if answers is None else -answers, None)
@@ -122,3 +111,26 @@ class Network:
         norm = float(clip_grad_norm_(self.parameters(), max_norm))
         optimizer.step()
         return loss, norm
+
+
+def trials(
+    measure: Callable[[Any], tuple[Any, ...]],
+    *axes: Sequence[Any],
+    progress: Callable[[], object] = lambda: None,
+    processes: int = 1,
+) -> list[Array]:
+    """What is measured at each point of a grid: for each thing an array whose first axes are those of the grid.
+
+    measure: takes a point, one value of each axis. progress: is called after each. More than one process: shared work.
+    """
+
+    def measured(point: Any) -> tuple[Any, ...]:
+        found = measure(point)
+        progress()
+        return found
+
+    points = list(product(*axes))
+    alone = processes == 1
+    found = list(map(measured, points)) if alone else shared(measure, points, processes, lambda point: progress())
+    shape = [len(axis) for axis in axes]
+    return [np.array(column).reshape(*shape, *np.shape(column[0])) for column in zip(*found, strict=True)]

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-DIGITS = 6
-"""Significant digits of a number on a page."""
+DIGITS = 6  # significant digits of a number on a page
 
 
 def filled(template: Path, data: Any) -> str:

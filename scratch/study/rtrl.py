@@ -1,8 +1,8 @@
 """Real-time recurrent learning (Williams and Zipser 1989): the gradient of a recurrence, carried forward in time.
 
 Let p be any number that should have a gradient: an entry of a parameter, of the initial state or of the input. A dot is
-the derivative with respect to p, h_dot = ∂h/∂p. All p are treated at once: h_dot is (P or H, K), one column for each p.
-It is carried along with the state itself, from the first step to the last:
+the derivative with respect to p. All p are treated at once: h_dot is (P or H, K), one column for each p. It is carried
+along with the state itself, from the first step to the last:
 
     a_dot      = W_ih x_dot + W_hh h_prev_dot + ∂a/∂p               (T1)
     state_dot  = step_tangent(a_dot, state_prev_dot, slopes)        (T2)   the cell's own equations, differentiated
@@ -10,19 +10,12 @@ It is carried along with the state itself, from the first step to the last:
     d_p       += d_outputᵀ h_dot                                    (R1)
     d_p       += d_h_nᵀ h_dot + …                                   (R2)   after the last step; every part of the state
 
-The slopes are the derivatives of the cell's equations at this step, as its `linearize` makes them.
+∂a/∂p is what p does to this step directly: zero, unless p is an entry of this layer's W_ih, W_hh, b_ih or b_hh (for
+∂h/∂p: of W_hr). Row j of a matrix acts on a_j alone, as much as the factor that it is multiplied with.
 
-∂a/∂p is what p does to this step directly. It is zero unless p is an entry of this layer's W_ih, W_hh, b_ih or b_hh
-(for ∂h/∂p: of W_hr). Then it has one entry: row j of a weight matrix acts on a_j alone, and each entry of the row acts
-as much as the factor that it is multiplied with, which is 1 for a bias. (Where the cell wants the halves of a apart,
-W_ih and b_ih act on the one, W_hh and b_hh on the other.)
-
-The numbers are those of the forward equations (nn/bptt.py) that these differentiate; (R1) and (R2) are new. The
-derivation is in rtrl.md.
-
-In a stack, the h_dot of one layer are the x_dot of the next. So a layer has columns for the input, for the layers below
-and for itself. The reverse direction takes the steps from the last to the first. There are no batches here: every
-sequence runs alone, and its states are columns (features, 1).
+The numbers are those of nn/bptt.py; (R1) and (R2) are new. The derivation is in rtrl.md. In a stack, the h_dot of one
+layer are the x_dot of the next: a layer has columns for the input, for the layers below and for itself. There are no
+batches here: every sequence runs alone, and its states are columns (features, 1).
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,11 +37,9 @@ class Gradients(NamedTuple):
     """What a module computes on its way forward, and the gradients, in the forms of the module."""
 
     output: Any
-    state: Any
-    """The final state."""
+    state: Any  # the final state
     d_input: Any
-    d_initial: Any
-    """The gradient with respect to the initial state, also where that was left out."""
+    d_initial: Any  # the gradient with respect to the initial state, also where that was left out
     d_parameters: dict[str, Array]
 
 
@@ -68,11 +59,8 @@ def rtrl(
     the output of each layer but the last, laid out like it, as `module.dropout_masks` are; without them nothing is
     dropped. The module is only read: neither its tape nor any `grad` changes.
 
-    The numbers are those of `module.forward` and `module.backward` up to rounding. The cost is another: each step
-    multiplies W_hh by a column for every parameter, which takes H² times the number of parameters; backpropagation
-    takes the number of parameters alone. In return nothing is kept of past steps: one layer needs memory for one step,
-    where backpropagation needs it for all T. (Only the columns for the input and the output of a lower layer grow with
-    T.)
+    The numbers are those of `module.forward` and `module.backward` up to rounding. A step takes H² times the number of
+    parameters, where backpropagation takes that number alone; in return nothing is kept of past steps.
 
     Source: Williams and Zipser (1989), A learning algorithm for continually running fully recurrent neural networks,
     Neural Computation 1, for one layer of one kind of unit; for any cell and stack see rtrl.md.
@@ -105,9 +93,9 @@ def rtrl(
                 d_parameters[name] += next(gradients)
             for part, d_part, state_n in zip(final, d_initial, states_n[k], strict=True):
                 part[k, b], d_part[k, b] = state_n[:, 0], next(gradients)[:, 0]
-    return Gradients(
-        laid_out(output, input), joined(final, layout), laid_out(d_x, input), joined(d_initial, layout), d_parameters
-    )
+    in_form = (tuple(p if layout.batched else p[:, 0] for p in parts) for parts in (final, d_initial))
+    state, d_state_0 = map(module._join, in_form)
+    return Gradients(laid_out(output, input), state, laid_out(d_x, input), d_state_0, d_parameters)
 
 
 def one_sequence(
@@ -261,21 +249,11 @@ def laid_out(rows: Array, input: Any) -> Any:
 
 def parts_of(state: Any, module: Recurrent[Any], shape: tuple[int, int]) -> list[Array]:
     """The parts of a state argument, each of shape (L·D, B) and its features; zeros where there is none."""
-    names = module.cell.state
-    parts = state if isinstance(state, (tuple, list)) else (state,) * len(names)
-    sizes = [(module.proj_size or module.hidden_size) if name == "h" else module.hidden_size for name in names]
-    return [
-        np.zeros((*shape, size), module.dtype) if part is None else part.reshape(*shape, size)
-        for part, size in zip(parts, sizes, strict=True)
-    ]
+    sizes = [module._output_size if name == "h" else module.hidden_size for name in module.cell.state]
+    parts = zip(module._split("state", state), sizes, strict=True)
+    return [np.zeros((*shape, n), module.dtype) if part is None else part.reshape(*shape, n) for part, n in parts]
 
 
 def columns_of(parts: list[Array], b: int) -> list[State]:
     """The states of sequence b for each layer and direction, as columns (features, 1)."""
     return [tuple(part[k, b][:, None] for part in parts) for k in range(len(parts[0]))]
-
-
-def joined(parts: list[Array], layout: Layout) -> Any:
-    """The inverse of `parts_of`."""
-    parts = [part if layout.batched else part[:, 0] for part in parts]
-    return tuple(parts) if len(parts) > 1 else parts[0]

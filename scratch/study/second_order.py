@@ -1,44 +1,35 @@
 """Second order (Pearlmutter 1994): how outputs and gradients change along a direction, exactly and without a Hessian.
 
 A direction is a change of the input, the initial state and the parameters, all at once. A dot is the derivative along
-it: h_dot = ∂h/∂r when everything that is given changes by r times its dot. (Pearlmutter writes R{h}.) The dot of the
-forward pass is the Jacobian-vector product:
+it: h_dot = ∂h/∂r when everything that is given changes by r times its dot. Two by two blocks know the product rule:
 
-    a_dot      = W_ih x_dot + W_hh h_prev_dot                (T1)
-               + W_ih_dot x + W_hh_dot h_prev + b_ih_dot + b_hh_dot
-    state_dot  = step_tangent(a_dot, state_prev_dot, slopes) (T2)   the cell's own equations, differentiated
-    slopes_dot = linearize_tangent(…)                        (H1)   and once more
-    h_dot      = W_hr m_dot + W_hr_dot m                     (T3)   only with a projection
+    ┌ W      0 ┐ ┌ h     ┐   ┌ W h               ┐
+    │          │ │       │ = │                   │                                                  (D1)
+    └ W_dot  W ┘ └ h_dot ┘   └ W h_dot + W_dot h ┘
 
-The backward pass computes the gradient by equations like any other. Their dot is the Hessian-vector product, since the
-gradient changes by r H v when the arguments change by r v:
+So a recurrence of twice the size, with such blocks for weights, carries the dots beside the values, through the
+library's own loop over time (T1, T3). Only its cell is new: it makes the state, and by `step_tangent` the dot of that
+(T2). This gives the Jacobian-vector product.
 
-    d_m_dot      = W_hrᵀ d_h_dot + W_hr_dotᵀ d_h                                             (T3)
-    d_a_dot, …   = step_backward_tangent(d_state, d_state_dot, slopes, slopes_dot)           (H2)
-    d_h_prev_dot = W_hhᵀ d_a_dot + W_hh_dotᵀ d_a             (T1)   plus what the cell passes on directly
+For the Hessian-vector product let this network compute ⟨d_y, y_dot⟩, how the loss changes along the direction. Its
+gradient with respect to what is given is the gradient's own change, H v, and with respect to the dots it is the
+gradient. So the library's backward pass finds both, if the cell makes
 
-and, summed over all steps and sequences,
+    slopes_dot = linearize_tangent(…)                                                               (H1)
+    d_a_dot, … = step_backward_tangent(d_state, d_state_dot, slopes, slopes_dot)                    (H2)
 
-    d_x_dot    = W_ihᵀ d_a_dot + W_ih_dotᵀ d_a                                               (T1)
-    d_W_ih_dot = Σ d_a_dot xᵀ + d_a x_dotᵀ,   d_W_hh_dot = Σ d_a_dot h_prevᵀ + d_a h_prev_dotᵀ,   d_b_dot = Σ d_a_dot
-    d_W_hr_dot = Σ d_h_dot mᵀ + d_h m_dotᵀ                                                   (T3)
-
-The numbers are those of nn/bptt.py. (H1) and (H2) are new, and each cell has its own: second_derivatives.py. The
-derivation is in second_order.md.
-
-Every array has a leading axis of two, the value and its dot: h is (2, P or H, B), and h[1] is h_dot. So a sum is
-written once for both, and a product is `product`. As in nn/bptt.py sequences are rows and states columns, longest
-sequence first. The core's loop and tape are not used: each step leaves a `Step`.
+which each cell has for itself: second_derivatives.py. The derivation is in second_order.md.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..nn.cell import Cell, State, Weights
+from ..nn.cell import Cell, State
 from ..nn.checks import floats, without_warnings
-from ..nn.layout import Layout
+from ..nn.layout import Layout, Order
+from ..nn.pile import no_grad
 from ..nn.recurrent import Recurrent
 from ..types import Array
 from .rtrl import Gradients, checked
@@ -57,8 +48,7 @@ class Outputs(NamedTuple):
     """What a module computes, and how that changes along a direction, in the forms of the module."""
 
     output: Any
-    state: Any
-    """The final state."""
+    state: Any  # the final state
     output_dot: Any
     state_dot: Any
 
@@ -66,8 +56,7 @@ class Outputs(NamedTuple):
 class HessianProduct(NamedTuple):
     """The gradients of a loss, and how they change along a direction: the Hessian times that direction."""
 
-    gradients: Gradients
-    """With output and final state, as from `rtrl`."""
+    gradients: Gradients  # with output and final state, as from `rtrl`
     d_input_dot: Any
     d_initial_dot: Any
     d_parameters_dot: dict[str, Array]
@@ -87,15 +76,14 @@ def jvp(
 
     input, hx: as `module.forward` takes them. input_dot, hx_dot, parameters_dot: the direction. The first two are like
     input and hx; the last has arrays of the parameters' shapes by name. What is left out does not change.
-    dropout_masks: the factors of the output of each layer but the last, laid out like it, as `module.dropout_masks` are
-    after a forward pass; without them nothing is dropped. The module is only read. Any cell will do. It takes the
-    operations of three forward passes.
+    dropout_masks: as `rtrl` takes them. The module is only read. It takes the operations of four forward passes.
 
-    Raises what `module.forward` raises for such arguments, for hx_dot as for hx, also when only hx_dot is given;
-    RuntimeError for an input_dot of another shape or dtype than input's, for unknown names in parameters_dot and for
-    shapes or dtypes other than the parameters', and unless there is a mask for each layer but the last, or none.
+    Raises what `module.forward` raises for such arguments, for hx_dot as for hx; RuntimeError for an input_dot of
+    another shape or dtype than input's, for unknown names, shapes or dtypes in parameters_dot, and unless there is a
+    mask for each layer but the last, or none.
     """
-    return ForwardPass(module, None, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks).outputs
+    with no_grad():
+        return Network(module, None, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks).outputs
 
 
 @without_warnings
@@ -115,236 +103,185 @@ def hvp(
     Hessian with respect to the parameters times parameters_dot; `d_input_dot` and `d_initial_dot` are the mixed second
     derivatives times it. The gradients come along. Neither the module's tape nor any `grad` changes.
 
-    No Hessian is built and no difference is taken: the product is exact up to rounding. It takes the operations of
-    three passes forward and three backward. A relu's second derivative counts as 0 at its kink.
+    The product is exact up to rounding. It takes the operations of four passes forward and four backward. A relu's
+    second derivative counts as 0 at its kink.
 
-    Source: Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6, section 3; for
-    recurrences, and cells and stacks of any kind, see second_order.md.
+    Source: Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6; and second_order.md.
 
-    Raises what `jvp` raises; NotImplementedError for a cell without second derivatives (second_derivatives.py); and
-    what `module.backward` raises if the loss returns such gradients.
+    Raises what `jvp` raises; NotImplementedError for a cell without second derivatives (second_derivatives.py); what
+    `module.backward` raises if the loss returns such gradients; and RuntimeError inside `no_grad()`.
     """
     second = SECOND_DERIVATIVES.get(module.cell.linearize)
     if second is None:
         raise NotImplementedError(f"expected a cell with second derivatives, got one without, {module!r}")
-    return ForwardPass(module, second, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks).backward(loss)
+    return Network(module, second, input, hx, input_dot, hx_dot, parameters_dot, dropout_masks).backward(loss)
 
 
-class Step(NamedTuple):
-    """What one step leaves for the way back."""
-
-    rows: slice
-    x: Array  # 2, I, B
-    h_prev: Array  # 2, P or H, B
-    m: Array  # 2, H, B  the h that the cell makes; without a projection h itself
-    slopes: Array  # n, H, B
-    slopes_dot: Array
+def halves(array: Array) -> tuple[Array, Array]:
+    """The values, and the dots below them: two of (…, F, B), of (…, 2F, B)."""
+    F = array.shape[-2] // 2
+    return array[..., :F, :], array[..., F:, :]
 
 
-def product(one: Array, other: Array) -> Array:
-    """The matrix product, and its dot by the product rule."""
-    return np.stack([one[0] @ other[0], one[0] @ other[1] + one[1] @ other[0]])
+def halves_of_each(parts: State) -> tuple[State, State]:
+    """The same for each part of a state."""
+    return tuple(halves(part)[0] for part in parts), tuple(halves(part)[1] for part in parts)
 
 
-def forward(
-    cell: Cell,
-    second: SecondDerivatives | None,
-    weights: Weights,
-    x: Array,
-    initial: State,
-    steps: Sequence[slice],
-    output: Array,
-) -> tuple[State, list[Step]]:
-    """One layer in one direction over all steps.
+def doubled_cell(cell: Cell, second: SecondDerivatives | None) -> Cell:
+    """The cell with the dots below the values. Without second derivatives it only goes forward."""
 
-    x: (2, N, I). initial: a state of columns. steps: the rows of each step, in the order in which they are taken. Fills
-    output: (2, N, P or H). Returns the final state and what the steps left, which is nothing without `second`.
-    """
-    W_ih, W_hh, b_ih, b_hh, W_hr = weights
-    G, H = len(cell.gates), W_hh.shape[1] // len(cell.gates)
-    final, left = tuple(part.copy() for part in initial), []
-    for rows in steps:
-        x_t = x[:, rows].mT  # 2, I, B
-        B = x_t.shape[-1]  # the other sequences have ended, or not begun: their columns stay as they are
-        state_prev = tuple(part[..., :B].copy() for part in final)
-        h_prev = state_prev[0]
-        from_input, from_state = product(W_ih, x_t), product(W_hh, h_prev)  # (T1)  2, G·H, B
-        if b_ih is not None and b_hh is not None:
-            from_input += b_ih[..., None]  # (T1)
-            from_state += b_hh[..., None]  # (T1)
-        a, a_dot = map(cell.joined, from_input.reshape(2, G, H, B), from_state.reshape(2, G, H, B))
-        prev, prev_dot = zip(*state_prev, strict=True)
-        state = tuple(np.empty((H, B), x.dtype) for _ in cell.state)
-        kept = tuple(np.empty((H, B), x.dtype) for _ in range(cell.kept))
-        slopes = np.empty((cell.slopes, H, B), x.dtype)
-        cell.step(a, prev, state, kept)  # (T2)
-        cell.linearize(a, prev, state, kept, slopes)  # (T2)
-        state_dot = cell.step_tangent(a_dot, prev_dot, slopes)  # (T2)
-        m, *rest = map(np.stack, zip(state, state_dot, strict=True))
-        if second is not None:
-            slopes_dot = second.linearize_tangent(a, a_dot, prev, prev_dot, state, state_dot, kept)  # (H1)  n, H, B
-            left.append(Step(rows, x_t, h_prev, m, slopes, slopes_dot))
-        h = m if W_hr is None else product(W_hr, m)  # (T3)  2, P or H, B
-        output[:, rows] = h.mT
-        for part, made in zip(final, (h, *rest), strict=True):
-            part[..., :B] = made
-    return final, left
+    def step(a: Array, state_prev: State, state: State, kept: State) -> None:
+        (a, a_dot), (prev, prev_dot) = halves(a), halves_of_each(state_prev)
+        (made, made_dot), (kept, _) = halves_of_each(state), halves_of_each(kept)
+        slopes = np.empty((cell.slopes, *a.shape[1:]), a.dtype)
+        cell.step(a, prev, made, kept)  # (T2)
+        cell.linearize(a, prev, made, kept, slopes)  # (T2)
+        for part_dot, found in zip(made_dot, cell.step_tangent(a_dot, prev_dot, slopes), strict=True):  # (T2)
+            part_dot[...] = found
+
+    if second is None:
+        return cell._replace(step=step)
+
+    def linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
+        (a, a_dot), (prev, prev_dot), (made, made_dot) = halves(a), halves_of_each(state_prev), halves_of_each(state)
+        (kept, _), (slopes, slopes_dot) = halves_of_each(kept), halves(slopes)
+        cell.linearize(a, prev, made, kept, slopes)  # (T2)
+        slopes_dot[...] = second.linearize_tangent(a, a_dot, prev, prev_dot, made, made_dot, kept)  # (H1)
+
+    def step_backward(d_doubled: State, slopes: Array, d_a: Array) -> tuple[Array | None, State]:
+        (d_state_dot, d_state), (slopes, slopes_dot) = halves_of_each(d_doubled), halves(slopes)
+        d_a_dot, d_a = halves(d_a)
+        found, direct_dot, rest_dot = second.step_backward_tangent(d_state, d_state_dot, slopes, slopes_dot)  # (H2)
+        d_a_dot[...] = found
+        direct, rest = cell.step_backward(d_state, slopes, d_a)  # (T2)  last: it overwrites what it reads
+        d_rest = tuple(map(np.concatenate, zip(rest_dot, rest, strict=True)))
+        return None if direct is None or direct_dot is None else np.concatenate([direct_dot, direct]), d_rest
+
+    return cell._replace(step=step, linearize=linearize, step_backward=step_backward, keeps_a=True)
 
 
-def backward(
-    cell: Cell,
-    second: SecondDerivatives,
-    weights: Weights,
-    d_output: Array,
-    d_final: State,
-    left: Sequence[Step],
-) -> tuple[Array, State, Weights]:
-    """The gradients of what `forward` computed, from what its steps left.
-
-    d_output: (2, N, P or H). d_final: like the final state. Returns the gradients of x, of the initial state and of the
-    weights.
-    """
-    W_ih, W_hh, _, _, W_hr = weights
-    d_x = np.empty((*d_output.shape[:2], W_ih.shape[-1]), d_output.dtype)
-    d_weights = weights.map(np.zeros_like)
-    d_W_ih, d_W_hh, d_b_ih, d_b_hh, d_W_hr = d_weights
-    d_initial = tuple(part.copy() for part in d_final)
-    for rows, x_t, h_prev, m, slopes, slopes_dot in reversed(left):
-        B = x_t.shape[-1]
-        d_h, *d_rest = (part[..., :B].copy() for part in d_initial)
-        d_h += d_output[:, rows].mT
-        if W_hr is not None and d_W_hr is not None:
-            d_W_hr += product(d_h, m.mT)  # (T3)  2, P, H
-            d_h = product(W_hr.mT, d_h)  # (T3)  now d_m: 2, H, B
-        d_state, d_state_dot = zip(d_h, *d_rest, strict=True)
-        tangents = second.step_backward_tangent(d_state, d_state_dot, slopes, slopes_dot)  # (H2)
-        d_a_dot, d_h_direct_dot, d_rest_prev_dot = tangents  # G, H, B and so on
-        d_a = np.empty_like(d_a_dot)
-        d_h_direct, d_rest_prev = cell.step_backward(d_state, slopes, d_a)  # (T2)  last: it overwrites what it reads
-        # The two halves of a have the same gradient, unless the cell wants them apart: 2, G·H, B each.
-        halves = zip(cell.halves(d_a), cell.halves(d_a_dot), strict=True)
-        d_a_x, d_a_h = (np.stack(half).reshape(2, W_hh.shape[1], B) for half in halves)
-        d_x[:, rows] = product(d_a_x.mT, W_ih)  # (T1)  2, B, I
-        d_W_ih += product(d_a_x, x_t.mT)  # (T1)  2, G·H, I
-        d_W_hh += product(d_a_h, h_prev.mT)  # (T1)  2, G·H, P or H
-        if d_b_ih is not None and d_b_hh is not None:
-            d_b_ih += d_a_x.sum(axis=-1)  # (T1)  2, G·H
-            d_b_hh += d_a_h.sum(axis=-1)  # (T1)
-        d_h_prev = product(W_hh.mT, d_a_h)  # (T1)  2, P or H, B
-        if d_h_direct is not None and d_h_direct_dot is not None:
-            d_h_prev += np.stack([d_h_direct, d_h_direct_dot])
-        d_prev = (d_h_prev, *map(np.stack, zip(d_rest_prev, d_rest_prev_dot, strict=True)))
-        for part, made in zip(d_initial, d_prev, strict=True):
-            part[..., :B] = made
-    return d_x, d_initial, d_weights
+def paired(value: Array, dot: Array, groups: int = 1) -> Array:
+    """In each of the groups of features on the last axis the values, then their dots."""
+    *shape, width = value.shape
+    both = np.stack([each.reshape(*shape, groups, width // groups) for each in (value, dot)], axis=-2)
+    return both.reshape(*shape, 2 * width)
 
 
-class ForwardPass:
-    """All layers forward, and, with second derivatives, what the way back needs."""
+def unpaired(pairs: Array, groups: int = 1) -> tuple[Array, Array]:
+    """The values and their dots, of `paired`."""
+    *shape, width = pairs.shape
+    both = pairs.reshape(*shape, groups, 2, width // groups // 2)
+    return both[..., 0, :].reshape(*shape, width // 2), both[..., 1, :].reshape(*shape, width // 2)
 
-    def __init__(
-        self,
-        module: Recurrent[Any],
-        second: SecondDerivatives | None,
-        input: Any,
-        hx: Any,
-        input_dot: Any,
-        hx_dot: Any,
-        parameters_dot: Mapping[str, Array] | None,
-        dropout_masks: Sequence[Any],
-    ) -> None:
-        layout, weights = checked(module, input, hx, None, None, dropout_masks)
-        if input_dot is not None:
-            layout.check_sequence("input_dot", input_dot, module.input_size, module.dtype)
-        initial = module._state_columns("hx", "{}_0", hx, layout)
-        initial_dot = module._state_columns("hx_dot", "{}_0_dot", hx_dot, layout)
-        self.module, self.layout, self.second = module, layout, second
-        self.weights = with_tangents(module, weights, parameters_dot or {})
-        self.masks = [layout.rows(mask, copy=False) for mask in dropout_masks]
-        self.left: list[list[Step]] = []  # of each layer and direction
 
-        rows = layout.rows(input, copy=False)
-        x = np.stack([rows, np.zeros_like(rows) if input_dot is None else layout.rows(input_dot, copy=False)])
-        final = []
-        for layer in range(module.num_layers):
-            if layer > 0 and self.masks:
-                x = self.masks[layer - 1] * x
-            output = np.empty((*x.shape[:2], module._directions * module._output_size), module.dtype)
-            for k, half in module._directions_of(layer):
-                steps = steps_of(layout, reverse=k % module._directions == 1)
-                first = together(initial[k], initial_dot[k])
-                state, left = forward(module.cell, second, self.weights[k], x, first, steps, output[..., half])
-                final.append(state)
-                self.left.append(left)
-            x = output
-        values, dots = self.in_form(x, final)
+def doubled(W: Array, W_dot: Array, rows: int, columns: int) -> Array:
+    """(D1), for each block of a matrix that has so many rows and columns of them; for a bias its first column."""
+    if W.ndim == 1:
+        return paired(W, W_dot, rows)
+    upper, lower = paired(W, np.zeros_like(W), columns), paired(W_dot, W, columns)
+    return paired(upper.T, lower.T, rows).T
+
+
+def undoubled(d_W: Array, rows: int, columns: int) -> tuple[Array, Array]:
+    """What `doubled` hands back: the gradient of W_dot, which is d_W, and that of W, which is d_W_dot."""
+    if d_W.ndim == 1:
+        return unpaired(d_W, rows)[::-1]
+    (diagonal, _), (below, same) = (unpaired(part.T, columns) for part in unpaired(d_W.T, rows))
+    return below, diagonal + same
+
+
+class Layer(Recurrent[Any]):
+    """One layer of a module, doubled."""
+
+    projects: ClassVar[bool] = True
+
+    def __init__(self, module: Recurrent[Any], cell: Cell, layer: int, parameters_dot: Mapping[str, Array]) -> None:
+        self.cell = cell
+        D, G = module._directions, len(cell.gates)
+        width, groups = (D * module._output_size, D) if layer else (module.input_size, 1)
+        sizes = 2 * width, 2 * module.hidden_size, 1, module.bias, False, 0.0, module.bidirectional
+        super().__init__(*sizes, 2 * module.proj_size, module.dtype)
+        blocks = {"weight_ih": (G, groups), "weight_hr": (1, 1)}  # the rows and columns of them; else G and 1
+        theirs = module._names[layer * D : (layer + 1) * D]
+        self.places = [
+            (name, getattr(self, mine[kind]), *blocks.get(kind, (G, 1)))
+            for mine, its in zip(self._names, theirs, strict=True)
+            for kind, name in its.items()
+        ]
+        """Of each parameter its name in the module, the doubled one, and its blocks."""
+        for name, parameter, *shape in self.places:
+            value = getattr(module, name).data
+            parameter.data = doubled(value, parameters_dot.get(name, np.zeros_like(value)), *shape)
+
+    def gradients(self) -> Iterator[tuple[str, Array, Array]]:
+        """The name of each of the module's parameters, its gradient and the dot of that."""
+        for name, parameter, *shape in self.places:
+            yield name, *undoubled(parameter.grad, *shape)
+
+
+class Network:
+    """All layers, doubled, after a forward pass."""
+
+    def __init__(self, module: Recurrent[Any], second: SecondDerivatives | None, *arguments: Any) -> None:
+        """arguments: those of `jvp`, from input on."""
+        input, hx, input_dot, hx_dot, parameters_dot, dropout_masks = arguments
+        self.layout, _ = checked(module, input, hx, None, None, dropout_masks)
+        self.module, D, parameters_dot = module, module._directions, parameters_dot or {}
+        order = self.layout.order and Order(self.layout.order.batch_sizes, None, None)
+        self.plain = Layout(self.layout.batch_sizes, order=order)  # of the layers, whatever the module's may be
+        if unknown := parameters_dot.keys() - module._shapes.keys():
+            raise RuntimeError(f"expected parameters_dot for names of parameters, got {', '.join(sorted(unknown))}")
+        for name, value in parameters_dot.items():
+            floats(f"parameters_dot[{name!r}]", value, module.dtype, module._shapes[name])
+        x = paired(self.rows("input", input, module.input_size), self.rows("input_dot", input_dot, module.input_size))
+        state = self.states(("hx", "{}_0", hx), ("hx_dot", "{}_0_dot", hx_dot))
+
+        masks = [self.layout.rows(mask, copy=False) for mask in dropout_masks]
+        self.factors = [1, *(paired(mask, mask, D) for mask in masks)] if masks else [1] * module.num_layers
+        cell = doubled_cell(module.cell, second)
+        self.layers = [Layer(module, cell, layer, parameters_dot) for layer in range(module.num_layers)]
+        final: list[State] = []
+        for layer, factor in zip(self.layers, self.factors, strict=True):
+            before = layer._state(state[len(final) : len(final) + D], self.plain)
+            output, after = layer(self.plain.sequence(factor * x), before)
+            x = self.plain.rows(output, copy=False)
+            final += layer._state_columns("hx", "{}_n", after, self.plain)
+        values, dots = self.in_form(x, final, D)
         self.outputs = Outputs(*values, *dots)
 
     def backward(self, loss: Loss) -> HessianProduct:
-        """All layers backward, after a forward pass with second derivatives."""
-        module, layout, second = self.module, self.layout, self.second
-        assert second is not None
+        """The gradients of a loss of what came out, and their dots. In the pairs these come first."""
+        module, D = self.module, self.module._directions
         d_output, d_state, d_output_dot, d_state_dot = loss(*self.outputs)
-        d_rows = np.stack([self.rows("d_output", d_output), self.rows("d_output_dot", d_output_dot)])
-        d_final = module._state_columns("d_state", "d_{}_n", d_state, layout)
-        d_final_dot = module._state_columns("d_state", "d_{}_n_dot", d_state_dot, layout)
+        width = D * module._output_size
+        d_x = paired(self.rows("d_output_dot", d_output_dot, width), self.rows("d_output", d_output, width), D)
+        d_final = self.states(("d_state", "d_{}_n_dot", d_state_dot), ("d_state", "d_{}_n", d_state))
+        d_initial: list[State] = []
+        for k, (layer, factor) in reversed(list(enumerate(zip(self.layers, self.factors, strict=True)))):
+            d_after = layer._state(d_final[k * D : (k + 1) * D], self.plain)
+            d_input, d_before = layer.backward(self.plain.sequence(d_x), d_after)
+            d_x = factor * self.plain.rows(d_input, copy=False)
+            d_initial = layer._state_columns("hx", "{}_0", d_before, self.plain) + d_initial
+        dots, values = self.in_form(d_x, d_initial, 1)
+        names, gradients, changes = zip(*(each for layer in self.layers for each in layer.gradients()), strict=True)
+        found = Gradients(*self.outputs[:2], *values, dict(zip(names, gradients, strict=True)))
+        return HessianProduct(found, *dots, dict(zip(names, changes, strict=True)))
 
-        d_initial: list[State] = [()] * len(d_final)
-        d_weights: list[Weights] = self.weights.copy()
-        for layer in reversed(range(module.num_layers)):
-            d_x: Any = 0
-            for k, half in module._directions_of(layer):
-                last = together(d_final[k], d_final_dot[k])
-                d_half, d_initial[k], d_weights[k] = backward(
-                    module.cell, second, self.weights[k], d_rows[..., half], last, self.left[k]
-                )
-                d_x = d_x + d_half
-            d_rows = self.masks[layer - 1] * d_x if layer > 0 and self.masks else d_x
-        d_parameters: tuple[dict[str, Array], dict[str, Array]] = {}, {}
-        names = (name for names in module._names for name in names.values())
-        for d_parameter in (each for d in d_weights for each in d if each is not None):
-            name = next(names)
-            d_parameters[0][name], d_parameters[1][name] = d_parameter
-        values, dots = self.in_form(d_rows, d_initial)
-        gradients = Gradients(self.outputs.output, self.outputs.state, *values, d_parameters[0])
-        return HessianProduct(gradients, *dots, d_parameters[1])
-
-    def rows(self, name: str, value: Any) -> Array:
-        """A gradient of the output as rows: (N, D·P); zeros for None."""
-        module, layout = self.module, self.layout
-        width = module._directions * module._output_size
+    def rows(self, name: str, value: Any, width: int) -> Array:
+        """A sequence as rows, (N, width); zeros for None."""
         if value is None:
-            return np.zeros((sum(layout.batch_sizes), width), module.dtype)
-        layout.check_sequence(name, value, width, module.dtype)
-        return layout.rows(value, copy=False)
+            return np.zeros((sum(self.layout.batch_sizes), width), self.module.dtype)
+        self.layout.check_sequence(name, value, width, self.module.dtype)
+        return self.layout.rows(value, copy=False)
 
-    def in_form(self, rows: Array, states: Sequence[State]) -> Iterator[tuple[Any, Any]]:
-        """Rows, and states of all layers and directions, in the form of the module; then their dots."""
-        for n in (0, 1):
-            columns = [tuple(part[n] for part in state) for state in states]
-            yield self.layout.sequence(rows[n]), self.module._state(columns, self.layout)
+    def states(self, *pair: tuple[str, str, Any]) -> list[State]:
+        """Two states as one of each layer and direction, in columns, the first above the second."""
+        columns = (self.module._state_columns(*each, self.layout) for each in pair)
+        return [tuple(map(np.concatenate, zip(*both, strict=True))) for both in zip(*columns, strict=True)]
 
-
-def together(state: State, state_dot: State) -> State:
-    """A state with its dot in the same arrays: (2, features, B) each."""
-    return tuple(np.stack(pair) for pair in zip(state, state_dot, strict=True))
-
-
-def steps_of(layout: Layout, reverse: bool) -> list[slice]:
-    """The rows of each step, in the order in which the direction takes them."""
-    stops = np.cumsum(layout.batch_sizes).tolist()
-    steps = [slice(stop - width, stop) for stop, width in zip(stops, layout.batch_sizes, strict=True)]
-    return steps[::-1] if reverse else steps
-
-
-def with_tangents(
-    module: Recurrent[Any], weights: Sequence[Weights], parameters_dot: Mapping[str, Array]
-) -> list[Weights]:
-    """The parameters of each layer and direction with their dots, zero unless given. Checks parameters_dot."""
-    unknown = parameters_dot.keys() - module._shapes.keys()
-    if unknown:
-        raise RuntimeError(f"expected parameters_dot for names of parameters, got {', '.join(sorted(unknown))}")
-    for name, value in parameters_dot.items():
-        floats(f"parameters_dot[{name!r}]", value, module.dtype, module._shapes[name])
-    names = iter([name for names in module._names for name in names.values()])
-    return [each.map(lambda p: np.stack([p, parameters_dot.get(next(names), np.zeros_like(p))])) for each in weights]
+    def in_form(self, pairs: Array, states: Sequence[State], groups: int) -> Iterator[tuple[Any, Any]]:
+        """Rows and states in the form of the module, the first of each pair and then the second."""
+        for n, rows in enumerate(unpaired(pairs, groups)):
+            columns = [tuple(halves(part)[n] for part in state) for state in states]
+            yield self.layout.sequence(rows), self.module._state(columns, self.layout)

@@ -17,34 +17,23 @@ from ..types import Array
 class Step(NamedTuple):
     """What the cell got and what it made at one step, in columns: B sequences take part in it."""
 
-    a: Array  # G + apart, H, B
-    """The pre-activations."""
-    state_prev: State  # P or H, B; H, B
-    """h, c, … before the step."""
-    left: Array  # G + apart, H, B
-    """What `step` made of `a`: an LSTM's gates."""
-    state: State  # H, B
-    """h, c, … as the cell makes them. With a projection this h is m, and the next step begins with W_hr m."""
-    kept: State  # H, B
-    """What `step` kept besides."""
-    d_state: State  # H, B
-    """The gradient of `state`: what comes from the output (or the layer above) and from the step after."""
-    slopes: Array  # n, H, B
-    """What `linearize` made."""
-    d_a: Array  # G + apart, H, B
-    """The gradient of `a`."""
-    d_h_direct: Array | None  # P or H, B
-    """What the cell hands to h_prev past W_hh; None for zero."""
-    d_rest: State  # H, B
-    """The gradient of c, … before the step."""
+    a: Array  # G + apart, H, B    the pre-activations
+    state_prev: State  # P or H, B; H, B    h, c, … before the step
+    left: Array  # G + apart, H, B    what `step` made of `a`: an LSTM's gates
+    state: State  # H, B    as the cell makes it. With a projection this h is m, and the next step begins with W_hr m
+    kept: State  # H, B    what `step` kept besides
+    d_state: State  # H, B    the gradient of `state`: from the output (or the layer above) and from the step after
+    slopes: Array  # n, H, B    what `linearize` made
+    d_a: Array  # G + apart, H, B    the gradient of `a`
+    d_h_direct: Array | None  # P or H, B    what the cell hands to h_prev past W_hh; None for zero
+    d_rest: State  # H, B    the gradient of c, … before the step
 
 
 class Trace(NamedTuple):
     """What a module computes, in the forms of the module, and the steps in between."""
 
     output: Any
-    state: Any
-    """The final state."""
+    state: Any  # the final state
     d_input: Any
     d_initial: Any
     d_parameters: dict[str, Array]

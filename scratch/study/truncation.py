@@ -10,13 +10,11 @@ truncation leaves some of them out:
 
 (steps counted from 0). (2) is what people call truncated BPTT: the state is carried from each segment to the next, the
 gradient is not. It costs no more than (1), but a loss looks back from 1 to k steps, depending on its place in the
-segment. In (3) every loss looks back k steps, where there are as many: this is the method of Williams and Peng, their
-BPTT(h) with h = k, for weights that stand still. It costs k passes over the sequence. At k = T both are the full
-gradient.
+segment. In (3) every loss looks back k steps, where there are as many: the method of Williams and Peng, for weights
+that stand still. It costs k passes over the sequence. At k = T both are the full gradient.
 
 Both are biased: they leave out the same pairs in every sequence, and no average brings these back (Tallec and Ollivier
-2017). In (2) the losses just behind a cut lose most, and there are T/k cuts: once k is longer than gradients last, the
-error falls only as fast as their number, like 1/k. That of (3) falls as the gradients themselves vanish over k steps
+2017). The error of (2) falls only like 1/k, as the number of cuts does, that of (3) as gradients vanish over k steps
 (Aicher, Foti and Fox 2019). The study measures this for k = 1, 2, 4, …, T as
 
 (4)  relative error ‖g_k − g‖ / ‖g‖   and   cosine ⟨g_k, g⟩ / (‖g_k‖ ‖g‖)
@@ -25,33 +23,31 @@ over the parameters of the recurrence as one vector. Those of the layer that rea
 whole, and their gradient is exact at any k.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Console
 
 from .. import nn, optim
 from ..nn.recurrent import Recurrent
-from ..nn.utils.rnn import pack_padded_sequence
+from ..terminal import count, say, table
 from ..text.corpus import code_points
 from ..text.settings import CELLS
 from ..types import Array
-from .models import Network
+from .models import Network, trials
+from .pictures import COLOURS, DASHED, DOTTED, finish, heading, new_figure, over_runs, powers_of_two
 from .trace import trace
 
 Gradients = dict[str, Array]
 """For each parameter by its name, in its shape."""
 
-COLUMNS = 4096
-"""About how many steps of windows run at once: enough for large products, and little memory."""
-
-
-# One module over given sequences
+COLUMNS = 4096  # about how many steps of windows run at once: enough for large products, and little memory
+CLOSE = 0.1  # the relative error that the verdict asks for
+NAMES = ("cut every k", "look back k")  # the two methods
+LEAST = 1e-7  # smaller errors are not drawn: they are rounding, and of no interest to anyone who trains
 
 
 def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradients:
@@ -73,42 +69,33 @@ def segments(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradi
 def windows(module: Recurrent[Any], x: Array, d_output: Array, k: int) -> Gradients:
     """(3): the gradients of the module's parameters, where every step's loss looks back at k steps.
 
-    The arguments, and what is raised, are as for `segments`. The windows of many steps run side by side, as a packed
-    batch of sequences of at most k steps, each from the state that the whole sequence has there.
+    The arguments, and what is raised, are as for `segments`. The first k − 1 losses look back to the beginning. The
+    windows of the others run side by side, as sequences of k steps, each from the state that the whole one has there.
     """
-    module = copied(module)
-    T, B = x.shape[:2]
-    before = states(module, x)  # of each part L, T, B, features
-    many = max(1, COLUMNS // (min(k, T) * B))
-    rest: list[Any] = [None] * (len(before) - 1)
-    for first in range(0, T, many):
-        ends = np.arange(first, min(first + many, T))
-        starts = np.maximum(ends - k + 1, 0)
-        rows = np.minimum(starts + np.arange((ends - starts).max() + 1)[:, None], ends)  # beyond its end: padding
-        lengths = np.repeat(ends - starts + 1, B)
-        padded = x[rows].reshape(len(rows), len(lengths), x.shape[2])
-        state = module._join(tuple(part[:, starts].reshape(len(part), len(lengths), -1) for part in before))
-        module(pack_padded_sequence(padded, lengths, enforce_sorted=False), state)
-        d_h_n = np.zeros((len(before[0]), len(lengths), d_output.shape[2]), module.dtype)
-        d_h_n[-1] = d_output[ends].reshape(len(lengths), -1)  # the loss of a window is that of its last step
-        module.backward(None, module._join((d_h_n, *rest)))
+    module, k = copied(module), min(k, len(x))
+    layers, parts = trace(module, x).steps, range(len(module.cell.state))
+    before = [np.array([[step.state_prev[n].T for step in steps] for steps in layers]) for n in parts]  # L, T, B, F
+    if k > 1:
+        module(x[: k - 1])
+        module.backward(d_output[: k - 1])
+    windows, many = len(x) - k + 1, max(1, COLUMNS // (k * x.shape[1]))
+    for first in range(0, windows, many):
+        starts = np.arange(first, min(first + many, windows))
+        state = module._join(tuple(part[:, starts].reshape(len(part), -1, part.shape[-1]) for part in before))
+        output, _ = module(x[starts + np.arange(k)[:, None]].reshape(k, -1, x.shape[2]), state)
+        d_last = np.zeros_like(output)
+        d_last[-1] = d_output[starts + k - 1].reshape(output[-1].shape)  # the loss of a window is that of its last step
+        module.backward(d_last)
     return gradients_of(module)
 
 
 def copied(module: Recurrent[Any]) -> Recurrent[Any]:
-    """The module with gradients and tapes of its own. Raises ValueError for a kind that is not cut here."""
+    """The module with gradients of its own. Raises ValueError for a kind that is not cut here."""
     if module.bidirectional or module.batch_first:
         raise ValueError(f"expected one direction and batch_first False, got {module!r}")
     module = deepcopy(module).requires_grad_().eval()
     module.zero_grad()
     return module
-
-
-def states(module: Recurrent[Any], x: Array) -> list[Array]:
-    """The state before every step: for each of its parts (L, T, B, features)."""
-    layers = trace(module, x).steps
-    parts = range(len(module.cell.state))
-    return [np.array([[step.state_prev[n].T for step in steps] for steps in layers]) for n in parts]
 
 
 def gradients_of(module: Recurrent[Any]) -> Gradients:
@@ -129,9 +116,6 @@ def distance(gradients: Gradients, whole: Gradients) -> tuple[float, float]:
 
 
 METHODS: dict[str, Callable[..., Gradients]] = {"segments": segments, "windows": windows}
-
-
-# A character model, as drawn and after a short training
 
 
 def pages() -> str:
@@ -169,10 +153,10 @@ class Findings(NamedTuple):
 
     cells: tuple[str, ...]
     lengths: Array  # K
-    loss: Array  # C, 2, N        nats per character, as drawn and trained
-    error: Array  # C, 2, 2, N, K  relative; as drawn and trained; of segments and of windows
-    cosine: Array  # C, 2, 2, N, K
-    noise: Array  # C, 2, N        by how much of its norm the whole gradient varies with the choice of the sequences
+    loss: Array  # C, N, 2         nats per character, as drawn and trained
+    error: Array  # C, N, 2, 2, K   relative; as drawn and trained; of segments and of windows
+    cosine: Array  # C, N, 2, 2, K
+    noise: Array  # C, N, 2         by how much of its norm the whole gradient varies with the choice of the sequences
     steps: int
     batch_size: int
     updates: int
@@ -194,30 +178,31 @@ def study(
     One-hot characters go through the recurrence and a linear layer, in float64. text: `pages()` if left out. steps: T.
     batch_size: B, of the gradients; training takes twice as many, by Adam with the whole gradient. Each run has weights
     and sequences of its own. The noise is the standard deviation of the whole gradient over the choice of B sequences,
-    estimated from two choices: ‖g − g₂‖ / (√2 ‖g‖). progress: is called 2·C·N times.
+    estimated from two choices: ‖g − g₂‖ / (√2 ‖g‖). progress: is called C·N times.
 
     Raises ValueError for a text that is too short.
     """
     characters = encoded(pages() if text is None else text)
-    kinds, lengths = int(characters.max()) + 1, powers_of_two(steps)
-    loss, noise = np.empty((2, len(CELLS), 2, runs))
-    error, cosine = np.empty((2, len(CELLS), 2, len(METHODS), runs, len(lengths)))
-    for (c, cell), n in product(enumerate(CELLS), range(runs)):
+    kinds = int(characters.max()) + 1
+    lengths = np.unique(np.append(2 ** np.arange(int(np.log2(steps)) + 1), steps))
+
+    def measured(point: tuple[str, int]) -> tuple[Any, ...]:
+        cell, n = point
         rng = np.random.default_rng([seed, n])
         rnn = getattr(nn, cell)(kinds, hidden_size, dtype=np.float64, rng=rng)
         network = Network(rnn, kinds, nn.CrossEntropyLoss(), None, rng)
         batches = [pieces(characters, steps, batch_size, kinds, rng) for _ in range(2)]
-        for trained in (0, 1):
-            if trained:
-                train(network, characters, steps, updates, 2 * batch_size, rng)
-            (loss[c, trained, n], d_output), (_, another) = ((network.loss(*b), network.d_output()) for b in batches)
-            x = batches[0][0]
-            whole, other = segments(rnn, x, d_output, steps), segments(rnn, batches[1][0], another, steps)
-            noise[c, trained, n] = distance(other, whole)[0] / np.sqrt(2)
-            for (m, method), (i, k) in product(enumerate(METHODS.values()), enumerate(lengths.tolist())):
-                at = c, trained, m, n, i
-                error[at], cosine[at] = distance(method(rnn, x, d_output, k), whole)
-            progress()
+        found = []
+        for made in (0, updates):
+            train(network, characters, steps, made, 2 * batch_size, rng)
+            (loss, d_output), (_, another) = ((network.loss(*batch), network.d_output()) for batch in batches)
+            x, y = batches[0][0], batches[1][0]
+            whole, other = segments(rnn, x, d_output, steps), segments(rnn, y, another, steps)
+            cuts = np.array([[distance(cut(rnn, x, d_output, k), whole) for k in lengths] for cut in METHODS.values()])
+            found.append((loss, cuts[..., 0], cuts[..., 1], distance(other, whole)[0] / np.sqrt(2)))
+        return tuple(map(np.array, zip(*found, strict=True)))
+
+    loss, error, cosine, noise = trials(measured, CELLS, range(runs), progress=progress)
     return Findings(CELLS, lengths, loss, error, cosine, noise, steps, batch_size, updates)
 
 
@@ -229,6 +214,68 @@ def train(
     return [network.update(optimizer, *pieces(text, steps, batch_size, kinds, rng))[0] for _ in range(updates)]
 
 
-def powers_of_two(most: int) -> Array:
-    """1, 2, 4, … and at last `most` itself."""
-    return np.unique(np.append(2 ** np.arange(int(np.log2(most)) + 1), most))
+def show(out: Console, found: Findings) -> None:
+    """The relative errors, how long a truncation is long enough, and how large chance is beside it."""
+    lengths, runs = found.lengths, count(found.loss.shape[1], "run")
+    for trained, when in enumerate(("weights as drawn", f"after {count(found.updates, 'update')}")):
+        what = f"relative error of the truncated gradient over {count(found.steps, 'step')}, mean of {runs}"
+        say(out, f"{when}: {what}", "bold")
+        errors = table("k", *map(str, lengths[:-1]))
+        for cell, of_cell in zip(found.cells, found.error[:, :, trained].mean(axis=1), strict=True):
+            for name, values in zip(NAMES, of_cell, strict=True):
+                shown = (f"{x:.2f}" if x >= 0.095 else f"{x:.0e}".replace("e-0", "e-") for x in values[:-1])
+                errors.add_row(f"{cell}, {name}", *shown)
+        out.print(errors)
+
+    middle = len(lengths) // 2
+    for c, cell in enumerate(found.cells):
+        close = (found.error[c, :, 1].max(axis=0) <= CLOSE)[:, ::-1]  # 2, K   in all runs, the whole gradient first
+        cut, back = (lengths[::-1][np.logical_and.accumulate(each)][-1] for each in close)
+        noise = found.noise[c, :, 1]
+        say(
+            out,
+            f"{cell}, trained to {found.loss[c, :, 1].mean():.2f} nats per character: in all runs below {CLOSE:.0%} of "
+            f"error from k = {cut} where the gradient is cut every k steps, from k = {back} where each loss looks back "
+            f"k steps. Cut every {count(lengths[middle], 'step')} its cosine with the whole gradient is at least "
+            f"{found.cosine[c, :, 1, 0, middle].min():.2f}. The choice of {count(found.batch_size, 'sequence')} moves "
+            f"the whole gradient by {noise.min():.0%} to {noise.max():.0%} of its norm.",
+        )
+    say(
+        out,
+        "What chance moves is averaged away over many updates; what truncation leaves out is always left out. Once k "
+        "is longer than gradients last, the error of a cut gradient falls only like 1/k, as the number of cuts does; "
+        "the other falls as gradients vanish.",
+    )
+
+
+def picture(found: Findings) -> Any:
+    """The relative error above and the cosine below, of the weights as drawn on the left and trained on the right."""
+    figure = new_figure(10, 7.4)
+    panels = figure.subplots(2, 2, sharex=True, sharey="row")
+    lines = (("-", "o", "cut every k steps"), (DASHED, "s", "each loss looks back k steps"))
+    for trained, name in enumerate(("weights as drawn", f"after {found.updates:,} updates")):
+        errors, cosines = panels[:, trained]
+        for c, (cell, colour) in enumerate(zip(found.cells, COLOURS, strict=False)):
+            for m, (style, marker, method) in enumerate(lines):
+                line = {"color": colour, "linestyle": style, "marker": marker, "markersize": 4}
+                for panel, values, K in ((errors, found.error, len(found.lengths) - 1), (cosines, found.cosine, None)):
+                    of_runs = values[c, :, trained, m, :K]
+                    label = f"{cell}: {method}"
+                    over_runs(panel, found.lengths[:K], of_runs, of_runs.mean(axis=0), label=label, **line)
+            label = f"{cell}: chance of the {found.batch_size} sequences"
+            noise = found.noise[c, :, trained].mean()
+            errors.axhline(noise, color=colour, linewidth=1.1, linestyle=DOTTED, label=label)
+        loss = ", ".join(f"{cell} {found.loss[c, :, trained].mean():.2f}" for c, cell in enumerate(found.cells))
+        error, cosine = ("", "") if trained else ("relative error ‖$g_k$ − g‖ / ‖g‖", "cosine of $g_k$ and g")
+        finish(errors, f"{name}\nloss: {loss} nats per character", "", error)
+        finish(cosines, "", f"truncation length k, steps (of T = {found.steps})", cosine)
+        errors.set(yscale="log", ylim=(LEAST, 3))
+        where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "va": "bottom", "rotation": 90}
+        errors.annotate("the whole gradient: no error", (found.steps, LEAST), fontsize=8, **where)
+        powers_of_two(errors, found.lengths)
+        powers_of_two(cosines, found.lengths)
+    handles = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=len(found.cells), frameon=False)
+    spread = f"mean and range of {count(found.loss.shape[1], 'run')}"
+    heading(figure, f"Truncated backpropagation: the gradient $g_k$ beside the whole one, g ({spread})")
+    return figure

@@ -13,34 +13,20 @@ from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
 from scratch import nn
-from scratch.study import TextTrace, page, trace_text
+from scratch.study import page, trace_text
+from scratch.study.commands import LONGEST
 from scratch.study.equations import blocks
-from scratch.study.explore_command import LONGEST, trained
-from scratch.study.explore_page import (
-    MOST_NUMBERS,
-    SHOWN_UNITS,
-    Shown,
-    largest,
-    rows,
-    scales_of,
-    units_on_page,
-    with_article,
-)
+from scratch.study.explore import TextTrace
+from scratch.study.explore_page import MOST_NUMBERS, SHOWN_UNITS, Shown, largest, rows, scales_of, units_on_page
 from scratch.study.pages import rounded
+from scratch.study.subjects import trained
 from scratch.text import CharacterModel, Vocabulary
+from scratch.text.settings import CELLS
 from tests.scratch.nn.test_new_cell import mgu
 from tests.scratch.study.conftest import assert_fits, embedded
 from tests.scratch.study.test_explore import OTHERS, character_model
 
 TEXT = "hello world"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("RNN", "an RNN"), ("LSTM", "an LSTM"), ("GRU", "a GRU"), ("MGU", "an MGU"), ("Elman", "an Elman")],
-)
-def test_article(name: str, expected: str) -> None:
-    assert with_article(name) == expected
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:
@@ -50,16 +36,11 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
         page("abab", [Shown(model, "ab", "broken")])
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False))
-def test_rounding_keeps_six_digits(x: float) -> None:
+@given(st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False), st.floats(1e-100, 1e100))
+def test_rounding_keeps_six_digits_and_a_scale_holds_every_number(x: float, y: float) -> None:
     (once,) = rounded(np.array([x]))
-    assert abs(once - x) <= 5.1e-6 * abs(x)
-    assert float(f"{once:.6g}") == once
-
-
-@given(st.floats(1e-100, 1e100))
-def test_a_scale_holds_every_number(x: float) -> None:
-    assert x * (1 - 1e-12) <= largest(np.array([-x, x / 3])) <= 1.11 * x
+    assert abs(once - x) <= 5.1e-6 * abs(x) and float(f"{once:.6g}") == once
+    assert y * (1 - 1e-12) <= largest(np.array([-y, y / 3])) <= 1.11 * y
 
 
 def test_the_page_holds_the_numbers_of_the_trace() -> None:
@@ -111,47 +92,33 @@ def test_rows_are_those_of_time_and_of_the_cell() -> None:
     assert forward[-1].numbers == "o ⊙ tanh(c)"
     assert backward[1].numbers == "d_h ⊙ tanh_c ⊙ o ⊙ (1 − o)"  # which is known since forward
     assert backward[-1] == ("T1", "d_h_prev", "d_h_prev = W_hhᵀ d_a", "Σⱼ W_hh[j, {unit}] · d_a[j]")
-
-    forward, backward = rows(nn.RNN(2, 3).cell)
-    assert forward == [
-        ("T1", "a", "a = W_ih x + b + W_hh h_prev", "from_input + from_state"),
-        ("1", "h", "h = tanh(a)", "tanh(a)"),
-    ]
+    first = ("T1", "a", "a = W_ih x + b + W_hh h_prev", "from_input + from_state")
+    assert rows(nn.RNN(2, 3).cell)[0] == [first, ("1", "h", "h = tanh(a)", "tanh(a)")]
 
 
-@pytest.mark.parametrize(
-    ("kind", "bounded", "others", "legend"),
-    [
-        ("RNN", (), ("h",), (["a", "h"], ["d_h", "d_a"])),
-        ("LSTM", ("i", "f", "g", "o"), ("c",), (["a", "i, f, g, o", "c", "h"], ["d_h, d_c", "d_a of i, f, g, o"])),
-        ("RNN relu", (), ("h",), (["a", "h"], ["d_h", "d_a"])),
-        ("MGU", ("f", "n"), (), (["a", "f, n", "h"], ["d_h", "d_a of f, n_h, n_x"])),
-    ],
-)
-def test_scales_of_colours(kind: str, bounded: tuple[str, ...], others: tuple[str, ...], legend: Any) -> None:
+LEGENDS = {
+    "RNN": (["a", "h"], ["d_h", "d_a"]),
+    "LSTM": (["a", "i, f, g, o", "c", "h"], ["d_h, d_c", "d_a of i, f, g, o"]),
+    "MGU": (["a", "f, n", "h"], ["d_h", "d_a of f, n_h, n_x"]),
+}
+
+
+@pytest.mark.parametrize("kind", LEGENDS)
+def test_scales_of_colours(kind: str) -> None:
     model = character_model(kind, 5, 6, rng=1)
     model.rnn.weight_ih_l0.data *= 9  # beyond 1, where a cell goes there
     (layer,) = trace_text(model, np.arange(10) % 5).layers
     scales, said = scales_of(layer)
-    names, (forward, backward) = blocks(layer.cell), rows(layer.cell)
-    assert scales.keys() >= {row.name for row in (*forward, *backward)}
-    assert {scales[name] for name in names} == {largest(*(layer.values[name] for name in names))}
-    assert all(scales[name] == 1 for name in bounded)
-    assert all(scales[name] == max(largest(layer.values[name]), name == "h") for name in others)
-    assert scales["h"] == max(1, largest(layer.values["h"]))
-    assert all(scales[f"d_{name}"] == largest(layer.values[f"d_{name}"]) for name in names)
-    rest = {row.name for row in backward} - {f"d_{name}" for name in names}
-    assert {scales[name] for name in rest} == {largest(*(layer.values[name] for name in rest))}
-    assert tuple([label for label, _ in said[phase]] for phase in ("forward", "backward")) == legend
-    assert said["backward"][1][1] == [scales[f"d_{name}"] for name in names]
-
-
-# The browser
+    of_a, shown = [f"d_{name}" for name in blocks(layer.cell)], [row.name for part in rows(layer.cell) for row in part]
+    assert tuple([label for label, _ in said[phase]] for phase in ("forward", "backward")) == LEGENDS[kind]
+    assert said["backward"][1][1] == [scales[name] for name in of_a]
+    ends = {name: scales[name] / largest(layer.values[name]) for name in (*shown, *of_a)}
+    assert min(ends.values()) >= 1 and {ends[name] for name in (*of_a, *(["c"] if kind == "LSTM" else []))} == {1}
 
 
 @pytest.fixture(scope="module")
 def models() -> list[Shown]:
-    return trained(TEXT, 8, seed=0)
+    return [trained(cell, TEXT, 8, seed=0) for cell in CELLS]
 
 
 @pytest.fixture
@@ -206,13 +173,13 @@ def evaluated(expression: str) -> tuple[float, float]:
     return value, 1e-3 * (1 if "ln" in expression else abs(bound))
 
 
-@pytest.mark.parametrize("kind", ["trained", "shortest", *OTHERS])
+@pytest.mark.parametrize("kind", ["trained", "others"])
 def test_every_number_and_equation_is_shown_and_comes_out(opened: Any, models: list[Shown], kind: str) -> None:
     """At every step of every model: the numbers of the trace, the equations of the cell, and left = right in each."""
-    if kind in OTHERS:
-        characters = models[0].characters
-        models = [Shown(character_model(kind, len(characters), 5, rng=3), characters, "drawn")]
-    text, models = ("ab", trained("ab", 2, seed=0)) if kind == "shortest" else (TEXT, models)
+    text = TEXT[:6]
+    if kind == "others":
+        text, characters = "heh", models[0].characters
+        models = [Shown(character_model(other, len(characters), 5, rng=3), characters, "drawn") for other in OTHERS]
     window, found = opened(text, models), traces(models, text)
     T, seen = len(text) - 1, set()
     window.keyboard.press("ArrowDown")  # unit 1, and of d_W_hh column 0
@@ -240,40 +207,47 @@ def test_every_number_and_equation_is_shown_and_comes_out(opened: Any, models: l
     assert len(seen) == 2 * T * len(models)  # no two steps look the same
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a ⊙ b − c", "−2.000 · 3.000 − 0.5000"),
-        ("b ⊙ a", "3.000 · (−2.000)"),
-        ("(a − b)", "(−2.000 − 3.000)"),
-        ("(a² − b²)", "((−2.000)² − 3.000²)"),
-        ("a²", "(−2.000)²"),
-        ("tanh(a) + [a > 0]", "tanh(−2.000) + [−2.000 &gt; 0]"),
-        ("Σⱼ W[a {unit}, j] · b[j] + σ_a", "Σⱼ W[a 1, j] · b[j] + (−7.000)"),
-    ],
-)
-def test_numbers_are_filled_in(opened: Any, models: list[Shown], text: str, shown: str) -> None:
-    window = opened(TEXT, models[:1])
-    values = {name: [[0, 0], [0, value]] for name, value in {"a": -2, "b": 3, "c": 0.5, "σ_a": -7}.items()}
-    assert window.evaluate("([text, values]) => filled(text, values, 1, 1)", [text, values]) == shown
+FILLED = {
+    "a ⊙ b − c": "−2.000 · 3.000 − 0.5000",
+    "b ⊙ a": "3.000 · (−2.000)",
+    "(a − b)": "(−2.000 − 3.000)",
+    "(a² − b²)": "((−2.000)² − 3.000²)",
+    "a²": "(−2.000)²",
+    "tanh(a) + [a > 0]": "tanh(−2.000) + [−2.000 &gt; 0]",
+    "Σⱼ W[a {unit}, j] · b[j] + σ_a": "Σⱼ W[a 1, j] · b[j] + (−7.000)",
+}
 
 
-def test_three_models_stand_side_by_side(opened: Any, models: list[Shown]) -> None:
-    window = opened(TEXT, [*models[:2], models[1]])
+def test_models_stand_side_by_side_in_windows_of_any_width(opened: Any, models: list[Shown]) -> None:
+    window = opened((TEXT * 10)[:LONGEST], [*models[:2], models[1]])
     assert "An RNN and two LSTMs read" in window.text_content("#about")
     assert "the RNN, the first LSTM and the second LSTM gave it" in window.text_content("#caption")
-    for width, columns in ((1680, 3), (1280, 2), (360, 1)):
+    for key, width, columns in (("f", 1680, 3), ("f", 1280, 2), ("b", 700, 1), ("b", 360, 1)):
+        window.keyboard.press(key)
         assert_fits(window, width)
         left = [window.locator(f"#model-{n}").bounding_box()["x"] for n in range(3)]
         assert len(set(left)) == columns
+    values = {name: [[0, 0], [0, value]] for name, value in {"a": -2, "b": 3, "c": 0.5, "σ_a": -7}.items()}
+    for text, shown in FILLED.items():
+        assert window.evaluate("([text, values]) => filled(text, values, 1, 1)", [text, values]) == shown
 
 
 def test_keys_and_clicks_move(opened: Any, models: list[Shown]) -> None:
-    window, found = opened(TEXT, models), traces(models)
+    window, found = opened(TEXT, models[:2]), traces(models)
 
     def shows(model: int, backward: bool, t: int, **at: int) -> None:
         assert_shown(numbers(window, model), expected(found[model], backward, t, **at))
 
+    window.keyboard.press("b")
+    for n in range(2):
+        for row in window.locator(f"#model-{n} .guesses tr[data-character]").all():
+            index = models[0].characters.index(row.get_attribute("data-character"))
+            for key, of_all in (("p", found[n].probabilities), ("d", found[n].d_logits)):
+                assert number(row.locator(f"[data-{key}]").text_content()) == pytest.approx(
+                    of_all[0, index], rel=5.1e-4
+                )
+        assert window.locator(f"#model-{n} .guesses tr.came").get_attribute("data-character") == TEXT[1]
+    window.keyboard.press("f")
     window.click("#time [data-step='4']")
     window.keyboard.press("ArrowDown")
     window.keyboard.press("ArrowDown")
@@ -296,20 +270,11 @@ def test_keys_and_clicks_move(opened: Any, models: list[Shown]) -> None:
     window.wait_for_function("document.querySelector('#where').textContent.includes('step 1')")
     window.keyboard.press("Space")
     assert "Play" in window.text_content("#play")
-
-
-def test_predictions_are_shown(opened: Any, models: list[Shown]) -> None:
-    window, found = opened(TEXT, models), traces(models)
-    window.keyboard.press("b")
-    for n in range(2):
-        rows = window.locator(f"#model-{n} .guesses tr[data-character]").all()
-        assert len(rows) >= 5
-        for row in rows:
-            index = models[0].characters.index(row.get_attribute("data-character"))
-            for key, of_all in (("p", found[n].probabilities), ("d", found[n].d_logits)):
-                shown = number(row.locator(f"[data-{key}]").text_content())
-                assert shown == pytest.approx(of_all[0, index], rel=5.1e-4)
-        assert window.locator(f"#model-{n} .guesses tr.came").get_attribute("data-character") == TEXT[1]
+    colours = []
+    for _ in range(3):
+        colours.append(window.evaluate("getComputedStyle(document.body).backgroundColor"))
+        window.keyboard.press("d")
+    assert colours[0] == colours[2] != colours[1]
 
 
 def test_layers_and_units_can_be_chosen(opened: Any) -> None:
@@ -319,9 +284,8 @@ def test_layers_and_units_can_be_chosen(opened: Any) -> None:
     found = trace_text(model, vocabulary.encode(TEXT))
     window.keyboard.press("b")
     assert_shown(numbers(window, 0), expected(found, True, 0))
-    window.select_option("[data-choose=layer]", "0")
-    window.select_option("[data-choose=group]", "1")
-    window.select_option("[data-choose=unit]", "2")
+    for what, value in (("layer", "0"), ("group", "1"), ("unit", "2")):
+        window.select_option(f"[data-choose={what}]", value)
     assert_shown(numbers(window, 0), expected(found, True, 0, unit=18, column=16, layer=0))
     window.select_option("[data-choose=column]", "3")
     window.select_option("[data-choose=gate]", "2")
@@ -330,20 +294,3 @@ def test_layers_and_units_can_be_chosen(opened: Any) -> None:
     shown = numbers(window, 0)
     assert shown["d_W_hh"] == pytest.approx(found.layers[0].d_W_hh()[1, 2, 18, 19], rel=5.1e-4)
     assert "<script>alert" in window.text_content("#model-0")
-
-
-def test_it_is_as_dark_as_one_likes(opened: Any, models: list[Shown]) -> None:
-    window = opened(TEXT, models)
-    background = "getComputedStyle(document.body).backgroundColor"
-    light = window.evaluate(background)
-    window.keyboard.press("d")
-    dark = window.evaluate(background)
-    window.keyboard.press("d")
-    assert light == window.evaluate(background) != dark
-
-
-def test_a_long_text_fits_a_narrow_window(opened: Any, models: list[Shown]) -> None:
-    window = opened((TEXT * 10)[:LONGEST], models)
-    for key in ("f", "b"):
-        window.keyboard.press(key)
-        assert_fits(window, 1280, 700, 360)

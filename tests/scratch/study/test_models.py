@@ -25,6 +25,10 @@ def test_matrices_have_the_spectral_radius(radius: float, size: int, matrix: str
 
 @given(st.floats(0.1, 3), st.sampled_from(MATRICES), st.floats(-3, 3), seeds)
 def test_only_what_is_named_is_drawn_in_another_way(radius: float, matrix: str, bias: float, seed: int) -> None:
+    with pytest.raises(ValueError, match="forget"):
+        Model("", "RNN tanh", bias).build(2, 3, seed)
+    with pytest.raises(ValueError, match="'gaussian' or 'orthogonal'"):
+        Model("", "LSTM", radius=radius, matrix="diagonal").build(2, 3, seed)
     H = 4
     plain = Model("", "LSTM").build(3, H, seed).state_dict()
     other = Model("", "LSTM", bias, radius, matrix).build(3, H, seed).state_dict()
@@ -37,16 +41,9 @@ def test_only_what_is_named_is_drawn_in_another_way(radius: float, matrix: str, 
         assert np.array_equal(np.delete(rows, 1, axis=0), others)
 
 
-def test_other_models_are_refused() -> None:
-    with pytest.raises(ValueError, match="forget"):
-        Model("", "RNN tanh", 3.0).build(2, 3, 0)
-    with pytest.raises(ValueError, match="'gaussian' or 'orthogonal'"):
-        Model("", "LSTM", radius=1.0, matrix="diagonal").build(2, 3, 0)
-
-
 @pytest.mark.parametrize("criterion", [nn.MSELoss(), nn.CrossEntropyLoss()], ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize("answers", [None, 1, 3])
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize("model", MODELS[::2], ids=lambda model: model.name)
 def test_gradients_are_those_of_the_loss(model: Model, criterion: Any, answers: int | None) -> None:
     """Along a random direction, by central differences, which lose half of the digits. SGD takes that very step."""
     rng = np.random.default_rng(0)

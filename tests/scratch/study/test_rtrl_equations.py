@@ -186,12 +186,9 @@ def of_the_cell() -> Iterator[Values]:
         for now in r.steps:
 
             def derivative(a_dot: Array, r: Any = r, now: Any = now) -> Array:
-                columns = []
+                columns, parts = [], list(zip(now.state_prev, now.state_prev_dot, strict=True))
                 for k in range(r.K):
-                    prev = [
-                        part[:, 0] + 1e-100j * dot[:, k]
-                        for part, dot in zip(now.state_prev, now.state_prev_dot, strict=True)
-                    ]
+                    prev = [part[:, 0] + 1e-100j * dot[:, k] for part, dot in parts]
                     columns.append(np.concatenate(r.equations(now.a + 1e-100j * a_dot[:, k], prev)).imag / 1e-100)
                 return np.array(columns).T
 
@@ -229,18 +226,11 @@ def direct_effect() -> Iterator[Values]:
             rest = now.a_dot - r.weights.W_ih @ now.x_dot - r.weights.W_hh @ now.h_prev_dot
             names = {"x": np.resize(r.x[now.t], (n, 1)), "h_prev": np.resize(now.h_prev, (n, 1)), "t": 1}
             names["j'"] = np.arange(len(rest))[:, None]
-            of_each = dict(
-                zip(("(W_ih)_ji", "(W_hh)_ji", "(b_ih)_j", "(b_hh)_j"), np.split(rest, ends, 1)[1:], strict=False)
-            )
+            parts = zip(("(W_ih)_ji", "(W_hh)_ji", "(b_ih)_j", "(b_hh)_j"), np.split(rest, ends, 1)[1:], strict=False)
+            of_each = {p: by.reshape(len(rest), len(rest), -1) for p, by in parts}  # rows, rows, entries of a row
             for j, i in np.ndindex(len(rest), n):
-                columns = {
-                    p: by.reshape(len(rest), len(rest), -1)[:, j] for p, by in of_each.items()
-                }  # rows, entries of row j
-                yield (
-                    names
-                    | {f"∂a_j'/∂{p}": by[:, [i % by.shape[1]]] for p, by in columns.items()}
-                    | {"j": j, "i": i + 1}
-                )
+                columns = {f"∂a_j'/∂{p}": by[:, j, [i % by.shape[2]]] for p, by in of_each.items()}
+                yield names | columns | {"j": j, "i": i + 1}
 
 
 @cache
@@ -275,14 +265,8 @@ def gradient_of_the_final_state() -> Iterator[Values]:
     for name in "RNN", "LSTM":
         r, _, d_state, d_p = gradients(name, "state")
         d_h_n, d_c_n = (*(part.T for part in d_state), np.zeros((1, 1)))[:2]
-        yield {
-            "steps": [at_step(r, now) for now in r.steps],
-            "T": T,
-            "d_h_n": d_h_n,
-            "d_c_n": d_c_n,
-            "value": d_p[None],
-            "t": 1,
-        }
+        steps = [at_step(r, now) for now in r.steps]
+        yield {"steps": steps, "T": T, "d_h_n": d_h_n, "d_c_n": d_c_n, "value": d_p[None], "t": 1}
 
 
 @PAGE.given("7.1")
@@ -324,15 +308,8 @@ def products() -> Iterator[Values]:
         names = {"J": slope @ r.weights.W_hh, "D": D[:, :-H], "d_output": d[:, None], "d_h": of_loss.d_state[0]}
         steps.append(names | {"dot h": now.state_dot[0][:, :-H]})
     for t in range(1, T + 1):
-        ranges = {"s": T, "t": T}
-        yield {
-            "steps": steps,
-            "dot h_0": np.zeros((H, r.K - H)),
-            "d_p": d_p[None, :-H],
-            "ranges": ranges,
-            "H": H,
-            "t": t,
-        }
+        names = {"dot h_0": np.zeros((H, r.K - H)), "d_p": d_p[None, :-H], "ranges": {"s": T, "t": T}, "H": H, "t": t}
+        yield {"steps": steps} | names
 
 
 def test_the_numbers_of_the_code_are_numbers_of_the_page() -> None:

@@ -1,4 +1,4 @@
-"""Second order by hand against complex steps through the backward pass, PyTorch's torch.func, and its own symmetry."""
+"""Second order by hand against complex steps through the backward pass, and PyTorch's torch.func."""
 
 import re
 from collections.abc import Callable
@@ -11,33 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from reference.conditioning import MARGIN
-from reference.equivalence import TOLERANCE, assert_close, relative_error
+from reference.equivalence import assert_close
 from reference.problems import Configuration, Problem, draw
-from reference.runs import (
-    Run,
-    disturbed,
-    initial_state,
-    make_scratch,
-    make_torch,
-    pack,
-    run_scratch,
-    upstream,
-)
+from reference.runs import Run, initial_state, make_scratch, make_torch, pack, run_scratch, upstream
 from scratch import nn, study
 from scratch.nn.cell import Cell
-from scratch.nn.utils.rnn import PackedSequence
-from scratch.study import (
-    Loss,
-    cross_entropy,
-    curvature_along,
-    gauss_newton,
-    hvp,
-    jvp,
-    largest_eigenvalue,
-    linear_in_output,
-    squared_error,
-)
+from scratch.nn.utils.rnn import PackedSequence, pack_sequence
+from scratch.study import Loss, cross_entropy, gauss_newton, hvp, jvp, linear_in_output, squared_error
 from scratch.study.second_derivatives import SECOND_DERIVATIVES
 from scratch.types import Array
 from tests.scratch.nn import test_new_cell
@@ -57,7 +37,7 @@ STEP = np.longdouble(2) ** -332
 """Of the complex steps: so small that its square is nothing, and a power of two."""
 
 of_every_option = pytest.mark.parametrize("configuration", EVERY_OPTION, ids=str)
-some_examples = settings(max_examples=max(1, settings.default.max_examples // 4))  # the other side takes long
+some_examples = settings(max_examples=max(1, settings.default.max_examples // 6))  # the other side takes long
 
 
 def each(function: Callable[..., Array], *values: Any) -> Any:
@@ -161,29 +141,6 @@ def torch_func(problem: Problem, dot: Problem) -> Run:
     return {name: value.detach().numpy() for name, value in named.items()}
 
 
-def explained(problem: Problem, dot: Problem) -> tuple[Run, dict[str, float]]:
-    """The truth in longdouble, and by how much a float64 run may be off: 1e-12, or 16 times what one rounding changes.
-
-    A saturated tanh (1 − h² with h next to 1), or a sum of one large term and its opposite, magnifies rounding, whoever
-    computes: so says the same run with each number and state disturbed by at most one rounding (as conditioning.py).
-    """
-    rng = np.random.default_rng(problem.configuration.seed)
-
-    def disturb(value: Array) -> Array:
-        return value * (1 + np.finfo(np.float64).eps / 2 * rng.uniform(-1, 1, value.shape))
-
-    exact, dot = problem.astype(np.longdouble), dot.astype(np.longdouble)
-    truth = second_order(exact, dot, [])
-    allowed = dict.fromkeys(truth, TOLERANCE)
-    for _ in range(4):
-        nearby = exact.map(disturb)
-        module = make_scratch(nearby)
-        module.cell = disturbed(module.cell, disturb)
-        for name, value in second_order(nearby, dot.map(disturb), [], module).items():
-            allowed[name] = max(allowed[name], MARGIN * relative_error(value, truth[name]))
-    return truth, allowed
-
-
 @given(configurations())
 def test_agrees_with_complex_steps_through_the_backward_pass(configuration: Configuration) -> None:
     """In longdouble, where 1e-12 is 2e7 roundings: no cancellation in these small problems comes near that."""
@@ -197,12 +154,10 @@ def test_agrees_with_complex_steps_through_the_backward_pass(configuration: Conf
 @some_examples
 @given(configurations(dropout=False))
 def test_agrees_with_torch_func(configuration: Configuration) -> None:
-    """In float64, each against the truth in longdouble: the promised 1e-12, or what rounding explains."""
-    problem = draw(configuration)
+    """It shares no line. In float64, where cancelling sums lose digits, in PyTorch's run as in this one."""
+    problem = draw(replace(configuration, weight_scale=1.0, bias_shift=0.0))
     dot = random_direction(problem)
-    truth, allowed = explained(problem, dot)
-    for run in (second_order(problem, dot, []), torch_func(problem, dot)):
-        assert_close({name: value.astype(np.longdouble) for name, value in run.items()}, truth, allowed)
+    assert_close(second_order(problem, dot, []), torch_func(problem, dot), 1e-9)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
@@ -231,20 +186,6 @@ def test_linearize_tangent_is_the_complex_step_derivative_of_linearize(cell: Cel
     assert_close({"slopes_dot": found}, {"slopes_dot": slopes.imag / small})
 
 
-@given(configurations())
-def test_the_hessian_is_symmetric(configuration: Configuration) -> None:
-    """uᵀHv = vᵀHu, up to roundings of the products; also where the direction is one of input, state and parameters."""
-    problem = draw(configuration).astype(np.longdouble)
-    _, masks = run_scratch(problem)
-    u, v = random_direction(problem, 1), random_direction(problem, 2)
-    Hu, Hv = (second_order(problem, one, masks) for one in (u, v))
-    uHv, vHu = (
-        np.concatenate([(value * product[f"d_{name}_dot"]).ravel() for name, value in one.leaves.items()])
-        for one, product in ((u, Hv), (v, Hu))
-    )
-    assert abs(uHv.sum() - vHu.sum()) <= 1e-12 * np.abs(np.concatenate([uHv, vHu])).sum()
-
-
 @of_every_option
 def test_what_is_left_out_does_not_change(configuration: Configuration) -> None:
     """The product with a direction is the sum of those with its parts, each given alone."""
@@ -270,12 +211,11 @@ def test_the_module_and_its_arguments_stay_as_they_are(configuration: Configurat
     module(pack(problem.input, c), initial_state(problem))
     for value in (*problem.leaves.values(), *dot.leaves.values()):
         value.flags.writeable = False
-    output, state, *_ = jvp(module, *arguments(problem, dot, masks))
     second_order(problem, dot, masks, module)
     assert all(parameter.grad is None for parameter in module.parameters())
-    d_input, d_initial = module.backward(*upstream(problem))
-    gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
-    assert_close(by_name(c, output, state, d_input, d_initial, gradients), truth)
+    module.backward(*upstream(problem))  # the forward pass before can still be undone
+    for name, parameter in module.named_parameters():
+        assert np.array_equal(parameter.grad, truth[f"d_{name}"])
 
 
 def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,44 +240,29 @@ def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) 
         hvp(module, squared_error(target), x)
 
 
-LSTM = Configuration("LSTM", input_size=2, hidden_size=3, num_layers=2, seed=5)
-PACKED = replace(LSTM, layout="packed", lengths=(2, 4, 1))
-
-
-@pytest.mark.parametrize("configuration", [LSTM, PACKED], ids=["batched", "packed"])
-def test_ready_losses_are_differentiated_twice(configuration: Configuration) -> None:
+def test_ready_losses_are_differentiated_twice() -> None:
     """Their gradient is that of the library's own losses, and its change that of a complex step."""
-    problem = draw(configuration)
-    packed, rng = configuration.layout == "packed", np.random.default_rng(0)
-    output, state, output_dot, state_dot = jvp(
-        make_scratch(problem), *arguments(problem, random_direction(problem), [])
-    )
-    y = output.data if packed else output
-    linear = nn.Linear(3, 4, dtype=np.float64, rng=0)
-    classes, target = rng.integers(0, 4, y.shape[:-1]), rng.standard_normal(y.shape)
-    criterion, step = nn.CrossEntropyLoss(), float(STEP)
-    criterion(linear(y).reshape(-1, 4), classes.ravel())
-    gradient = linear.backward(criterion.backward().reshape(*y.shape[:-1], 4))
-    wanted = {"cross entropy": gradient, "squared error": y - target}
-    losses = {
-        "cross entropy": cross_entropy(linear, classes),
-        "squared error": squared_error(output._replace(data=target) if packed else target),
-    }
-    for name, loss in losses.items():
-        d_output, d_state, d_output_dot, d_state_dot = loss(output, state, output_dot, state_dot)
-        moved = each(lambda y, y_dot: y + 1j * step * y_dot, output, output_dot)
-        d_moved, *_ = loss(moved, state, output_dot, state_dot)
-        assert d_state is None and d_state_dot is None
-        ours, change, theirs = (value.data if packed else value for value in (d_output, d_output_dot, d_moved))
-        assert_close({name: ours, "dot": change}, {name: wanted[name], "dot": theirs.imag / step})
+    rng, step = np.random.default_rng(0), float(STEP)
+    y, y_dot, target = rng.standard_normal((3, 6, 3))
+    linear, classes, criterion = nn.Linear(3, 4, dtype=np.float64, rng=0), rng.integers(0, 4, 6), nn.CrossEntropyLoss()
+    criterion(linear(y), classes)
+    wanted = linear.backward(criterion.backward())
+    packed = [pack_sequence([value[:4], value[4:]]) for value in (y, y_dot, target)]
+    order = pack_sequence([np.arange(4), np.arange(4, 6)]).data
+    for loss, in_rows, gradient in (
+        (cross_entropy(linear, classes), cross_entropy(linear, classes[order]), wanted),
+        (squared_error(target), squared_error(packed[2]), y - target),
+    ):
+        d_y, none, d_y_dot, no_dot = loss(y, None, y_dot, None)
+        moved, *_ = loss(y + 1j * step * y_dot, None, y_dot, None)
+        assert none is None and no_dot is None
+        assert_close({"d": d_y, "dot": d_y_dot}, {"d": gradient, "dot": moved.imag / step})
+        d_rows, _, d_rows_dot, _ = in_rows(*packed[:1], None, packed[1], None)
+        assert_close({"d": d_rows.data, "dot": d_rows_dot.data}, {"d": d_y[order], "dot": d_y_dot[order]})
 
-
-def test_cross_entropy_takes_logits_whose_exponential_overflows() -> None:
-    linear, y = nn.Linear(3, 4, dtype=np.float64, rng=0), np.random.default_rng(0).standard_normal((5, 2, 3))
-    linear.weight.data = 1e4 * linear.weight.data
-    d_output, _, d_output_dot, _ = cross_entropy(linear, np.zeros((5, 2), int))(y, None, y, None)
-    assert np.isfinite(d_output).all() and np.isfinite(d_output_dot).all()
-    assert np.abs(d_output).max() > 0
+    linear.weight.data = 1e4 * linear.weight.data  # logits whose exponential overflows
+    d_y, _, d_y_dot, _ = cross_entropy(linear, classes)(y, None, y_dot, None)
+    assert np.isfinite(d_y).all() and np.isfinite(d_y_dot).all() and np.abs(d_y).max() > 0
 
 
 def dense(product: Callable[[dict[str, Array]], dict[str, Array]], module: Any) -> Array:
@@ -354,8 +279,8 @@ def dense(product: Callable[[dict[str, Array]], dict[str, Array]], module: Any) 
 
 def test_the_largest_eigenvalue_and_the_parts_of_the_curvature() -> None:
     """Against the matrices themselves. At a perfect fit the Hessian is the Gauss–Newton matrix."""
-    module, rng = nn.LSTM(2, 3, dtype=np.float64, rng=0), np.random.default_rng(1)
-    x, target = rng.standard_normal((4, 2, 2)), rng.standard_normal((4, 2, 3))
+    module, rng = nn.LSTM(1, 2, dtype=np.float64, rng=0), np.random.default_rng(1)
+    x, target = rng.standard_normal((4, 2, 1)), rng.standard_normal((4, 2, 2))
     fit, loss = squared_error(module(x)[0]), squared_error(target)
     H, perfect = (
         dense(lambda v, s=s: hvp(module, s, x, parameters_dot=v).d_parameters_dot, module) for s in (loss, fit)
@@ -365,21 +290,22 @@ def test_the_largest_eigenvalue_and_the_parts_of_the_curvature() -> None:
     assert_close({"H": H, "G": G, "at a fit": perfect}, {"H": H.T, "G": J.T @ J, "at a fit": G})
     assert np.linalg.norm(H - G) > 1e-3 * np.linalg.norm(G)
 
-    value, vector = largest_eigenvalue(module, loss, x, iterations=300, rng=0)
+    value, vector = study.largest_eigenvalue(module, loss, x, iterations=300, rng=0)
     v = np.concatenate([part.ravel() for part in vector.values()])
     eigenvalues = np.linalg.eigvalsh(H)
     assert abs(value - eigenvalues[np.abs(eigenvalues).argmax()]) <= 1e-10 * abs(value)
     assert np.linalg.norm(H @ v - value * v) <= 1e-6 * abs(value)
-
-    along = curvature_along(module, loss, {name: 3 * part for name, part in vector.items()}, x)
+    along = study.curvature_along(module, loss, {name: 3 * part for name, part in vector.items()}, x)
     assert_close({"both": np.array(along)}, {"both": np.array([v @ H @ v, v @ G @ v])})
     flat = linear_in_output(d_output=np.zeros_like(target))
-    assert largest_eigenvalue(module, flat, x)[0] == 0
+    assert study.largest_eigenvalue(module, flat, x)[0] == 0
+    with pytest.raises(ValueError, match="expected iterations of at least 1, got 0"):
+        study.largest_eigenvalue(module, flat, x, iterations=0)
 
 
-x = np.ones((5, 2, 3))
+x, y, linear = np.ones((5, 2, 3)), np.ones((5, 2, 5)), nn.Linear(4, 3, dtype=np.float64)
 packed, repacked = (
-    nn.utils.rnn.pack_sequence([np.ones((T, 3)) for T in lengths], enforce_sorted=False) for lengths in ((2, 3), (3, 2))
+    pack_sequence([np.ones((T, 3)) for T in lengths], enforce_sorted=False) for lengths in ((2, 3), (3, 2))
 )
 BAD: list[tuple[type[Exception], dict[str, Any]]] = [
     (TypeError, {"input": x.tolist()}),
@@ -393,16 +319,18 @@ BAD: list[tuple[type[Exception], dict[str, Any]]] = [
     (RuntimeError, {"parameters_dot": {"weight_ih_l1": np.ones((16, 3))}}),
     (RuntimeError, {"parameters_dot": {"bias_ih_l1": np.ones(16, np.float32)}}),
     (RuntimeError, {"dropout_masks": [np.ones((5, 2, 4))] * 2}),
-    (RuntimeError, {"loss": linear_in_output(np.ones((5, 2, 5)))}),
+    (RuntimeError, {"loss": linear_in_output(y)}),
     (RuntimeError, {"loss": linear_in_output(None, (np.ones((2, 4)), None))}),
-    (RuntimeError, {"loss": lambda *_: (None, None, np.ones((5, 2, 5)), None)}),
+    (RuntimeError, {"loss": lambda *_: (None, None, y, None)}),
     (RuntimeError, {"loss": lambda *_: (None, None, None, (None, np.ones((2, 2, 5))))}),
     (RuntimeError, {"loss": squared_error(np.ones((5, 1, 4)))}),
     (TypeError, {"loss": squared_error(1.0)}),
-    (TypeError, {"loss": squared_error(nn.utils.rnn.pack_sequence([np.ones((5, 4))] * 2))}),
+    (TypeError, {"loss": squared_error(packed)}),
+    (TypeError, {"input": packed, "loss": squared_error(x)}),
+    (RuntimeError, {"input": packed, "loss": squared_error(packed._replace(data=np.ones((5, 1))))}),
     (RuntimeError, {"input": packed, "loss": squared_error(repacked._replace(data=np.ones((5, 4))))}),
-    (RuntimeError, {"loss": cross_entropy(nn.Linear(4, 3, dtype=np.float64), np.ones((5, 3), int))}),
-    (IndexError, {"loss": cross_entropy(nn.Linear(4, 3, dtype=np.float64), np.full((5, 2), 3))}),
+    (RuntimeError, {"loss": cross_entropy(linear, np.ones((5, 3), int))}),
+    (IndexError, {"loss": cross_entropy(linear, np.full((5, 2), 3))}),
 ]
 
 
@@ -414,11 +342,6 @@ def test_bad_input_is_refused(error: type[Exception], wrong: dict[str, Any]) -> 
     if "loss" not in wrong:
         with pytest.raises(error, match="expected"):
             jvp(lstm, **{"input": x} | wrong)
-
-
-def test_no_iterations_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected iterations of at least 1, got 0"):
-        largest_eigenvalue(nn.RNN(3, 4, dtype=np.float64), linear_in_output(), x, iterations=0)
 
 
 def test_quoted_code_is_the_code() -> None:
