@@ -206,7 +206,7 @@ def text_of(files: Sequence[Path | str], encoding: str = "utf-8") -> str:
     except OSError as error:
         raise typer.BadParameter(f"cannot read {error.filename}: {error.strerror}") from None
     except ValueError as error:
-        hint = " (see --encoding)" if "likely it is" in str(error) else ""
+        hint = " (see --encoding)" if isinstance(error, UnicodeError) else ""
         raise typer.BadParameter(f"{error}{hint}") from None
 
 

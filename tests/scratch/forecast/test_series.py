@@ -57,9 +57,9 @@ def test_numbers_are_read_to_the_last_bit(
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("", {}, "expected rows"),
+        ("", {}, "at least 2 characters"),
         ("a,b\n", {}, "rows below"),
-        ("date,v\n" + daily(write=lambda n: "x" if n == 9 else str(n)), {}, "line 11, column 'v', got 'x'"),
+        ("date,v\n" + daily(write=lambda n: "x" if n == 9 else str(n)), {}, "column 'v', got 'x' at line 11"),
         ("date,v\n" + daily(write=lambda n: "1e999" if n == 9 else str(n)), {}, "'1e999'"),
         ("date,v\n" + daily(write=lambda n: "1_0" if n == 9 else str(n)), {}, "'1_0'"),
         (
@@ -88,8 +88,8 @@ def test_numbers_are_read_to_the_last_bit(
         ("year,b\n1,1\n2,2\n4,2\n5,2\n", {}, "at every step of 1, got 1 gap, 1 missing: 1 between 2 and 4"),
         ("year,b\n1,1\n2,2\n4.5,2\n5,2\n", {}, "even step"),
         ('a,b\n1,"2\n', {}, "expected CSV"),
-        (b"a,b\n1,\xff\n", {}, "try --encoding cp1252"),
-        ("date,v\n" + daily(), {"encoding": "utf-7-or-so"}, "the name of an --encoding"),
+        (b"a,b\n1,\xff\n", {}, "likely it is cp1252 (see --encoding)"),
+        ("date,v\n" + daily(), {"encoding": "utf-7-or-so"}, "that Python knows, got 'utf-7-or-so' (see --encoding)"),
         ("date,v\n" + daily(), {"where": ["v=61"]}, "a value of column 'v'"),
         ("date,v\n" + daily(), {"lines": "all"}, "such as 4-100"),
         ("date,v\n" + daily(), {"fill": "guess"}, "forward, linear, none, got 'guess'"),
