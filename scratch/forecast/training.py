@@ -23,7 +23,7 @@ from .windows import Windows
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train."""
+    """How to train. Raises ValueError for a learning rate that is not a finite number above 0."""
 
     epochs: int = 300
     """At most so many times through the training windows."""
@@ -34,6 +34,10 @@ class Recipe:
     """Adam's."""
     max_norm: float = 1.0
     """What the common norm of all gradients is clipped to."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < np.inf:
+            raise ValueError(f"expected a finite learning rate above 0, got {self.learning_rate}")
 
 
 class History(NamedTuple):
