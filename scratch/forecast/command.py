@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..terminal import count, drawable, option, progress, save, say, table, taking
-from .comparison import LAST_VALUE, MEASURES, SEASONAL, Comparison, compare
+from .comparison import MEASURES, SEASONAL, Comparison, compare
 from .series import SUNSPOTS_SOURCE, Series, read_series, sunspots
 from .training import Recipe
 
@@ -102,7 +102,7 @@ def forecast(
 
     from .picture import picture  # late: it takes half a second, and bad input should not wait for it
 
-    for show in (show_parts, show_errors, show_steps, show_verdict, show_future):
+    for show in (show_parts, show_errors, show_verdict, show_future):
         show(out, found)
     save(out, picture(found), plot, dpi=150)
 
@@ -122,17 +122,13 @@ def show_series(out: Console, series: Series, source: str | None) -> None:
 
 def show_parts(out: Console, found: Comparison) -> None:
     """How the series is divided, and how it is looked at."""
-    horizon, series = found.horizon, found.series
-    parts = table("part", clean(series.time), "values", "windows")
+    parts = table("part", clean(found.series.time), "values", "windows")
     for name, part in found.parts._asdict().items():
-        windows = len(part) - horizon + 1 - (found.window + found.difference if part.start == 0 else 0)
-        parts.add_row(name, Text(clean(series.between(part))), f"{len(part):,}", f"{windows:,}")
+        windows = len(part) - found.horizon + 1 - (found.window + found.difference if part.start == 0 else 0)
+        parts.add_row(name, Text(clean(found.series.between(part))), f"{len(part):,}", f"{windows:,}")
     out.print(parts)
-    ahead = count(horizon, "value")
-    say(
-        out,
-        f"A window: {count(found.window, 'value')} that are read, and in its part the {ahead} after them to forecast.",
-    )
+    ahead, read = count(found.horizon, "value"), count(found.window, "value")
+    say(out, f"A window: {read} that are read, and in its part the {ahead} after them to forecast.")
     if found.difference:
         lag = count(found.difference, "value")
         say(out, f"The LSTM learns differences over {lag}; its forecasts are summed back.")
@@ -142,36 +138,30 @@ def show_parts(out: Console, found: Comparison) -> None:
 
 
 def forecasts(found: Comparison) -> dict[str, np.ndarray]:
-    """Every forecast by the name that the tables give it: (…, B, K)."""
+    """Every forecast by the name that the tables give it: (R, B, K), R = 1 where there is one."""
     runs = len(found.lstm)
     rows = {f"LSTM, {count(runs, 'run')}": found.lstm}
     if runs > 1:
-        rows["LSTM, the runs averaged"] = found.lstm.mean(axis=0)
-    names = {LAST_VALUE: LAST_VALUE, SEASONAL: f"{SEASONAL}, season {found.season}"}
-    return rows | {names[name]: predicted for name, predicted in found.baselines.items()}
+        rows["LSTM, the runs averaged"] = found.lstm.mean(axis=0, keepdims=True)
+    season = {SEASONAL: f"{SEASONAL}, season {found.season}"}
+    return rows | {season.get(name, name): one[np.newaxis] for name, one in found.baselines.items()}
 
 
 def show_errors(out: Console, found: Comparison) -> None:
-    """The errors over all test windows; of several runs the mean, the least and the largest."""
+    """The errors over all test windows, of several runs the mean, the least and the largest; then by step ahead."""
+
+    def spread(values: np.ndarray) -> str:
+        mean, least, largest = map(found.written, (values.mean(), values.min(), values.max()))
+        return mean if len(values) == 1 else f"{mean} ({least}–{largest})"
+
     windows = count(len(found.truth), "window")
     say(out, f"\nerrors on the test part, {windows}, in the unit of {clean(found.series.name)}", "bold")
     errors = table("forecast", *MEASURES)
     for name, predicted in forecasts(found).items():
-        each = [np.atleast_1d(measure(predicted, found.truth, (-2, -1))) for measure in MEASURES.values()]
-        errors.add_row(name, *(spread(found, values) for values in each))
+        errors.add_row(name, *(spread(measure(predicted, found.truth, (1, 2))) for measure in MEASURES.values()))
     out.print(errors)
     if found.season is None:
         say(out, "No season was found in the training part, so that there is no seasonal naive forecast.")
-
-
-def spread(found: Comparison, values: np.ndarray) -> str:
-    """The mean of some errors and, if there are several, their range."""
-    mean = found.written(float(values.mean()))
-    return mean if len(values) == 1 else f"{mean} ({found.written(values.min())}–{found.written(values.max())})"
-
-
-def show_steps(out: Console, found: Comparison) -> None:
-    """The errors by step ahead."""
     if found.horizon == 1:
         return
     steps = np.unique(np.linspace(1, found.horizon, SHOWN).round().astype(int))
@@ -179,8 +169,8 @@ def show_steps(out: Console, found: Comparison) -> None:
     say(out, f"\nRMSE by step ahead{some}" + (", of several runs the mean" if len(found.lstm) > 1 else ""), "bold")
     by_step = table("forecast", *map(str, steps))
     for name, predicted in forecasts(found).items():
-        errors = MEASURES["RMSE"](predicted, found.truth, -2).reshape(-1, found.horizon).mean(axis=0)  # K
-        by_step.add_row(name, *(found.written(errors[step - 1]) for step in steps))
+        each = MEASURES["RMSE"](predicted, found.truth, 1).mean(axis=0)  # K
+        by_step.add_row(name, *(found.written(each[step - 1]) for step in steps))
     out.print(by_step)
 
 
@@ -204,19 +194,17 @@ def show_verdict(out: Console, found: Comparison) -> None:
 
 def show_future(out: Console, found: Comparison) -> None:
     """The values after the end of the series."""
-    series, parts = found.series, found.parts
-    runs = len(found.future)
-    say(out, f"\nafter the end: forecast of {clean(series.name)}", "bold")
+    series, runs = found.series, len(found.future)
     read = range(len(series) - found.window, len(series))
+    trained, chosen, here = (clean(series.between(part)) for part in (*found.parts[:2], read))
+    say(out, f"\nafter the end: forecast of {clean(series.name)}", "bold")
     say(
         out,
-        f"The LSTM is the one that was tested: trained on {clean(series.between(parts.training))}, its epoch chosen "
-        f"on {clean(series.between(parts.validation))}, not trained again since. Here it reads "
-        f"{clean(series.between(read))}.",
+        f"The LSTM is the one that was tested: trained on {trained}, its epoch chosen on {chosen}, not trained again "
+        f"since. Here it reads {here}.",
     )
-    columns = ["the runs averaged", "lowest run", "highest run"] if runs > 1 else ["LSTM"]
-    future = table(clean(series.time), *columns)
-    for when, predicted in zip(series.after(found.horizon)[0], found.future.T, strict=True):
-        values = [predicted.mean(), predicted.min(), predicted.max()] if runs > 1 else [predicted[0]]
-        future.add_row(when, *(found.written(value) for value in values))
+    future = table(clean(series.time), *(["the runs averaged", "lowest run", "highest run"] if runs > 1 else ["LSTM"]))
+    for when, values in zip(series.after(found.horizon)[0], found.future.T, strict=True):
+        several = [values.mean(), values.min(), values.max()] if runs > 1 else values
+        future.add_row(when, *map(found.written, several))
     out.print(future)
