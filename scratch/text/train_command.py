@@ -21,12 +21,10 @@ from ..processes import helpful_blas_threads
 from ..terminal import count, drawable, option, taking, writable
 from .checkpoint import Checkpoint, CheckpointError, read
 from .corpus import read_texts, standard_library
-from .display import Display, duration, measures, rate
-from .picture import loss_curve
-from .running import run
+from .display import Display, duration, loss_curve, measures, rate
 from .sampling import generate
 from .settings import CELLS, DTYPES, OPTIMIZERS, Limits, Settings
-from .training import Diverged, Training, resumed_anew
+from .training import Diverged, Training, resumed_anew, run
 
 DEFAULTS = Settings()
 RATES = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
@@ -116,7 +114,7 @@ def train(
     if status == 0:
         settings = training.settings
         title = f"{description(settings)}, {settings.optimizer} {settings.learning_rate:g}"
-        loss_curve(curve, training.losses, training.validations, title)
+        loss_curve(training, curve, title)
         print(f"written: {path}, {curve}")
         print(f"a sample:     {python()} -m scratch sample {shlex.quote(str(path))}")
         print(f"to train on:  {again} --minutes {more_minutes(training):.0f}")

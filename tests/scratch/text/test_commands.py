@@ -18,7 +18,7 @@ from rich.console import Console
 from scratch import __main__ as door
 from scratch.text import Checkpoint, Settings, Training, built, read, write
 from scratch.text.checkpoint import arrays_of
-from scratch.text.display import Display
+from scratch.text.display import Display, pace
 from scratch.text.training import resumed_anew
 from tests.strategies import THOROUGH
 
@@ -301,10 +301,10 @@ def test_a_limit_may_lie_far_away(run: Run, options: tuple[str, str], monkeypatc
     lines, times = list[str](), count(1e-5, 1e-5)
 
     def validated(display: Display, training: Training, sample: str) -> None:
-        lines.append(display.line(training))
+        lines.append(pace(training))
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("scratch.text.running.perf_counter", lambda: next(times))
+    monkeypatch.setattr("scratch.text.training.perf_counter", lambda: next(times))
     monkeypatch.setattr(Display, "validated", validated)
     assert run("train", "text", *SMALL, "--validate-every", "1", *options)[0] == 130
     assert "left" not in lines[-1]
