@@ -33,18 +33,12 @@ SUNSPOTS_SOURCE = (
 class Series:
     """N values and their times, from the first to the last."""
 
-    name: str
-    """The name of the column, which stands for the unit."""
-    values: Array
-    """(N,) float64, all finite."""
-    time: str
-    """The name of the column of the times, or 'row'."""
-    times: tuple[str, ...]
-    """The N times, as they are printed."""
-    axis: Times | None = None
-    """The N times themselves; None: the rows count from 1."""
-    understood: tuple[str, ...] = ()
-    """What was read, and how, in one line each."""
+    name: str  # of the column, which stands for the unit
+    values: Array  # (N,) float64, all finite
+    time: str  # the name of the column of the times, or 'row'
+    times: tuple[str, ...]  # the N times, as they are printed
+    axis: Times | None = None  # the N times themselves; None: the rows count from 1
+    understood: tuple[str, ...] = ()  # what was read, and how, in one line each
 
     def __len__(self) -> int:
         return len(self.values)
@@ -105,21 +99,18 @@ def read_series(
     none, with the cell, where it is, and the option that helps.
     """
     for option, value, known in (
-        ("duplicates", duplicates, "first last mean sum"),
-        ("fill", fill, "forward linear none"),
+        ("duplicates", duplicates, (None, "first", "last", "mean", "sum")),
+        ("fill", fill, (None, "forward", "linear", "none")),
     ):
-        if value is not None and value not in known.split():
-            raise ValueError(f"expected as --{option} one of {', '.join(known.split())}, got {value!r}")
+        if value not in known:
+            raise ValueError(f"expected as --{option} one of {', '.join(map(str, known[1:]))}, got {value!r}")
     frame, notes = table(source, separator, encoding, lines)
     frame = _chosen(frame, where)
     time = _time_column(frame, dates, column, date_format)
     place = _value_column(frame, column, time)
-    name = frame.columns[place]
-    if place == time:
-        raise ValueError(f"expected two columns, got {name!r} as --column and as --dates")
+    name, time_name = frame.columns[place], ROWS if time is None else frame.columns[time]
     values, read = numbers(frame.iloc[:, place], decimal, thousands)
     notes += read
-    time_name = ROWS if time is None else frame.columns[time]
     axis = Times(np.arange(1.0, len(values) + 1))
     if time is not None:
         with_date = ~(missing(frame.iloc[:, time]) & values.isna())
@@ -131,15 +122,14 @@ def read_series(
     keep = np.flatnonzero(~np.isnan(values))
     if not len(keep):
         raise ValueError(f"expected numbers in column {name!r}, got {len(values)} cells without a value")
-    inner = keep[-1] + 1 - keep[0]
-    trimmed = len(values) - inner
-    values, axis, gaps = _whole(values[keep], axis[keep], fill, inner - len(keep))
+    trimmed = len(values) - (keep[-1] + 1 - keep[0])
+    values, axis, gaps = _whole(values[keep], axis[keep], fill, len(values) - trimmed - len(keep))
     times = tuple(axis.written())
     gaps += f", {trimmed} without a value at the ends left out" if trimmed else ""
     words = f"step {axis.grid.words}" if axis.grid else "no even step"
-    said = [f"{name}: {len(values):,} values by {time_name}, {times[0]} to {times[-1]}, {words}, {gaps}"]
-    said += [f"read as: {', '.join(notes)}"] if notes else []
-    return Series(name, values, time_name, times, None if time is None else axis, tuple(said))
+    said = f"{name}: {len(values):,} values by {time_name}, {times[0]} to {times[-1]}, {words}, {gaps}"
+    understood = (said, f"read as: {', '.join(notes)}") if notes else (said,)
+    return Series(name, values, time_name, times, None if time is None else axis, understood)
 
 
 def _place(frame: Any, name: str | int, option: str) -> int:
@@ -198,7 +188,9 @@ def _time_column(frame: Any, dates: str | int | None, column: str | int | None, 
 def _value_column(frame: Any, column: str | int | None, time: int | None) -> int:
     """The column named, or else the only one with numbers beside the times."""
     if column is not None:
-        return _place(frame, column, "--column")
+        if (place := _place(frame, column, "--column")) == time:
+            raise ValueError(f"expected two columns, got {frame.columns[place]!r} as --column and as --dates")
+        return place
     places = [place for place in range(frame.shape[1]) if place != time and kind(frame.iloc[:, place]) == "number"]
     if len(places) == 1:
         return places[0]
