@@ -43,6 +43,7 @@ def read(tmp_path: Path, content: str | bytes, **options: Any) -> Series:
     return read_series(path, **options)
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(values=st.lists(finite, min_size=2, max_size=30), end=st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_numbers_are_read_to_the_last_bit(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], end: str
