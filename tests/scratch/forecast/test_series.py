@@ -126,6 +126,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("date,v\n" + daily(step="BME"), {}, "2025-01-31", "step 1 month"),
         ("date,v\n" + daily(step="15min", form="%d.%m.%Y %H:%M"), {}, "2020-01-01 15:00", "step 15 minutes"),
         ("date,v\n" + daily(60, step="QS", form="%Y-%m"), {}, "2035-01", "step 1 quarter"),
+        ("date,v\n" + daily(30, step="h", form="%Y-%m-%d %I:%M %p"), {}, "2020-01-02 06:00", "step 1 hour"),
         ("v\n1\n2\n-3e2\n", {}, "4", "by row"),
         ("2020,1\n2021,2\n2022,5\n", {}, "2023", "no header"),
         (",0\n" + daily(), {}, "2020-03-01", "by column 1"),
