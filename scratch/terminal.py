@@ -5,11 +5,13 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
+from inspect import Parameter, signature
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryFile
 from time import monotonic
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -51,6 +53,34 @@ class Told(Progress):
             for task in self.tasks:
                 if not task.finished:
                     print(f"{task.percentage:3.0f} %  {task.description}", file=sys.stderr, flush=True)
+
+
+def option(kind: Any, help: str, *names: str, default: object = None, **more: Any) -> Any:
+    """An option of a command, for `taking`. default: what holds without it, to be shown."""
+    shown = "" if default is None else f" [default: {default}]"
+    return Annotated[kind | None, typer.Option(*names, help=help + shown, show_default=False, **more)]
+
+
+def taking(options: dict[str, Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a command that ends with `**given`: it has these options, too, and gets those that are given.
+
+    So options that a class or another function takes are said once, in a table.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def taken(**values: Any) -> Any:
+            return command(
+                **{name: value for name, value in values.items() if name not in options or value is not None}
+            )
+
+        own = signature(command, eval_str=True)
+        more = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=options[name]) for name in options]
+        shown = own.replace(parameters=[*list(own.parameters.values())[:-1], *more])
+        taken.__dict__["__signature__"] = shown
+        return taken
+
+    return decorate
 
 
 def progress(done: str | None = None, idle: bool = False) -> Progress:

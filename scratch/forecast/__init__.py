@@ -1,7 +1,7 @@
 """Forecasting a time series: an LSTM that reads a window of values and forecasts the next ones.
 
     comparison                       training and baselines on one series, the test
-    training, baselines, errors      how the weights are found, what they are measured against and by
+    training, baselines              how the weights are found, what they are measured against and by
     model                            LSTM and linear layer
     windows                          parts in time, standardisation, examples
     series                           one column of a file or of pandas, in the order of time
@@ -12,9 +12,8 @@
 command and picture are the command `python -m scratch forecast`, which needs the extra packages `apps`.
 """
 
-from .baselines import autocorrelation, find_season, last_value, seasonal_naive
+from .baselines import autocorrelation, find_season, last_value, mae, rmse, seasonal_naive
 from .comparison import Comparison, compare
-from .errors import mae, rmse
 from .model import Forecaster
 from .series import Series, read_series, sunspots
 from .training import History, Recipe, train

@@ -1,4 +1,6 @@
-"""Forecasts that need no model. What cannot beat them has learned nothing worth having.
+"""What a forecast is measured against and by: forecasts that need no model, and two errors.
+
+What cannot beat these forecasts has learned nothing worth having.
 
 The value x[t + j], j = 0, …, K − 1, is forecast at the origin t, that is from values before t alone, as
 
@@ -10,8 +12,13 @@ is the lag s of the highest peak of the autocorrelation
 
 (3)  r_s = Σ_t x[t] x[t + s] / Σ_t x[t]²
 
-where a peak is higher than both its neighbours and than 2 / √N, which chance alone seldom exceeds. Sources: Hyndman and
-Athanasopoulos, Forecasting: Principles and Practice, sections 2.8 and 5.2.
+where a peak is higher than both its neighbours and than 2 / √N, which chance alone seldom exceeds. The errors, in the
+unit of the series, are
+
+(4)  RMSE = √(mean of (x̂ − x)²)      counts large errors for more than small ones
+(5)  MAE  = mean of |x̂ − x|
+
+Sources: Hyndman and Athanasopoulos, Forecasting: Principles and Practice, sections 2.8, 5.2 and 5.8.
 """
 
 from math import sqrt
@@ -62,3 +69,15 @@ def find_season(values: Array) -> int | None:
     inner = r[1:-1]
     peaks = np.flatnonzero((inner > r[:-2]) & (inner >= r[2:]) & (inner > 2 / sqrt(len(values)))) + 1
     return int(peaks[r[peaks].argmax()]) if len(peaks) else None
+
+
+def rmse(forecast: Array, truth: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """Equation (4), over all elements or over `axis`. forecast: truth's shape, or one that broadcasts with it."""
+    error = np.abs(forecast - truth)
+    largest = error.max() or 1.0  # the squares of what is divided by it neither over- nor underflow
+    return np.asarray(largest * np.sqrt(np.square(error / largest).mean(axis)))  # (4)
+
+
+def mae(forecast: Array, truth: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """Equation (5), as `rmse`."""
+    return np.asarray(np.abs(forecast - truth).mean(axis))  # (5)

@@ -1,8 +1,7 @@
 """The command `python -m scratch forecast`: an LSTM forecasts a time series, beside forecasts that need no model."""
 
-from collections.abc import Callable
+from dataclasses import fields
 from inspect import signature
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..terminal import count, drawable, progress, save, say, table
-from .comparison import LAST_VALUE, MEASURES, SEASONAL, Comparison, compare
+from ..terminal import count, drawable, option, progress, save, say, table, taking
+from .comparison import MEASURES, SEASONAL, Comparison, compare
 from .series import SUNSPOTS_SOURCE, Series, read_series, sunspots
 from .training import Recipe
 
@@ -20,52 +19,58 @@ SHOWN = 6
 """How many steps ahead have a column of their own."""
 
 
+DEFAULTS = {name: value.default for each in (compare, Recipe) for name, value in signature(each).parameters.items()}
+READING = {
+    "column": option(str, "That column, by name or number; needed if several have numbers."),
+    "dates": option(
+        str, "The column of dates, by name or number, or 'row' for none [default: found].", "--dates", "--time"
+    ),
+    "where": option(list[str], "Only rows with this value, such as country=A."),
+    "lines": option(str, "Only these lines of the file, such as 4-100 or 4-."),
+    "dayfirst": option(bool, "How 01/02/2020 is meant.", "--dayfirst/--monthfirst"),
+    "date_format": option(str, "Of the dates, such as %d.%m.%Y."),
+    "decimal": option(str, "The mark before decimals, '.' or ','."),
+    "thousands": option(str, "The mark between thousands, or 'none'."),
+    "separator": option(str, "What stands between two cells, or 'tab', 'space'."),
+    "encoding": option(str, "Of the file.", default="utf-8"),
+    "duplicates": option(str, "Of rows with one date: first, last, mean or sum."),
+    "fill": option(str, "Gaps: forward, linear, or none to take the rows as neighbours."),
+}
+TRAINING = {
+    "horizon": "How many values ahead are forecast.",
+    "window": "How many values are read.",
+    "validation": "The share that says when training ends.",
+    "test": "The share at the end that is held out.",
+    "hidden_size": "The LSTM's hidden size.",
+    "num_layers": "Its layers.",
+    "epochs": "At most so many.",
+    "patience": "So many epochs without a gain on the validation part end the training.",
+    "batch_size": "How many windows make a training step.",
+    "learning_rate": "Adam's.",
+    "runs": "How often the LSTM is trained anew.",
+    "seed": "Draws the initial weights and the order of the windows.",
+}
+MOST = {"horizon": 10**6, "window": 10**6, "hidden_size": 65536, "num_layers": 1024, "runs": 1000}
+OPTIONS = {
+    **READING,
+    "difference": option(str, "1 or season: let the LSTM learn differences over 1 value or one season."),
+    "season": option(int, "Of the seasonal naive forecast [default: found on the training part].", min=1),
+    **{
+        name: option(type(DEFAULTS[name]), help, default=DEFAULTS[name], min=int(name != "seed"), max=MOST.get(name))
+        if isinstance(DEFAULTS[name], int)
+        else option(float, help, default=DEFAULTS[name])
+        for name, help in TRAINING.items()
+    },
+}
+
+
+@taking(OPTIONS)
 def forecast(
     csv: Annotated[
         Path | None, typer.Argument(metavar="CSV", help="A file with a column of numbers [default: sunspots].")
     ] = None,
-    column: Annotated[
-        str | None, typer.Option(help="That column, by name or number; needed if several have numbers.")
-    ] = None,
-    dates: Annotated[
-        str | None,
-        typer.Option(
-            "--dates", "--time", help="The column of dates, by name or number, or 'row' for none [default: found]."
-        ),
-    ] = None,
-    where: Annotated[list[str] | None, typer.Option(help="Only rows with this value, such as country=A.")] = None,
-    lines: Annotated[str | None, typer.Option(help="Only these lines of the file, such as 4-100 or 4-.")] = None,
-    dayfirst: Annotated[bool | None, typer.Option("--dayfirst/--monthfirst", help="How 01/02/2020 is meant.")] = None,
-    date_format: Annotated[str | None, typer.Option(help="Of the dates, such as %d.%m.%Y.")] = None,
-    decimal: Annotated[str | None, typer.Option(help="The mark before decimals, '.' or ','.")] = None,
-    thousands: Annotated[str | None, typer.Option(help="The mark between thousands, or 'none'.")] = None,
-    separator: Annotated[str | None, typer.Option(help="What stands between two cells, or 'tab', 'space'.")] = None,
-    encoding: Annotated[str, typer.Option(help="Of the file.")] = "utf-8",
-    duplicates: Annotated[str | None, typer.Option(help="Of rows with one date: first, last, mean or sum.")] = None,
-    fill: Annotated[
-        str | None, typer.Option(help="Gaps: forward, linear, or none to take the rows as neighbours.")
-    ] = None,
-    difference: Annotated[
-        str | None, typer.Option(help="1 or season: let the LSTM learn differences over 1 value or one season.")
-    ] = None,
-    horizon: Annotated[int, typer.Option(min=1, max=10**6, help="How many values ahead are forecast.")] = 5,
-    window: Annotated[int, typer.Option(min=1, max=10**6, help="How many values are read.")] = 24,
-    season: Annotated[
-        int | None, typer.Option(min=1, help="Of the seasonal naive forecast [default: found on the training part].")
-    ] = None,
-    validation: Annotated[float, typer.Option(help="The share that says when training ends.")] = 0.15,
-    test: Annotated[float, typer.Option(help="The share at the end that is held out.")] = 0.15,
-    hidden_size: Annotated[int, typer.Option(min=1, max=65536, help="The LSTM's hidden size.")] = 32,
-    num_layers: Annotated[int, typer.Option(min=1, max=1024, help="Its layers.")] = 1,
-    epochs: Annotated[int, typer.Option(min=1, help="At most so many.")] = Recipe.epochs,
-    patience: Annotated[
-        int, typer.Option(min=1, help="So many epochs without a gain on the validation part end the training.")
-    ] = Recipe.patience,
-    batch_size: Annotated[int, typer.Option(min=1, help="How many windows make a training step.")] = Recipe.batch_size,
-    learning_rate: Annotated[float, typer.Option(help="Adam's.")] = Recipe.learning_rate,
-    runs: Annotated[int, typer.Option(min=1, max=1000, help="How often the LSTM is trained anew.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the initial weights and the order of the windows.")] = 0,
     plot: Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")] = Path("forecast.png"),
+    **given: Any,
 ) -> None:
     """Forecast a time series with an LSTM, and measure it against forecasts that need no model.
 
@@ -76,27 +81,20 @@ def forecast(
     Without a file it is the yearly mean sunspot numbers 1700 to 2008, version 1 (SIDC), from NOAA's National
     Geophysical Data Center.
     """
-    given = {name: value for name, value in locals().items() if value is not None}
-    reading = of_function(read_series, given)
-    if not (isfinite(learning_rate) and learning_rate > 0):
-        raise typer.BadParameter(f"expected a finite --learning-rate above 0, got {learning_rate}")
-    if csv is None and reading.keys() > {"encoding"}:
+    reading = {name: given.pop(name) for name in READING if name in given}
+    if csv is None and reading:
         raise typer.BadParameter("--column, --dates and all else that says how a file is read need a CSV file")
     drawable("--plot", plot)
     out = Console()
     try:
+        recipe = Recipe(**{each.name: given.pop(each.name) for each in fields(Recipe) if each.name in given})
         series = sunspots() if csv is None else read_series(csv, **reading)
         show_series(out, series, None if csv else SUNSPOTS_SOURCE)
         bar = progress("{task.completed} of at most {task.total} epochs")
         bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
         with bar:
-            task = bar.add_task("training", total=runs * epochs)
-            found = compare(
-                series,
-                **of_function(compare, given),
-                recipe=Recipe(**of_function(Recipe, given)),
-                progress=lambda run, epoch: bar.update(task, completed=run * epochs + epoch),
-            )
+            task = bar.add_task("training", total=given.get("runs", DEFAULTS["runs"]) * recipe.epochs)
+            found = compare(series, **given, recipe=recipe, progress=lambda run, epoch: bar.advance(task))
     except OSError as error:
         raise typer.BadParameter(f"cannot read {csv}: {error.strerror}") from None
     except (ValueError, FloatingPointError) as error:
@@ -104,17 +102,9 @@ def forecast(
 
     from .picture import picture  # late: it takes half a second, and bad input should not wait for it
 
-    show_parts(out, found)
-    show_errors(out, found)
-    show_steps(out, found)
-    show_verdict(out, found)
-    show_future(out, found)
+    for show in (show_parts, show_errors, show_verdict, show_future):
+        show(out, found)
     save(out, picture(found), plot, dpi=150)
-
-
-def of_function(function: Callable[..., object], given: dict[str, Any]) -> dict[str, Any]:
-    """Those of some options that a function takes, by their names."""
-    return {name: value for name, value in given.items() if name in signature(function).parameters}
 
 
 def clean(text: str) -> str:
@@ -132,17 +122,13 @@ def show_series(out: Console, series: Series, source: str | None) -> None:
 
 def show_parts(out: Console, found: Comparison) -> None:
     """How the series is divided, and how it is looked at."""
-    horizon, series = found.horizon, found.series
-    parts = table("part", clean(series.time), "values", "windows")
+    parts = table("part", clean(found.series.time), "values", "windows")
     for name, part in found.parts._asdict().items():
-        windows = len(part) - horizon + 1 - (found.window + found.difference if part.start == 0 else 0)
-        parts.add_row(name, Text(clean(series.between(part))), f"{len(part):,}", f"{windows:,}")
+        windows = len(part) - found.horizon + 1 - (found.window + found.difference if part.start == 0 else 0)
+        parts.add_row(name, Text(clean(found.series.between(part))), f"{len(part):,}", f"{windows:,}")
     out.print(parts)
-    ahead = count(horizon, "value")
-    say(
-        out,
-        f"A window: {count(found.window, 'value')} that are read, and in its part the {ahead} after them to forecast.",
-    )
+    ahead, read = count(found.horizon, "value"), count(found.window, "value")
+    say(out, f"A window: {read} that are read, and in its part the {ahead} after them to forecast.")
     if found.difference:
         lag = count(found.difference, "value")
         say(out, f"The LSTM learns differences over {lag}; its forecasts are summed back.")
@@ -152,36 +138,30 @@ def show_parts(out: Console, found: Comparison) -> None:
 
 
 def forecasts(found: Comparison) -> dict[str, np.ndarray]:
-    """Every forecast by the name that the tables give it: (…, B, K)."""
+    """Every forecast by the name that the tables give it: (R, B, K), R = 1 where there is one."""
     runs = len(found.lstm)
     rows = {f"LSTM, {count(runs, 'run')}": found.lstm}
     if runs > 1:
-        rows["LSTM, the runs averaged"] = found.lstm.mean(axis=0)
-    names = {LAST_VALUE: LAST_VALUE, SEASONAL: f"{SEASONAL}, season {found.season}"}
-    return rows | {names[name]: predicted for name, predicted in found.baselines.items()}
+        rows["LSTM, the runs averaged"] = found.lstm.mean(axis=0, keepdims=True)
+    season = {SEASONAL: f"{SEASONAL}, season {found.season}"}
+    return rows | {season.get(name, name): one[np.newaxis] for name, one in found.baselines.items()}
 
 
 def show_errors(out: Console, found: Comparison) -> None:
-    """The errors over all test windows; of several runs the mean, the least and the largest."""
+    """The errors over all test windows, of several runs the mean, the least and the largest; then by step ahead."""
+
+    def spread(values: np.ndarray) -> str:
+        mean, least, largest = map(found.written, (values.mean(), values.min(), values.max()))
+        return mean if len(values) == 1 else f"{mean} ({least}–{largest})"
+
     windows = count(len(found.truth), "window")
     say(out, f"\nerrors on the test part, {windows}, in the unit of {clean(found.series.name)}", "bold")
     errors = table("forecast", *MEASURES)
     for name, predicted in forecasts(found).items():
-        each = [np.atleast_1d(measure(predicted, found.truth, (-2, -1))) for measure in MEASURES.values()]
-        errors.add_row(name, *(spread(found, values) for values in each))
+        errors.add_row(name, *(spread(measure(predicted, found.truth, (1, 2))) for measure in MEASURES.values()))
     out.print(errors)
     if found.season is None:
         say(out, "No season was found in the training part, so that there is no seasonal naive forecast.")
-
-
-def spread(found: Comparison, values: np.ndarray) -> str:
-    """The mean of some errors and, if there are several, their range."""
-    mean = found.written(float(values.mean()))
-    return mean if len(values) == 1 else f"{mean} ({found.written(values.min())}–{found.written(values.max())})"
-
-
-def show_steps(out: Console, found: Comparison) -> None:
-    """The errors by step ahead."""
     if found.horizon == 1:
         return
     steps = np.unique(np.linspace(1, found.horizon, SHOWN).round().astype(int))
@@ -189,8 +169,8 @@ def show_steps(out: Console, found: Comparison) -> None:
     say(out, f"\nRMSE by step ahead{some}" + (", of several runs the mean" if len(found.lstm) > 1 else ""), "bold")
     by_step = table("forecast", *map(str, steps))
     for name, predicted in forecasts(found).items():
-        errors = MEASURES["RMSE"](predicted, found.truth, -2).reshape(-1, found.horizon).mean(axis=0)  # K
-        by_step.add_row(name, *(found.written(errors[step - 1]) for step in steps))
+        each = MEASURES["RMSE"](predicted, found.truth, 1).mean(axis=0)  # K
+        by_step.add_row(name, *(found.written(each[step - 1]) for step in steps))
     out.print(by_step)
 
 
@@ -214,19 +194,17 @@ def show_verdict(out: Console, found: Comparison) -> None:
 
 def show_future(out: Console, found: Comparison) -> None:
     """The values after the end of the series."""
-    series, parts = found.series, found.parts
-    runs = len(found.future)
-    say(out, f"\nafter the end: forecast of {clean(series.name)}", "bold")
+    series, runs = found.series, len(found.future)
     read = range(len(series) - found.window, len(series))
+    trained, chosen, here = (clean(series.between(part)) for part in (*found.parts[:2], read))
+    say(out, f"\nafter the end: forecast of {clean(series.name)}", "bold")
     say(
         out,
-        f"The LSTM is the one that was tested: trained on {clean(series.between(parts.training))}, its epoch chosen "
-        f"on {clean(series.between(parts.validation))}, not trained again since. Here it reads "
-        f"{clean(series.between(read))}.",
+        f"The LSTM is the one that was tested: trained on {trained}, its epoch chosen on {chosen}, not trained again "
+        f"since. Here it reads {here}.",
     )
-    columns = ["the runs averaged", "lowest run", "highest run"] if runs > 1 else ["LSTM"]
-    future = table(clean(series.time), *columns)
-    for when, predicted in zip(series.after(found.horizon)[0], found.future.T, strict=True):
-        values = [predicted.mean(), predicted.min(), predicted.max()] if runs > 1 else [predicted[0]]
-        future.add_row(when, *(found.written(value) for value in values))
+    future = table(clean(series.time), *(["the runs averaged", "lowest run", "highest run"] if runs > 1 else ["LSTM"]))
+    for when, values in zip(series.after(found.horizon)[0], found.future.T, strict=True):
+        several = [values.mean(), values.min(), values.max()] if runs > 1 else values
+        future.add_row(when, *map(found.written, several))
     out.print(future)

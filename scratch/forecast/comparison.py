@@ -9,20 +9,19 @@ model may learn differences instead, over one value or over one season; its fore
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from math import floor, log10
 
 import numpy as np
 
 from ..types import Array
-from .baselines import find_season, last_value, seasonal_naive
-from .errors import mae, rmse, written
+from .baselines import find_season, last_value, mae, rmse, seasonal_naive
 from .model import Forecaster
 from .series import Series
 from .training import History, Recipe, train
 from .windows import Parts, Standard, differences, split, summed, windows_of
 
-LAST_VALUE = "last value"
-SEASONAL = "seasonal naive"
-
+LAST_VALUE, SEASONAL = "last value", "seasonal naive"
 MEASURES = {"RMSE": rmse, "MAE": mae}
 
 
@@ -33,23 +32,16 @@ class Comparison:
     series: Series
     parts: Parts
     window: int
-    season: int | None
-    """Given, or found on the training part; None if none was found."""
-    origins: Array
-    """(B,) int64: the row of the first target of each test window."""
-    truth: Array
-    """(B, K)"""
-    lstm: Array
-    """(R, B, K): the forecasts of each run. Averaged they are a forecast, too, the better one as a rule."""
-    baselines: dict[str, Array]
-    """By name, (B, K) each; without a season there is no seasonal naive."""
-    future: Array
-    """(R, K): the forecasts of each run for the K values after the end of the series."""
+    season: int | None  # given, or found on the training part; None if none was found
+    origins: Array  # (B,) int64: the row of the first target of each test window
+    truth: Array  # (B, K)
+    lstm: Array  # (R, B, K): the forecasts of each run; averaged they are a forecast, too, the better one as a rule
+    baselines: dict[str, Array]  # by name, (B, K) each; without a season there is no seasonal naive
+    future: Array  # (R, K): the forecasts of each run for the K values after the end of the series
     standard: Standard
     histories: list[History]
     models: list[Forecaster]
-    difference: int = 0
-    """The lag of the differences that the model learned; 0: it learned the values."""
+    difference: int = 0  # the lag of the differences that the model learned; 0: it learned the values
 
     @property
     def horizon(self) -> int:
@@ -58,7 +50,8 @@ class Comparison:
 
     def written(self, value: float) -> str:
         """A value in the unit of the series as text, to three digits of its standard deviation."""
-        return written(value, self.standard.deviation)
+        decimals = 2 - floor(log10(self.standard.deviation))
+        return f"{value:,.{max(decimals, 0)}f}" if -10 < decimals < 10 else f"{value:.4g}"
 
     def best_baseline(self, measure: str) -> tuple[str, float]:
         """The baseline with the smallest error on the test part, and that error. measure: 'RMSE' or 'MAE'."""
@@ -68,16 +61,17 @@ class Comparison:
     def verdict(self, measure: str) -> str:
         """Who is better on the test part, in words. measure: 'RMSE' or 'MAE'."""
         name, least = self.best_baseline(measure)
-        runs = MEASURES[measure](self.lstm, self.truth, axis=(1, 2))  # R
-        wins, mean = int((runs < least).sum()), float(runs.mean())
+        errors = MEASURES[measure](self.lstm, self.truth, axis=(1, 2))  # R
+        runs, wins, mean = len(errors), int((errors < least).sum()), float(errors.mean())
         change = f"{abs(mean / least - 1):.0%} {'less' if mean < least else 'more'}" if least > 0 else "more"
-        of_runs = "the mean of its runs, " if len(runs) > 1 else ""
+        of_runs = "the mean of its runs, " if runs > 1 else ""
         figures = f"{measure} {self.written(mean)}, {of_runs}against {self.written(least)}: {change}"
-        if wins == len(runs):
-            return f"The LSTM beats the best baseline, {name}, in {_all(wins)}: {figures}."
+        every = {1: "the one run", 2: "both runs"}.get(runs, f"all {runs} runs")
+        if wins == runs:
+            return f"The LSTM beats the best baseline, {name}, in {every}: {figures}."
         if wins == 0:
-            return f"The LSTM LOSES to {name} in {_all(len(runs))}: {figures}."
-        return f"Undecided: the LSTM beats the best baseline, {name}, in only {wins} of {len(runs)} runs: {figures}."
+            return f"The LSTM LOSES to {name} in {every}: {figures}."
+        return f"Undecided: the LSTM beats the best baseline, {name}, in only {wins} of {runs} runs: {figures}."
 
     def advice(self) -> str | None:
         """What to try when a forecast that needs no model has the smaller RMSE; None when the LSTM has it."""
@@ -85,21 +79,19 @@ class Comparison:
         if float(rmse(self.lstm, self.truth, axis=(1, 2)).mean()) < least:
             return None
         again = "season" if self.season and self.difference != self.season else "1"
-        tries = [f"--difference {again}"] if str(self.difference) != again else []
-        if self.season and self.window < self.season:
-            tries.append(f"--window {2 * self.season}")
-        return (
-            f"The {name} forecast needs no model and is the better one here: use it, or try "
-            f"{' or '.join([*tries, 'a shorter --horizon'] if self.horizon > 1 else tries) or 'a longer series'}."
-        )
+        tries = {
+            f"--difference {again}": str(self.difference) != again,
+            f"--window {2 * (self.season or 0)}": self.season and self.window < self.season,
+            "a shorter --horizon": self.horizon > 1,
+        }
+        what = " or ".join(each for each, helps in tries.items() if helps) or "a longer series"
+        return f"The {name} forecast needs no model and is the better one here: use it, or try {what}."
 
     def lost_steps(self, measure: str) -> list[int]:
         """The steps ahead, from 1, at which some baseline has a smaller error than the runs have on the mean."""
-        runs = MEASURES[measure](self.lstm, self.truth, axis=1).mean(axis=0)  # K
-        others = np.min(
-            [MEASURES[measure](predicted, self.truth, axis=0) for predicted in self.baselines.values()], axis=0
-        )
-        return [int(step) + 1 for step in np.flatnonzero(others < runs)]
+        ours = MEASURES[measure](self.lstm, self.truth, axis=1).mean(axis=0)  # K
+        others = [MEASURES[measure](predicted, self.truth, axis=0) for predicted in self.baselines.values()]
+        return [int(step) + 1 for step in np.flatnonzero(np.min(others, axis=0) < ours)]
 
 
 def compare(
@@ -116,7 +108,7 @@ def compare(
     runs: int = 5,
     seed: int = 0,
     recipe: Recipe | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda run, epoch: None,
 ) -> Comparison:
     """Train `runs` forecasters on a series, and compare their forecasts of its end with the baselines'.
 
@@ -124,8 +116,7 @@ def compare(
     the seasonal naive forecast; if left out, it is looked for in the training part. difference: 1 or 'season', over
     which the model learns differences; without a season given or found it is the calendar's, such as 12 for months.
     seed: run r draws its weights and the order of its windows from (seed, r), so that the same seed gives the same
-    numbers, to the last bit. progress: is called with the number of the run, from 0, and of the epoch, from 1, that is
-    over.
+    numbers, to the last bit. progress: is called with the number of the run, from 0, and of each epoch that is over.
 
     Raises ValueError if the series is too short, constant over its training part or not to be computed with, and for
     a season longer than the training part; FloatingPointError if training diverges.
@@ -143,39 +134,20 @@ def compare(
     z, scale = _standardised(differences(values, lag), len(past) - lag)
     shifted = (range(max(part.start - lag, 0), part.stop - lag) for part in parts)
     learned, watched, held_out = (windows_of(z, part, window, horizon) for part in shifted)
-
     models, histories = [], []
     for run in range(runs):
         rng = np.random.default_rng([seed, run])
-        model = Forecaster(horizon, hidden_size, num_layers, rng=rng)
-        report = None if progress is None else _of_run(progress, run)
-        histories.append(train(model, learned, watched, rng, recipe, report))
-        models.append(model)
-
-    origins = held_out.origins + lag
+        models.append(Forecaster(horizon, hidden_size, num_layers, rng=rng))
+        histories.append(train(models[-1], learned, watched, rng, recipe, partial(progress, run)))
+    origins, after = held_out.origins + lag, np.array([len(values)])
     baselines = {LAST_VALUE: last_value(values, origins, horizon)}
     if season is not None:
         baselines[SEASONAL] = seasonal_naive(values, origins, horizon, season)
-
-    def forecasts(model: Forecaster, windows: Array, where: Array) -> Array:
-        return summed(scale.undo(model.predict(windows)), values, where, lag)
-
-    end = z[np.newaxis, -window:, np.newaxis]  # 1, W, 1
-    return Comparison(
-        series,
-        parts,
-        window,
-        season,
-        origins,
-        windows_of(values, parts.test, window, horizon).targets,
-        np.stack([forecasts(model, held_out.inputs, origins) for model in models]),
-        baselines,
-        np.stack([forecasts(model, end, np.array([len(values)]))[0] for model in models]),
-        standard,
-        histories,
-        models,
-        lag,
-    )
+    truth, end = windows_of(values, parts.test, window, horizon).targets, z[np.newaxis, -window:, np.newaxis]
+    tested = [summed(scale.undo(model.predict(held_out.inputs)), values, origins, lag) for model in models]
+    future = [summed(scale.undo(model.predict(end)), values, after, lag)[0] for model in models]
+    outcome = (np.stack(tested), baselines, np.stack(future), standard, histories, models, lag)
+    return Comparison(series, parts, window, season, origins, truth, *outcome)
 
 
 def _standardised(values: Array, known: int) -> tuple[Array, Standard]:
@@ -194,11 +166,3 @@ def _lag(difference: str | int | None, season: int | None) -> int:
     if difference == "season" and season is None:
         raise ValueError("expected a --season for --difference season, got none, as the training part shows none")
     return 0 if difference is None else season if difference == "season" and season else 1
-
-
-def _of_run(progress: Callable[[int, int], None], run: int) -> Callable[[int], None]:
-    return lambda epoch: progress(run, epoch)
-
-
-def _all(runs: int) -> str:
-    return {1: "the one run", 2: "both runs"}.get(runs, f"all {runs} runs")

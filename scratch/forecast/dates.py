@@ -1,87 +1,67 @@
 """Dates as people write them."""
 
 import re
-from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..types import Array
-from .cells import SHAPE, Table
-from .times import Times, grid
+from .cells import quoted
+from .times import Times, gapless, grid
 
-CLOCK = re.compile(
-    r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d(?:[.,]\d+)?))? *(?:(?P<half>[ap])\.?m\.?)?"
-    r" *(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?",
-    re.IGNORECASE,
+CELL = (
+    r"^(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,? )?(?P<day>.+?)"
+    r"(?:(?:T|,? )(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d(?:[.,]\d+)?))?"
+    r" ?(?:(?P<half>[ap])\.?m\.?)? ?(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?$"
 )
-CELL = re.compile(
-    rf"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,? +)?(?P<day>.+?)(?:(?:T|,? +)(?P<clock>{CLOCK.pattern}))?",
-    re.IGNORECASE,
-)
+REWRITTEN = {
+    r"([A-Za-z]{3})[A-Za-z]*\.?": r"\1",  # months by three letters
+    r"^(\d{4})[- ]?Q([1-4])$|^Q([1-4])[-/ ](\d{4})$": lambda q: f"{q[1] or q[4]}-{3 * int(q[2] or q[3]) - 2:02}",
+    r"^(\d{4})M(\d\d)$": r"\1-\2",
+    r"^(\d{4})-?W(\d\d)$": r"\1-W\2-1",
+    "[-./, ]+": "-",
+}
 FORMS = (
     *("%Y-%m-%d", "%d-%m-%Y", "%m-%d-%Y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d", "%d-%b-%Y", "%b-%d-%Y", "%Y-%b-%d"),
-    *("%d-%b-%y", "%Y-%m", "%m-%Y", "%b-%Y", "%Y-%b", "%b-%y", "%GW%V-%u", "%Y%m%d", "%Y%m"),
+    *("%d-%b-%y", "%Y-%m", "%m-%Y", "%b-%Y", "%Y-%b", "%b-%y", "%G-W%V-%u", "%Y%m%d", "%Y%m"),
 )
 """What a date may look like once its separators are dashes: no cell without a year."""
 
 PARTS = {"%Y": r"\d{4}", "%G": r"\d{4}", "%y": r"\d\d", "%b": "[A-Za-z]{3}"}
-SHAPES = {form: re.compile(re.sub("%.", lambda part: PARTS.get(part[0], r"\d\d?"), form)) for form in FORMS}
-SHAPES |= {"%Y%m%d": re.compile(r"\d{8}"), "%Y%m": re.compile(r"\d{6}")}
+SHAPES = {form: re.sub("%.", lambda part: PARTS.get(part[0], r"\d\d?"), form) for form in FORMS}
+SHAPES |= {"%Y%m%d": r"\d{8}", "%Y%m": r"\d{6}"}
 
-MONTHLY = [form for form in FORMS if not re.search("%[du]", form)]
-
-PLAIN = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?", re.IGNORECASE)
+PLAIN = r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?"
 """What may be a number rather than a date."""
 
 
-def _text(cell: str) -> tuple[str, str, int, float]:
-    """The date in a cell with dashes, the month in digits or three letters, empty if there is none; what stood between
-    its parts; the microseconds since midnight; the seconds that its zone is ahead of UTC, NaN without one.
-    """
-    day, clock = _spans(cell.translate(SHAPE))
-    return *_day(cell[slice(*day)]), *_clock(cell[slice(*clock)])
+def _days(cells: Any) -> tuple[Any, Any]:
+    """The parts of the cells, and their dates with dashes and the month in digits or three letters."""
+    parts = cells.str.extract(CELL, flags=re.IGNORECASE)
+    days = parts["day"].fillna("")
+    for pattern, replacement in REWRITTEN.items():
+        days = days.str.replace(pattern, replacement, regex=True, flags=re.IGNORECASE)
+    return parts, days
 
 
-@lru_cache
-def _spans(shape: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Where the date is in cells of a shape, and where the time of day."""
-    found = CELL.fullmatch(shape)
-    return (found.span("day"), found.span("clock")) if found else ((0, 0), (0, 0))
+def _read(days: Any, form: str) -> Any:
+    """The dates of one form; NaT where a text is none."""
+    import pandas as pd
+
+    return pd.to_datetime(days.where(days.str.fullmatch(SHAPES.get(form, ".*"))), format=form, errors="coerce")
 
 
-@lru_cache(maxsize=10000)  # the hours of a day say the same day
-def _day(day: str) -> tuple[str, str]:
-    day = " ".join(day.split())
-    if re.search("[A-Za-z]", day):
-        day = re.sub(r"([a-z]{3})[a-z]*\.?", r"\1", day, flags=re.IGNORECASE)
-        if quarter := re.fullmatch(r"(\d{4})[- ]?Q([1-4])", re.sub(r"^(Q\d)[-/ ](\d{4})$", r"\2\1", day.upper())):
-            day = f"{quarter[1]}-{3 * int(quarter[2]) - 2:02}"
-        day = re.sub(r"^(\d{4})-?W(\d\d)$", r"\1W\2-1", re.sub(r"^(\d{4})M(\d\d)$", r"\1-\2", day))
-    return re.sub(r"[-./, ]+", "-", day), re.sub(r"\w+", "x", day)
+def _forms(days: Any) -> list[str]:
+    """The forms that at least half of the first dates have, by their digits and letters."""
+    first = days.head(1000).tolist()
+    return [form for form in FORMS if 2 * sum(bool(re.fullmatch(SHAPES[form], day)) for day in first) >= len(first)]
 
 
-@lru_cache(maxsize=10000)
-def _clock(clock: str) -> tuple[int, float]:
-    if not (found := CLOCK.fullmatch(" ".join(clock.split()))):
-        return 0, np.nan
-    hour = int(found["hour"]) % 12 + 12 * (found["half"] in "pP") if found["half"] else int(found["hour"])
-    seconds = 3600 * hour + 60 * int(found["minute"]) + float((found["second"] or "0").replace(",", "."))
-    digits = re.sub("[A-Za-z:]", "", found["zone"] or "") + "0000"  # ±hhmm; Z and UTC are 0
-    ahead = 3600 * int(digits[:3]) + 60 * int(digits[0] + digits[3:5])
-    return round(seconds * 1e6), ahead if found["zone"] else np.nan
+def dated(cells: Any) -> bool:
+    """Whether at least half of some cells are dates of one form."""
+    return bool(_forms(_days(cells)[1]))
 
 
-def forms(cells: Sequence[str]) -> list[str]:
-    """The forms that at least half of some cells have, by their digits and letters."""
-    days = [_text(cell)[0] for cell in cells]
-    return [form for form in FORMS if 2 * sum(map(bool, map(SHAPES[form].fullmatch, days))) >= len(days)]
-
-
-def read_dates(
-    table: Table, place: int, dayfirst: bool | None, date_format: str | None
-) -> tuple[Times, list[str]] | None:
+def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tuple[Times, list[str]] | None:
     """A column of dates in one form, and how they were read; None if its cells are numbers rather than dates.
 
     Of several forms it is the one in which all cells are dates; if there are several of these, the one that is evenly
@@ -89,95 +69,84 @@ def read_dates(
     """
     import pandas as pd
 
-    cells = table.columns[place]
-    days, marks, clocks, ahead = zip(*map(_text, cells), strict=True)
+    parts, days = _days(cells)
     if date_format is not None:
-        found = {date_format: pd.to_datetime(cells, format=date_format, errors="coerce")}
+        found = {date_format: _read(cells, date_format)}
     else:
-        mixed = len(set(marks)) > 1  # d.m.y and m/d/y may stand together
-        wanted = {None: () if mixed else ("%d-%m", "%m-%d"), True: ("%d-%m",), False: ("%m-%d",)}[dayfirst]
-        possible = [form for form in forms(cells[:1000]) if form[:5] in wanted or form[:5] not in ("%d-%m", "%m-%d")]
-        since = pd.to_timedelta(clocks, unit="us")
-        found = {form: pd.to_datetime(list(days), format=form, errors="coerce") + since for form in possible}
-        if not _plausible(found, cells) and all(map(PLAIN.fullmatch, cells)):
+        clock = parts[["hour", "minute", "second"]].replace(",", ".", regex=True).astype(np.float64).fillna(0)
+        half = parts["half"].str.lower()
+        clock["hour"] = clock["hour"].mask(half.notna(), clock["hour"] % 12) + 12 * (half == "p")
+        since = pd.to_timedelta((clock * [3600, 60, 1]).sum(axis=1), unit="s").dt.round("us")
+        mixed = cells.str.replace(r"\w+", "x", regex=True).nunique() > 1  # d.m.y and m/d/y may stand together
+        wrong = {None: ("%d-%m", "%m-%d") if mixed else (), True: "%m-%d", False: "%d-%m"}[dayfirst]
+        found = {form: _read(days, form) + since for form in _forms(days) if not form.startswith(wrong)}
+        if cells.str.fullmatch(PLAIN).all() and not _plausible(found, cells):
             return None
-    form, local = _one_form(table, place, found)
-    if local.tz is not None:  # from a format of one's own
-        ahead = tuple(moment.utcoffset().total_seconds() for moment in local)
-        local = local.tz_localize(None)
-    index, notes = _on_one_clock(table, place, local, np.array(ahead))
-    quarters = form == "%Y-%m" and all("q" in cell.lower() for cell in cells)
+    form, local = _one_form(cells, found)
+    index, notes = _on_one_clock(cells, local, parts["zone"])
+    quarters = form == "%Y-%m" and cells.str.contains("q", case=False).all()
     shown = form if date_format else "QUARTER" if quarters else form.replace("%b", "MON").replace("%", "").upper()
-    return Times(index, "quarter" if quarters else _label(form, index)), [f"dates {shown}", *notes]
+    if not re.search("%[du]", form):
+        label = "quarter" if quarters else "%Y-%m"
+    elif (index == index.normalize()).all():
+        label = "%Y-%m-%d"
+    else:
+        label = "%Y-%m-%d %H:%M" + (":%S" if index.second.any() else "")
+    return Times(index, label), [f"dates {shown}", *notes]
 
 
-def _one_form(table: Table, place: int, found: dict[str, Any]) -> tuple[str, Any]:
+def _plausible(found: dict[str, Any], cells: Any) -> bool:
+    """Whether cells that may be numbers are dates: digits alone only if they are all of our centuries."""
+    if not found or not cells.str.isdecimal().all():
+        return bool(found)
+    local = next(iter(found.values()))
+    return bool(local.dt.year.between(1800, 2200).all()) and (gapless(local) or not gapless(cells.astype(np.float64)))
+
+
+def _one_form(cells: Any, found: dict[str, Any]) -> tuple[str, Any]:
     """The one form under which all cells are dates, and these. Raises ValueError if there is none, or another."""
-    name = table.names[place]
     whole = {form: local for form, local in found.items() if local.notna().all()}
     if not whole:
-        known = max(found.values(), key=lambda local: local.notna().sum()).notna() if found else [False]
-        row = list(known).index(False)
+        most = max((local.notna() for local in found.values()), key=sum, default=cells == "")
         raise ValueError(
-            f"expected a date in column {name!r}, got {table.cell(row, place)}: say how dates are written, such as "
-            "--date-format %d.%m.%Y, leave lines out with --lines, or take the rows in their order with --dates row"
+            f"expected a date in column {cells.name!r}, got {quoted(cells, most.idxmin())}: say how dates are written, "
+            "such as --date-format %d.%m.%Y, leave lines out with --lines, or take the rows in their order with "
+            "--dates row"
         )
     if len(whole) > 1:
-        even = {form: local for form, local in whole.items() if _gapless(local.unique().sort_values())}
+        even = {form: local for form, local in whole.items() if gapless(local)}
         whole = even if len(even) == 1 else whole
     (form, local), *others = whole.items()
     for _, moments in others:
-        if not (moments == local).all():
-            row = int(np.flatnonzero(moments != local)[0])
+        if (differ := moments != local).any():
+            row = differ.idxmax()
             raise ValueError(
-                f"expected dates that can be read in one way, got {table.cell(row, place)}, column {name!r}, which is "
-                f"{local[row]:%d %b %Y} or {moments[row]:%d %b %Y}: say --dayfirst, --monthfirst or --date-format"
+                f"expected dates that can be read in one way, got {quoted(cells, row)}, column {cells.name!r}, which "
+                f"is {local[row]:%d %b %Y} or {moments[row]:%d %b %Y}: say --dayfirst, --monthfirst or --date-format"
             )
     return form, local
 
 
-def _on_one_clock(table: Table, place: int, local: Any, ahead: Array) -> tuple[Any, list[str]]:
+def _on_one_clock(cells: Any, local: Any, zone: Any) -> tuple[Any, list[str]]:
     """The times on the wall, or in UTC where the zone changes and the wall does not show an even step.
 
-    ahead: (N,) seconds that the wall is ahead of UTC, NaN without a zone. Raises ValueError if only some have a zone.
+    zone: that of each cell, missing without one. Raises ValueError if only some have a zone.
     """
     import pandas as pd
 
-    zoned = ~np.isnan(ahead)
-    if zoned.any() and not zoned.all():
-        row = int(np.flatnonzero(zoned != zoned[0])[0])
+    if local.dt.tz is not None:  # from a format of one's own
+        return pd.DatetimeIndex(local.dt.tz_localize(None)), []
+    zoned = zone.notna()
+    if zoned.nunique() > 1:
+        first, other = (quoted(cells, row) for row in (zoned.index[0], (zoned != zoned.iloc[0]).idxmax()))
         raise ValueError(
-            f"expected all dates of column {table.names[place]!r} in a time zone, or none, got {table.cell(0, place)} "
-            f"and {table.cell(row, place)}: choose rows with --where or --lines, or say --dates row"
+            f"expected all dates of column {cells.name!r} in a time zone, or none, got {first} and {other}: choose "
+            "rows with --where or --lines, or say --dates row"
         )
-    if len(np.unique(ahead[zoned])) < 2:
-        return local, []
-    utc = local - pd.to_timedelta(ahead, unit="s")
-    even = [axis for axis in (utc, local) if axis.is_unique and grid(axis.sort_values())]
-    ordered = (np.argsort(utc, kind="stable") == np.argsort(local, kind="stable")).all()
-    return (local, ["local time"]) if even and even[0] is local and ordered else (utc, ["in UTC"])
-
-
-def _label(form: str, index: Any) -> str:
-    """The form in which dates are printed."""
-    if form in MONTHLY:
-        return "%Y-%m"
-    if (index == index.normalize()).all():
-        return "%Y-%m-%d"
-    return "%Y-%m-%d %H:%M" + (":%S" if index.second.any() else "")
-
-
-def _plausible(found: dict[str, Any], cells: Sequence[str]) -> bool:
-    """Whether digits alone are dates rather than numbers: all of them, and of our centuries."""
-    if not found or not all(cell.isdecimal() for cell in cells):
-        return bool(found)
-    local = next(iter(found.values()))
-    if not (local.notna().all() and ((local.year >= 1800) & (local.year <= 2200)).all()):
-        return False
-    return _gapless(local.unique().sort_values()) or not _gapless(np.unique([float(cell) for cell in cells]))
-
-
-def _gapless(index: Any) -> bool:
-    """Whether sorted times follow each other by one step."""
-    found = grid(index)
-    return found is not None and bool((np.diff(found.places) == 1).all())
+    if zone.nunique() < 2:
+        return pd.DatetimeIndex(local), []
+    written = local.map(pd.Timestamp.isoformat) + zone.str.upper().replace({"UTC": "Z", "GMT": "Z"})
+    utc = pd.to_datetime(written, utc=True, format="ISO8601").dt.tz_localize(None)
+    even = [axis for axis in (utc, local) if axis.is_unique and grid(pd.DatetimeIndex(axis.sort_values()))]
+    on_the_wall = even and even[0] is local and (utc.argsort().array == local.argsort().array).all()
+    return pd.DatetimeIndex(local if on_the_wall else utc), ["local time" if on_the_wall else "in UTC"]

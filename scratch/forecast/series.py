@@ -5,7 +5,7 @@ What a file leaves open is asked for, never guessed without a word: `tables` fin
 stands for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..types import Array
-from .cells import Table, listed, missing, numbers
+from .cells import missing, numbers, quoted
 from .dates import read_dates
 from .tables import kind, table
-from .times import Times, grid
+from .times import Times
 
 ROWS = "row"
 """The name of the time axis where no column is: the rows count from 1."""
@@ -33,18 +33,12 @@ SUNSPOTS_SOURCE = (
 class Series:
     """N values and their times, from the first to the last."""
 
-    name: str
-    """The name of the column, which stands for the unit."""
-    values: Array
-    """(N,) float64, all finite."""
-    time: str
-    """The name of the column of the times, or 'row'."""
-    times: tuple[str, ...]
-    """The N times, as they are printed."""
-    axis: Times | None = None
-    """The N times themselves; None: the rows count from 1."""
-    understood: tuple[str, ...] = ()
-    """What was read, and how, in one line each."""
+    name: str  # of the column, which stands for the unit
+    values: Array  # (N,) float64, all finite
+    time: str  # the name of the column of the times, or 'row'
+    times: tuple[str, ...]  # the N times, as they are printed
+    axis: Times | None = None  # the N times themselves; None: the rows count from 1
+    understood: tuple[str, ...] = ()  # what was read, and how, in one line each
 
     def __len__(self) -> int:
         return len(self.values)
@@ -105,149 +99,148 @@ def read_series(
     none, with the cell, where it is, and the option that helps.
     """
     for option, value, known in (
-        ("duplicates", duplicates, "first last mean sum"),
-        ("fill", fill, "forward linear none"),
+        ("duplicates", duplicates, (None, "first", "last", "mean", "sum")),
+        ("fill", fill, (None, "forward", "linear", "none")),
     ):
-        if value is not None and value not in known.split():
-            raise ValueError(f"expected as --{option} one of {', '.join(known.split())}, got {value!r}")
-    found = _chosen(table(source, separator, encoding, lines), where)
-    time = _time_column(found, dates, column, date_format)
-    place = _value_column(found, column, time)
-    if place == time:
-        raise ValueError(f"expected two columns, got {found.names[place]!r} as --column and as --dates")
-    values, notes = numbers(found, place, decimal, thousands)
-    notes = found.notes + notes
-    name, axis = found.names[place], Times(np.arange(1.0, len(values) + 1))
+        if value not in known:
+            raise ValueError(f"expected as --{option} one of {', '.join(map(str, known[1:]))}, got {value!r}")
+    frame, notes = table(source, separator, encoding, lines)
+    frame = _chosen(frame, where)
+    time = _time_column(frame, dates, column, date_format)
+    place = _value_column(frame, column, time)
+    name, time_name = frame.columns[place], ROWS if time is None else frame.columns[time]
+    values, read = numbers(frame.iloc[:, place], decimal, thousands)
+    notes += read
+    axis = Times(np.arange(1.0, len(values) + 1))
     if time is not None:
-        dated = [row for row, cell in enumerate(found.columns[time]) if not (missing(cell) and np.isnan(values[row]))]
-        found, values = found.only(dated), values[dated]
-        axis, read = _times(found, time, dayfirst, date_format, decimal, thousands)
-        values, axis, order = _in_order(found, place, time, values, axis, duplicates)
+        with_date = ~(missing(frame.iloc[:, time]) & values.isna())
+        frame, values = frame[with_date], values[with_date]
+        axis, read = _times(frame.iloc[:, time], dayfirst, date_format, decimal, thousands)
+        values, axis, order = _in_order(frame, place, time, values, axis, duplicates)
         notes += read + order
+    values = values.to_numpy()
     keep = np.flatnonzero(~np.isnan(values))
     if not len(keep):
         raise ValueError(f"expected numbers in column {name!r}, got {len(values)} cells without a value")
-    inner = keep[-1] + 1 - keep[0]
-    trimmed = len(values) - inner
-    values, axis, gaps = _whole(values[keep], axis[keep], fill, inner - len(keep))
-    times, time_name = tuple(axis.written()), ROWS if time is None else found.names[time]
+    trimmed = len(values) - (keep[-1] + 1 - keep[0])
+    values, axis, gaps = _whole(values[keep], axis[keep], fill, len(values) - trimmed - len(keep))
+    times = tuple(axis.written())
     gaps += f", {trimmed} without a value at the ends left out" if trimmed else ""
     words = f"step {axis.grid.words}" if axis.grid else "no even step"
-    said = [f"{name}: {len(values):,} values by {time_name}, {times[0]} to {times[-1]}, {words}, {gaps}"]
-    said += [f"read as: {', '.join(notes)}"] if notes else []
-    return Series(name, values, time_name, times, None if time is None else axis, tuple(said))
+    said = f"{name}: {len(values):,} values by {time_name}, {times[0]} to {times[-1]}, {words}, {gaps}"
+    understood = (said, f"read as: {', '.join(notes)}") if notes else (said,)
+    return Series(name, values, time_name, times, None if time is None else axis, understood)
 
 
-def _chosen(found: Table, where: Sequence[str]) -> Table:
+def _place(frame: Any, name: str | int, option: str) -> int:
+    """The column of a name or a number from 1. Raises ValueError, with `option`, if there is no such one."""
+    names, name = list(frame.columns), str(name)
+    if names.count(name) == 1:
+        return names.index(name)
+    if name not in names and name.isdecimal() and 1 <= int(name) <= len(names):
+        return int(name) - 1
+    times = f" {names.count(name)} times: name it by its number" if name in names else ""
+    raise ValueError(f"expected as {option} one of {_listed(names)} or its number, got {name!r}{times}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _chosen(frame: Any, where: Sequence[str]) -> Any:
     """The rows that have the values asked for."""
     for text in where:
         name, equals, wanted = text.partition("=")
         if not equals:
             raise ValueError(f"expected as --where a column and its value, such as country=A, got {text!r}")
-        cells = found.columns[found.place(name.strip(), "--where")]
-        rows = [row for row, cell in enumerate(cells) if cell == wanted.strip()]
-        if not rows:
-            some = listed(sorted(set(cells))[:8])
+        cells = frame.iloc[:, _place(frame, name.strip(), "--where")].astype(str)
+        if not (cells == wanted.strip()).any():
+            some = _listed(sorted(set(cells))[:8])
             raise ValueError(f"expected as --where a value of column {name!r}, such as {some}, got {wanted!r}")
-        found = found.only(rows)
-    return found
+        frame = frame[cells == wanted.strip()]
+    return frame
 
 
-def _time_column(
-    found: Table, dates: str | int | None, column: str | int | None, date_format: str | None
-) -> int | None:
+def _time_column(frame: Any, dates: str | int | None, column: str | int | None, date_format: str | None) -> int | None:
     """The column of the times; None if the rows are the times."""
     if dates is not None:
-        return None if dates == ROWS and ROWS not in found.names else found.place(dates, "--dates")
-    value = None if column is None else found.place(column, "--column")
-    others = [place for place in range(len(found.names)) if place != value]
-    kinds = {place: kind(found.columns[place]) for place in others}
-    for place in others:
-        if kinds[place] == "date" or (date_format and kinds[place] == "text"):
+        return None if dates == ROWS and ROWS not in frame.columns else _place(frame, dates, "--dates")
+    value = None if column is None else _place(frame, column, "--column")
+    kinds = {place: kind(frame.iloc[:, place]) for place in range(frame.shape[1]) if place != value}
+    for place, found in kinds.items():
+        if found == "date" or (date_format and found == "text"):
             return place
-    counting = [place for place in others if kinds[place] == "number"]
-    if value is None and len(counting) == 1:
-        counting = []  # it is the values
-    for place in counting:
-        if _counts(found, place, place == 0):
-            return place
-    if len(others) > 1 or (others and value is not None):
-        first = found.columns[others[0]][0]
+    if kinds.get(0) == "number" and (value is not None or list(kinds.values()).count("number") > 1):
+        with suppress(ValueError):
+            times = numbers(frame.iloc[:, 0], None, None)[0]
+            if times.is_unique and (times.is_monotonic_increasing or times.is_monotonic_decreasing):
+                return 0
+    if len(kinds) > 1 or (kinds and value is not None):
+        first = str(frame.iloc[0, next(iter(kinds))])
+        names = f"{_listed(frame.columns)}, the first with {first!r}"
         raise ValueError(
-            f"expected a column with dates, got {listed(found.names)}, the first with {first!r}: name it with --dates, "
-            "its form with --date-format, or take the rows in their order with --dates row"
+            f"expected a column with dates, got {names}: name it with --dates, its form with --date-format, or take "
+            "the rows in their order with --dates row"
         )
     return None
 
 
-def _counts(found: Table, place: int, first: bool) -> bool:
-    """Whether the numbers of a column only rise or only fall, and, unless it is the first, in even steps."""
-    try:
-        times = numbers(found, place, None, None)[0]
-    except ValueError:
-        return False
-    times = times[::-1] if times[-1] < times[0] else times
-    return bool((np.diff(times) > 0).all()) and (first or grid(times) is not None)
-
-
-def _value_column(found: Table, column: str | int | None, time: int | None) -> int:
+def _value_column(frame: Any, column: str | int | None, time: int | None) -> int:
     """The column named, or else the only one with numbers beside the times."""
     if column is not None:
-        return found.place(column, "--column")
-    places = [place for place in range(len(found.names)) if place != time and kind(found.columns[place]) == "number"]
+        if (place := _place(frame, column, "--column")) == time:
+            raise ValueError(f"expected two columns, got {frame.columns[place]!r} as --column and as --dates")
+        return place
+    places = [place for place in range(frame.shape[1]) if place != time and kind(frame.iloc[:, place]) == "number"]
     if len(places) == 1:
         return places[0]
+    names = _listed(frame.columns[places] if places else frame.columns)
     if places:
-        raise ValueError(f"expected a --column, as {listed([found.names[place] for place in places])} have numbers")
-    raise ValueError(
-        f"expected a column with numbers, got {listed(found.names)}: name the --separator of the cells, or the --column"
-    )
+        raise ValueError(f"expected a --column, as {names} have numbers")
+    raise ValueError(f"expected a column with numbers, got {names}: name the --separator of the cells, or the --column")
 
 
 def _times(
-    found: Table, place: int, dayfirst: bool | None, date_format: str | None, decimal: str | None, thousands: str | None
+    cells: Any, dayfirst: bool | None, date_format: str | None, decimal: str | None, thousands: str | None
 ) -> tuple[Times, list[str]]:
     """The times of the rows, and how they were read."""
-    cells, name = found.columns[place], found.names[place]
-    if empty := [row for row, cell in enumerate(cells) if missing(cell)]:
-        raise ValueError(
-            f"expected a date in column {name!r}, got {found.cell(empty[0], place)}: leave lines out with --lines"
-        )
+    if (gone := missing(cells)).any():
+        cell = quoted(cells, gone.idxmax())
+        raise ValueError(f"expected a date in column {cells.name!r}, got {cell}: leave lines out with --lines")
+    texts = cells if cells.dtype == object else cells.map("{:.15g}".format)
     read = None
-    if place not in found.numeric or date_format or all(map(str.isdecimal, cells)):
-        read = read_dates(found, place, dayfirst, date_format)
-    return read or (Times(numbers(found, place, decimal, thousands)[0]), [])
+    if cells.dtype == object or date_format or texts.str.isdecimal().all():
+        read = read_dates(texts.astype(object), dayfirst, date_format)
+    return read or (Times(numbers(cells, decimal, thousands)[0].to_numpy()), [])
 
 
 def _in_order(
-    found: Table, place: int, time: int, values: Array, axis: Times, duplicates: str | None
-) -> tuple[Array, Times, list[str]]:
+    frame: Any, place: int, time: int, values: Any, axis: Times, duplicates: str | None
+) -> tuple[Any, Times, list[str]]:
     """The rows in the order of time, one for each, and what was done. Raises ValueError if several have one time,
     unless `duplicates` says what to make of them.
     """
-    import pandas as pd
-
     order = np.argsort(axis.index, kind="stable")
     back = order[1:] < order[:-1]
     notes = ["newest first"] if len(back) and back.all() else ["sorted"] if back.any() else []
-    values, axis = values[order], axis[order]
+    frame, values, axis = frame.iloc[order], values.iloc[order], axis[order]
     new = np.append(True, np.asarray(axis.index[1:] != axis.index[:-1]))
     if new.all():
         return values, axis, notes
     if duplicates is None:
         later = int(np.flatnonzero(~new)[0])
-        one, other = ([column[row] for column in found.columns] for row in order[later - 1 : later + 1])
+        one, other = (frame.iloc[row].astype(str).tolist() for row in (later - 1, later))
         differ = [n for n in range(len(one)) if one[n] != other[n] and n not in (place, time)]
-        kinds = min(((len(set(found.columns[n])), n) for n in differ), default=(len(values), -1))
-        few = f"choose one with --where {found.names[kinds[1]]}={one[kinds[1]]}, or " * (2 * kinds[0] <= len(values))
+        kinds, n = min(((frame.iloc[:, n].nunique(), n) for n in differ), default=(len(values), -1))
+        few = f"choose one with --where {frame.columns[n]}={one[n]}, or " * (2 * kinds <= len(values))
+        first, second = (f"{frame.index.name} {line:,}" for line in frame.index[later - 1 : later + 1])
         raise ValueError(
-            f"expected one row for each time, got {','.join(one)!r} at {found.at(order[later - 1])} and "
-            f"{','.join(other)!r} at {found.at(order[later])}, {(~new).sum():,} such: {few}say --duplicates first, "
-            "last, mean or sum, or name another column of --dates"
+            f"expected one row for each time, got {','.join(one)!r} at {first} and {','.join(other)!r} at {second}, "
+            f"{(~new).sum():,} such: {few}say --duplicates first, last, mean or sum, or name another column of --dates"
         )
-    groups = pd.Series(values).groupby(np.cumsum(new))
+    groups = values.groupby(np.cumsum(new))
     merged = groups.sum(min_count=1) if duplicates == "sum" else getattr(groups, duplicates)()
-    return merged.to_numpy(np.float64), axis[new], [*notes, f"of equal dates the {duplicates}"]
+    return merged, axis[new], [*notes, f"of equal dates the {duplicates}"]
 
 
 def _whole(values: Array, axis: Times, fill: str | None, empty: int) -> tuple[Array, Times, str]:

@@ -8,11 +8,11 @@ import numpy as np
 
 from ..types import Array
 
-CYCLES = {"month": 12, "week": 52, "day": 7, "hour": 24, "minute": 1440}
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+SIZES = {"week": 604800, "day": 86400, "hour": 3600, "minute": 60, "second": 1}
+"""In seconds."""
+CYCLES = {"week": 52, "day": 7, "hour": 24, "minute": 1440}
 """How many of a unit make the next larger round."""
-
-MONTHS = {"year": 12, "month": 1}
-SECONDS = {"week": 604800, "day": 86400, "hour": 3600, "minute": 60, "second": 1}
 
 
 class Grid(NamedTuple):
@@ -45,7 +45,7 @@ class Times:
             return [f"{number:.15g}" for number in self.index]
         if self.label == "quarter":
             return [f"{date.year}Q{date.quarter}" for date in self.index]
-        return list(self.index.strftime(self.label).to_numpy(object))
+        return list(self.index.strftime(self.label))
 
     def numbers(self) -> Array:
         """Where they are on an axis: (N,), dates in days since 1970."""
@@ -69,41 +69,53 @@ class Times:
         return Times(pd.date_range(self.index[first], periods=count, freq=self.grid.offset), self.label)
 
 
+def gapless(times: Any) -> bool:
+    """Whether times, a pandas Series in any order, follow each other by one step."""
+    import pandas as pd
+
+    found = grid(pd.Index(times.unique()).sort_values())
+    return found is not None and bool((np.diff(found.places) == 1).all())
+
+
 def grid(index: Any) -> Grid | None:
-    """The even steps in sorted, different times: numbers (N,) or pandas timestamps. None if there is no such step.
+    """The even steps in sorted, different times, as `Times` holds them. None if there is no such step.
 
     At least half of all times follow the one before by one step; where more steps lie between, values are missing.
     Days of the week that never occur belong to no step.
     """
-    if len(index) < 2:
-        return None
-    if isinstance(index, np.ndarray):
-        found = _steps(index)
-        return found and Grid(found[1], found[0], f"{found[0]:.10g}")
     import pandas as pd
 
-    day, late = index.day, index.day - index.days_in_month
-    ends = bool((late >= -3).all())  # also the last working day
-    if (ends or (day <= 4).all() or len(set(day)) == 1) and len(set(index - index.normalize())) == 1:
-        found = _steps(np.asarray(12 * index.year + index.month, np.float64))
-        if found:
-            n = round(found[0])
-            words, season = _told(n, MONTHS)
-            offset = pd.offsets.MonthEnd(n) if ends else pd.DateOffset(months=n)
-            return Grid(found[1], offset, "1 quarter" if n == 3 else words, season)
-    seconds = np.asarray((index - index[0]) / pd.Timedelta(seconds=1), np.float64)
-    weekdays, shown = sorted(set(index.day_of_week)), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
-    days = seconds / 86400
-    if len(weekdays) < 7 and (days == np.rint(days)).all() and np.diff(days).min() == 1:
-        mask = [number in weekdays for number in range(7)]
-        dates = index.normalize().to_numpy().astype("datetime64[D]")
+    if len(index) < 2:
+        return None
+    if index.dtype.kind != "M":
+        found = _steps(np.asarray(index, np.float64))
+        return found and Grid(found[1], found[0], f"{found[0]:.10g}")
+    days, seconds = index.normalize(), np.asarray((index - index[0]) / pd.Timedelta(seconds=1))
+    ends = bool((index.days_in_month - index.day <= 3).all())  # also the last working day
+    monthly = (ends or (index.day <= 4).all() or index.day.nunique() == 1) and (index - days).nunique() == 1
+    if monthly and (found := _steps(np.asarray(12 * index.year + index.month, np.float64))):
+        n = round(found[0])
+        offset = pd.offsets.MonthEnd(n) if ends else pd.DateOffset(months=n)
+        words = "1 quarter" if n == 3 else _words(n, "month") if n % 12 else _words(n // 12, "year")
+        return Grid(found[1], offset, words, 12 // n if n < 12 and 12 % n == 0 else None)
+    week = index.day_of_week.unique().sort_values()
+    if len(week) < 7 and (seconds % 86400 == 0).all() and np.diff(seconds).min() == 86400:
+        dates, mask = days.to_numpy().astype("datetime64[D]"), np.isin(range(7), week)
         found = _steps(np.busday_count(dates[0], dates, weekmask=mask).astype(np.float64))
-        if found and found[0] == 1 and _passed_over(days, found[1], 7 - len(weekdays)):
-            names = [shown[number] for number in weekdays]
-            words = "1 weekday" if weekdays == [0, 1, 2, 3, 4] else f"1 day of {', '.join(names)}"
+        if found and found[0] == 1 and _passed_over(seconds / 86400, found[1], 7 - len(week)):
+            names = [WEEKDAYS[day] for day in week]
+            words = "1 weekday" if names == [*WEEKDAYS[:5]] else f"1 day of {', '.join(names)}"
             return Grid(found[1], pd.offsets.CustomBusinessDay(1, weekmask=" ".join(names)), words, len(names))
-    found = _steps(seconds)
-    return found and Grid(found[1], pd.Timedelta(seconds=found[0]), *_told(found[0], SECONDS))
+    if not (found := _steps(seconds)):
+        return None
+    unit = next((unit for unit, size in SIZES.items() if found[0] % size == 0), "second")
+    count, cycle = found[0] / SIZES[unit], CYCLES.get(unit, 0)
+    season = int(cycle // count) if cycle > count and cycle % count == 0 else None
+    return Grid(found[1], pd.Timedelta(seconds=found[0]), _words(count, unit), season)
+
+
+def _words(n: float, unit: str) -> str:
+    return f"{n:.10g} {unit}{'' if n == 1 else 's'}"
 
 
 def _passed_over(days: Array, places: Array, free: int) -> bool:
@@ -126,10 +138,3 @@ def _steps(ordinals: Array) -> tuple[float, Array] | None:
     step = float(f"{(ordinals[-1] - ordinals[0]) / places[-1]:.12g}")  # free of the rounding of a single one
     even = np.abs((ordinals - ordinals[0]) / step - places).max() < 1e-3 and places[-1] < 2**53
     return (step, places.astype(np.int64)) if even and (np.diff(places) > 0).all() else None
-
-
-def _told(size: float, units: dict[str, int]) -> tuple[str, int | None]:
-    """A step in the largest unit that it is whole numbers of, and how many steps make the unit's cycle."""
-    unit, one = next((each for each in units.items() if size % each[1] == 0), ("second", 1))
-    n, cycle = size / one, CYCLES.get(unit, 0)
-    return f"{n:.10g} {unit}{'' if n == 1 else 's'}", int(cycle // n) if cycle > n and cycle % n == 0 else None

@@ -23,27 +23,25 @@ from .windows import Windows
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train."""
+    """How to train. Raises ValueError for a learning rate that is not a finite number above 0."""
 
-    epochs: int = 300
-    """At most so many times through the training windows."""
-    patience: int = 40
-    """So many epochs without a smaller error on the validation part end the training."""
+    epochs: int = 300  # at most so many times through the training windows
+    patience: int = 40  # so many epochs without a smaller error on the validation part end the training
     batch_size: int = 32
-    learning_rate: float = 0.01
-    """Adam's."""
-    max_norm: float = 1.0
-    """What the common norm of all gradients is clipped to."""
+    learning_rate: float = 0.01  # Adam's
+    max_norm: float = 1.0  # what the common norm of all gradients is clipped to
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < np.inf:
+            raise ValueError(f"expected a finite learning rate above 0, got {self.learning_rate}")
 
 
 class History(NamedTuple):
     """Mean squared errors of standardised values, after each epoch, and when the weights were best."""
 
-    training: list[float]
-    """Over the batches of the epoch, each forecast before its step."""
+    training: list[float]  # over the batches of the epoch, each forecast before its step
     validation: list[float]
-    best_epoch: int
-    """Counts from 1; the model has the weights of this epoch."""
+    best_epoch: int  # counts from 1; the model has the weights of this epoch
 
 
 def train(
@@ -52,7 +50,7 @@ def train(
     validation: Windows,
     rng: Seed = None,
     recipe: Recipe | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] = lambda epoch: None,
 ) -> History:
     """Train a model on windows of standardised values. It ends with the weights of the best epoch.
 
@@ -84,8 +82,7 @@ def train(
             errors.append(float(np.square(model.predict(validation.inputs) - validation.targets).mean()))
         if errors[-1] < best:
             best, best_epoch, best_weights = errors[-1], epoch, model.state_dict()
-        if progress:
-            progress(epoch)
+        progress(epoch)
         if epoch - best_epoch >= recipe.patience:
             break
     if best_epoch == 0:

@@ -18,9 +18,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,24 +49,18 @@ class Checkpoint(NamedTuple):
 
     settings: Settings
     vocabulary: str
-    sources: tuple[str, ...]
-    """The paths of the text; none for the standard library."""
-    digest: str
-    """Of the text."""
+    sources: tuple[str, ...]  # the paths of the text; none for the standard library
+    digest: str  # of the text
     limits: Limits
     step: int
     seconds: float
-    rng: Mapping[str, Any]
-    """The state of the random numbers, as NumPy gives it."""
+    rng: Mapping[str, Any]  # the state of the random numbers, as NumPy gives it
     model: dict[str, Array]
-    optimizer: dict[str, dict[str, Array]]
-    """What the optimizer remembers, by the parameter's name."""
-    state: dict[str, Array]
-    """The parts of the state of the recurrence; none before the first step."""
+    optimizer: dict[str, dict[str, Array]]  # what the optimizer remembers, by the parameter's name
+    state: dict[str, Array]  # the parts of the state of the recurrence; none before the first step
     losses: Array
     validations: Array
-    encoding: str = "utf-8"
-    """Of the files of the text."""
+    encoding: str = "utf-8"  # of the files of the text
 
 
 def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -88,22 +83,22 @@ def built(checkpoint: Checkpoint) -> tuple[CharacterModel, optim.Optimizer]:
     check_sizes(checkpoint)
     model = checkpoint.settings.model(len(checkpoint.vocabulary))
     optimizer = checkpoint.settings.optimizer_of(model)
+    places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
     try:
         for name, parameter in model.named_parameters():
             checks.floats(name, checkpoint.model[name], parameter.data.dtype)
         model.load_state_dict(checkpoint.model)
-        places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
         check_optimizer(checkpoint, places, optimizer.required_state)
         states = {places[name]: values for name, values in checkpoint.optimizer.items()}
         optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
         model.rng.bit_generator.state = checkpoint.rng
         if model.rng.bit_generator.state != checkpoint.rng:
             raise ValueError("got random numbers in a state that they cannot have")
+        expected = model.rnn.cell.state if checkpoint.step else ()
+        if tuple(checkpoint.state) != expected:
+            raise ValueError(f"expected a state of {', '.join(expected) or 'nothing'}, got {list(checkpoint.state)}")
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"expected arrays that fit the settings: {briefly(error)}") from None
-    expected = model.rnn.cell.state
-    if tuple(checkpoint.state) != (expected if checkpoint.step else ()):
-        raise CheckpointError(f"expected a state of {', '.join(expected)}, got {', '.join(checkpoint.state) or 'none'}")
     return model, optimizer
 
 
@@ -115,16 +110,9 @@ def check_sizes(checkpoint: Checkpoint) -> None:
     settings, V = checkpoint.settings, len(checkpoint.vocabulary)
     H, E = settings.hidden_size, settings.embedding_size
     G = int(getattr(nn, settings.cell)(1, 1).weight_hh_l0.shape[0])  # the gates
-
-    def expected() -> Iterator[tuple[str, tuple[int, int]]]:
-        yield "fc.weight", (V, H)
-        if E:
-            yield "embed.weight", (V, E)
-        yield "rnn.weight_ih_l0", (G * H, E or V)
-        for layer in range(settings.num_layers):
-            yield f"rnn.weight_hh_l{layer}", (G * H, H)
-
-    for name, shape in expected():
+    few = {"fc.weight": (V, H), "rnn.weight_ih_l0": (G * H, E or V)} | ({"embed.weight": (V, E)} if E else {})
+    layers = ((f"rnn.weight_hh_l{layer}", (G * H, H)) for layer in range(settings.num_layers))
+    for name, shape in chain(few.items(), layers):
         found = checkpoint.model[name].shape if name in checkpoint.model else "none"
         if found != shape:
             raise CheckpointError(f"expected {name} of shape {shape}, as in the settings, got {found}")
@@ -147,21 +135,15 @@ def check_optimizer(checkpoint: Checkpoint, parameters: Iterable[str], required:
             checks.floats(f"{what} of {name}", value, dtype)
 
 
+PLAIN = ("vocabulary", "sources", "encoding", "digest", "step", "seconds", "rng")
+"""What is in the header as it is in the checkpoint."""
+
+
 def header(checkpoint: Checkpoint) -> str:
     """What is not an array, as JSON."""
-    values = {
-        "format": FORMAT,
-        "settings": checkpoint.settings.as_dict(),
-        "vocabulary": checkpoint.vocabulary,
-        "sources": list(checkpoint.sources),
-        "encoding": checkpoint.encoding,
-        "digest": checkpoint.digest,
-        "limits": checkpoint.limits._asdict(),
-        "step": checkpoint.step,
-        "seconds": checkpoint.seconds,
-        "rng": checkpoint.rng,
-    }
-    return json.dumps(values, allow_nan=False)
+    settings, limits = checkpoint.settings.as_dict(), checkpoint.limits._asdict()
+    values = {name: getattr(checkpoint, name) for name in PLAIN}
+    return json.dumps({"format": FORMAT, "settings": settings, "limits": limits, **values}, allow_nan=False)
 
 
 def arrays_of(checkpoint: Checkpoint) -> dict[str, Array]:
@@ -176,30 +158,31 @@ def arrays_of(checkpoint: Checkpoint) -> dict[str, Array]:
 
 def of_parts(text: str, arrays: Mapping[str, Array]) -> Checkpoint:
     """The checkpoint of a header and arrays. Raises CheckpointError for what `header` and `arrays_of` do not give."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"got {constant}")
-
     try:
-        values = json.loads(text, parse_constant=refuse)
-        if not isinstance(values, dict) or values.get("format") is True or values.get("format") != FORMAT:
+        values = json.loads(text)
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ValueError(f"expected format {FORMAT}")
         groups: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "state": {}, "history": {}}
         for name, value in arrays.items():
+            if not np.isfinite(value).all():
+                raise ValueError(f"expected finite numbers in {name}")
             group, _, rest = name.partition(".")
-            groups[group][rest] = finite(name, value)
+            groups[group][rest] = value
         optimizer: dict[str, dict[str, Array]] = {}
         for name, value in groups["optimizer"].items():
             parameter, _, what = name.rpartition(".")
             optimizer.setdefault(parameter, {})[what] = value
-        step, history = checks.integer("step", values["step"], least=0), groups["history"]
-        unknown = (groups["state"].keys() - {"h", "c"}) | (history.keys() - {"losses", "validations"})
-        if unknown:
-            raise ValueError(f"got an unknown {unknown.pop()!r}")
+        step, state, float64 = checks.integer("step", values["step"], least=0), groups["state"], np.dtype(np.float64)
+        losses, validations = groups["history"].pop("losses"), groups["history"].pop("validations")
+        if unknown := [*groups["history"], *(state.keys() - {"h", "c"})]:
+            raise ValueError(f"got an unknown {unknown[0]!r}")
+        steps = checks.floats("validations", validations, float64, (len(validations), 2))[:, 0]
+        if not np.all((steps == np.floor(steps)) & (np.diff(steps, prepend=-1) > 0) & (steps <= step)):
+            raise ValueError("expected validations after whole numbers of steps, one after the other")
         return Checkpoint(
             settings=Settings.of(values["settings"]),
             vocabulary=Vocabulary(string("vocabulary", values["vocabulary"])).characters,
-            sources=tuple(string("each source", source) for source in sequence("sources", values["sources"])),
+            sources=tuple(string("each source", source) for source in values["sources"]),
             digest=string("digest", values["digest"]),
             limits=Limits.of(values["limits"]),
             step=step,
@@ -207,44 +190,18 @@ def of_parts(text: str, arrays: Mapping[str, Array]) -> Checkpoint:
             rng=values["rng"],
             model=groups["model"],
             optimizer=optimizer,
-            state={name: groups["state"][name] for name in ("h", "c") if name in groups["state"]},
-            losses=checks.floats("losses", history["losses"], np.dtype(np.float64), (step,)),
-            validations=rising(history["validations"], step),
+            state={name: state[name] for name in ("h", "c") if name in state},
+            losses=checks.floats("losses", losses, float64, (step,)),
+            validations=validations,
             encoding=string("encoding", values.get("encoding", "utf-8")),
         )
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"expected the header and the arrays of a checkpoint: {briefly(error)}") from None
 
 
-def rising(validations: Array, most: int) -> Array:
-    """Steps and losses (M, 2): the steps are whole numbers, each above the one before, at most `most`.
-
-    Raises TypeError, ValueError or RuntimeError.
-    """
-    checks.floats("validations", validations, np.dtype(np.float64), (len(validations), 2))
-    steps = validations[:, 0]
-    if not np.all((steps == np.floor(steps)) & (np.diff(steps, prepend=-1) > 0) & (steps <= most)):
-        raise ValueError("expected validations after whole numbers of steps, one after the other")
-    return validations
-
-
-def finite(name: str, value: Array) -> Array:
-    """An array of finite numbers. Raises ValueError for any other."""
-    if not np.isfinite(value).all():
-        raise ValueError(f"expected finite numbers in {name}")
-    return value
-
-
 def briefly(error: Exception) -> str:
     """What an error says, which may quote from any file: a line or two of printable characters."""
     return "".join(character if character.isprintable() else "?" for character in str(error)[:300])
-
-
-def sequence(name: str, value: Any) -> list[Any]:
-    """A list. Raises TypeError for anything else."""
-    if not isinstance(value, list):
-        raise TypeError(f"expected {name} to be a list, got {type(value).__name__}")
-    return value
 
 
 def checksum(text: str, arrays: Mapping[str, Array]) -> str:

@@ -28,19 +28,20 @@ def read_text(
 ) -> str:
     """The text of a file, without a byte order mark; line ends of Windows become \\n, which `note` is told.
 
-    Raises ValueError, with the encoding that is likely, if the text is in another; ValueError for an unknown encoding
-    and for fewer than two characters, which leave nothing to predict; OSError if it cannot be read.
+    Raises UnicodeError, with the encoding that is likely, if the text is in another, and for an unknown encoding;
+    ValueError for fewer than two characters, which leave nothing to predict; OSError if it cannot be read.
     """
     name, content = os.fspath(path), Path(path).read_bytes()
     try:
-        if encoding == "utf-8" and content.count(0) > len(content) // 4:
-            raise ValueError(f"expected UTF-8 text in {name}, got zero bytes; likely it is {likely_encoding(content)}")
         text = content.decode(encoding).removeprefix("\ufeff")
+        problem = "zero bytes" if encoding == "utf-8" and content.count(0) > len(content) // 4 else ""
     except LookupError:
-        raise ValueError(f"expected an encoding that Python knows, got {encoding!r}") from None
-    except UnicodeDecodeError as error:
-        what = f"{error.reason} at byte {error.start}; likely it is {likely_encoding(content)}"
-        raise ValueError(f"expected {encoding.upper()} text in {name}, got {what}") from None
+        raise UnicodeError(f"expected an encoding that Python knows, got {encoding!r}") from None
+    except UnicodeError as error:
+        problem = f"{error.reason} at byte {error.start}" if isinstance(error, UnicodeDecodeError) else str(error)
+    if problem:
+        what = f"{problem}; likely it is {likely_encoding(content)}"
+        raise UnicodeError(f"expected {encoding.upper()} text in {name}, got {what}")
     if ends := text.count("\r\n"):
         note(f"{name}: {ends:,} line end{'s'[: ends > 1]} of Windows, \\r\\n, read as \\n")
         text = text.replace("\r\n", "\n")

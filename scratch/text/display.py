@@ -1,10 +1,13 @@
-"""What is to be seen while a model is trained: a live display on a terminal, a line now and then elsewhere."""
+"""What is to be seen of a training: a live display, a line now and then where there is no terminal, the loss curve."""
 
 from __future__ import annotations
 
+from functools import partial
 from math import exp, log
+from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -12,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .training import Training
+from .training import RECENT, Training
 
 PAUSE, PAUSE_ELSEWHERE = 0.1, 10.0
 """Seconds between two updates of the live display, and between two lines where there is no terminal."""
@@ -36,13 +39,29 @@ def rate(training: Training) -> str:
     return f"{training.characters / training.seconds:,.0f} characters/s" if training.seconds else ""
 
 
+def standing(training: Training) -> str:
+    """Where a training stands."""
+    recent = training.losses[-RECENT:]
+    parts = [f"step {training.step:,}", f"epoch {training.epochs:.2f}"]
+    parts += [f"loss {sum(recent) / len(recent):.3f}"] if recent else []
+    return " · ".join(parts + ([f"validation {training.validations[-1][1]:.3f}"] if training.validations else []))
+
+
+def pace(training: Training) -> str:
+    """How fast it goes, and when it will be done."""
+    left = training.seconds * (1 - training.done) / max(training.done, 1e-6)
+    parts = [rate(training)] if training.seconds else []
+    # of the first steps of a very long way nothing can be told
+    return " · ".join(parts + ([f"{duration(left)} left"] if training.done > 1e-6 else []))
+
+
 class Display:
     """Shows a training on standard error while it is entered."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
-        self.sample = ""
+        self.panels: list[Panel] = []
         self.shown = perf_counter()
 
     def __enter__(self) -> Display:
@@ -53,7 +72,7 @@ class Display:
     def __exit__(self, *error: object) -> None:
         self.live.stop()
         if self.console.is_terminal:
-            self.console.print(*self.panels(), end="")
+            self.console.print(*self.panels, end="")  # the last sample stays
 
     def stepped(self, training: Training) -> None:
         """After each step."""
@@ -62,42 +81,50 @@ class Display:
 
     def validated(self, training: Training, sample: str) -> None:
         """After each validation, with a text that the model has just written."""
-        self.sample = sample
+        self.panels = [Panel(Text(sample), title="sample", title_align="left")] if sample else []
         if not self.live.is_started:
             self.show(training)
 
     def show(self, training: Training) -> None:
-        """Where the training stands."""
+        """Where the training stands, and how fast it goes."""
         self.shown = perf_counter()
         if not self.live.is_started:
-            self.console.print(self.line(training), highlight=False, soft_wrap=True)
+            line = " · ".join(filter(None, (standing(training), pace(training))))
+            self.console.print(line, highlight=False, soft_wrap=True)
             return
         below = Table.grid(expand=True, padding=(0, 2, 0, 0))
         below.add_column(ratio=1)
-        below.add_row(ProgressBar(total=1, completed=training.done), " · ".join(pace(training)))
-        stands = Text(" · ".join(standing(training)), no_wrap=True, overflow="ellipsis")
-        self.live.update(Group(stands, below, *self.panels()), refresh=True)
-
-    def panels(self) -> list[Panel]:
-        """The last sample, if there is one."""
-        return [Panel(Text(self.sample), title="sample", title_align="left")] if self.sample else []
-
-    def line(self, training: Training) -> str:
-        """Where the training stands, and how fast it goes."""
-        return " · ".join([*standing(training), *pace(training)])
+        below.add_row(ProgressBar(total=1, completed=training.done), pace(training))
+        stands = Text(standing(training), no_wrap=True, overflow="ellipsis")
+        self.live.update(Group(stands, below, *self.panels), refresh=True)
 
 
-def standing(training: Training) -> list[str]:
-    """Where a training stands."""
-    recent = training.losses[-100:]
-    parts = [f"step {training.step:,}", f"epoch {training.epochs:.2f}"]
-    parts += [f"loss {sum(recent) / len(recent):.3f}"] if recent else []
-    return parts + ([f"validation {training.validations[-1][1]:.3f}"] if training.validations else [])
+TRAINING, VALIDATION = "#0072B2", "#D55E00"  # told apart by colour-blind eyes, too
+
+MOST = 1e6
+"""Where a loss is drawn that is larger, as before a training diverges: axes of any length are beyond Matplotlib."""
 
 
-def pace(training: Training) -> list[str]:
-    """How fast it goes, and when it will be done."""
-    parts = [rate(training)] if training.seconds else []
-    if training.done > 1e-6:  # of the first steps of a very long way nothing can be told
-        parts.append(f"{duration(training.seconds * (1 - training.done) / training.done)} left")
-    return parts
+def loss_curve(training: Training, path: Path, title: str) -> None:
+    """Write the losses over the steps as a picture. Raises OSError."""
+    from matplotlib.figure import Figure  # takes a while to load
+
+    figure = Figure(figsize=(8, 4.8), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    losses = np.minimum(training.losses, MOST)
+    steps, window = np.arange(1, len(losses) + 1), max(1, len(losses) // 100)
+    axes.plot(steps, losses, color=TRAINING, alpha=0.25, linewidth=0.8)
+    if len(losses):
+        means = np.convolve(losses, np.full(window, 1 / window), "valid")
+        label = f"training, mean of {window} steps" if window > 1 else "training"
+        axes.plot(steps[window - 1 :], means, color=TRAINING, linewidth=1.6, label=label)
+    when, loss = np.minimum(training.validations, (np.inf, MOST)).T
+    label = f"validation, {loss[-1]:.3f} at last, {loss.min():.3f} at best"
+    axes.plot(when, loss, color=VALIDATION, marker="o", markersize=3.5, linewidth=1.6, label=label)
+    axes.set(title=title, xlabel="step", ylabel="loss (nats per character)")
+    axes.grid(alpha=0.3)
+    axes.margins(x=0.01)
+    axes.legend(frameon=False)
+    bits = axes.secondary_yaxis("right", functions=(partial(np.multiply, 1 / log(2)), partial(np.multiply, log(2))))
+    bits.set_ylabel("bits per character")
+    figure.savefig(path)

@@ -38,14 +38,11 @@ def sample(
     with refusing(checkpoint):
         found = read(checkpoint)
         model, _ = built(found)
-    vocabulary = Vocabulary(found.vocabulary)
-    prime = vocabulary.prime if prime is None else prime
-    try:
+        vocabulary = Vocabulary(found.vocabulary)
+        prime = vocabulary.prime if prime is None else prime
         following = continuation(model.eval(), vocabulary, prime, temperature, top_k, top_p, seed)
         print(prime, *islice(following, min(1, length)), sep="", end="", flush=True)
         for character in islice(following, max(0, length - 1)):
             print(character, end="", flush=True)
-    except (TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
     print()
     return 0

@@ -19,11 +19,8 @@ from .model import CharacterModel
 CELLS = tuple(dict.fromkeys(kind.module.__name__ for kind in nn.RECURRENCES.values()))
 """The recurrences, by the names of their classes in `scratch.nn`."""
 
-DTYPES = ("float32", "float64")
-"""What can be computed in, as NumPy calls it."""
-
-MOMENTUM = ("SGD", "RMSprop")
-"""The optimizers that have a momentum."""
+DTYPES, MOMENTUM = ("float32", "float64"), ("SGD", "RMSprop")
+"""What can be computed in, as NumPy calls it; the optimizers that have a momentum."""
 
 OPTIMIZERS = {"SGD": 0.5, "Adagrad": 0.01, "RMSprop": 0.002, "Adam": 0.002, "AdamW": 0.002}
 """The optimizers, by the names of their classes in `scratch.optim`, and the learning rate for whoever names none."""
@@ -53,10 +50,8 @@ def one_of(choices: Collection[str]) -> Check:
 
 def positive(name: str, value: Any, infinite: bool = False) -> float:
     """A number above 0, finite unless infinity is allowed."""
-    if value == np.inf and isinstance(value, float):
-        if infinite:
-            return value
-        raise ValueError(f"expected {name} to be a finite number, got {value}")
+    if infinite and value == np.inf and isinstance(value, float):
+        return value
     if not checks.number(name, value) > 0:
         raise ValueError(f"expected {name} above 0, got {value}")
     return float(value)
@@ -66,9 +61,9 @@ at_least_0, at_least_1 = partial(checks.integer, least=0), partial(checks.intege
 below_1 = partial(checks.number, below=1)
 
 
-def checked(default: Any, check: Check) -> Any:
-    """A setting that is not a whole number of at least 1."""
-    return field(default=default, metadata={"check": check})
+def setting(default: Any, help: str, check: Check = at_least_1) -> Any:
+    """A setting, what it is, and how its value is checked."""
+    return field(default=default, metadata={"help": help, "check": check})
 
 
 @dataclass(frozen=True)
@@ -80,35 +75,33 @@ class Settings:
     Raises TypeError for a wrong type, ValueError for a wrong value.
     """
 
-    cell: str = checked("LSTM", one_of(CELLS))
-    hidden_size: int = 128
-    num_layers: int = 1
-    embedding_size: int = checked(0, at_least_0)
-    """The width of the vectors that characters become; 0: one-hot."""
-    dropout: float = checked(0.0, below_1)
-    dtype: str = checked("float32", one_of(DTYPES))
-    optimizer: str = checked("Adam", one_of(OPTIMIZERS))
-    learning_rate: float = checked(0.002, checks.number)
-    learning_rate_decay: float = checked(1.0, partial(checks.fraction, outside=ValueError))
-    """The learning rate is multiplied by this after every pass over the text."""
-    momentum: float = checked(0.0, below_1)
-    weight_decay: float = checked(0.0, checks.number)
-    clip: float = checked(5.0, partial(positive, infinite=True))
-    """The largest norm of all gradients together (Pascanu, Mikolov and Bengio 2013); infinity: any."""
-    batch_size: int = 32
-    """B, how many streams are read side by side."""
-    length: int = 64
-    """T, after how many characters the gradient is cut."""
-    held_out: float = checked(0.1, lambda name, value: positive(name, below_1(name, value)))
-    """The part of the text that is for validation."""
-    validate_every: int = 500
-    """After how many steps the validation loss is computed; it is at the end, too."""
-    seed: int = checked(0, at_least_0)
+    cell: str = setting("LSTM", "The recurrence.", one_of(CELLS))
+    hidden_size: int = setting(128, "H, its hidden size.")
+    num_layers: int = setting(1, "L, its layers.")
+    embedding_size: int = setting(0, "A character's width; 0: one-hot.", at_least_0)
+    dropout: float = setting(0.0, "Between the layers and after the last.", below_1)
+    dtype: str = setting("float32", "What is computed in.", one_of(DTYPES))
+    optimizer: str = setting("Adam", "The optimizer.", one_of(OPTIMIZERS))
+    learning_rate: float = setting(OPTIMIZERS["Adam"], "The learning rate.", checks.number)
+    learning_rate_decay: float = setting(
+        1.0, "Multiplies it after every pass over the text.", partial(checks.fraction, outside=ValueError)
+    )
+    momentum: float = setting(0.0, "Of SGD and RMSprop.", below_1)
+    weight_decay: float = setting(0.0, "Of any optimizer.", checks.number)
+    clip: float = setting(
+        5.0, "The largest norm of all gradients together; inf: any.", partial(positive, infinite=True)
+    )  # Pascanu, Mikolov and Bengio 2013
+    batch_size: int = setting(32, "B, how many places are read side by side.")
+    length: int = setting(64, "T, after how many characters the gradient is cut.")
+    held_out: float = setting(
+        0.1, "The part of the text, its end, for validation.", lambda name, value: positive(name, below_1(name, value))
+    )
+    validate_every: int = setting(500, "Steps between two validations.")
+    seed: int = setting(0, "Draws weights and dropout.", at_least_0)
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            check: Check = each.metadata.get("check", at_least_1)
-            object.__setattr__(self, each.name, check(each.name, getattr(self, each.name)))
+            object.__setattr__(self, each.name, each.metadata["check"](each.name, getattr(self, each.name)))
         if self.momentum and self.optimizer not in MOMENTUM:
             raise ValueError(f"expected no momentum for {self.optimizer} (only {' and '.join(MOMENTUM)} have one)")
 
@@ -137,16 +130,8 @@ class Settings:
 
     def model(self, vocabulary_size: int) -> CharacterModel:
         """A new model, drawn with the seed."""
-        return CharacterModel(
-            self.cell,
-            vocabulary_size,
-            self.hidden_size,
-            self.num_layers,
-            self.embedding_size,
-            self.dropout,
-            np.dtype(self.dtype),
-            np.random.default_rng(self.seed),
-        )
+        sizes = (self.hidden_size, self.num_layers, self.embedding_size)
+        return CharacterModel(self.cell, vocabulary_size, *sizes, self.dropout, np.dtype(self.dtype), rng=self.seed)
 
     def optimizer_of(self, model: nn.Module) -> optim.Optimizer:
         """A new optimizer for a model."""
@@ -166,14 +151,10 @@ class Limits(NamedTuple):
         """The limits in a mapping. Raises TypeError or ValueError for anything else, and if there is none at all."""
         if not isinstance(values, dict) or values.keys() != set(cls._fields):
             raise ValueError(f"expected limits of exactly {', '.join(cls._fields)}")
-        steps, epochs, minutes = (values[name] for name in cls._fields)
-        if steps is epochs is minutes is None:
+        if all(value is None for value in values.values()):
             raise ValueError("expected a limit, got none")
-        return cls(
-            None if steps is None else at_least_1("steps", steps),
-            None if epochs is None else positive("epochs", epochs),
-            None if minutes is None else positive("minutes", minutes),
-        )
+        of_each: dict[str, Check] = {"steps": at_least_1, "epochs": positive, "minutes": positive}
+        return cls(**{name: None if value is None else of_each[name](name, value) for name, value in values.items()})
 
     def done(self, steps: int, epochs: float, minutes: float) -> float:
         """Which fraction of the way is behind; 1 when it is done."""

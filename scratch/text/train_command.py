@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
+from dataclasses import fields
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,19 +18,22 @@ import typer
 from ..doors import python
 from ..files import forget_partial
 from ..processes import helpful_blas_threads
-from ..terminal import count, drawable, writable
+from ..terminal import count, drawable, option, taking, writable
 from .checkpoint import Checkpoint, CheckpointError, read
 from .corpus import read_texts, standard_library
-from .display import Display, duration, measures, rate
-from .picture import loss_curve
-from .running import run
+from .display import Display, duration, loss_curve, measures, rate
 from .sampling import generate
 from .settings import CELLS, DTYPES, OPTIMIZERS, Limits, Settings
-from .training import Diverged, Training, resumed_anew
+from .training import Diverged, Training, resumed_anew, run
 
 DEFAULTS = Settings()
-LEARNING_RATES = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
+RATES = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
 ANOTHER = "name the files of the text after the options"
+HINTS = {
+    False: f"{ANOTHER}, or --new-text goes on with the same weights on another text",
+    True: "a training without --resume learns all characters",
+}
+"""What to do about another text, without and with --new-text."""
 MINUTES = 5.0
 """How long a training takes if no limit is given."""
 
@@ -46,11 +50,21 @@ def one_of(choices: Iterable[str]) -> dict[str, Any]:
     return {"parser": chosen, "metavar": "|".join(names)}
 
 
-def option(what: str, name: str, **more: Any) -> Any:
-    """An option that has its default in `Settings`: None stands for not given."""
-    return typer.Option(help=f"{what} [default: {getattr(DEFAULTS, name)}]", show_default=False, **more)
+MORE: dict[str, dict[str, Any]] = {
+    "cell": one_of(CELLS),
+    "dtype": one_of(DTYPES),
+    "optimizer": one_of(OPTIMIZERS),
+    "hidden_size": {"max": 65536},
+    "num_layers": {"max": 1024},
+}
+SHOWN = vars(DEFAULTS) | {"learning_rate": RATES}
+SETTINGS = {
+    each.name: option(type(each.default), each.metadata["help"], default=SHOWN[each.name], **MORE.get(each.name, {}))
+    for each in fields(Settings)
+}
 
 
+@taking(SETTINGS)
 def train(
     files: Annotated[
         list[Path] | None,
@@ -64,27 +78,9 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps in all.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Or so many passes over the text in all.")] = None,
     minutes: Annotated[float | None, typer.Option(help=f"Or minutes in all; without any limit {MINUTES:g}.")] = None,
-    cell: Annotated[str | None, option("The recurrence.", "cell", **one_of(CELLS))] = None,
-    hidden_size: Annotated[int | None, option("H, its hidden size.", "hidden_size", min=1, max=65536)] = None,
-    num_layers: Annotated[int | None, option("L, its layers.", "num_layers", min=1, max=1024)] = None,
-    embedding_size: Annotated[int | None, option("A character's width; 0: one-hot.", "embedding_size", min=0)] = None,
-    dropout: Annotated[float | None, option("Between the layers and after the last.", "dropout")] = None,
-    dtype: Annotated[str | None, option("What is computed in.", "dtype", **one_of(DTYPES))] = None,
-    optimizer: Annotated[str | None, option("The optimizer.", "optimizer", **one_of(OPTIMIZERS))] = None,
-    learning_rate: Annotated[float | None, typer.Option(help=f"The learning rate [default: {LEARNING_RATES}].")] = None,
-    learning_rate_decay: Annotated[
-        float | None, option("Multiplies the learning rate after every pass over the text.", "learning_rate_decay")
-    ] = None,
-    momentum: Annotated[float | None, option("Of SGD and RMSprop.", "momentum")] = None,
-    weight_decay: Annotated[float | None, option("Of any optimizer.", "weight_decay")] = None,
-    clip: Annotated[float | None, option("The largest norm of all gradients together; inf: any.", "clip")] = None,
-    batch_size: Annotated[int | None, option("B, how many places are read side by side.", "batch_size", min=1)] = None,
-    length: Annotated[int | None, option("T, after how many characters the gradient is cut.", "length", min=1)] = None,
-    held_out: Annotated[float | None, option("The part of the text, its end, for validation.", "held_out")] = None,
-    validate_every: Annotated[int | None, option("Steps between two validations.", "validate_every", min=1)] = None,
-    seed: Annotated[int | None, option("Draws weights and dropout.", "seed", min=0)] = None,
     save_every: Annotated[float, typer.Option(min=0, help="Seconds from save to save; 0: after every step.")] = 10.0,
     plot: Annotated[Path | None, typer.Option(help="The loss curve [default: beside the checkpoint, .png].")] = None,
+    **given: Any,
 ) -> int:
     """Train a character model on text, by truncated backpropagation through time, in NumPy.
 
@@ -96,30 +92,18 @@ def train(
     Exit status: 0; 1 if the loss is far above a guess or no number any more; 2 if the command or a file is wrong; 130
     after Ctrl-C.
     """
-    given = {name: value for name, value in locals().items() if name in vars(DEFAULTS) and value is not None}
     if resume is not None and given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise typer.BadParameter(f"a resumed training keeps its settings: {options} cannot be given with --resume")
     if new_text and resume is None:
         raise typer.BadParameter("--new-text goes with --resume: without, every training is on a new text")
     limits = limits_of(steps, epochs, minutes)
-    path = out or resume or Path("model.safetensors")
-    refuse_special("--out", path)
-    if (path != resume or new_text) and path.exists() and not overwrite:
-        goes_on = "" if resume else f"--resume {path} goes on with it, "
-        raise typer.BadParameter(f"{path} is there already: {goes_on}--overwrite replaces it, --out writes another")
-    curve = plot or path.with_suffix(".png")
-    writable("--out", path)
-    refuse_special("--plot", curve)
-    drawable("--plot", curve)
+    path, curve = places(out or resume or Path("model.safetensors"), plot, None if new_text else resume, overwrite)
     if resume is None:
         training = begun(files or [], given, limits, encoding or "utf-8")
-    elif new_text:
-        hint = "a training without --resume learns all characters"
-        training = resumed(resume, files or [], limits, read, resumed_anew, encoding, hint)
     else:
-        hint = f"{ANOTHER}, or --new-text goes on with the same weights on another text"
-        training = resumed(resume, files or [], limits, encoding=encoding, hint=hint)
+        going_on = resumed_anew if new_text else Training.resumed
+        training = resumed(resume, files or [], limits, read, going_on, encoding, HINTS[new_text])
     written = {os.path.realpath(path), os.path.realpath(curve)}
     if len(written) < 2 or not written.isdisjoint(map(os.path.realpath, training.sources)):
         raise typer.BadParameter(f"expected three different files: {path}, its picture {curve}, and a text")
@@ -128,12 +112,26 @@ def train(
     with helpful_blas_threads(rehearsal(training), lambda line: print(line, file=sys.stderr)):
         status = run_shown(training, path, save_every, again, "scratch")
     if status == 0:
-        title = f"{description(training.settings)}, {training.settings.optimizer} {training.settings.learning_rate:g}"
-        loss_curve(curve, training.losses, training.validations, title)
+        settings = training.settings
+        title = f"{description(settings)}, {settings.optimizer} {settings.learning_rate:g}"
+        loss_curve(training, curve, title)
         print(f"written: {path}, {curve}")
         print(f"a sample:     {python()} -m scratch sample {shlex.quote(str(path))}")
         print(f"to train on:  {again} --minutes {more_minutes(training):.0f}")
     return status
+
+
+def places(path: Path, plot: Path | None, resume: Path | None, overwrite: bool) -> tuple[Path, Path]:
+    """The checkpoint and its picture, before any work is done. Raises typer.BadParameter if they cannot be written."""
+    refuse_special("--out", path)
+    curve = plot or path.with_suffix(".png")
+    if path != resume and path.exists() and not overwrite:
+        goes_on = "" if resume else f"--resume {path} goes on with it, "
+        raise typer.BadParameter(f"{path} is there already: {goes_on}--overwrite replaces it, --out writes another")
+    writable("--out", path)
+    refuse_special("--plot", curve)
+    drawable("--plot", curve)
+    return path, curve
 
 
 def run_shown(training: Training, path: Path, save_every: float, again: str, program: str) -> int:
@@ -193,42 +191,35 @@ def limits_of(steps: int | None, epochs: float | None, minutes: float | None) ->
     """The limits that were given, or None. Raises typer.BadParameter."""
     if steps is epochs is minutes is None:
         return None
-    try:
+    with refusing():
         return Limits.of({"steps": steps, "epochs": epochs, "minutes": minutes})
-    except (TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def text_of(files: Sequence[Path | str], encoding: str = "utf-8") -> str:
     """The text to learn; line ends that were changed are told. Raises typer.BadParameter for no good file."""
-    try:
+    with refusing():
         return read_texts(files, encoding, lambda note: print(note, file=sys.stderr)) if files else standard_library()
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {error.filename}: {error.strerror}") from None
-    except ValueError as error:
-        hint = " (see --encoding)" if "likely it is" in str(error) else ""
-        raise typer.BadParameter(f"{error}{hint}") from None
 
 
 @contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Within this, a file that cannot be read or is no checkpoint is told in one line, as typer.BadParameter."""
+def refusing(path: object = "") -> Iterator[None]:
+    """Within this, a file or a value that is no good is told in one line, as typer.BadParameter. path: a checkpoint."""
     try:
         yield
     except OSError as error:
-        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from None
-    except CheckpointError as error:
-        raise typer.BadParameter(f"{path}: {error}") from None
+        raise typer.BadParameter(f"cannot read {error.filename or path}: {error.strerror}") from None
+    except (TypeError, ValueError) as error:
+        before = f"{path}: " if isinstance(error, CheckpointError) else ""
+        hint = " (see --encoding)" if isinstance(error, UnicodeError) else ""
+        raise typer.BadParameter(f"{before}{error}{hint}") from None
 
 
 def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None, encoding: str) -> Training:
     """A new training. Raises typer.BadParameter for settings or a text that are no good."""
     learning_rate = OPTIMIZERS[given.get("optimizer", DEFAULTS.optimizer)]
-    try:
+    with refusing():
         settings = Settings(**{"learning_rate": learning_rate, **given})
         training = Training(settings, text_of(files, encoding), [os.path.abspath(file) for file in files])
-    except (TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
     training.encoding = encoding
     training.limits = limits or Limits(minutes=MINUTES)
     return training
@@ -249,19 +240,18 @@ def resumed(
     """
     with refusing(checkpoint):
         found = read(checkpoint)
-        found = found._replace(encoding=encoding or found.encoding)
-        if files:
-            found = found._replace(sources=tuple(os.path.abspath(file) for file in files))
+        sources = tuple(os.path.abspath(file) for file in files) or found.sources
+        found = found._replace(encoding=encoding or found.encoding, sources=sources)
         for source in found.sources:
             if not (files or Path(source).is_file()):
                 raise typer.BadParameter(f"there is no file {source!r}: {ANOTHER}")
-        text = text_of(files or found.sources, found.encoding)
+        text = text_of(files or sources, found.encoding)
         try:
             training = resume(found, text)
         except CheckpointError:
             raise
         except ValueError as error:
-            where = ", ".join(map(str, files or found.sources)) or "the standard library"
+            where = ", ".join(map(str, files or sources)) or "the standard library"
             raise typer.BadParameter(f"{error}: {where}; {hint}") from None
     training.limits = limits or training.limits
     return training
@@ -282,21 +272,17 @@ def sample_of(training: Training) -> str:
 def show_beginning(training: Training, again: bool) -> None:
     """What is trained, on standard error."""
     settings, streams = training.settings, training.streams
-    count = sum(prod(parameter.data.shape) for parameter in training.model.parameters())
+    parameters = sum(prod(parameter.data.shape) for parameter in training.model.parameters())
     after = f"after step {training.step:,} with" if training.step else "with the weights of"
-    verb = f"going on {after}" if again else "training"
-    held_out = training.validation_streams.characters
-    print(
-        f"{verb} {description(settings)}, {count:,} parameters,\non {streams.characters:,} characters "
-        f"({len(training.vocabulary)} different), {held_out:,} held out",
-        file=sys.stderr,
-    )
-    if streams.batch_size < settings.batch_size or streams.length < settings.length:
-        print(
-            f"the text is short: {streams.batch_size} streams of {streams.length} characters to a step "
-            f"instead of {settings.batch_size} of {settings.length}",
-            file=sys.stderr,
-        )
+    lines = [
+        f"{f'going on {after}' if again else 'training'} {description(settings)}, {parameters:,} parameters,",
+        f"on {streams.characters:,} characters ({len(training.vocabulary)} different), "
+        f"{training.validation_streams.characters:,} held out",
+    ]
+    if (streams.batch_size, streams.length) != (settings.batch_size, settings.length):
+        read = f"{streams.batch_size} streams of {streams.length} characters to a step"
+        lines.append(f"the text is short: {read} instead of {settings.batch_size} of {settings.length}")
+    print(*lines, sep="\n", file=sys.stderr)
 
 
 def description(settings: Settings) -> str:

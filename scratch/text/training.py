@@ -8,9 +8,13 @@ learned over at most T steps, though the state carries it farther.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite, log
 from statistics import median
+from time import perf_counter
+from types import FrameType
 from typing import Any, Self
 
 import numpy as np
@@ -53,26 +57,18 @@ class Training:
         self, settings: Settings, text: str, sources: Sequence[str | os.PathLike[str]], vocabulary: Vocabulary
     ) -> None:
         self.settings, self.vocabulary, self.digest = settings, vocabulary, digest(text)
-        self.sources = tuple(os.fspath(source) for source in sources)
-        self.encoding = "utf-8"
-        """Of the sources."""
+        self.sources, self.encoding = tuple(os.fspath(source) for source in sources), "utf-8"
         smallest = np.min_scalar_type(len(vocabulary))
         self.streams, self.validation_streams = (
             Streams(vocabulary.encode(part).astype(smallest), settings.batch_size, settings.length)
             for part in split(text, settings.held_out)
         )
-        self.step = 0
-        """How many steps have been made."""
-        self.seconds = 0.0
-        """How long they took; counted by whoever makes them."""
-        self.limits = Limits(epochs=1.0)
-        """When whoever makes them will stop."""
-        self.state: Any = None
-        """Of the recurrence, after the last segment."""
-        self.losses: list[float] = []
-        """Of every step, in nats per character."""
-        self.validations: list[tuple[int, float]] = []
-        """After how many steps, and the loss then."""
+        self.step = 0  # how many steps have been made
+        self.seconds = 0.0  # how long they took; counted by whoever makes them
+        self.limits = Limits(epochs=1.0)  # when whoever makes them will stop
+        self.state: Any = None  # of the recurrence, after the last segment
+        self.losses: list[float] = []  # of every step, in nats per character
+        self.validations: list[tuple[int, float]] = []  # after how many steps, and the loss then
 
     @classmethod
     def resumed(cls, checkpoint: Checkpoint, text: str) -> Self:
@@ -225,3 +221,70 @@ def resumed_anew(checkpoint: Checkpoint, text: str) -> Training:
     Vocabulary(checkpoint.vocabulary).encode(text)
     begun = checkpoint._replace(digest=digest(text), step=0, seconds=0.0, state={})
     return Training.resumed(begun._replace(losses=np.empty(0), validations=np.empty((0, 2))), text)
+
+
+AGAIN = 1.0
+"""Seconds after which a signal counts as a second one: launchers pass on what the terminal has sent to all."""
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[list[signal.Signals]]:
+    """While this is entered, Ctrl-C and SIGTERM are listed, so that a step can be finished; a second one interrupts."""
+    came, when = list[signal.Signals](), 0.0
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal when
+        if not came:
+            came.append(signal.Signals(number))
+            when = perf_counter()
+        elif perf_counter() - when > AGAIN:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(
+    training: Training,
+    path: str | os.PathLike[str],
+    save_every: float = 10.0,
+    stepped: Callable[[Training], object] = lambda training: None,
+    validated: Callable[[Training], object] = lambda training: None,
+) -> signal.Signals | None:
+    """Train until the limits are reached, with a checkpoint at `path` at the start, now and then, and at the end.
+
+    save_every: seconds from one checkpoint to the next; 0 writes one after every step. `stepped` and `validated` are
+    called after each step and each validation. Returns the signal that interrupted it, if one did; then the checkpoint
+    is of the last whole step.
+
+    Raises OSError if a checkpoint cannot be written, Diverged if the training does; the last good checkpoint stays.
+    """
+    with interrupts_noted() as came:
+        training.save(path)
+        saved = perf_counter()
+        while training.done < 1 and not came:
+            start = perf_counter()
+            training.advance()
+            validates = training.step % training.settings.validate_every == 0
+            if validates:
+                training.validate()
+            training.seconds += perf_counter() - start
+            if validates:
+                validated(training)
+            stepped(training)
+            if training.astray() and training.step >= RECENT:
+                break
+            if perf_counter() - saved >= save_every and not training.astray(1):
+                training.save(path)
+                saved = perf_counter()
+        if training.astray():
+            raise training.diverged(f"loss is {training.losses[-1]:.3g} at step {training.step}, far above a guess's")
+        if not came and not (training.validations and training.validations[-1][0] == training.step):
+            training.validate()
+            validated(training)
+        training.save(path)
+        return came[0] if came else None

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
 from scratch.text import CheckpointError, Diverged, Settings, Training, built, read, write
-from scratch.text.running import run
 from scratch.text.settings import OPTIMIZERS
+from scratch.text.training import run
 from tests.strategies import THOROUGH
 
 from .trainings import TEXT, TEXTS, advanced, all_settings, as_arrays, assert_same_bits, in_pytorch, train_in_pytorch
@@ -192,7 +192,7 @@ def test_a_run_that_is_interrupted_saves_the_step_it_is_in(
     assert run(training, path, save_every=1e9, stepped=interrupt) == number
     assert training.step == 3
     assert_same_bits(read(path), training.checkpoint())
-    monkeypatch.setattr("scratch.text.running.AGAIN", -1.0)  # so that the next one comes late enough to be a second
+    monkeypatch.setattr("scratch.text.training.AGAIN", -1.0)  # so that the next one comes late enough to be a second
     with pytest.raises(KeyboardInterrupt):
         run(training, path, save_every=1e9, stepped=lambda now: (interrupt(now), interrupt(now)))
     assert training.step == 4
