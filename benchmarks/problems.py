@@ -67,6 +67,8 @@ class Problem:
     """Whether it is left out unless a GPU takes part."""
     packed: bool = False
     """Whether the sequences have lengths of their own, from T down to a quarter of it."""
+    text: str = ""
+    """What a character model of this size learns, if it is one that is trained: see `learning`."""
 
     @property
     def name(self) -> str:
@@ -117,10 +119,8 @@ class Problem:
 
     def flops(self, part: str) -> int:
         """The operations of a part by the formula: 'forward', 'backward' or 'step', the training step."""
-        forward = sum(
-            2 * self.columns * self.H * (self.G * (inputs + self.outputs) + self.P) for inputs in self.input_sizes()
-        )
-        return {"forward": forward, "backward": 2 * forward, "step": 3 * forward}[part]
+        chosen = {"forward": (False,), "backward": (True,), "step": (False, True)}[part]
+        return sum(product.flops for product in self.products() if product.backward in chosen)
 
     def numbers(self, part: str) -> int:
         """How many numbers a part has to read or write at least: each of those it is given and those it hands out once.

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reference.devices import NO_DEVICE
 from reference.summary import cpu_name
 from scratch.processes import available_cores
@@ -36,6 +38,10 @@ SECONDS, SHARE, SPEED = (
     "speed of the first (95 %)",
 )
 """What is kept of each part of a step as low, median, high."""
+CEILING, ONCE = "share of the ceiling", "seconds, once"
+
+WIDTH = {"bfloat16": "float16"}
+"""A dtype that NumPy knows, as wide as one that it does not."""
 
 VARYING = ("date", "load before")
 """In what two runs of the same benchmark on the same machine may differ."""
@@ -115,7 +121,7 @@ def with_rows_of(before: Figures, figures: Figures) -> Figures:
 
 def key(row: Figures) -> tuple[str, str]:
     """What a row is about."""
-    return row.get("problem") or row.get("model", ""), row.get("contestant", "")
+    return row["problem"], row["contestant"]
 
 
 @contextmanager
@@ -161,11 +167,6 @@ def seconds(row: Figures, part: str = "step") -> float:
     return float(row[part][SECONDS][1])
 
 
-def name_of(row: Figures) -> str:
-    """Who a row is about, as short as may be."""
-    return Contestant(**row["form"]).short if "form" in row else str(row["contestant"])
-
-
 def reason(row: Figures) -> str:
     """Why there are no figures."""
     return row.get("skipped") or f"failed: {row['failed']}"
@@ -179,31 +180,36 @@ def by_problem(rows: list[Figures]) -> dict[str, list[Figures]]:
     return found
 
 
-def of_row(row: Row, first: Row) -> Figures:
-    """A row in JSON's terms."""
+def of_row(row: Row, first: Row, best: Figures | None = None) -> Figures:
+    """A row in JSON's terms. best: what its device can do at most, if that was measured."""
     found: Figures = {
         "problem": row.problem.name,
         "sizes": asdict(row.problem),
         "contestant": row.contestant.name,
         "form": asdict(row.contestant),
     }
-    if row.memory:
-        seconds_once = rounded(row.memory["seconds"])
-        return found | {"bytes": row.memory["bytes"], "how": row.memory["how"], "seconds, once": seconds_once}
-    if not row.measured:
+    if "bytes" in row.found:
+        return found | {"bytes": row.found["bytes"], "how": row.found["how"], ONCE: rounded(row.found["seconds"])}
+    if not row.runs or not row.turns:
         return found | ({"skipped": row.skipped} if row.skipped else {"failed": row.failed or "not measured"})
-    found |= {"calls in a turn": row.calls, "cores used": rounded(sum(row.seconds("cores")) / len(row.turns))}
-    found |= {"difference of results": row.error[0], "layout of the products": row.layouts}
-    found |= {"warned": row.warned} if row.warned else {}
-    comparable = row is not first and first.measured and len(first.turns) == len(row.turns)
+    found |= {"calls in a turn": row.found["calls"], "difference of results": row.error}
+    found |= {"layout of the products": row.found["layouts"]}
+    found |= {"warned": row.found["warned"]} if row.found["warned"] else {}
     for part in PARTS:
-        share = row.share_of_floor(part)
+        if not row.seconds(part):  # of a character model the step alone
+            continue
+        time, share, speed = row.time(part), row.share_of_floor(part), first.speed(part, row)
+        operations = row.problem.flops(part)
         found[part] = {
-            SECONDS: spread(row.time(part)),
-            "operations": row.problem.flops(part),
-            "operations in a second": rounded(row.rate(part)),
+            SECONDS: spread(time),
+            "operations": operations,
+            "operations in a second": rounded(operations / time.median),
             SHARE: spread(share) if share else None,
-            SPEED: spread(first.speed(part, row)) if comparable else None,
+            SPEED: spread(speed) if speed else None,
             "turns": [rounded(seconds) for seconds in row.seconds(part)],
         }
+        if best:
+            moved = row.problem.numbers(part) * np.dtype(WIDTH.get(row.contestant.dtype, row.contestant.dtype)).itemsize
+            least = max(operations / best["operations in a second"], moved / best["bytes in a second"])
+            found[part][CEILING] = rounded(least / time.median)
     return found
