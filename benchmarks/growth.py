@@ -60,7 +60,7 @@ def curves(figures: Figures) -> Figures:
             swept = [row for row in own if all(row["sizes"][one] == getattr(BASE, one) for one in fixed)]
             known = sorted((row["sizes"][letter], seconds(row)) for row in swept if "step" in row)
             sizes, values = [size for size, _ in known], [value for _, value in known]
-            law = rounded(power_law(sizes, values).exponent) if len(known) >= 3 else None
+            law = rounded(power_law(sizes, values)[0]) if len(known) >= 3 else None
             times.append({"letter": letter, "contestant": name, "sizes": sizes, "seconds": values, "exponent": law})
         known = sorted((row["sizes"]["T"], row["bytes"]) for row in own if "bytes" in row)
         steps, sizes = [step for step, _ in known], [size for _, size in known]

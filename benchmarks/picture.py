@@ -78,7 +78,8 @@ def dots(shown: dict[str, Value], figures: Figures) -> Figure:
     for name, style in names.items():
         axis.plot([], [], style["marker"], color=style["color"], label=name)
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.suptitle(figures["environment"]["CPU"], fontsize=9)
+    on_gpu = any(row["form"]["device"] == "cuda" for row in rows)
+    figure.suptitle(figures["environment"]["PyTorch"]["GPU"] if on_gpu else figures["environment"]["CPU"], fontsize=9)
     return figure
 
 
@@ -166,8 +167,8 @@ def growth(figures: Figures) -> Figure:
             style = names[curve["contestant"]]
             axis.loglog(sizes, times, linestyle="", **style, label=label, markersize=4)
             if exponent is not None:
-                law = power_law(sizes, times)
-                axis.loglog(sizes, [law.factor * x**law.exponent for x in sizes], color=style["color"], linewidth=0.8)
+                power, factor = power_law(sizes, times)
+                axis.loglog(sizes, [factor * x**power for x in sizes], color=style["color"], linewidth=0.8)
             axis.set_xticks(sizes, map(str, sizes), minor=False)
             axis.set_xticks([], minor=True)
         against(axis, letter + (" = I" if letter == "H" else ""), "training step, ms")

@@ -7,7 +7,7 @@ and no other.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from math import inf
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import typer
 
+from reference.devices import NO_DEVICE
 from scratch.terminal import progress
 
 from .contestants import Contestant
@@ -29,11 +30,11 @@ from .results import (
     Figures,
     by_problem,
     environment,
-    gpu,
     keep,
     key,
     of_command,
     of_row,
+    own_file,
     reading,
     results_file,
     rounded,
@@ -45,10 +46,10 @@ class Job(NamedTuple):
     """What a command measures."""
 
     contestants: list[Contestant]
-    timed: list[Problem] = []  # noqa: RUF012
+    timed: Sequence[Problem] = ()
     """The problems that are measured against the clock."""
     effort: Effort = Effort()
-    weighed: list[Problem] = []  # noqa: RUF012
+    weighed: Sequence[Problem] = ()
     """Those whose memory is measured, in fresh processes."""
     ceilings: bool = False
     """Whether the share of what the device can do at most is asked for."""
@@ -63,18 +64,21 @@ def run(command: str, options: Options, job: Job) -> int:
     """
     out = console()
     with Workers(options.threads) as workers:
-        name = gpu(workers) if options.device == "cuda" else ""
-        if name is None:
-            raise typer.BadParameter("expected a CUDA device for --device cuda, got none")
+        figures: Figures = {"environment": environment(workers, job.contestants, options.seed)}
+        own = own_file(options.threads)
+        if options.device == "cuda":
+            said = figures["environment"]["PyTorch"]
+            if not isinstance(said, dict) or said["GPU"] == NO_DEVICE:
+                raise typer.BadParameter("expected a CUDA device for --device cuda, got none")
+            own = results_file(said["GPU"])
         whole = not options.quick and not options.patterns and options.file is None
-        path = options.json or (results_file(options.device, options.threads, name) if whole or job.ceilings else None)
+        path = options.json or (own if whole or job.ceilings else None)
         dtype = options.dtype or ("float32" if options.device == "cpu" else "all")
         if job.goes_on and (there := measured_before(path, command)):
             job = job._replace(timed=[one for one in job.timed if one.name not in there])
             if not job.timed:
                 out.print("every size is in the file already: --again measures anew")
                 return 0
-        figures: Figures = {"environment": environment(workers, job.contestants, options.seed)}
         if job.effort.passes > 1:
             figures["environment"]["passes"] = job.effort.passes
         show_environment(out, figures["environment"], bool(job.timed))
@@ -89,7 +93,7 @@ def run(command: str, options: Options, job: Job) -> int:
                 keep(path, command, dtype, figures)
             if monotonic() > until:
                 break
-    if left := len(job.timed + job.weighed) - len(by_problem(figures["rows"])):
+    if left := len(job.timed) + len(job.weighed) - len(by_problem(figures["rows"])):
         out.print(f"{left} sizes are left after {options.minutes:g} minutes: the next run goes on")
     put(TABLES[command](figures))
     if path:

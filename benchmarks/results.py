@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from reference.devices import NO_DEVICE
 from reference.summary import cpu_name
 from scratch.processes import available_cores
 
@@ -29,8 +28,6 @@ from .statistics import Spread
 from .timing import PARTS, Row
 
 RESULTS = Path(__file__).parent / "results"
-
-CUDA = Contestant("PyTorch", device="cuda")
 
 SECONDS, SHARE, SPEED = (
     "seconds (quartile, median, quartile)",
@@ -70,24 +67,19 @@ def environment(workers: Workers, contestants: list[Contestant], seed: int) -> d
     return found
 
 
-def gpu(workers: Workers) -> str | None:
-    """The name of the GPU, or None."""
-    try:
-        name = workers.of(CUDA).ask("environment")["GPU"]
-    except Failed:
-        return None
-    return None if name == NO_DEVICE else str(name)
-
-
-def results_file(device: str, threads: int, gpu_name: str | None) -> Path:
-    """Where the results of this machine and device are kept."""
-    name = f"{cpu_name()} {threads} threads" if device == "cpu" else gpu_name or NO_DEVICE
+def results_file(name: str) -> Path:
+    """Where the results of a machine or a GPU are kept."""
     return RESULTS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+
+
+def own_file(threads: int) -> Path:
+    """Where the results of this machine's processor are kept."""
+    return results_file(f"{cpu_name()} {threads} threads")
 
 
 def kept_files() -> list[Path]:
     """What there are results in: first this machine's, then those of others. A run before it is `<name>-first.json`."""
-    own = results_file("cpu", available_cores(), None)
+    own = own_file(available_cores())
     others = [path for path in sorted(RESULTS.glob("*.json")) if not path.stem.endswith("-first") and path != own]
     return [own] * (own.exists() or not others) + others
 

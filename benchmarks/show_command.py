@@ -15,7 +15,7 @@ from .agreement import agree as agreed
 from .agreement import compare, intervals, summary
 from .pipeline import draw
 from .report import TABLES, put, whole
-from .results import Figures, kept_files, of_command, reading, results_file
+from .results import Figures, kept_files, of_command, own_file, reading
 
 
 def show(
@@ -51,7 +51,7 @@ def show(
                 shown = TABLES[found](with_rows_beside(figures, beside)) + [f"* {beside}"] * (beside is not None)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    if file is None and path != results_file("cpu", available_cores(), None):
+    if file is None and path != own_file(available_cores()):
         print(f"benchmarks: there are no results of this machine: these are {path.name}", file=sys.stderr)
     put(shown)
     draw(found, figures, plot)

@@ -72,22 +72,15 @@ def rank(count: int, confidence: float = 0.95) -> int:
     return k
 
 
-class PowerLaw(NamedTuple):
-    """y = factor · x^exponent."""
-
-    exponent: float
-    factor: float
-
-
-def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
-    """The line of least squares through the upper part of the points, in logarithms of both.
+def power_law(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Exponent and factor of y = factor · x^exponent: the line of least squares through the upper part of the points,
+    in logarithms of both.
 
     The upper part is the larger half of the x, but three points at least: below it fixed costs hide the law.
     """
     order = np.argsort(x)[-max(3, (len(x) + 1) // 2) :]
-    logarithms = np.log(np.asarray(x, float)[order]), np.log(np.asarray(y, float)[order])
-    exponent, intercept = np.polyfit(*logarithms, deg=1)
-    return PowerLaw(float(exponent), float(np.exp(intercept)))
+    exponent, intercept = np.polyfit(np.log(np.asarray(x, float)[order]), np.log(np.asarray(y, float)[order]), deg=1)
+    return float(exponent), float(np.exp(intercept))
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:

@@ -23,7 +23,7 @@ Runs = Annotated[int, typer.Option(min=1, max=100, help="How often weights and s
 
 @contextmanager
 def quiet_progress(done: str | None = None) -> Iterator[Progress]:
-    """A progress bar that says nothing without a terminal, for work of seconds."""
+    """A progress bar for work of seconds; without a terminal, no more than a line every ten seconds."""
     bar = terminal.progress(done)
     bar.disable = not bar.console.is_terminal  # it would leave an empty line beside an error
     with bar:
