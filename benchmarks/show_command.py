@@ -48,7 +48,8 @@ def show(
                 memory = of_command(content, "memory") if "memory" in content else {}
                 shown = whole(figures, memory)
             else:
-                shown = TABLES[found](with_rows_beside(figures, beside)) + [f"* {beside}"] * (beside is not None)
+                figures, said = with_rows_beside(figures, beside)
+                shown = TABLES[found](figures) + said
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if file is None and path != own_file(available_cores()):
@@ -58,14 +59,16 @@ def show(
     return 0
 
 
-def with_rows_beside(figures: Figures, beside: Path | None) -> Figures:
-    """The figures with the rows of another file at the same sizes, marked with a star."""
+def with_rows_beside(figures: Figures, beside: Path | None) -> tuple[Figures, list[str]]:
+    """The figures with the rows of another file at the same sizes, marked with a star, and whose they are."""
     if beside is None:
-        return figures
-    with reading(beside) as content:
-        found = [row | {"contestant": f"{row['contestant']} *"} for row in of_command(content, "step")["rows"]]
+        return figures, []
     sizes = {row["problem"] for row in figures["rows"]}
-    return figures | {"rows": [*figures["rows"], *(row for row in found if row["problem"] in sizes)]}
+    with reading(beside) as content:
+        others = of_command(content, "step")
+        rows = [row | {"contestant": f"{row['contestant']} *"} for row in others["rows"] if row["problem"] in sizes]
+        said = f"* {others['environment']['CPU']}, {beside.name}"
+    return figures | {"rows": figures["rows"] + rows}, [said]
 
 
 def agree(

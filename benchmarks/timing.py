@@ -159,6 +159,6 @@ def memory(rows: list[Row], threads: int, seed: int = 0) -> None:
         if row is not rows[0] and rows[0].skipped:
             row.skipped = rows[0].skipped
             continue
-        worker = Worker(row.contestant.library, threads, row.contestant.device)
-        row.found = row.ask(worker, "memory", problem=asdict(row.problem), seed=seed) or {}
-        worker.close()
+        with Workers(threads) as workers:
+            what = {"problem": asdict(row.problem), "seed": seed}
+            row.found = row.ask(workers.of(row.contestant), "memory", **what) or {}
