@@ -101,18 +101,18 @@ def ladder(figures: Figures) -> Figure:
     for axis, (problem, own) in zip(axes, groups.items(), strict=True):
         shown = [row for row in own if "step" in row]
         for place, row in enumerate(shown):
-            label = dict.fromkeys(range(len(shown)), "_") | {0: ""}  # matplotlib leaves out what begins with _
+            hidden = "_" if place else ""  # of labels that begin with it no legend tells
             values = {part: seconds(row, part) for part in ("forward", "backward", "step")}
             axis.plot([min(values.values()), values["step"]], [place] * 2, color="#999999", linewidth=0.8, zorder=1)
             for (part, value), colour, marker in zip(
                 values.items(), (COLOURS[0], COLOURS[5], COLOURS[7]), "osD", strict=True
             ):
-                axis.plot([value], [place], marker, color=colour, markersize=5, label=label[place] + part)
+                axis.plot([value], [place], marker, color=colour, markersize=5, label=hidden + part)
             at = (values["step"], place)
             axis.annotate(in_seconds(at[0]), at, (7, 0), textcoords="offset points", va="center", fontsize=8)
             if floor := interval(row, "step", SHARE):
                 ends = [floor.median * values["step"]] * 2
-                axis.plot(ends, [place - 0.35, place + 0.35], color=COLOURS[1], label=label[place] + "products alone")
+                axis.plot(ends, [place - 0.35, place + 0.35], color=COLOURS[1], label=hidden + "products alone")
         axis.set_xscale("log")
         axis.set_yticks(range(len(shown)), [row["contestant"] for row in shown])
         axis.invert_yaxis()

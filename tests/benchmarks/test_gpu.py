@@ -183,6 +183,7 @@ def test_every_command_measures_a_gpu(gpu: Begin, name: str, command: Command, t
     gpu(speed=1e4)
     data, plot = tmp_path / "x.json", tmp_path / "x.png"
     sizes = ["--problems", "toy LSTM T4"] if name in ("", "memory") else []
+    sizes += ["--dtype", "float32"] if name == "growth" else []
     files = ["--json", str(data), "--plot", str(plot)]
     status, out, error = command(*[name] * bool(name), "--quick", *sizes, "--device", "cuda", *files)
     assert status == 0 and "no cuDNN ieee" in out, out + error
@@ -245,7 +246,13 @@ def test_the_gpu_command_from_end_to_end(
         by_size.setdefault(row["problem"].split()[0], []).append(row)
     assert [row.get("failed", "") for row in by_size["characters"]] == ["", *["out of memory"] * 7]
     assert "one layer of" in by_size["options"][-1]["skipped"] and "step" in by_size["options"][1]
-    assert all(row["step"]["share of the ceiling"] > 0 for row in first["rows"])
+    for row in first["rows"]:
+        one, problem, step = Contestant(**row["form"]), Problem(**row["sizes"]), row["step"]
+        products, copy = first["ceilings"][f"{one.device.upper()} {one.mode}"].values()
+        moved = problem.numbers("step") * (2 if "16" in one.dtype else 4)
+        least = max(problem.flops("step") / products, moved / copy)
+        seconds = step["seconds (quartile, median, quartile)"][1]
+        assert step["share of the ceiling"] == pytest.approx(least / seconds, rel=1e-3)
     status, out, _ = command("gpu", *patterns, *files)
     assert status == 0 and "every size is in the file already" in out
     status, out, _ = command("gpu", *patterns, *files, "--again", "--minutes", "0")
