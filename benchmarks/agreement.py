@@ -8,32 +8,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
-from .report import blocks
+from .report import Shown, blocks
 from .results import SPEED, VARYING, interval, of_command, reading
-from .statistics import Spread
+from .statistics import Spread, digits, times
 from .timing import PARTS
-from .units import digits, times
 
 Speeds = dict[str, Spread]
 """Of each part of a step: how many times faster the first contestant is."""
+Pairs = dict[tuple[str, str], tuple[Speeds, Speeds]]
+"""By problem and contestant what each of two runs found; empty where a run has no figures."""
 
 
-class Pair(NamedTuple):
-    """What two runs found of a problem and a contestant; None where a run has no figures."""
-
-    problem: str
-    contestant: str
-    first: Speeds | None
-    second: Speeds | None
-
-    def part(self, part: str) -> tuple[Spread, Spread] | None:
-        """The intervals of both, if there are two."""
-        return (self.first[part], self.second[part]) if self.first and self.second else None
-
-
-def compare(first: Path, second: Path) -> list[Pair]:
+def compare(first: Path, second: Path) -> Pairs:
     """The runs in two files, side by side, without what one of them skipped.
 
     Raises ValueError for files without results of a whole run, for runs on different machines or with different
@@ -49,10 +37,9 @@ def compare(first: Path, second: Path) -> list[Pair]:
         raise ValueError(f"expected two runs on the same machine with the same settings, got {'; '.join(different)}")
     if ours["date"] == theirs["date"]:
         raise ValueError(f"expected two runs, got the one of {ours['date']} twice")
-    pairs = [Pair(*key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if key not in skipped | skipped_too]
-    if not any(pair.part("step") for pair in pairs):
+    if not a.keys() & b.keys():
         raise ValueError("expected two runs with a size in common, got none")
-    return pairs
+    return {key: (a.get(key, {}), b.get(key, {})) for key in {**a, **b} if key not in skipped | skipped_too}
 
 
 def run(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], Speeds], set[tuple[str, str]]]:
@@ -64,8 +51,8 @@ def run(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], Speeds], set[
         figures = of_command(content, "step")
         environment = {"date": figures["environment"]["date"]}
         for name, said in figures["environment"].items():
-            inner = said.items() if isinstance(said, dict) else ()
-            environment |= {f"{name}'s {key}": value for key, value in inner} if inner else {name: said}
+            inner = said if isinstance(said, dict) else {}
+            environment |= {f"{name}'s {key}": value for key, value in inner.items()} or {name: said}
         speeds: dict[tuple[str, str], Speeds] = {}
         skipped = {(row["problem"], row["contestant"]) for row in figures["rows"] if "skipped" in row}
         others = [row["problem"] for row in figures["rows"] if "environment" in row]
@@ -78,48 +65,38 @@ def run(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], Speeds], set[
     return environment, speeds, skipped
 
 
-def agree(pairs: list[Pair]) -> bool:
+def agree(pairs: Pairs) -> bool:
     """Whether the intervals of the training step overlap everywhere. What one run alone has figures of does not."""
-    return all((both := pair.part("step")) and both[0].overlaps(both[1]) for pair in pairs)
+    return all(a and b and a["step"].overlaps(b["step"]) for a, b in pairs.values())
 
 
-def intervals(pairs: list[Pair]) -> list[Any]:
-    """The intervals of the training step in both runs, how they lie, and whether those of its parts overlap."""
+def intervals(pairs: Pairs) -> Shown:
+    """The intervals of the training step in both runs, and whether they and those of its parts overlap."""
+    parts = ("step", "forward", "backward")
     entries: list[tuple[str, str, list[str] | str]] = []
-    for pair in pairs:
-        cells = [times(one["step"]) if one else "not measured" for one in (pair.first, pair.second)]
-        both = pair.part("step")
-        cells.append(inside(*both) if both else "")
-        for part in ("step", "forward", "backward"):
-            both = pair.part(part)
-            cells.append(("yes" if both[0].overlaps(both[1]) else "no") if both else "")
-        entries.append((f"{pair.problem}, beside {pair.contestant}", "", cells))
-    columns = ("first run", "second run", "middle inside", "overlap", "forward's", "backward's")
-    return blocks("speed of a training step", columns, entries)
+    for (problem, contestant), (a, b) in pairs.items():
+        cells = [times(one["step"]) if one else "not measured" for one in (a, b)]
+        cells += [("yes" if a[part].overlaps(b[part]) else "no") if a and b else "" for part in parts]
+        entries.append((f"{problem}, beside {contestant}", "", cells))
+    return blocks(
+        "speed of a training step", ("first run", "second run", "overlap", "forward's", "backward's"), entries
+    )
 
 
-def inside(first: Spread, second: Spread) -> str:
-    """Whose middle lies in the interval of the other."""
-    lies = {"first": second.holds(first.median), "second": first.holds(second.median)}
-    return "both" if all(lies.values()) else next((name for name in lies if lies[name]), "neither")
-
-
-def summary(pairs: list[Pair]) -> list[str]:
+def summary(pairs: Pairs) -> list[str]:
     """In a line for each part how many intervals overlap and how far the middles are apart; then what both runs say."""
-    lines = []
+    lines, both = [], {f"{problem}, beside {name}": pair for (problem, name), pair in pairs.items() if all(pair)}
     for part, name in (("step", "training step"), ("forward", "forward"), ("backward", "backward")):
-        found = [(pair.problem, *both) for pair in pairs if (both := pair.part(part))]
-        overlap = sum(a.overlaps(b) for _, a, b in found)
-        middles = sum(inside(a, b) == "both" for _, a, b in found)
-        apart = [(max(a.median / b.median, b.median / a.median), problem) for problem, a, b in found]
-        most, where = max(apart)
+        found = {problem: (a[part], b[part]) for problem, (a, b) in both.items()}
+        overlap = sum(a.overlaps(b) for a, b in found.values())
+        apart = {problem: max(a.median / b.median, b.median / a.median) for problem, (a, b) in found.items()}
+        where = max(apart, key=lambda problem: apart[problem])
         lines.append(
-            f"{name}: intervals overlap at {overlap} of {len(found)} sizes, both middles lie in both at {middles}; "
-            f"middles {digits(median(by for by, _ in apart))}× apart in the median, most {digits(most)}× at {where}"
+            f"{name}: intervals overlap at {overlap} of {len(found)} sizes; middles {digits(median(apart.values()))}× "
+            f"apart in the median, most {digits(apart[where])}× at {where}"
         )
-    steps = [both for pair in pairs if (both := pair.part("step"))]
-    faster = sum(min(a.low, b.low) > 1 for a, b in steps)
-    slower = sum(max(a.high, b.high) < 1 for a, b in steps)
+    faster = sum(min(a["step"].low, b["step"].low) > 1 for a, b in both.values())
+    slower = sum(max(a["step"].high, b["step"].high) < 1 for a, b in both.values())
     lines.append(f"training step: in both runs the interval lies above 1 at {faster} sizes, below 1 at {slower}")
     lines.append("intervals that each hold the truth 95 times in 100 overlap at least 90 times in 100")
     return lines

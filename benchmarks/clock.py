@@ -1,41 +1,74 @@
-"""Time: how long calls take on the CPU or on a GPU, and whether a process is really at rest."""
+"""What a process can say of itself: how long calls take, by how much memory grows, and whether it is at rest."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import resource
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from time import perf_counter, process_time, sleep
-from typing import Any, Protocol
+from typing import Any
+
+STATUS, PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-class Clock(Protocol):
-    """Marks points in time, and tells the seconds between two of them once `wait` has been called."""
+class Clock:
+    """The processor's own clock, on which what is called is done when it returns. A GPU's is derived from it."""
 
-    least: float
+    least = 0.0
     """Seconds of work before a turn, and in it."""
 
     def mark(self) -> Any:
         """Now."""
+        return perf_counter()
 
     def wait(self) -> None:
         """Until everything that was begun is done."""
 
     def between(self, start: Any, end: Any) -> float:
-        """The seconds from one mark to the other."""
+        """The seconds from one mark to the other, once `wait` has been called."""
+        return float(end - start)
+
+    def memory(self, step: Callable[[], object]) -> dict[str, Any]:
+        """By how much the resident memory of the process grows at the peak of two steps, and the seconds of one.
+
+        Linux tells it: the peak (VmHWM) is set back before the first step, and memory that is free within the process
+        is given back, so that it cannot hide what is used. Elsewhere it is `ru_maxrss`.
+        """
+        gc.collect()
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        try:
+            PEAK_RESET.write_text("5")
+            before, how = in_status("VmRSS"), "VmHWM in /proc/self/status"
+            seconds = run_twice(self, step)
+            peak = in_status("VmHWM")
+        except OSError:
+            unit = 1 if sys.platform == "darwin" else 1024
+            before, how = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "ru_maxrss"
+            seconds = run_twice(self, step)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return {"bytes": max(0, peak - before), "how": how, "seconds": seconds}
 
 
-class CpuClock:
-    """The processor's own clock. What is called is done when it returns."""
+def in_status(name: str) -> int:
+    """A number of bytes out of the process's status. Raises OSError if there is none."""
+    for line in STATUS.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"no {name} in {STATUS}")
 
-    least = 0.0
-    mark = staticmethod(perf_counter)
 
-    def wait(self) -> None:
-        """Nothing is left to wait for."""
-
-    def between(self, start: float, end: float) -> float:
-        """The seconds from one mark to the other."""
-        return end - start
+def run_twice(clock: Clock, step: Callable[[], object]) -> float:
+    """The seconds of the second of two steps, in which what the first computed is still there, as in any training."""
+    for _ in range(2):
+        start = perf_counter()
+        step()
+        clock.wait()
+    return perf_counter() - start
 
 
 def time_parts(clock: Clock, parts: Sequence[Callable[[], object]], calls: int) -> list[float]:
@@ -62,11 +95,23 @@ def time_parts(clock: Clock, parts: Sequence[Callable[[], object]], calls: int) 
     return of_each
 
 
-def settle(longest: float = 1.0, pause: float = 0.005) -> float:
-    """Wait until the threads of this process sleep, which is when it uses no processor while it waits.
+def quickest(clock: Clock, call: Callable[[], object]) -> float:
+    """The seconds of a call: the best of three, after one that is not counted."""
+    seconds = []
+    for _ in range(4):
+        start = clock.mark()
+        call()
+        end = clock.mark()
+        clock.wait()
+        seconds.append(clock.between(start, end))
+    return min(seconds[1:])
+
+
+def settle(longest: float = 1.0, pause: float = 0.005) -> None:
+    """Wait until the threads of this process sleep, which is when it uses no processor; at most `longest` seconds.
 
     The threads of OpenMP and OpenBLAS wait for more work without sleep for a while, and would slow down whoever is
-    next. Returns the seconds waited; at most `longest`.
+    next.
     """
     start = perf_counter()
     while perf_counter() - start < longest:
@@ -74,4 +119,3 @@ def settle(longest: float = 1.0, pause: float = 0.005) -> float:
         sleep(pause)
         if process_time() - used < 0.05 * (perf_counter() - before):
             break
-    return perf_counter() - start

@@ -38,27 +38,16 @@ class Contestant:
 
     @property
     def name(self) -> str:
-        """In full, as it is kept."""
-        parts = [self.rung]
-        if self.device != "cpu":
-            parts.append(f"CUDA {self.mode}")
-            if self.form == MODULE:
-                parts.append("cuDNN" if self.cudnn else "no cuDNN")
-        return ", ".join(parts)
-
-    @property
-    def short(self) -> str:
-        """As it is called in tables and pictures."""
+        """As it is kept and shown: the rung of the ladder; on a GPU with the mode behind."""
         if self.device == "cpu":
             return self.rung
-        mode = self.precision if self.dtype == "float32" else self.dtype
         rung = {LOOP: "loop"}.get(self.form, self.form.removesuffix(", torch").replace("CUDA ", ""))
-        return f"{('cuDNN' if self.cudnn else 'no cuDNN') if self.form == MODULE else rung} {mode}"
+        return f"{('cuDNN' if self.cudnn else 'no cuDNN') if self.form == MODULE else rung} {self.mode}"
 
     @property
     def mode(self) -> str:
-        """The dtype, and how float32 is multiplied."""
-        return f"{self.dtype} {self.precision!r}" if self.dtype == "float32" else self.dtype
+        """The dtype; of float32 on a GPU how it is multiplied."""
+        return self.precision if self.device != "cpu" and self.dtype == "float32" else self.dtype
 
     @property
     def rung(self) -> str:

@@ -1,90 +1,85 @@
-"""The floor of a training step: its matrix products alone, in the same shapes, number and order, in the same library.
+"""What no training step can beat: its matrix products alone, and what a device can do at most.
 
-Nothing can be faster that makes these products with this library's BLAS: the loop, the gates and the copies are gone.
-A state may lie in memory as columns (features, B) or as rows (B, features), which no shape tells and the rate depends
-on; each product takes the layout in which it is the faster, tried beforehand. Weights and their gradients lie as the
-parameters do. A library that makes its recurrences' products in another way than its `matmul` can come out above 100 %:
-PyTorch's float32 LSTM on the CPU is oneDNN's, while its `matmul` there is MKL's. Where the products are tiny, calling
-for them takes the time, and the floor is that of the calls.
+The floor makes the products in the same shapes, number and order, in the same library: the loop, the gates and the
+copies are gone. A state may lie in memory as columns (features, B) or as rows (B, features), which no shape tells and
+the rate depends on; each product takes the layout in which it is the faster, tried beforehand. Weights and their
+gradients lie as the parameters do. A library that makes its recurrences' products in another way than its `matmul` can
+come out above 100 %: PyTorch's float32 LSTM on the CPU is oneDNN's, while its `matmul` there is MKL's. Where the
+products are tiny, calling for them takes the time, and the floor is that of the calls.
+
+The ceiling is measured with what a device is told to do best, a large product and a large copy. A training step of so
+many operations, which reads and writes so many bytes at least, takes no less than the longer of both takes at these
+rates (the roofline of Williams, Waterman and Patterson 2009).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
+from .clock import Clock, quickest
 from .problems import Problem, Product
 
 Make = Callable[[int, int], Any]
 """Makes a matrix of random numbers, row by row in memory."""
-
 Multiply = Callable[..., Any]
 """`np.matmul` or `torch.matmul`: (a, b, out=c)."""
 
+LARGEST = 16384
+"""Rows of a square product."""
+ENOUGH = 0.02
+"""Seconds of a product that is large enough."""
+COPIED = 2**26
+"""Numbers that are copied: more than a cache holds."""
 
-class Operands(NamedTuple):
-    """Two factors and where their product goes, as they lie in memory."""
 
-    left: Any
-    right: Any
-    out: Any
-
-
-def operands(product: Product, in_columns: bool, make: Make) -> Operands:
-    """Matrices for a product, with its activations as columns or as rows."""
+def call(product: Product, in_columns: bool, make: Make, multiply: Multiply) -> Callable[[], object]:
+    """Makes a product on matrices of its own, with its activations as columns or as rows."""
     rows, inner, columns = product.rows, product.inner, product.columns
 
     def activations(features: int, number: int) -> Any:
         return make(features, number) if in_columns else make(number, features).T
 
     if product.kind == "gradient":
-        return Operands(activations(rows, inner), activations(columns, inner).T, make(rows, columns))
+        left, right = activations(rows, inner), activations(columns, inner).T
+        return partial(multiply, left, right, out=make(rows, columns))
     weight = make(rows, inner) if product.kind == "weight" else make(inner, rows).T
     right, out = activations(inner, columns), activations(rows, columns)
-    return Operands(weight, right, out) if in_columns else Operands(right.T, weight.T, out.T)
+    return partial(multiply, weight, right, out=out) if in_columns else partial(multiply, right.T, weight.T, out=out.T)
 
 
 class Floor:
-    """The products of a problem, ready to be made.
+    """The products of a problem, ready to be made: `forward()` and `backward()`."""
 
-    synchronize: waits until the products are there; for a GPU.
-    """
-
-    def __init__(
-        self, problem: Problem, make: Make, multiply: Multiply, synchronize: Callable[[], object] = lambda: None
-    ) -> None:
-        self.multiply = multiply
+    def __init__(self, problem: Problem, make: Make, multiply: Multiply, clock: Clock) -> None:
         self.layouts: dict[str, str] = {}
-        self.calls: dict[bool, list[tuple[Operands, int]]] = {False: [], True: []}
+        self.calls: dict[bool, list[Callable[[], object]]] = {False: [], True: []}
         for product in problem.products():
-            tried = [(operands(product, in_columns, make), in_columns) for in_columns in (True, False)]
-            times = [self.seconds(one, synchronize) for one, _ in tried]
-            chosen, in_columns = tried[times.index(min(times))]
-            self.layouts[product.what] = "columns" if in_columns else "rows"
-            self.calls[product.backward].append((chosen, product.times))
+            tried = {name: call(product, name == "columns", make, multiply) for name in ("columns", "rows")}
+            best = self.layouts[product.what] = min(tried, key=lambda name: quickest(clock, tried[name]))
+            self.calls[product.backward] += [tried[best]] * product.times
+        self.forward: Callable[[], object] = partial(each, self.calls[False])
+        self.backward: Callable[[], object] = partial(each, self.calls[True])
 
-    def seconds(self, operands: Operands, synchronize: Callable[[], object]) -> float:
-        """How long one product takes: the best of three, after one that is not counted."""
-        times = []
-        for _ in range(4):
-            start = perf_counter()
-            self.multiply(operands.left, operands.right, out=operands.out)
-            synchronize()
-            times.append(perf_counter() - start)
-        return min(times[1:])
 
-    def forward(self) -> None:
-        """The products of the forward pass."""
-        self.make_products(backward=False)
+def each(calls: list[Callable[[], object]]) -> None:
+    """Make the calls one after the other."""
+    for one in calls:
+        one()
 
-    def backward(self) -> None:
-        """The products of the backward pass."""
-        self.make_products(backward=True)
 
-    def make_products(self, backward: bool) -> None:
-        """The products of one pass."""
-        multiply = self.multiply
-        for (left, right, out), times in self.calls[backward]:
-            for _ in range(times):
-                multiply(left, right, out=out)
+def ceiling(make: Callable[..., Any], multiply: Multiply, copy: Callable[..., Any], clock: Clock) -> dict[str, float]:
+    """Operations in a second of the best of ever larger products, and bytes in a second, read and written, of a copy.
+
+    make: random numbers of a shape; multiply: (a, b, out=c); copy: (to, from).
+    """
+    best, n, seconds = 0.0, 256, 0.0
+    while n <= LARGEST and seconds < ENOUGH:
+        a, b, out = (make(n, n) for _ in range(3))
+        seconds = quickest(clock, partial(multiply, a, b, out=out))
+        best = max(best, 2 * n**3 / seconds)
+        n *= 2
+    source, target = (make(COPIED // 2**13, 2**13) for _ in range(2))
+    moved = 2 * source.nbytes / quickest(clock, partial(copy, target, source))
+    return {"operations in a second": best, "bytes in a second": moved}

@@ -45,26 +45,24 @@ def problems(sweeps: dict[str, tuple[int, ...]]) -> list[Problem]:
     return list({one.name: one for letter in sweeps for one in (with_size(letter, n) for n in sweeps[letter])}.values())
 
 
-def curves(rows: list[Figures]) -> dict[str, list[Figures]]:
-    """How the time of each contestant's step grows with each letter, and its memory with T."""
-    names = list(dict.fromkeys(row["contestant"] for row in rows))
-    times, memory = [], []
-    for letter in THEORY:
-        fixed = [name for name in "TBH" if name != letter]
-        swept = [row for row in rows if all(row["sizes"][name] == getattr(BASE, name) for name in fixed)]
-        for name in names:
-            own = sorted(
-                (row["sizes"][letter], seconds(row)) for row in swept if row["contestant"] == name and "step" in row
-            )
-            sizes, values = [size for size, _ in own], [value for _, value in own]
-            exponent = rounded(power_law(sizes, values).exponent) if len(own) >= 3 else None
-            times.append(
-                {"letter": letter, "contestant": name, "sizes": sizes, "seconds": values, "exponent": exponent}
-            )
-    for name in names:
-        known = sorted(
-            (row["sizes"]["T"], row["bytes"]) for row in rows if row["contestant"] == name and "bytes" in row
-        )
+def curves(figures: Figures) -> Figures:
+    """How the time of each contestant's step grows with each letter, and its memory with T: "times" and "memory".
+
+    Older files hold these in place of rows.
+    """
+    if "times" in figures:
+        return figures
+    rows, times, memory = figures["rows"], [], []
+    for name in dict.fromkeys(row["contestant"] for row in rows):
+        own = [row for row in rows if row["contestant"] == name]
+        for letter in THEORY:
+            fixed = [other for other in "TBH" if other != letter]
+            swept = [row for row in own if all(row["sizes"][one] == getattr(BASE, one) for one in fixed)]
+            known = sorted((row["sizes"][letter], seconds(row)) for row in swept if "step" in row)
+            sizes, values = [size for size, _ in known], [value for _, value in known]
+            law = rounded(power_law(sizes, values)[0]) if len(known) >= 3 else None
+            times.append({"letter": letter, "contestant": name, "sizes": sizes, "seconds": values, "exponent": law})
+        known = sorted((row["sizes"]["T"], row["bytes"]) for row in own if "bytes" in row)
         steps, sizes = [step for step, _ in known], [size for _, size in known]
         each = rounded(slope(steps, sizes)) if len(known) >= 2 else None
         memory.append({"contestant": name, "steps": steps, "bytes": sizes, "bytes for each step": each})

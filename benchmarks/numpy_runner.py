@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from math import isqrt
 from typing import Any
 
@@ -14,10 +15,10 @@ from scratch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from scratch.text import Training
 from scratch.types import Array
 
-from .ceiling import ceiling as measure_ceiling
-from .clock import CpuClock
+from . import floor
+from .clock import Clock
 from .contestants import CHECKPOINTED, MODULE, Contestant, Unavailable
-from .floor import Floor
+from .learning import Learner
 from .problems import Problem, draw
 from .rungs import Rung
 
@@ -27,10 +28,14 @@ OUT_OF_MEMORY = (MemoryError,)
 class Runner:
     """A problem in NumPy, ready to be run. Raises Unavailable for a recurrence that is not in scratch yet."""
 
-    def __init__(self, contestant: Contestant, problem: Problem, seed: int, threads: int) -> None:
+    clock = Clock()
+    turn = nullcontext
+    """While it is entered, steps may run. NumPy needs nothing for it."""
+
+    def __init__(self, contestant: Contestant, problem: Problem, seed: int) -> None:
         if not hasattr(nn, problem.module):
             raise Unavailable("not in scratch yet")
-        self.problem, self.dtype, self.clock = problem, np.dtype(contestant.dtype), CpuClock()
+        self.problem, self.dtype = problem, np.dtype(contestant.dtype)
         numbers = draw(problem, seed, self.dtype)
         self.x: Any = numbers.input
         self.d_output: Any = numbers.d_output
@@ -45,13 +50,10 @@ class Runner:
             zeros = np.zeros((problem.B, problem.H), self.dtype)
             self.module = Rung(contestant.form, problem, numbers.parameters, zeros, np)
 
-    def clear(self) -> None:
-        """Forget the gradients, as before every step of a training."""
-        self.module.zero_grad()
-
-    def turn(self) -> AbstractContextManager[None]:
-        """While this is entered, steps may run. NumPy needs nothing for it."""
-        return nullcontext()
+    @property
+    def parts(self) -> dict[str, Callable[[], object]]:
+        """What a training step calls one after the other."""
+        return {"clear": self.module.zero_grad, "forward": self.forward, "backward": self.backward}
 
     def forward(self) -> None:
         """The forward pass, with a tape for backward."""
@@ -67,10 +69,15 @@ class Runner:
         states = {"output": self.output, "d_input": self.d_input}
         return {k: v.data if isinstance(v, PackedSequence) else v for k, v in states.items()} | gradients
 
-    def floor(self) -> Floor:
+    def floor(self) -> floor.Floor:
         """The products alone."""
         rng = np.random.default_rng(0)
-        return Floor(self.problem, lambda *shape: rng.standard_normal(shape, self.dtype), np.matmul)
+        return floor.Floor(self.problem, lambda *shape: rng.standard_normal(shape, self.dtype), np.matmul, self.clock)
+
+
+def runner(contestant: Contestant, problem: Problem, seed: int, threads: int) -> Any:
+    """A problem, ready to be run. The threads are those that the process was started with."""
+    return Learner(Training, problem, seed) if problem.text else Runner(contestant, problem, seed)
 
 
 def release() -> None:
@@ -79,13 +86,8 @@ def release() -> None:
 
 def ceiling(contestant: Contestant, threads: int) -> dict[str, float]:
     """What the processor makes: operations in a second of a large product, bytes in a second of a large copy."""
-    rng = np.random.default_rng(0)
-    dtype = np.dtype(contestant.dtype)
-    return measure_ceiling(lambda *shape: rng.standard_normal(shape, dtype), np.matmul, np.copyto, CpuClock())
-
-
-training = Training.resumed
-"""A character model that goes on from a checkpoint with its text."""
+    rng, dtype = np.random.default_rng(0), np.dtype(contestant.dtype)
+    return floor.ceiling(lambda *shape: rng.standard_normal(shape, dtype), np.matmul, np.copyto, Clock())
 
 
 def environment() -> dict[str, Any]:

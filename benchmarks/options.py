@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, Signature
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
 from scratch.processes import available_cores
-from scratch.terminal import writable
+from scratch.terminal import drawable, writable
 
 from .contestants import CPU_DTYPES, DTYPES
-from .problems import QUICK, Problem, matching, sizes
+from .problems import Problem, matching
 from .results import reading
-
-ENDINGS = (".png", ".svg", ".pdf")
-
-Command = Callable[..., int]
 
 
 class Options(NamedTuple):
     """What the commands can be told. Each takes those that it names."""
 
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A UTF-8 text [default: the beginning of Python's standard library].", show_default=False),
+    ] = None
     quick: Annotated[bool, typer.Option("--quick", help="A few sizes, in under a minute; on a GPU in a few.")] = False
     patterns: Annotated[
         list[str] | None,
@@ -41,6 +42,8 @@ class Options(NamedTuple):
         str | None,
         typer.Option(metavar="DTYPE", help=f"{', '.join(DTYPES)} [default: float32; on cuda the halves too]."),
     ] = None
+    minutes: Annotated[float, typer.Option(min=0, help="Begin no further size after so many.")] = inf
+    again: Annotated[bool, typer.Option("--again", help="Measure anew what is in the file already.")] = False
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this JSON file.")] = None
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw them into this file: .png, .svg or .pdf.")] = None
     seed: Annotated[int, typer.Option(min=0, help="Draws the numbers.")] = 0
@@ -55,9 +58,7 @@ class Options(NamedTuple):
                 f"expected --dtype {', '.join(allowed)} with --device {self.device}, got {self.dtype}"
             )
         if self.threads > (cores := available_cores()):
-            raise typer.BadParameter(
-                f"expected --threads of at most {cores}, as many as there are cores, got {self.threads}"
-            )
+            raise typer.BadParameter(f"expected --threads of at most {cores}, one a core, got {self.threads}")
         writable("--json", self.json)
         if self.json is not None and self.json.exists() and self.json.stat().st_size:
             try:
@@ -67,18 +68,12 @@ class Options(NamedTuple):
                 raise typer.BadParameter(
                     f"expected --json with a new file or one of results, got {self.json}"
                 ) from None
-        writable("--plot", self.plot)
-        if self.plot is not None and self.plot.suffix not in ENDINGS:
-            raise typer.BadParameter(f"expected --plot with the ending .png, .svg or .pdf, got {self.plot}")
+        if self.plot is not None:
+            drawable("--plot", self.plot)
 
-    @property
-    def whole(self) -> bool:
-        """Whether all sizes are measured, so that the results are kept."""
-        return not self.quick and not self.patterns
-
-    def problems(self, quick: tuple[str, ...] = QUICK) -> list[Problem]:
+    def chosen(self, offered: list[Problem], quick: tuple[str, ...]) -> list[Problem]:
         """The sizes to measure. Those for a GPU alone take part without one only where a pattern asks for them."""
-        offered = [one for one in sizes() if self.device == "cuda" or self.patterns or not one.gpu_only]
+        offered = [one for one in offered if self.device == "cuda" or self.patterns or not one.gpu_only]
         found = matching(offered, self.patterns or list(quick if self.quick else ["*"]))
         if not found:
             asked = ", ".join(self.patterns or [])
@@ -86,32 +81,25 @@ class Options(NamedTuple):
         return found
 
 
-def taking(*names: str, **fixed: Any) -> Callable[[Command], Command]:
-    """Make a function of `options` a command that takes the options of these names behind its own arguments.
+def taking(names: str, **fixed: Any) -> Callable[[Callable[[Options], int]], Callable[..., int]]:
+    """Make a function of `options` a command that takes the options of these names.
 
-    fixed: what an option is that the user is not asked for.
+    fixed: options with another default, and if they are not among the names, which the user is not asked for.
     """
-    hints = get_type_hints(Options, include_extras=True)
+    hints, defaults = get_type_hints(Options, include_extras=True), Options._field_defaults | fixed
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Callable[[Options], int]) -> Callable[..., int]:
         @wraps(command)
         def taken(**given: Any) -> int:
-            options = Options(**fixed, **{name: given.pop(name) for name in names})
+            options = Options(**fixed | given)
             options.check()
-            return command(options, **given)
+            return command(options)
 
-        _, *own = signature(command, eval_str=True).parameters.values()
-        parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own]
-        parameters += [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=Options._field_defaults[name], annotation=hints[name])
-            for name in names
-        ]
-        vars(taken)["__signature__"] = Signature(parameters)  # which typer reads
-        taken.__annotations__ = {one.name: one.annotation for one in parameters}
+        asked = names.split()
+        vars(taken)["__signature__"] = Signature(  # which typer reads
+            [Parameter(n, Parameter.KEYWORD_ONLY, default=defaults[n], annotation=hints[n]) for n in asked]
+        )
+        taken.__annotations__ = {name: hints[name] for name in asked}
         return taken
 
     return decorate
-
-
-MEASURING = ("quick", "threads", "device", "dtype", "json", "plot", "seed")
-"""What the commands take that measure sizes of their own."""

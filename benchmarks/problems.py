@@ -67,6 +67,8 @@ class Problem:
     """Whether it is left out unless a GPU takes part."""
     packed: bool = False
     """Whether the sequences have lengths of their own, from T down to a quarter of it."""
+    text: str = ""
+    """What a character model of this size learns, if it is one that is trained: see `learning`."""
 
     @property
     def name(self) -> str:
@@ -117,10 +119,8 @@ class Problem:
 
     def flops(self, part: str) -> int:
         """The operations of a part by the formula: 'forward', 'backward' or 'step', the training step."""
-        forward = sum(
-            2 * self.columns * self.H * (self.G * (inputs + self.outputs) + self.P) for inputs in self.input_sizes()
-        )
-        return {"forward": forward, "backward": 2 * forward, "step": 3 * forward}[part]
+        chosen = {"forward": (False,), "backward": (True,), "step": (False, True)}[part]
+        return sum(product.flops for product in self.products() if product.backward in chosen)
 
     def numbers(self, part: str) -> int:
         """How many numbers a part has to read or write at least: each of those it is given and those it hands out once.
@@ -133,25 +133,21 @@ class Problem:
         return {"forward": forward, "backward": 2 * forward, "step": 3 * forward}[part]
 
     def products(self) -> list[Product]:
-        """The same operations as products, in the order in which a training step makes them."""
-        gates, outputs, columns = self.G * self.H, self.outputs, self.columns
-        of_step = Counter(sum(length > t for length in self.lengths) for t in range(self.T))
+        """The same operations as products, first those of the forward pass."""
+        gates, at_once = self.G * self.H, {self.columns: 1}
+        of_steps = Counter(sum(length > t for length in self.lengths) for t in range(self.T))
         forward, backward = [], []
         for inputs in self.input_sizes():
-            forward.append(Product("W_ih x", "weight", False, gates, inputs, columns, 1))
-            for B, times in of_step.items():
-                forward.append(Product("W_hh h", "weight", False, gates, outputs, B, times))
-                backward.append(Product("W_hhᵀ d_a", "transposed", True, outputs, gates, B, times))
-            backward += [
-                Product("W_ihᵀ d_a", "transposed", True, inputs, gates, columns, 1),
-                Product("d_a xᵀ", "gradient", True, gates, columns, inputs, 1),
-                Product("d_a h_prevᵀ", "gradient", True, gates, columns, outputs, 1),
+            weights = [
+                ("W_ih", "x", "d_a", gates, inputs, at_once),
+                ("W_hh", "h", "d_a", gates, self.outputs, of_steps),
             ]
-            if self.P:
-                for B, times in of_step.items():
-                    forward.append(Product("W_hr m", "weight", False, self.P, self.H, B, times))
-                    backward.append(Product("W_hrᵀ d_h", "transposed", True, self.H, self.P, B, times))
-                backward.append(Product("d_h mᵀ", "gradient", True, self.P, columns, self.H, 1))
+            weights += [("W_hr", "m", "d_h", self.P, self.H, of_steps)] if self.P else []
+            for W, v, d, rows, inner, calls in weights:
+                for B, times in calls.items():
+                    forward.append(Product(f"{W} {v}", "weight", False, rows, inner, B, times))
+                    backward.append(Product(f"{W}ᵀ {d}", "transposed", True, inner, rows, B, times))
+                backward.append(Product(f"{d} {v}ᵀ", "gradient", True, rows, self.columns, inner, 1))
         return forward + backward
 
 

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, cast
 
 from .contestants import Contestant, Unavailable
@@ -41,16 +40,11 @@ def on_cores(count: int) -> Iterator[None]:
 class Worker:
     """A process of its own for one library on one device."""
 
-    command = (sys.executable, "-m", f"{__package__}.worker")
-    """Starts it, with the library and the threads behind."""
-
     def __init__(self, library: str, threads: int, device: str = "cpu") -> None:
         self.library, self.threads, self.device = library, threads, device
         self.process: subprocess.Popen[str] | None = None
         self.generation = 0
         """Goes up whenever what was prepared is gone: with the process, after an error, and when it is forgotten."""
-        self.rest = {"seconds": 0.0, "processor": 0.0}
-        """How long it has waited for its turn, and the processor time that it used meanwhile."""
 
     def start(self) -> subprocess.Popen[str]:
         """The running process."""
@@ -58,7 +52,7 @@ class Worker:
             self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
             with on_cores(self.threads):
                 self.process = subprocess.Popen(
-                    [*self.command, self.library, str(self.threads)],
+                    [sys.executable, "-m", f"{__package__}.worker", self.library, str(self.threads)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self.errors,
@@ -72,10 +66,9 @@ class Worker:
     def exchange(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """The process's reply; None if it dies over the request."""
         process = self.start()
-        assert process.stdin is not None and process.stdout is not None
         try:
             print(json.dumps(request), file=process.stdin, flush=True)
-            line = process.stdout.readline()
+            line = cast(IO[str], process.stdout).readline()
         except OSError:
             line = ""
         return cast(dict[str, Any], json.loads(line)) if line else None
@@ -88,9 +81,6 @@ class Worker:
         reply = self.exchange({"do": do, **what})
         if reply is None:
             raise Failed(self.last_words())
-        if do == "time":  # between turns, not while the process got ready
-            for name in self.rest:
-                self.rest[name] += reply["at rest"][name]
         if "unavailable" in reply:
             raise Unavailable(reply["unavailable"])
         if "error" in reply:
@@ -109,8 +99,7 @@ class Worker:
 
     def last_words(self) -> str:
         """Why the process died. The next question starts another."""
-        assert self.process is not None
-        status = self.process.wait()
+        status = self.start().wait()
         self.errors.seek(0)
         said = self.errors.read().strip().splitlines()
         self.close()
@@ -132,7 +121,7 @@ class Worker:
 
 
 class Workers:
-    """The workers of a run, by library and device."""
+    """The workers of a run, by library and device. Their processes end with the `with` that this is entered in."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -150,15 +139,8 @@ class Workers:
         for worker in self.workers.values():
             worker.close()
 
-    def rest(self) -> dict[str, float]:
-        """How long the workers have waited for their turns, and the processor time that they used meanwhile."""
-        workers = list(self.workers.values())
-        return {name: sum(worker.rest[name] for worker in workers) for name in ("seconds", "processor")}
-
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.renew()

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reference.devices import NO_DEVICE
+import numpy as np
+
 from reference.summary import cpu_name
 from scratch.processes import available_cores
 
@@ -28,14 +29,16 @@ from .timing import PARTS, Row
 
 RESULTS = Path(__file__).parent / "results"
 
-CUDA = Contestant("PyTorch", device="cuda")
-
 SECONDS, SHARE, SPEED = (
     "seconds (quartile, median, quartile)",
     "share of the floor (95 %)",
     "speed of the first (95 %)",
 )
 """What is kept of each part of a step as low, median, high."""
+CEILING, ONCE = "share of the ceiling", "seconds, once"
+
+WIDTH = {"bfloat16": "float16"}
+"""A dtype that NumPy knows, as wide as one that it does not."""
 
 VARYING = ("date", "load before")
 """In what two runs of the same benchmark on the same machine may differ."""
@@ -64,24 +67,19 @@ def environment(workers: Workers, contestants: list[Contestant], seed: int) -> d
     return found
 
 
-def gpu(workers: Workers) -> str | None:
-    """The name of the GPU, or None."""
-    try:
-        name = workers.of(CUDA).ask("environment")["GPU"]
-    except Failed:
-        return None
-    return None if name == NO_DEVICE else str(name)
-
-
-def results_file(device: str, threads: int, gpu_name: str | None) -> Path:
-    """Where the results of this machine and device are kept."""
-    name = f"{cpu_name()} {threads} threads" if device == "cpu" else gpu_name or NO_DEVICE
+def results_file(name: str) -> Path:
+    """Where the results of a machine or a GPU are kept."""
     return RESULTS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+
+
+def own_file(threads: int) -> Path:
+    """Where the results of this machine's processor are kept."""
+    return results_file(f"{cpu_name()} {threads} threads")
 
 
 def kept_files() -> list[Path]:
     """What there are results in: first this machine's, then those of others. A run before it is `<name>-first.json`."""
-    own = results_file("cpu", available_cores(), None)
+    own = own_file(available_cores())
     others = [path for path in sorted(RESULTS.glob("*.json")) if not path.stem.endswith("-first") and path != own]
     return [own] * (own.exists() or not others) + others
 
@@ -115,7 +113,7 @@ def with_rows_of(before: Figures, figures: Figures) -> Figures:
 
 def key(row: Figures) -> tuple[str, str]:
     """What a row is about."""
-    return row.get("problem") or row.get("model", ""), row.get("contestant", "")
+    return row["problem"], row["contestant"]
 
 
 @contextmanager
@@ -161,11 +159,6 @@ def seconds(row: Figures, part: str = "step") -> float:
     return float(row[part][SECONDS][1])
 
 
-def name_of(row: Figures) -> str:
-    """Who a row is about, as short as may be."""
-    return Contestant(**row["form"]).short if "form" in row else str(row["contestant"])
-
-
 def reason(row: Figures) -> str:
     """Why there are no figures."""
     return row.get("skipped") or f"failed: {row['failed']}"
@@ -179,31 +172,36 @@ def by_problem(rows: list[Figures]) -> dict[str, list[Figures]]:
     return found
 
 
-def of_row(row: Row, first: Row) -> Figures:
-    """A row in JSON's terms."""
+def of_row(row: Row, first: Row, best: Figures | None = None) -> Figures:
+    """A row in JSON's terms. best: what its device can do at most, if that was measured."""
     found: Figures = {
         "problem": row.problem.name,
         "sizes": asdict(row.problem),
         "contestant": row.contestant.name,
         "form": asdict(row.contestant),
     }
-    if row.memory:
-        seconds_once = rounded(row.memory["seconds"])
-        return found | {"bytes": row.memory["bytes"], "how": row.memory["how"], "seconds, once": seconds_once}
-    if not row.measured:
+    if "bytes" in row.found:
+        return found | {"bytes": row.found["bytes"], "how": row.found["how"], ONCE: rounded(row.found["seconds"])}
+    if not row.runs or not row.turns:
         return found | ({"skipped": row.skipped} if row.skipped else {"failed": row.failed or "not measured"})
-    found |= {"calls in a turn": row.calls, "cores used": rounded(sum(row.seconds("cores")) / len(row.turns))}
-    found |= {"difference of results": row.error[0], "layout of the products": row.layouts}
-    found |= {"warned": row.warned} if row.warned else {}
-    comparable = row is not first and first.measured and len(first.turns) == len(row.turns)
+    found |= {"calls in a turn": row.found["calls"], "difference of results": row.error}
+    found |= {"layout of the products": row.found["layouts"]}
+    found |= {"warned": row.found["warned"]} if row.found["warned"] else {}
     for part in PARTS:
-        share = row.share_of_floor(part)
+        if not row.seconds(part):  # of a character model the step alone
+            continue
+        time, share, speed = row.time(part), row.share_of_floor(part), first.speed(part, row)
+        operations = row.problem.flops(part)
         found[part] = {
-            SECONDS: spread(row.time(part)),
-            "operations": row.problem.flops(part),
-            "operations in a second": rounded(row.rate(part)),
+            SECONDS: spread(time),
+            "operations": operations,
+            "operations in a second": rounded(operations / time.median),
             SHARE: spread(share) if share else None,
-            SPEED: spread(first.speed(part, row)) if comparable else None,
+            SPEED: spread(speed) if speed else None,
             "turns": [rounded(seconds) for seconds in row.seconds(part)],
         }
+        if best:
+            moved = row.problem.numbers(part) * np.dtype(WIDTH.get(row.contestant.dtype, row.contestant.dtype)).itemsize
+            least = max(operations / best["operations in a second"], moved / best["bytes in a second"])
+            found[part][CEILING] = rounded(least / time.median)
     return found

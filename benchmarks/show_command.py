@@ -9,18 +9,16 @@ from typing import Annotated
 import typer
 
 from scratch.processes import available_cores
+from scratch.terminal import drawable
 
 from .agreement import agree as agreed
 from .agreement import compare, intervals, summary
-from .options import Options, taking
 from .pipeline import draw
 from .report import TABLES, put, whole
-from .results import Figures, kept_files, of_command, reading, results_file
+from .results import Figures, kept_files, of_command, own_file, reading
 
 
-@taking("plot")
 def show(
-    options: Options,
     file: Annotated[Path | None, typer.Argument(help="Results [default: this machine's, else those shipped].")] = None,
     beside: Annotated[
         Path | None, typer.Option(help="Results of a CPU, whose rows stand beside those of a GPU at the same sizes.")
@@ -28,20 +26,21 @@ def show(
     name: Annotated[
         str | None, typer.Option("--table", help=f"{', '.join(TABLES)} [default: the first that is there].")
     ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw them into this file: .png, .svg or .pdf.")] = None,
 ) -> int:
     """Show results that are kept in a file: of steps on the CPU a line for each size, any other as its command does.
 
     Speeds are PyTorch's time by scratch's, so that above 1 scratch is faster, with a 95 % interval for the training
     step; memory is PyTorch's by scratch's at the peak of a step.
     """
-    if name is not None and name not in TABLES:
-        raise typer.BadParameter(f"expected --table {', '.join(TABLES)}, got {name}")
+    if plot is not None:
+        drawable("--plot", plot)
     path = file or kept_files()[0]
     try:
         with reading(path) as content:
             there = [one for one in TABLES if one in content]
             found = name or there[0]
-            if there and found not in there:
+            if found not in there:
                 raise typer.BadParameter(f"expected --table {', '.join(there)}, which {path.name} has, got {name}")
             figures = of_command(content, found)
             plain = found == "step" and {row["contestant"] for row in figures["rows"]} == {"scratch", "PyTorch"}
@@ -49,30 +48,27 @@ def show(
                 memory = of_command(content, "memory") if "memory" in content else {}
                 shown = whole(figures, memory)
             else:
-                shown = TABLES[found](with_rows_beside(figures, beside))
+                figures, said = with_rows_beside(figures, beside)
+                shown = TABLES[found](figures) + said
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    if file is None and path != results_file("cpu", available_cores(), None):
+    if file is None and path != own_file(available_cores()):
         print(f"benchmarks: there are no results of this machine: these are {path.name}", file=sys.stderr)
     put(shown)
-    draw(found, figures, options.plot)
+    draw(found, figures, plot)
     return 0
 
 
-def with_rows_beside(figures: Figures, beside: Path | None) -> Figures:
-    """The figures with the rows of another file at the same sizes, named after its processor."""
+def with_rows_beside(figures: Figures, beside: Path | None) -> tuple[Figures, list[str]]:
+    """The figures with the rows of another file at the same sizes, marked with a star, and whose they are."""
     if beside is None:
-        return figures
+        return figures, []
+    sizes = {row["problem"] for row in figures["rows"]}
     with reading(beside) as content:
         others = of_command(content, "step")
-        cpu = others["environment"]["CPU"]
-        found = [
-            {key: value for key, value in row.items() if key != "form"} | {"contestant": f"{row['contestant']} *"}
-            for row in others["rows"]
-        ]
-    sizes = {row["problem"] for row in figures["rows"]}
-    rows = [*figures["rows"], *(row for row in found if row["problem"] in sizes)]
-    return figures | {"rows": rows, "beside": f"* {cpu}, {beside.name}"}
+        rows = [row | {"contestant": f"{row['contestant']} *"} for row in others["rows"] if row["problem"] in sizes]
+        said = f"* {others['environment']['CPU']}, {beside.name}"
+    return figures | {"rows": figures["rows"] + rows}, [said]
 
 
 def agree(
@@ -81,9 +77,9 @@ def agree(
 ) -> int:
     """Compare two runs of all sizes on the same machine: do they agree within the intervals that they state?
 
-    For each size the speed in both runs with its 95 % interval, whether the two overlap, and whose middle lies in the
-    other's. Runs on different machines, with other versions or other settings are refused. Without two runs of this
-    machine, <machine>-first.json and <machine>.json, it takes two that are shipped.
+    For each size the speed in both runs with its 95 % interval, and whether the two overlap. Runs on different
+    machines, with other versions or other settings are refused. Without two runs of this machine,
+    <machine>-first.json and <machine>.json, it takes two that are shipped.
 
     Exit status: 0 if the intervals of the training step overlap at every size; 1 if not, or if one run alone has
     measured a size that the other did not skip; 2 if the command is wrong. Sound intervals stand apart, too, at up to

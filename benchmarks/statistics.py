@@ -21,10 +21,6 @@ class Spread(NamedTuple):
     low: float
     high: float
 
-    def holds(self, value: float) -> bool:
-        """Whether a value lies between the two."""
-        return self.low <= value <= self.high
-
     def overlaps(self, other: Spread) -> bool:
         """Whether some value lies in both."""
         return self.low <= other.high and other.low <= self.high
@@ -76,22 +72,15 @@ def rank(count: int, confidence: float = 0.95) -> int:
     return k
 
 
-class PowerLaw(NamedTuple):
-    """y = factor · x^exponent."""
-
-    exponent: float
-    factor: float
-
-
-def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
-    """The line of least squares through the upper part of the points, in logarithms of both.
+def power_law(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Exponent and factor of y = factor · x^exponent: the line of least squares through the upper part of the points,
+    in logarithms of both.
 
     The upper part is the larger half of the x, but three points at least: below it fixed costs hide the law.
     """
     order = np.argsort(x)[-max(3, (len(x) + 1) // 2) :]
-    logarithms = np.log(np.asarray(x, float)[order]), np.log(np.asarray(y, float)[order])
-    exponent, intercept = np.polyfit(*logarithms, deg=1)
-    return PowerLaw(float(exponent), float(np.exp(intercept)))
+    exponent, intercept = np.polyfit(np.log(np.asarray(x, float)[order]), np.log(np.asarray(y, float)[order]), deg=1)
+    return float(exponent), float(np.exp(intercept))
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
@@ -103,3 +92,38 @@ def difference(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> 
     """The largest relative error of two runs' tensors, and its name; infinite where anything is not a number."""
     errors = ((relative_error(np.array(ours[name]), np.array(value)), name) for name, value in theirs.items())
     return max(errors, default=(0.0, ""))
+
+
+def in_unit(number: float, units: dict[str, float]) -> str:
+    """A number in the first unit that it reaches, or the last."""
+    unit = next((unit for unit, size in units.items() if number >= size), list(units)[-1])
+    return f"{digits(number / units[unit])} {unit}"
+
+
+def in_seconds(number: float) -> str:
+    """A time in the unit that suits it."""
+    return in_unit(number, {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9})
+
+
+def in_bytes(number: float) -> str:
+    """An amount of memory in the unit that suits it."""
+    return in_unit(number, {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10})
+
+
+def digits(number: float) -> str:
+    """Three digits; two of what is below 0.1, however small it is."""
+    if 0 < abs(number) < 0.1:
+        return np.format_float_positional(number, precision=2, fractional=False, min_digits=2)
+    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def times(values: Spread | None) -> str:
+    """A ratio with its interval."""
+    return f"{digits(values.median)}× ({digits(values.low)}–{digits(values.high)})" if values else ""
+
+
+def percent(share: float) -> str:
+    """A share."""
+    if share < 0.001:
+        return f"{digits(100 * share)} %"
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

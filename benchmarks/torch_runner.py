@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -17,11 +18,10 @@ from reference.carry import Training
 from reference.devices import NO_DEVICE, Mode, device_name, laid_out_for_cudnn
 from scratch.types import Array
 
-from . import cuda
-from .ceiling import ceiling as measure_ceiling
-from .clock import Clock, CpuClock
+from . import floor
+from .clock import Clock, run_twice
 from .contestants import LOOP, Contestant, Unavailable
-from .floor import Floor
+from .learning import Learner
 from .problems import Problem, draw
 from .rungs import AS_GRAPH, ON_TORCH, Rung
 
@@ -29,6 +29,56 @@ OUT_OF_MEMORY = (MemoryError, torch.cuda.OutOfMemoryError)
 
 drawn_once = lru_cache(maxsize=1)(draw)
 """On a GPU many contestants in one process are made ready for the same problem, one after the other."""
+
+
+class CudaClock(Clock):
+    """The GPU's own clock: events in the stream in which it computes."""
+
+    least = 0.2
+    """Seconds of work before a turn, and in it: a GPU's frequency falls while the CPU computes, and must rise again."""
+
+    def mark(self) -> torch.cuda.Event:
+        """When everything that was begun so far is done."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def wait(self) -> None:
+        """Until the GPU has done everything."""
+        torch.cuda.synchronize()
+
+    def between(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
+        """The seconds from one event to the other."""
+        return float(start.elapsed_time(end)) / 1000
+
+    def memory(self, step: Callable[[], object]) -> dict[str, Any]:
+        """By how much what PyTorch has allocated on the GPU grows, and the seconds of one step."""
+        self.wait()
+        torch.cuda.reset_peak_memory_stats()
+        before, seconds = torch.cuda.memory_allocated(), run_twice(self, step)
+        grown = max(0, torch.cuda.max_memory_allocated() - before)
+        return {"bytes": grown, "how": "torch.cuda.max_memory_allocated", "seconds": seconds}
+
+
+def recorded(parts: Sequence[Callable[[], object]]) -> list[Callable[[], object]]:
+    """The parts as CUDA graphs, in the order in which they run: one call each, so that Python is not what is measured.
+
+    They run once beforehand on a stream of their own, as CUDA asks for. What they computed then and while they were
+    recorded lies where the replays will write it.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for part in parts:
+            part()
+    torch.cuda.current_stream().wait_stream(stream)
+    replays: list[Callable[[], object]] = []
+    for part in parts:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            part()
+        replays.append(graph.replay)
+    return replays
 
 
 class Loop(torch.nn.Module):
@@ -54,15 +104,14 @@ class Runner:
     Raises Unavailable if it is for a GPU and there is none, or for what PyTorch or the rung does not compute.
     """
 
-    def __init__(self, contestant: Contestant, problem: Problem, seed: int, threads: int) -> None:
+    def __init__(self, contestant: Contestant, problem: Problem, seed: int) -> None:
         self.on_cuda = contestant.device == "cuda"
         if self.on_cuda and not torch.cuda.is_available():
             raise Unavailable(NO_DEVICE)
-        torch.set_num_threads(threads)
         self.problem, self.dtype = problem, getattr(torch, contestant.dtype)
         self.place = {"dtype": self.dtype, "device": contestant.device}
         self.mode = Mode(contestant.dtype, contestant.precision, contestant.cudnn)
-        self.clock: Clock = cuda.CudaClock() if self.on_cuda else CpuClock()
+        self.clock: Clock = CudaClock() if self.on_cuda else Clock()
         numbers = (drawn_once if self.on_cuda else draw)(problem, seed)
 
         def tensor(value: Array) -> torch.Tensor:
@@ -81,18 +130,25 @@ class Runner:
         else:
             self.x.requires_grad_()
             self.module = self.with_autograd(contestant, parameters)
+        self.replays: list[Callable[[], object]] = []
         if contestant.form in AS_GRAPH:
             if not self.on_cuda:
                 raise Unavailable("a CUDA graph needs a GPU")
             with self.mode.switched_on():  # from here on a step is two replays, which write over what they wrote before
-                forward, backward = cuda.recorded([self.forward, self.backward])
-                self.clear, self.forward, self.backward = (lambda: None), forward, backward
+                self.replays = recorded([self.forward, self.backward])
         self.clock.wait()
+
+    @property
+    def parts(self) -> dict[str, Callable[[], object]]:
+        """What a training step calls one after the other."""
+        if self.replays:
+            return dict(zip(("forward", "backward"), self.replays, strict=True))
+        return {"clear": self.clear, "forward": self.forward, "backward": self.backward}
 
     def with_autograd(self, contestant: Contestant, parameters: dict[str, torch.Tensor]) -> torch.nn.Module:
         """PyTorch's own module, or the loop over its cell."""
         loop = contestant.form == LOOP
-        if self.on_cuda and contestant.cudnn and not loop and self.dtype == torch.bfloat16 and cuda.version() < (2, 10):
+        if self.on_cuda and contestant.cudnn and not loop and self.dtype == torch.bfloat16 and version() < (2, 10):
             raise Unavailable("below PyTorch 2.10 cuDNN does not compute bfloat16")
         module = Loop if loop else getattr(torch.nn, self.problem.module)
         with self.mode.switched_on(), laid_out_for_cudnn(self.dtype):
@@ -135,15 +191,23 @@ class Runner:
         wide = torch.float64 if self.dtype == torch.float64 else torch.float32
         return {name: value.to("cpu", wide).numpy() for name, value in found.items() if value is not None}
 
-    def floor(self) -> Any:
-        """The products alone; on a GPU recorded as graphs."""
+    def floor(self) -> floor.Floor:
+        """The products alone; on a GPU recorded as graphs, which read the matrices of its calls."""
 
         def make(rows: int, columns: int) -> torch.Tensor:
             return torch.randn(rows, columns, **self.place)
 
         with torch.no_grad():
-            floor = Floor(self.problem, make, torch.matmul, self.clock.wait)
-            return cuda.RecordedFloor(floor) if self.on_cuda else floor
+            made = floor.Floor(self.problem, make, torch.matmul, self.clock)
+            if self.on_cuda:
+                made.forward, made.backward = recorded([made.forward, made.backward])
+            return made
+
+
+def runner(contestant: Contestant, problem: Problem, seed: int, threads: int) -> Any:
+    """A problem, ready to be run on so many threads."""
+    torch.set_num_threads(threads)
+    return Learner(Training, problem, seed) if problem.text else Runner(contestant, problem, seed)
 
 
 def release() -> None:
@@ -157,24 +221,38 @@ def ceiling(contestant: Contestant, threads: int) -> dict[str, float]:
     """What a device makes in a contestant's mode: operations in a second of a large product, bytes of a large copy."""
     torch.set_num_threads(threads)
     place = {"dtype": getattr(torch, contestant.dtype), "device": contestant.device}
-    clock = cuda.CudaClock() if contestant.device == "cuda" else CpuClock()
+    clock = CudaClock() if contestant.device == "cuda" else Clock()
     with Mode(contestant.dtype, contestant.precision, contestant.cudnn).switched_on(), torch.no_grad():
-        return measure_ceiling(lambda *shape: torch.randn(*shape, **place), torch.matmul, torch.Tensor.copy_, clock)
+        return floor.ceiling(lambda *shape: torch.randn(*shape, **place), torch.matmul, torch.Tensor.copy_, clock)
 
 
-training = Training.resumed
-"""A character model that goes on from a checkpoint with its text."""
+def version() -> tuple[int, ...]:
+    """PyTorch's: major, minor."""
+    return tuple(int(part) for part in str(torch.__version__).split(".")[:2])
+
+
+def driver() -> str:
+    """The version of the GPU's driver, as its own tool tells it."""
+    try:
+        asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        return subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout.splitlines()[0].strip()
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "unknown"
 
 
 def environment() -> dict[str, Any]:
     """What computes here."""
-    pools = {f"{pool['internal_api']}: {pool['num_threads']}" for pool in threadpool_info()}
-    return {
+    found = {
         "PyTorch": str(torch.__version__),
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "oneDNN": torch.backends.mkldnn.is_available(),
         "MKL": torch.backends.mkl.is_available(),
-        "thread pools": sorted(pools),
+        "thread pools": sorted({f"{pool['internal_api']}: {pool['num_threads']}" for pool in threadpool_info()}),
         "GPU": device_name(),
-    } | cuda.environment()
+    }
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory
+        found |= {"CUDA": torch.version.cuda, "cuDNN": torch.backends.cudnn.version(), "GPU memory": memory}
+        found["driver"] = driver()
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import ceiling, commands, cuda, gpu_command, options, torch_runner
+from benchmarks import commands, floor, torch_runner
 from benchmarks.contestants import LOOP, Contestant, Unavailable, contestants
 from benchmarks.options import Options
 from benchmarks.problems import Problem, matching, sizes
@@ -17,7 +17,7 @@ from benchmarks.process import Failed, Worker, Workers
 from benchmarks.report import TABLES
 from benchmarks.results import RESULTS
 from benchmarks.rungs import AS_GRAPH, ON_TORCH
-from benchmarks.timing import Effort, measure
+from benchmarks.timing import Effort, Row, measure
 from benchmarks.worker import Prepared
 from reference.equivalence import assert_close
 from tests.pretended_gpu import Gpu
@@ -36,32 +36,44 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that the commands measure, in small."""
     for name, value in (("QUICK", EFFORT), ("LADDER", [SMALL] * 2)):
         monkeypatch.setattr(commands, name, value)
-    monkeypatch.setattr(gpu_command, "EFFORT", EFFORT._replace(passes=1, floor=False, on_gpu=2))
+    monkeypatch.setattr(commands, "GPU_EFFORT", EFFORT._replace(passes=1, floor=False, on_gpu=2))
     sweeps = dict.fromkeys("TBH", (1, 2, 3))
     for name, value in (("BASE", SMALL), ("QUICK_SWEEPS", sweeps), ("QUICK_MEMORY_STEPS", (1, 2))):
         monkeypatch.setattr(commands.sweep, name, value)
     monkeypatch.setattr(commands.sweep, "QUICK_EFFORT", EFFORT._replace(passes=1))
     for name, value in (("LARGEST", 256), ("COPIED", 2**13)):
-        monkeypatch.setattr(ceiling, name, value)
+        monkeypatch.setattr(floor, name, value)
+
+
+def made(contestant: Contestant, problem: Problem = SMALL) -> Any:
+    """A problem on the GPU, ready to be run."""
+    return torch_runner.runner(contestant, problem, 0, 1)
+
+
+def run_once(runner: Any) -> None:
+    """A step, in its mode."""
+    with runner.turn():
+        for part in runner.parts.values():
+            part()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("module", ["RNN", "LSTM", "GRU"])
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_gpu_computes_in_the_mode_that_is_named(pretended_gpu: Begin, dtype: str, module: str, packed: bool) -> None:
-    gpu = pretended_gpu()
-    problem = Problem("test", module, 5, 3, 2, 4, bidirectional=packed, packed=packed)
-    for precision in ("ieee", "tf32"):
-        contestant = Contestant("PyTorch", dtype, "cuda", precision)
-        prepared = Prepared(torch_runner, contestant, problem, 0, 1)
-        gpu.log.clear()
-        with prepared.runner.turn():
-            assert prepared.check()["warned"] == [], "no weights are copied"
-        expected = {"cudnn": True, "precision": precision if dtype in ("float32", "float64") else "tf32"}
-        assert [one | expected for one in gpu.log] == gpu.log and len(gpu.log) == 2
-        assert gpu.log[0]["flat"] and gpu.log[0]["packed"] == packed and gpu.log[0]["dtype"] == dtype
-        if dtype == "float64":
-            assert_close(results(problem, contestant), results(problem, Contestant("scratch", dtype)))
+def test_a_gpu_computes_in_the_mode_that_is_named(gpu: Begin, dtype: str, module: str) -> None:
+    begun = gpu()
+    for packed in (False, True):
+        problem = Problem("test", module, 5, 3, 2, 4, bidirectional=packed, packed=packed)
+        for precision in ("ieee", "tf32"):
+            contestant = Contestant("PyTorch", dtype, "cuda", precision)
+            prepared = Prepared(made(contestant, problem))
+            begun.log.clear()
+            with prepared.runner.turn():
+                assert prepared.ready(0.0, floor=False)["warned"] == [], "no weights are copied"
+            expected = {"cudnn": True, "precision": precision if dtype in ("float32", "float64") else "tf32"}
+            assert [one | expected for one in begun.log] == begun.log and len(begun.log) >= 2
+            assert begun.log[0]["flat"] and begun.log[0]["packed"] == packed and begun.log[0]["dtype"] == dtype
+            if dtype == "float64":
+                assert_close(results(problem, contestant), results(problem, Contestant("scratch", dtype)))
 
 
 def test_bfloat16_waits_for_a_pytorch_whose_cudnn_computes_it(
@@ -70,46 +82,38 @@ def test_bfloat16_waits_for_a_pytorch_whose_cudnn_computes_it(
     pretended_gpu()
     monkeypatch.setattr(torch, "__version__", "2.9.1+cu128")
 
-    def make(**kind: Any) -> None:
-        torch_runner.Runner(Contestant("PyTorch", device="cuda", **kind), SMALL, 0, 1)
-
     with pytest.raises(Unavailable, match=r"below PyTorch 2\.10"):
-        make(dtype="bfloat16")
-    make(dtype="bfloat16", cudnn=False)
-    make(dtype="float16")
+        made(Contestant("PyTorch", "bfloat16", "cuda"))
+    made(Contestant("PyTorch", "bfloat16", "cuda", cudnn=False))
+    made(Contestant("PyTorch", "float16", "cuda"))
 
 
 @pytest.mark.parametrize("form", [*ON_TORCH, *AS_GRAPH, LOOP])
 def test_every_rung_computes_the_same_on_a_gpu(pretended_gpu: Begin, form: str) -> None:
     pretended_gpu()
     contestant = Contestant("PyTorch", "float64", "cuda", form=form)
-    assert "cuDNN" not in contestant.name + contestant.short, "it has no part in this"
+    assert "cuDNN" not in contestant.name, "it has no part in this"
     assert_close(results(SMALL, contestant, steps=2), results(SMALL, Contestant("scratch", "float64")))
 
 
 @pytest.mark.parametrize("form", AS_GRAPH)
 def test_a_graph_reads_its_input_anew(pretended_gpu: Begin, form: str) -> None:
     gpu = pretended_gpu()
-    graph, plain = (
-        torch_runner.Runner(Contestant("PyTorch", "float64", "cuda", form=one), SMALL, 0, 1)
-        for one in (form, ON_TORCH[0])
-    )
+    graph, plain = (made(Contestant("PyTorch", "float64", "cuda", form=one)) for one in (form, ON_TORCH[0]))
     assert [one["what"] for one in gpu.log] == ["graph", "graph"]
     for runner in (graph, plain):
         runner.x.mul_(2)
-        runner.clear()
-        runner.forward()
-        runner.backward()
+        run_once(runner)
     assert_close(graph.results(), plain.results())
     assert sum(one["what"] == "graph" for one in gpu.log) == 2, "recorded once"
 
 
 def test_a_cold_start_is_not_counted(pretended_gpu: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = pretended_gpu(cold=0.7)
-    monkeypatch.setattr(cuda.CudaClock, "least", 0.03)
-    prepared = Prepared(torch_runner, Contestant("PyTorch", device="cuda"), SMALL, 0, 1)
+    monkeypatch.setattr(torch_runner.CudaClock, "least", 0.03)
+    prepared = Prepared(made(Contestant("PyTorch", device="cuda")))
     with prepared.runner.turn():
-        calls = prepared.calibrate(0.0, floor=False)["calls"]
+        calls = prepared.ready(0.0, floor=False)["calls"]
         assert calls > 1 and prepared.seconds < 0.5, "a turn has many, though the first took 0.7 s"
         gpu.log.clear()
         assert prepared.time()["step"] < 0.5
@@ -117,31 +121,38 @@ def test_a_cold_start_is_not_counted(pretended_gpu: Begin, monkeypatch: pytest.M
         assert forward > calls + 1, "warmed up by time before it"
 
 
+def measured(problem: Problem, everyone: list[Contestant], workers: Workers) -> list[Row]:
+    """A pass of one problem."""
+    rows = [Row(problem, one) for one in everyone]
+    measure(rows, workers, EFFORT)
+    return rows
+
+
 def test_what_runs_out_of_memory_is_one_row(gpu: Begin) -> None:
     begun, large = gpu(), Problem("test", "LSTM", 3, 2, 2, 128)
     everyone = contestants("cuda", "float32")
     with Workers(1) as workers:
-        measure(large, everyone[:3], workers, EFFORT)
+        measured(large, everyone[:3], workers)
         needed = begun.peak
         for memory, problem in ((1.3, large), (0.5, large), (0.5, SMALL)):
             begun.memory = memory * needed
-            rows = measure(problem, everyone, workers, EFFORT)
+            rows = measured(problem, everyone, workers)
             short = problem is large and memory < 1
             assert [row.failed for row in rows[2:]] == ["out of memory" if short else ""] * 4, "one at a time is there"
-            assert all(row.measured for row in rows[:2])
+            assert all(row.runs and row.turns for row in rows[:2])
 
 
 def test_an_error_that_stays_ends_its_process_and_spoils_no_other_row(gpu: Begin, in_process: list[Any]) -> None:
     gpu(breaks="float16")
     with Workers(1) as workers:
         for problem in (SMALL, Problem("test", "GRU", 2, 1, 2, 3)):
-            for row in measure(problem, contestants("cuda", None), workers, EFFORT):
+            for row in measured(problem, contestants("cuda", None), workers):
                 broken = row.contestant.dtype == "float16"
-                assert ("illegal memory access" in row.failed) == broken and row.measured != broken
+                assert ("illegal memory access" in row.failed) == broken and bool(row.turns) != broken
     assert in_process.count(("cuda", "end")) >= 4
     worker = Worker("scratch", 1, "cuda")
     with pytest.raises(Failed, match="KeyError"):
-        worker.ask("check", key="nothing")
+        worker.ask("time", key="nothing", contestant=None)
     assert worker.process is None
 
 
@@ -153,11 +164,11 @@ def test_a_quick_run_on_a_gpu_makes_the_fewest_turns() -> None:
 
 
 def test_the_headline_is_cudnn_in_float32_even_where_a_size_does_not_fit() -> None:
-    everyone = [Contestant("scratch"), *gpu_command.on_the_gpu()]
+    everyone = commands.beside_cudnn()
     step = {"seconds (quartile, median, quartile)": [1.0, 1.0, 1.0], "operations in a second": 1.0}
     parts = {"forward": step, "backward": step, "step": step}
     rows = [
-        {"problem": f"T{size}", "form": asdict(one)}
+        {"problem": f"T{size}", "contestant": one.name, "form": asdict(one)}
         | ({"failed": "out of memory"} if size == 9 and one.dtype == "float32" and one.device == "cuda" else parts)
         for size in (9, 1)
         for one in everyone
@@ -172,9 +183,11 @@ def test_every_command_measures_a_gpu(gpu: Begin, name: str, command: Command, t
     gpu(speed=1e4)
     data, plot = tmp_path / "x.json", tmp_path / "x.png"
     sizes = ["--problems", "toy LSTM T4"] if name in ("", "memory") else []
+    sizes += ["--dtype", "float32"] if name == "growth" else []
     files = ["--json", str(data), "--plot", str(plot)]
     status, out, error = command(*[name] * bool(name), "--quick", *sizes, "--device", "cuda", *files)
-    assert status == 0 and ("no cuDNN ieee" in out or name == "growth"), out + error
+    assert status == 0 and "no cuDNN ieee" in out, out + error
+    assert name != "ladder" or "textbook ieee: on PyTorch's tensors, no autograd" in out, "called as its row is"
     assert all(len(line) <= 80 for line in out.splitlines() if line[:1] in " │┃")
     assert "0.00×" not in out, "what is 10,000 times as fast has figures"
     figures = next(iter(json.loads(data.read_text())[name or "step"].values()))
@@ -184,7 +197,8 @@ def test_every_command_measures_a_gpu(gpu: Begin, name: str, command: Command, t
     assert (status, error) == (0, "") and shown.splitlines()[-1] in out
     if not name:
         rows = {row["contestant"]: row for row in figures["rows"]}
-        assert len(rows) == 10 and all("step" in row for row in rows.values())
+        assert len(rows) == 10 and all(len(row["step"]["turns"]) == 2 * 2 for row in rows.values())
+        assert figures["environment"]["passes"] == 2
         again = json.loads(data.read_text())
         again["step"]["all"]["environment"]["date"] = "another day"
         (tmp_path / "y.json").write_text(json.dumps(again))
@@ -198,7 +212,9 @@ def test_what_does_not_fit_is_shown_and_drawn_as_such(gpu: Begin, name: str, com
     gpu(cold=0.1, memory=2500)
     data, plot = tmp_path / "x.json", tmp_path / "x.svg"
     sizes = ["--problems", "toy LSTM T4"] if name == "memory" else []
-    status, out, error = command(name, "--quick", "--device", "cuda", *sizes, "--json", data, "--plot", plot)
+    status, out, error = command(
+        name, "--quick", "--device", "cuda", "--dtype", "float32", *sizes, "--json", data, "--plot", plot
+    )
     assert status == 1 and "failed: out of memory" in out, out + error
     assert all(len(line) <= 80 for line in out.splitlines() if line[:1] in " │┃")
     assert command("show", data)[0] == 0 and "<svg" in plot.read_text()
@@ -210,9 +226,9 @@ def test_the_gpu_command_from_end_to_end(
 ) -> None:
     begun = gpu(cold=0.6, memory=2e6)
     data, plot = tmp_path / "x.json", tmp_path / "x.svg"
-    monkeypatch.setattr(options, "sizes", lambda: [*map(tiny, matching(sizes(), NAMES))])
+    monkeypatch.setattr(commands, "sizes", lambda: [*map(tiny, matching(sizes(), NAMES))])
     patterns = [word for name in NAMES for word in ("--problems", name)]
-    files = ["--json", str(data), "--plot", str(plot)]
+    files = ["--json", str(data)]
     status, out, error = command("gpu", *patterns[:4], *files)
     assert (
         status == 0 and "cuDNN ieee is" in out and "times as fast as scratch, in the geometric mean of 2 sizes" in out
@@ -230,16 +246,21 @@ def test_the_gpu_command_from_end_to_end(
         by_size.setdefault(row["problem"].split()[0], []).append(row)
     assert [row.get("failed", "") for row in by_size["characters"]] == ["", *["out of memory"] * 7]
     assert "one layer of" in by_size["options"][-1]["skipped"] and "step" in by_size["options"][1]
-    assert all(row["step"]["share of the ceiling"] > 0 for row in first["rows"])
+    for row in first["rows"]:
+        one, problem, step = Contestant(**row["form"]), Problem(**row["sizes"]), row["step"]
+        products, copy = first["ceilings"][f"{one.device.upper()} {one.mode}"].values()
+        moved = problem.numbers("step") * (2 if "16" in one.dtype else 4)
+        least = max(problem.flops("step") / products, moved / copy)
+        seconds = step["seconds (quartile, median, quartile)"][1]
+        assert step["share of the ceiling"] == pytest.approx(least / seconds, rel=1e-3)
     status, out, _ = command("gpu", *patterns, *files)
     assert status == 0 and "every size is in the file already" in out
     status, out, _ = command("gpu", *patterns, *files, "--again", "--minutes", "0")
     assert "3 sizes are left after 0 minutes" in out
     assert len(json.loads(data.read_text())["gpu"]["all"]["rows"]) == len(rows)
-    assert "<svg" in plot.read_text()
     kept = RESULTS / "intel-xeon-2-threads.json"
     status, out, _ = command("show", str(data), "--beside", str(kept), "--plot", str(plot))
-    assert status == 0 and "* Intel(R) Xeon(R)" in out
+    assert status == 0 and f"* Intel(R) Xeon(R) Processor, {kept.name}" in out and "<svg" in plot.read_text()
 
 
 def test_a_run_that_is_interrupted_has_kept_what_it_measured(
@@ -249,7 +270,7 @@ def test_a_run_that_is_interrupted_has_kept_what_it_measured(
     data, ask = tmp_path / "x.json", Worker.ask
 
     def interrupted(self: Worker, do: str, **what: Any) -> Any:
-        if do == "prepare" and what["problem"]["T"] == 10:
+        if what.get("problem", {}).get("T") == 10:
             raise KeyboardInterrupt
         return ask(self, do, **what)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.statistics import across, difference, power_law, quartiles, rank, ratios, slope
+from benchmarks.statistics import Spread, across, difference, digits, percent, power_law, quartiles, rank, ratios, slope
 
 times = st.floats(1e-6, 10)
 
@@ -35,6 +35,7 @@ def test_the_interval_over_passes_holds_the_truth_as_often_as_it_says(passes: in
     rng, runs = np.random.default_rng(passes), 2000
     ratio = 1.5 * np.exp(0.1 * rng.standard_normal((runs, passes, 1)) + 0.001 * rng.standard_normal((runs, passes, 7)))
     found = [across(run.tolist()) for run in ratio]
+    assert np.mean([a.overlaps(b) for a, b in zip(found[::2], found[1::2], strict=True)]) >= 0.9
     assert 0.935 < np.mean([one.low <= 1.5 <= one.high for one in found]) < 0.965
     assert all(one.low <= one.median <= one.high for one in found)
 
@@ -53,16 +54,13 @@ def test_the_interval_holds_the_median_with_the_confidence_that_is_told(count: i
 @given(st.floats(-3, 3), st.floats(1e-6, 1e3), st.integers(3, 9))
 def test_exponents_of_power_laws(exponent: float, factor: float, count: int) -> None:
     x = [2**k for k in range(count)]
-    law = power_law(x, [factor * one**exponent for one in x])
-    assert law.exponent == pytest.approx(exponent, abs=1e-6)
-    assert law.factor == pytest.approx(factor, rel=1e-6)
+    assert power_law(x, [factor * one**exponent for one in x]) == pytest.approx((exponent, factor), rel=1e-6, abs=1e-6)
 
 
 def test_the_exponent_is_that_of_the_upper_part() -> None:
     x = [1, 2, 4, 8, 16, 32, 64, 128]
     seconds = [16.0**2] * 4 + [one**2.0 for one in x[4:]]
-    assert power_law(x, seconds).exponent == pytest.approx(2)
-    assert power_law(x[::-1], seconds[::-1]).exponent == pytest.approx(2)
+    assert power_law(x, seconds) == power_law(x[::-1], seconds[::-1]) == pytest.approx((2, 1))
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5))
@@ -75,3 +73,19 @@ def test_the_largest_difference_has_a_name_and_nothing_is_close_to_no_number() -
     assert name == "b" and error == pytest.approx(0.1)
     for wrong in ([float("nan"), 4.0], [float("inf"), 4.0]):
         assert difference({"a": wrong}, {"a": [3.0, 4.0]})[0] == float("inf")
+
+
+spreads = st.lists(st.sampled_from([0.5, 1.0, 2.0]) | st.floats(0.1, 10), min_size=3, max_size=3).map(
+    lambda ends: Spread(sorted(ends)[1], min(ends), max(ends))
+)
+
+
+@given(spreads, spreads)
+def test_intervals_overlap_where_they_share_a_value(a: Spread, b: Spread) -> None:
+    assert a.overlaps(b) == b.overlaps(a) == (max(a.low, b.low) <= min(a.high, b.high))
+
+
+@given(st.floats(1e-12, 1e12))
+def test_no_number_is_shown_as_nothing(number: float) -> None:
+    assert float(digits(number)) == pytest.approx(number, rel=0.06)
+    assert float(percent(number).removesuffix(" %")) == pytest.approx(100 * number, rel=0.3)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
@@ -13,33 +13,36 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import numpy_runner
+from benchmarks import clock, numpy_runner
 from benchmarks.contestants import Contestant
-from benchmarks.memory import memory
 from benchmarks.problems import Problem
 from benchmarks.process import Failed, Worker, Workers
-from benchmarks.timing import Effort, Row, measure
+from benchmarks.timing import Effort, Row, measure, memory
 from benchmarks.worker import Work
 from reference.devices import Mode, precision_settings
 
 SMALL = Problem("test", "LSTM", 2, 1, 2, 3)
 OURS, RUNG = Contestant("scratch", "float64"), Contestant("scratch", "float64", form="textbook")
 EFFORT = Effort(fewest=3, most=3, seconds=0.0, least=0.0)
+PREPARE = {"do": "prepare", "key": "x", "problem": asdict(SMALL), "seed": 0, "least": 0.0, "floor": False}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
     with Workers(threads=1) as found:
         yield found
 
 
-def test_the_process_of_scratch_never_loads_pytorch() -> None:
+def measured(workers: Workers, problem: Problem = SMALL, advance: Callable[[], object] = lambda: None) -> list[Row]:
+    """A pass of the core and of the textbook."""
+    rows = [Row(problem, OURS), Row(problem, RUNG)]
+    measure(rows, workers, EFFORT, advance=advance)
+    return rows
+
+
+def test_a_process_has_one_library_and_as_many_processors_as_threads(workers: Workers) -> None:
     code = "import sys; from benchmarks import worker, numpy_runner; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not tell")
-def test_a_process_has_as_many_processors_as_threads(workers: Workers) -> None:
     before = os.sched_getaffinity(0)
     worker = workers.of(OURS)
     assert worker.ask("environment")["threads"] == 1
@@ -47,38 +50,40 @@ def test_a_process_has_as_many_processors_as_threads(workers: Workers) -> None:
     assert os.sched_getaffinity(0) == before
 
 
-def test_turns_make_pairs_and_progress(workers: Workers) -> None:
-    told: list[float] = []
-    rows = measure(SMALL, [OURS, RUNG], workers, EFFORT, advance=told.append)
-    assert told == sorted(told) and told[-1] == 1
+def test_turns_make_pairs(workers: Workers) -> None:
+    told: list[None] = []
+    rows = measured(workers, advance=lambda: told.append(None))
+    assert len(told) == 6
     for row in rows:
-        assert row.measured and len(row.turns) == 3 and row.calls == 1
-        assert set(row.layouts) == {product.what for product in SMALL.products()}
-        assert row.share_of_floor("step") is not None and row.error[0] < 1e-12
-    rest = workers.rest()
-    assert rest["seconds"] > 0 and rest["processor"] >= 0
+        assert row.runs and len(row.turns) == 3 and row.found["calls"] == 1
+        assert set(row.found["layouts"]) == {product.what for product in SMALL.products()}
+        assert row.share_of_floor("step") is not None and row.error < 1e-12
+    measure(rows, workers, EFFORT)
+    assert rows[1].passes == [0, 3] and len(rows[0].turns) == 6
+    assert len(rows[0].seconds("floor step")) == 3, "the floor is measured in the first pass"
 
 
 def test_what_a_library_refuses_is_a_row_that_says_so(workers: Workers) -> None:
-    wrong = Problem("test", "LSTM", 2, 1, 2, 3, options={"nonsense": 1})
-    ours, rung = measure(wrong, [OURS, RUNG], workers, EFFORT)
-    assert "TypeError" in ours.failed and "nonsense" in ours.failed and not ours.measured
-    assert "nonsense" in rung.failed
-    assert measure(SMALL, [OURS], workers, EFFORT)[0].measured
+    ours, rung = measured(workers, Problem("test", "LSTM", 2, 1, 2, 3, options={"nonsense": 1}))
+    assert "TypeError" in ours.failed and "nonsense" in ours.failed and "nonsense" in rung.failed
+    rows = measured(workers, Problem("test", "Transformer", 1, 1, 1, 1))
+    assert [(row.skipped, row.failed, row.turns) for row in rows] == [("not in scratch yet", "", [])] * 2
+    assert all(row.runs for row in measured(workers))
 
 
 def test_a_process_that_dies_is_a_row_that_says_so_and_is_started_again(workers: Workers) -> None:
-    def kill(fraction: float) -> None:
+    def kill() -> None:
         process = workers.of(OURS).process
         if not killed and process is not None:
             killed.append(process.pid)
             os.kill(process.pid, signal.SIGKILL)
+            process.wait()
 
     killed: list[int] = []
-    ours, rung = measure(SMALL, [OURS, RUNG], workers, EFFORT, advance=kill)
-    assert ours.failed == "the process died of SIGKILL (out of memory?)" and not ours.measured
-    assert rung.measured and len(rung.turns) == 3, "in the next process it was made ready again"
-    assert all(row.measured for row in measure(SMALL, [OURS, RUNG], workers, EFFORT))
+    ours, rung = measured(workers, advance=kill)
+    assert rung.failed == "the process died of SIGKILL (out of memory?)" and not rung.turns
+    assert ours.runs and len(ours.turns) == 3, "in the next process it was made ready again"
+    assert all(row.runs and row.turns for row in measured(workers))
 
 
 def test_a_process_that_cannot_begin_tells_why() -> None:
@@ -88,23 +93,13 @@ def test_a_process_that_cannot_begin_tells_why() -> None:
     worker.close()
 
 
-def test_what_the_first_cannot_compute_is_skipped(workers: Workers) -> None:
-    rows = measure(Problem("test", "Transformer", 1, 1, 1, 1), [OURS, RUNG], workers, EFFORT)
-    assert [(row.skipped, row.failed, row.turns) for row in rows] == [("not in scratch yet", "", [])] * 2
-
-
 def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = Work("scratch", 1)
-    request = {"key": "x", "contestant": asdict(OURS), "problem": asdict(SMALL), "seed": 0}
-    assert work.do({"do": "prepare", **request}) == {"answer": None}
-    assert work.do({"do": "check", "key": "y"}) == {"error": "KeyError: 'y'"}
-
-    def draw(*_: object) -> None:
-        raise MemoryError("so much")
-
-    monkeypatch.setattr(numpy_runner, "draw", draw)
-    assert work.do({"do": "prepare", **request}) == {"error": "out of memory"}
+    work, request = Work("scratch", 1), PREPARE | {"contestant": asdict(OURS)}
+    assert work.do(dict(request))["answer"]["calls"] == 1
+    monkeypatch.setattr(numpy_runner, "draw", lambda *_: bytearray(2**62))
+    assert work.do(dict(request)) == {"error": "out of memory"}
     assert not work.prepared, "what was there is let go"
+    assert work.do({"do": "time", "key": "y", "contestant": None}) == {"error": "KeyError: 'y'"}
 
 
 def mode() -> list[Any]:
@@ -115,74 +110,75 @@ def mode() -> list[Any]:
 
 @pytest.mark.parametrize("precision", ["ieee", "tf32"])
 @pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize(
-    "ask", [{"do": "check"}, {"do": "calibrate", "least": 0.0}, {"do": "time"}, {"do": "memory"}], ids=str
-)
+@pytest.mark.parametrize("do", ["prepare", "time", "memory"])
 def test_a_turn_enters_the_mode_once_and_leaves_it_whatever_happens(
-    monkeypatch: pytest.MonkeyPatch, precision: str, fails: bool, ask: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, precision: str, fails: bool, do: str
 ) -> None:
-    contestant = Contestant("PyTorch", precision=precision, cudnn=False)
+    contestant = asdict(Contestant("PyTorch", precision=precision, cudnn=False))
     work, during, entered = Work("PyTorch", 1), [], []
-    prepare = {"do": "prepare", "contestant": asdict(contestant), "problem": asdict(SMALL), "seed": 0}
-    assert work.do(prepare | {"key": "x"}) == {"answer": None}
-    module, switched_on, before = work.prepared["x"].runner.module, Mode.switched_on, mode()
-    forward = module.forward
-    work.prepared["x"].calls = 3
+    if do == "time":
+        assert "answer" in work.do(PREPARE | {"contestant": contestant})
+    switched_on, before, backward = Mode.switched_on, mode(), torch.autograd.backward
 
-    def watched(x: torch.Tensor) -> Any:
-        during.append(mode())
-        return forward(x)
-
-    def watch_gradient(gradient: torch.Tensor) -> torch.Tensor:
+    def watched(*tensors: torch.Tensor) -> None:
         during.append(mode())
         if fails:
             raise RuntimeError("on purpose")
-        return gradient
+        backward(*tensors)
 
     def counted(self: Mode) -> AbstractContextManager[None]:
-        entered.append(self)
+        entered.append(len(during))
         return switched_on(self)
 
-    monkeypatch.setattr(module, "forward", watched)
+    monkeypatch.setattr(torch.autograd, "backward", watched)
     monkeypatch.setattr(Mode, "switched_on", counted)
-    module.weight_hh_l0.register_hook(watch_gradient)
-    answer = work.do({**ask, "key": "x"})
+    ask = {"do": "time", "key": "x"} if do == "time" else PREPARE | {"do": do}
+    if do == "memory":
+        ask = {name: ask[name] for name in ("do", "problem", "seed")}
+    answer = work.do(ask | {"contestant": contestant})
     assert answer == {"error": "RuntimeError: on purpose"} if fails else "answer" in answer
-    assert len(during) >= (2 if fails or ask["do"] == "check" else 4), "forward and backward of each step"
+    assert len(during) >= (1 if fails else 2)
     precisions = [value for _, _, value in precision_settings(precision)]
     assert all(found == [False, *precisions, True] for found in during)
-    assert len(entered) == 1, "not at every step"
+    most = {"prepare": 2, "time": 1, "memory": 4}[do]  # where a module is made, and around the steps
+    assert len(entered) <= most, "not at every step"
     assert mode() == before
 
 
 def test_other_results_are_not_measured(monkeypatch: pytest.MonkeyPatch, workers: Workers) -> None:
     ask = Worker.ask
 
-    def falsified(self: Worker, do: str, **what: object) -> object:
+    def falsified(self: Worker, do: str, **what: Any) -> Any:
         answer = ask(self, do, **what)
-        if do == "check" and what["key"] == RUNG.name:
+        if do == "prepare" and what["key"] == RUNG.name:
             answer["samples"]["d_input"][0] += 1
         return answer
 
     monkeypatch.setattr(Worker, "ask", falsified)
-    ours, rung = measure(SMALL, [OURS, RUNG], workers, EFFORT)
-    assert ours.measured and rung.failed.startswith("its results differ: d_input")
+    ours, rung = measured(workers)
+    assert ours.runs and rung.failed.startswith("its results differ: d_input") and not rung.turns
 
 
 def test_speed_and_floor_from_made_up_times() -> None:
     ours, theirs = Row(SMALL, OURS), Row(SMALL, RUNG)
     for drift in (1.0, 3.0, 2.0):
-        ours.turns.append({"step": 2 * drift, "floor step": drift, "forward": drift, "backward": drift})
+        ours.turns.append({"step": 2 * drift, "floor step": drift})
         theirs.turns.append({"step": 3 * drift})
     assert ours.speed("step", theirs) == pytest.approx((1.5, 1.5, 1.5))
     assert ours.share_of_floor("step") == pytest.approx((0.5, 0.5, 0.5))
-    assert theirs.share_of_floor("step") is None
-    assert ours.rate("step") == pytest.approx(SMALL.flops("step") / 4)
+    assert theirs.share_of_floor("step") is None and ours.speed("step", ours) is None
+    theirs.turns.pop()
+    assert ours.speed("step", theirs) is None, "they are no pairs"
 
 
-def test_memory_holds_the_tape() -> None:
+def test_memory_holds_the_tape(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = Problem("test", "LSTM", T=200, B=32, I=4, H=64)
-    row = memory(problem, OURS, threads=1)
+    rows = [Row(problem, OURS)]
+    memory(rows, threads=1)
     tape = 8 * problem.T * problem.B * 7 * problem.H  # four gates, h, c and tanh(c), in float64
-    assert tape < row.memory["bytes"] < 5 * tape
-    assert memory(Problem("test", "Transformer", 1, 1, 1, 1), OURS, threads=1).skipped == "not in scratch yet"
+    assert tape < rows[0].found["bytes"] < 5 * tape and rows[0].found["how"].startswith("VmHWM")
+    rows = [Row(Problem("test", "Transformer", 1, 1, 1, 1), one) for one in (OURS, RUNG)]
+    memory(rows, threads=1)
+    assert [row.skipped for row in rows] == ["not in scratch yet"] * 2
+    monkeypatch.setattr(clock, "STATUS", clock.STATUS.with_name("no such file"))
+    assert clock.Clock().memory(lambda: None)["how"] == "ru_maxrss"
