@@ -28,8 +28,8 @@ from scratch.text.train_command import (
 
 from ..devices import Mode
 from . import files
-from .ranks import Ranks, joined
-from .training import Leading, Training, follow
+from .ranks import STOP, Ranks, joined
+from .training import Training, follow
 
 DEVICES = ("cpu", "cuda")
 
@@ -150,8 +150,7 @@ def train(
 
 def train_as(ranks: Ranks, file: Path, texts: list[Path], limits: Limits | None, path: Path, save_every: float) -> int:
     """The command in one of the processes."""
-    kind = Leading if ranks.count > 1 and not ranks.rank else Training
-    training = resumed(file, texts, limits, files.read, lambda found, text: kind.resumed(found, text, ranks))
+    training = resumed(file, texts, limits, files.read, lambda found, text: Training.resumed(found, text, ranks))
     assert isinstance(training, Training)
     if ranks.rank:
         follow(training)
@@ -164,8 +163,7 @@ def train_as(ranks: Ranks, file: Path, texts: list[Path], limits: Limits | None,
         again = f"{program} -m reference train {shlex.quote(str(path))}{place}"
         status = run_shown(training, path, save_every, again, "reference")
     finally:
-        if isinstance(training, Leading):
-            training.stop()
+        ranks.tell(STOP)
     if status == 0:
         back = path.with_suffix(".safetensors")
         print(f"written: {path}")
