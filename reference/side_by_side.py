@@ -11,6 +11,7 @@ gradient from the weights that `scratch` has reached.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,8 @@ import torch
 from scratch import nn, no_grad, optim, text
 from scratch.types import Array
 
-from . import models, weights
 from .equivalence import Difference, compare
+from .models import twin
 from .runs import disturbed
 
 LOSS_TOLERANCE = 1e-9
@@ -121,8 +122,7 @@ def train(example: Example, advance: Callable[[], None] = lambda: None) -> Resul
 
     sizes = (example.cell, len(vocabulary), example.hidden_size, example.num_layers)
     ours = text.CharacterModel(*sizes, dtype=np.float64, rng=example.seed)
-    theirs = models.CharacterModel(*sizes, dtype=torch.float64)
-    weights.to_torch(ours, theirs)
+    theirs = twin(ours)
     our_optimizer = optim.Adam(ours.parameters(), lr=example.learning_rate)
     their_optimizer = torch.optim.Adam(theirs.parameters(), lr=example.learning_rate)
 
@@ -183,13 +183,10 @@ def compare_step(
     Where that is above 1e-9, the step itself may magnify rounding. Then it is taken again in `scratch` with every
     parameter and every state on the way moved by one rounding, up or down, to see how much that explains.
     """
-    sizes = (example.cell, ours.fc.out_features, example.hidden_size, example.num_layers)
-    theirs = models.CharacterModel(*sizes, dtype=torch.float64)
-    weights.to_torch(ours, theirs)
-    worst = max(compare(our_step, run_in_torch(theirs, x, target)), key=lambda difference: difference.error)
+    worst = max(compare(our_step, run_in_torch(twin(ours), x, target)), key=lambda difference: difference.error)
     if worst.error <= LOSS_TOLERANCE:
         return worst, LOSS_TOLERANCE
-    nearby = text.CharacterModel(*sizes, dtype=np.float64)
+    nearby = deepcopy(ours)
     rng = np.random.default_rng(example.seed)
 
     def move(value: Array) -> Array:

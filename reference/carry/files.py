@@ -40,9 +40,8 @@ from scratch.text import Checkpoint, CheckpointError, built
 from scratch.text import checkpoint as at_rest
 from scratch.types import Array
 
-from ..models import CharacterModel
+from ..models import CharacterModel, twin
 from ..runs import is_in_torch
-from ..weights import to_torch, torch_dtype
 from . import optimizers
 
 SUFFIXES = (".safetensors", ".pt")
@@ -100,17 +99,7 @@ def in_torch(
     settings = checkpoint.settings
     if not is_in_torch(settings.cell):
         raise CheckpointError(f"expected a recurrence that PyTorch has, got {settings.cell}")
-    model = CharacterModel(
-        settings.cell,
-        len(checkpoint.vocabulary),
-        settings.hidden_size,
-        settings.num_layers,
-        settings.embedding_size,
-        settings.dropout,
-        torch_dtype(np.dtype(settings.dtype)),
-    )
-    to_torch(ours, model)
-    model = model.to(device)
+    model = twin(ours).to(device)
     return model, optimizers.in_torch(settings, model, checkpoint.optimizer)
 
 
