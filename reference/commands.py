@@ -5,9 +5,8 @@ from collections.abc import Callable
 import typer
 
 from .bad_input import bad_input
-from .carry.commands import export, import_
+from .carry.commands import export, import_, train
 from .carry.losses import losses
-from .carry.train_command import train
 from .check_command import check
 from .exercise_command import exercise
 from .grade_command import CALLS, epilog, grade

@@ -4,6 +4,10 @@ from typing import Any
 
 import torch
 
+from scratch import text
+
+from .weights import to_torch, torch_dtype
+
 
 class CharacterModel(torch.nn.Module):
     """`scratch.text.CharacterModel` in PyTorch: characters (B, T) → recurrence → Linear → logits (B, T, V)."""
@@ -37,3 +41,11 @@ class CharacterModel(torch.nn.Module):
             embedded = self.embed(input)
         output, state = self.rnn(embedded, state)
         return self.fc(self.dropout(output)), state
+
+
+def twin(ours: text.CharacterModel) -> CharacterModel:
+    """The same model in PyTorch, with copies of the weights."""
+    sizes = ours.fc.out_features, ours.rnn.hidden_size, ours.rnn.num_layers, getattr(ours.embed, "embedding_dim", 0)
+    theirs = CharacterModel(type(ours.rnn).__name__, *sizes, ours.dropout.p, torch_dtype(ours.rnn.dtype))
+    to_torch(ours, theirs)
+    return theirs

@@ -11,6 +11,7 @@ gradient from the weights that `scratch` has reached.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,8 @@ import torch
 from scratch import nn, no_grad, optim, text
 from scratch.types import Array
 
-from . import models, weights
 from .equivalence import Difference, compare
+from .models import twin
 from .runs import disturbed
 
 LOSS_TOLERANCE = 1e-9
@@ -121,8 +122,7 @@ def train(example: Example, advance: Callable[[], None] = lambda: None) -> Resul
 
     sizes = (example.cell, len(vocabulary), example.hidden_size, example.num_layers)
     ours = text.CharacterModel(*sizes, dtype=np.float64, rng=example.seed)
-    theirs = models.CharacterModel(*sizes, dtype=torch.float64)
-    weights.to_torch(ours, theirs)
+    theirs = twin(ours)
     our_optimizer = optim.Adam(ours.parameters(), lr=example.learning_rate)
     their_optimizer = torch.optim.Adam(theirs.parameters(), lr=example.learning_rate)
 
@@ -136,22 +136,22 @@ def train(example: Example, advance: Callable[[], None] = lambda: None) -> Resul
         their_optimizer.step()
         advance()
 
-    expected = example.text if example.generates else example.text[1:]
-
-    def says(model: text.Predict) -> str:
-        if example.generates:
-            return text.generate(model, vocabulary, expected[0], len(expected) - 1, temperature=0)
-        return vocabulary.decode(model(x, None)[0].argmax(-1))
-
     def in_torch(x: Array, state: Any) -> tuple[Array, Any]:
         with torch.no_grad():
             logits, state = theirs(torch.from_numpy(x), state)
         return logits.numpy(), state
 
+    expected = example.text if example.generates else example.text[1:]
     with no_grad():
         _, state = ours(x)
         h_n = state[0] if isinstance(state, tuple) else state
-        return Result(example, (*x.shape, len(vocabulary)), h_n.shape, rows, expected, says(ours), says(in_torch))
+        said = [
+            text.generate(model, vocabulary, expected[0], len(expected) - 1, temperature=0)
+            if example.generates
+            else vocabulary.decode(model(x, None)[0].argmax(-1))
+            for model in (ours, in_torch)
+        ]
+    return Result(example, (*x.shape, len(vocabulary)), h_n.shape, rows, expected, *said)
 
 
 def run_in_scratch(model: text.CharacterModel, x: Array, target: Array) -> dict[str, Array]:
@@ -161,8 +161,8 @@ def run_in_scratch(model: text.CharacterModel, x: Array, target: Array) -> dict[
     loss = criterion(logits.swapaxes(1, 2), target)
     model.zero_grad()
     model.backward(criterion.backward().swapaxes(1, 2))
-    gradients = ((name, parameter.grad) for name, parameter in model.named_parameters())
-    return {"loss": np.asarray(loss)} | {f"d_{name}": grad for name, grad in gradients if grad is not None}
+    gradients = {f"d_{name}": each.grad for name, each in model.named_parameters() if each.grad is not None}
+    return {"loss": np.asarray(loss), **gradients}
 
 
 def run_in_torch(model: torch.nn.Module, x: Array, target: Array) -> dict[str, Array]:
@@ -171,8 +171,8 @@ def run_in_torch(model: torch.nn.Module, x: Array, target: Array) -> dict[str, A
     loss = torch.nn.CrossEntropyLoss()(logits.swapaxes(1, 2), torch.from_numpy(target))
     model.zero_grad()
     loss.backward()
-    gradients = ((name, parameter.grad) for name, parameter in model.named_parameters())
-    return {"loss": loss.detach().numpy()} | {f"d_{name}": grad.numpy() for name, grad in gradients if grad is not None}
+    gradients = {f"d_{name}": each.grad.numpy() for name, each in model.named_parameters() if each.grad is not None}
+    return {"loss": loss.detach().numpy(), **gradients}
 
 
 def compare_step(
@@ -183,13 +183,10 @@ def compare_step(
     Where that is above 1e-9, the step itself may magnify rounding. Then it is taken again in `scratch` with every
     parameter and every state on the way moved by one rounding, up or down, to see how much that explains.
     """
-    sizes = (example.cell, ours.fc.out_features, example.hidden_size, example.num_layers)
-    theirs = models.CharacterModel(*sizes, dtype=torch.float64)
-    weights.to_torch(ours, theirs)
-    worst = max(compare(our_step, run_in_torch(theirs, x, target)), key=lambda difference: difference.error)
+    worst = max(compare(our_step, run_in_torch(twin(ours), x, target)), key=lambda difference: difference.error)
     if worst.error <= LOSS_TOLERANCE:
         return worst, LOSS_TOLERANCE
-    nearby = text.CharacterModel(*sizes, dtype=np.float64)
+    nearby = deepcopy(ours)
     rng = np.random.default_rng(example.seed)
 
     def move(value: Array) -> Array:

@@ -4,7 +4,7 @@ import sys
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -27,12 +27,17 @@ from .summary import grouped
 SHOWN = 200
 """How many characters of a generated text are printed."""
 
-
 IN_BOTH = [name for name, row in CELLS.items() if is_in_torch(row["module"])]
 """The recurrences that PyTorch has, too."""
 
 Cell = StrEnum("Cell", list(dict.fromkeys(CELLS[name]["module"].lower() for name in IN_BOTH)))
 """The classes that can be chosen."""
+
+Hidden = Annotated[
+    int | None, typer.Option("--hidden-size", "--hidden", min=1, max=65536, help="H, for --text [default: 50].")
+]
+Layers = Annotated[int | None, typer.Option("--num-layers", "--layers", min=1, help="L, for --text [default: 1].")]
+Learned = Annotated[int | None, typer.Option(min=2, help="Learn only so many, from --text's start [default: 100].")]
 
 
 def side_by_side(
@@ -40,17 +45,10 @@ def side_by_side(
     text: Annotated[Path | None, typer.Option(help="Learn this file instead of the three examples.")] = None,
     encoding: Annotated[str, typer.Option(help="Of --text.")] = "utf-8",
     cell: Annotated[Cell | None, typer.Option(help="The recurrence for --text [default: lstm].")] = None,
-    hidden_size: Annotated[
-        int | None,
-        typer.Option("--hidden-size", "--hidden", min=1, max=65536, help="H, for --text [default: 50]."),
-    ] = None,
-    num_layers: Annotated[
-        int | None, typer.Option("--num-layers", "--layers", min=1, help="L, for --text [default: 1].")
-    ] = None,
+    hidden_size: Hidden = None,
+    num_layers: Layers = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Training steps, for --text [default: 100].")] = None,
-    characters: Annotated[
-        int | None, typer.Option(min=2, help="Learn only so many, from the start of --text [default: 100].")
-    ] = None,
+    characters: Learned = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Adam's, for --text [default: 0.01].")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the initial weights.")] = 0,
 ) -> int:
@@ -62,28 +60,36 @@ def side_by_side(
     Exit status: 0 if everything agrees, 1 if not, 2 if the command is wrong. Tensors agree to 1e-12, losses to 1e-9.
     Training on a long text may magnify rounding until the runs part; then every single step has to agree to 1e-9.
     """
-    chosen = {
-        "cell": cell.name.upper() if cell else None,
-        "hidden_size": hidden_size,
-        "num_layers": num_layers,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-    }
-    given = {name: value for name, value in chosen.items() if value is not None}
+    names = ("hidden_size", "num_layers", "epochs", "learning_rate", "characters")
+    values = locals()
+    given = {name: values[name] for name in names if values[name] is not None}
+    given |= {"cell": cell.name.upper()} if cell else {}
     if context.invoked_subcommand:
-        if text or given or characters is not None or seed:
+        if text or given or seed:
             raise typer.BadParameter(f"these options are not for {context.invoked_subcommand}: see its own --help")
         return 0
-    if text is None and (given or characters is not None):
-        raise typer.BadParameter(
-            "--cell, --hidden-size, --num-layers, --epochs, --characters and --learning-rate need --text"
-        )
-    examples = [Example(**{**vars(e), "seed": seed}) for e in EXAMPLES]
-    if text is not None:
-        examples = [example_from(text, encoding, characters or 100, seed, given)]
+    if text is None and given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in ("cell", *names))
+        raise typer.BadParameter(f"{options} need --text")
+    if text is None:
+        return compared([Example(**{**vars(example), "seed": seed}) for example in EXAMPLES])
+    return compared([example_from(text, encoding, seed=seed, **given)])
 
-    # In one process the thread pools of NumPy and PyTorch hinder each other, and these problems are small.
-    torch.set_num_threads(1)
+
+def example_from(path: Path, encoding: str, characters: int = 100, **given: Any) -> Example:
+    """The example that the command line asks for. Raises typer.BadParameter for a file that cannot be learned."""
+    text = text_of([path], encoding)
+    if not isfinite(given.get("learning_rate", 0)):
+        raise typer.BadParameter(f"expected a finite --learning-rate, got {given['learning_rate']}")
+    options = {"cell": "LSTM", "hidden_size": 50, "epochs": 100, **given}
+    learned = "all" if len(text) <= characters else f"the first {characters:,}"
+    title = f"{learned} of the {len(text):,} characters of {path.name!r}, {options['cell']}"
+    return Example(title, text=text[:characters], every=max(1, options["epochs"] // 10), forgiving=False, **options)
+
+
+def compared(examples: list[Example]) -> int:
+    """Train the examples and run the grid in both libraries, and print what is found. Returns the exit status."""
+    torch.set_num_threads(1)  # in one process two thread pools hinder each other, and these problems are small
     out, failures = Console(), []
     configurations = [configuration for configuration in grid() if configuration.cell in IN_BOTH]
     for example in examples:
@@ -101,30 +107,12 @@ def side_by_side(
     failures += [in_words(row) for row in worst.values() if not row.agrees]
     for failure in failures:
         print(f"reference: disagreement: {failure}", file=sys.stderr)
-    show_verdict(out, len(failures), len(examples), len(configurations))
-    return 1 if failures else 0
-
-
-def show_verdict(out: Console, failures: int, examples: int, configurations: int) -> None:
-    """What all of it says, in a sentence, and what to do next."""
-    compared = f"{count(examples, 'training')} and {count(configurations, 'configuration')}"
-    disagree = f"scratch and PyTorch DISAGREE in {count(failures, 'place')} of {compared}."
-    agree = f"scratch and PyTorch agree in {compared}: every step and every gradient."
+    both = f"{count(len(examples), 'training')} and {count(len(configurations), 'configuration')}"
+    agree = f"scratch and PyTorch agree in {both}: every step and every gradient."
+    disagree = f"scratch and PyTorch DISAGREE in {count(len(failures), 'place')} of {both}."
     say(out, f"\n{disagree if failures else agree}", "bold")
     print(f"to see {'who is wrong' if failures else 'both beside a more precise truth'}: {python()} -m reference check")
-
-
-def example_from(path: Path, encoding: str, characters: int, seed: int, given: dict) -> Example:
-    """The example that the command line asks for. Raises typer.BadParameter for a file that cannot be learned."""
-    text = text_of([path], encoding)
-    if not isfinite(given.get("learning_rate", 0)):
-        raise typer.BadParameter(f"expected a finite --learning-rate, got {given['learning_rate']}")
-    options = {"cell": "LSTM", "hidden_size": 50, "epochs": 100, **given}
-    learned = "all" if len(text) <= characters else f"the first {characters:,}"
-    title = f"{learned} of the {len(text):,} characters of {path.name!r}, {options['cell']}"
-    return Example(
-        title, text=text[:characters], seed=seed, every=max(1, options["epochs"] // 10), forgiving=False, **options
-    )
+    return 1 if failures else 0
 
 
 def show_training(out: Console, result: Result) -> None:
@@ -135,23 +123,17 @@ def show_training(out: Console, result: Result) -> None:
     losses = table("epoch", "scratch", "PyTorch", "difference", "one step")
     losses.columns[0].justify = "right"
     for row in result.rows:
-        losses.add_row(
-            str(row.epoch), f"{row.scratch:.12f}", f"{row.torch:.12f}", f"{row.difference:.1e}", f"{row.step.error:.1e}"
-        )
+        errors = f"{row.difference:.1e}", f"{row.step.error:.1e}"
+        losses.add_row(str(row.epoch), f"{row.scratch:.12f}", f"{row.torch:.12f}", *errors)
     out.print(losses)
     if result.parted:
         out.print("This training magnifies rounding: the runs part, though each step from the same weights agrees.")
-    verb = "generates" if example.generates else "predicts"
+    verb, expected = "generates" if example.generates else "predicts", result.expected
     for library, said in (("scratch", result.scratch), ("PyTorch", result.torch)):
-        right = "as it should" if said == result.expected else matching(said, result.expected)
+        alike = sum(a == b for a, b in zip(said, expected, strict=True))
+        right = "as it should" if said == expected else f"{alike} of {len(expected)} characters as in the text"
         shown = repr(said if len(said) <= SHOWN else said[:SHOWN] + "…")
         out.print(Text(f"{library} {verb} {shown}, {right}"))
-
-
-def matching(said: str, expected: str) -> str:
-    """How much of a text is right."""
-    right = sum(a == b for a, b in zip(said, expected, strict=True))
-    return f"{right} of {len(expected)} characters as in the text"
 
 
 def show_tensors(out: Console, worst: dict[tuple[str, str], Row], count: int) -> None:

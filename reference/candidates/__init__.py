@@ -15,7 +15,7 @@ gradient; one that is not returned is not offered.
 
 with x (T, B, I), the state h or (h, c) of (B, H), output (T, B, H), and `parameters` a dict of arrays by the names
 weight_ih, weight_hh, bias_ih, bias_hh (and weight_hr, if it projects), as `d_parameters` is; in the form of Keras or
-ONNX, or with one bias, if that is declared (weight_forms.py). An RNN's `forward` that takes the keyword `nonlinearity`
+ONNX, or with one bias, if that is declared (weights/forms.py). An RNN's `forward` that takes the keyword `nonlinearity`
 is checked with "tanh" and with "relu"; one that does not take it has to compute tanh, unless the cell is given.
 
 **A `torch.nn.Module`** with `torch.nn.LSTM`'s interface: same constructor, parameters' names, call.
@@ -44,13 +44,13 @@ from scratch import nn
 
 from ..devices import device_name
 from ..problems import CELLS
+from ..weights.forms import form_of
 from .base import Implementation, Scratch
 from .functions import FunctionsCandidate
 from .modules import ModuleCandidate
 from .needs import DTYPES, HALVES, NotOffered, Raised, Unfit, needs, requirements
 from .refusals import ERRORS
 from .torch_modules import TorchCandidate, there_is
-from .weight_forms import form_of
 
 __all__ = [
     "DTYPES",
@@ -87,7 +87,7 @@ def candidate(
 
     target: a class or another callable that constructs the recurrence; or a pair (forward, backward), or a function
     named forward alone; or anything with the functions as attributes `forward` and `backward`. cell: which of `CELLS`,
-    if the name does not tell. only: one of `ONLY`. weights: the form of a pair's parameters (weight_forms.py). device:
+    if the name does not tell. only: one of `ONLY`. weights: the form of a pair's parameters (weights/forms.py). device:
     where a torch Module is to compute. tolerance, sizes: see `Implementation`.
 
     Raises TypeError if it is nothing of the kind, ValueError if its cell cannot be told, or for another argument that

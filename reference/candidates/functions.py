@@ -11,14 +11,13 @@ from scratch.types import Array
 
 from ..problems import CELLS, Problem
 from ..runs import Masks, Run, Unexpected, described, split
-from ..weights.layers import NAMES
+from ..weights.forms import NAMES, PYTORCH, Form
 from .arrays import Handed, as_numpy, copied
 from .base import OF_OUTPUT, Implementation
 from .manner import ToDo
 from .modules import kinds_of
 from .needs import NotOffered, Unfit, needs
 from .refusals import ERRORS, in_words
-from .weight_forms import PYTORCH, Form
 
 SINGLE = ("num_layers", "batch_first", "bidirectional", "dropout", "unbatched input", "packed input")
 

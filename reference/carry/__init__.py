@@ -7,11 +7,11 @@
 
 A floor plan, ground first; each row uses only the rows below it:
 
-    commands, train_command, losses     export and import, train, losses
-    training                            step by step through a text, in PyTorch
-    files                               a training at rest, as PyTorch's users keep it
-    optimizers                          what an optimizer remembers
-    ranks                               the processes that share a training
+    commands, losses    export, import and train; losses
+    training            step by step through a text, in PyTorch
+    files               a training at rest, as PyTorch's users keep it
+    optimizers          what an optimizer remembers
+    ranks               the processes that share a training
 """
 
 from .files import export, read, write

@@ -40,9 +40,8 @@ from scratch.text import Checkpoint, CheckpointError, built
 from scratch.text import checkpoint as at_rest
 from scratch.types import Array
 
-from ..models import CharacterModel
+from ..models import CharacterModel, twin
 from ..runs import is_in_torch
-from ..weights import to_torch, torch_dtype
 from . import optimizers
 
 SUFFIXES = (".safetensors", ".pt")
@@ -75,11 +74,9 @@ def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
 
 def export(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a training from PyTorch's side, for others to change: without a checksum. Raises as `write` does."""
-    if suffix(path) == ".pt":
-        content = to_pt(checkpoint)
-    else:
-        there = of_torch(checkpoint, *in_torch(checkpoint))
-        content = at_rest.content_of(at_rest.arrays_of(there), {"recurrence": at_rest.header(there)})
+    content = to_pt(checkpoint)  # which refuses what PyTorch does not have
+    if suffix(path) != ".pt":
+        content = at_rest.content_of(at_rest.arrays_of(checkpoint), {"recurrence": at_rest.header(checkpoint)})
     write_whole(Path(path), content)
 
 
@@ -102,17 +99,7 @@ def in_torch(
     settings = checkpoint.settings
     if not is_in_torch(settings.cell):
         raise CheckpointError(f"expected a recurrence that PyTorch has, got {settings.cell}")
-    model = CharacterModel(
-        settings.cell,
-        len(checkpoint.vocabulary),
-        settings.hidden_size,
-        settings.num_layers,
-        settings.embedding_size,
-        settings.dropout,
-        torch_dtype(np.dtype(settings.dtype)),
-    )
-    to_torch(ours, model)
-    model = model.to(device)
+    model = twin(ours).to(device)
     return model, optimizers.in_torch(settings, model, checkpoint.optimizer)
 
 
@@ -199,16 +186,17 @@ def checked(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint, if it can be trained on. Raises CheckpointError for parts that do not fit or are not finite."""
     built(checkpoint)
     settings = checkpoint.settings
-    L, H = settings.num_layers, settings.hidden_size
-    for name, value in checkpoint.state.items():
-        B = value.shape[1] if value.ndim == 3 else 0
-        if value.shape != (L, B, H) or not 1 <= B <= settings.batch_size or value.dtype != settings.dtype:
+    L, B, H = settings.num_layers, settings.batch_size, settings.hidden_size
+    for (
+        name,
+        value,
+    ) in checkpoint.state.items():  # of a short text there are fewer streams than B, in each part the same
+        shapes = {(L, *part.shape[1:2], H) for part in checkpoint.state.values()}
+        if {value.shape} != shapes or not 1 <= value.shape[1] <= B or value.dtype != settings.dtype:
             raise CheckpointError(
-                f"expected state.{name} of shape {(L, settings.batch_size, H)} and dtype {settings.dtype}, "
+                f"expected state.{name} of shape {(L, B, H)} and dtype {settings.dtype}, "
                 f"got {value.shape} and {value.dtype}"
             )
-    if len({value.shape for value in checkpoint.state.values()}) > 1:
-        raise CheckpointError("expected the parts of the state in one shape, got several")
     for name, value in at_rest.arrays_of(checkpoint).items():
         if not np.isfinite(value).all():
             raise CheckpointError(f"expected finite numbers, got others in {name}")

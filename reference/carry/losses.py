@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -28,7 +27,7 @@ from scratch.text.train_command import one_of, text_of
 
 from ..side_by_side import LOSS_TOLERANCE, MARGIN
 from . import files
-from .commands import described, refusing
+from .commands import File, Texts, described, refusing
 from .training import Training
 
 SHOWN = 10
@@ -36,23 +35,15 @@ SHOWN = 10
 
 
 class Row(NamedTuple):
-    """One step."""
+    """The loss of one step in both libraries, and how far it differs."""
 
     step: int
     scratch: float
     torch: float
-    nearby: float
-    """The loss in `scratch` if every weight was one rounding away at the start."""
-
-    @property
-    def difference(self) -> float:
-        """Between the libraries."""
-        return abs(self.scratch - self.torch)
-
-    @property
-    def rounding(self) -> float:
-        """What one rounding at the start has become."""
-        return abs(self.scratch - self.nearby)
+    difference: float
+    """Between the libraries."""
+    rounding: float
+    """What one rounding at the start has become."""
 
 
 def follow(checkpoint: Checkpoint, text: str, steps: int) -> Iterator[Row]:
@@ -71,30 +62,15 @@ def follow(checkpoint: Checkpoint, text: str, steps: int) -> Iterator[Row]:
     nearby = scratch.Training.resumed(checkpoint._replace(model=moved), text)
 
     def step() -> Row:
-        losses = ours.advance(), theirs.advance(), nearby.advance()
-        return Row(ours.step, *losses)
+        here, there, moved = ours.advance(), theirs.advance(), nearby.advance()
+        return Row(ours.step, here, there, abs(here - there), abs(here - moved))
 
     return (step() for _ in range(steps))
 
 
-def allowed(rows: list[Row], dtype: str) -> float:
-    """How far the losses of these steps may come apart.
-
-    float64: 1e-9. float32: some margin over what one rounding at the start becomes, and over the rounding of a loss.
-    """
-    if dtype == "float64":
-        return LOSS_TOLERANCE
-    eps = float(np.finfo(dtype).eps)
-    return MARGIN * max(max(row.rounding, eps * row.scratch) for row in rows)
-
-
 def losses(
-    file: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of scratch, or what `export` has written.")
-    ],
-    texts: Annotated[
-        list[Path] | None, typer.Argument(metavar="TEXT", help="The text, if it is no longer where it was.")
-    ] = None,
+    file: File,
+    texts: Texts = None,
     steps: Annotated[int, typer.Option(min=1, help="How many steps.")] = 100,
     dtype: Annotated[
         str | None, typer.Option(help="What is computed in [default: as in the checkpoint].", **one_of(DTYPES))
@@ -131,33 +107,23 @@ def losses(
     except Diverged as error:
         print(f"reference: {error}", file=sys.stderr)
         return 1
-    limit = allowed(rows, found.settings.dtype)
+    worst, spread = max(rows, key=lambda row: row.difference), max(row.rounding for row in rows)
+    limit, where = LOSS_TOLERANCE, ""
+    if found.settings.dtype != "float64":
+        eps = float(np.finfo(found.settings.dtype).eps)
+        limit, where = MARGIN * max(spread, eps * max(row.scratch for row in rows)), f", {MARGIN} × one rounding"
     out = Console()
     out.print(Text(f"\n{described(found)}, and {steps:,} more", style="bold"), soft_wrap=True)
-    show(out, rows)
-    worst = max(rows, key=lambda row: row.difference)
-    where = "" if found.settings.dtype == "float64" else f", {MARGIN} × one rounding"
-    out.print(
-        f"the worst difference: {worst.difference:.1e} at step {worst.step:,}; allowed: {limit:.1e}{where}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    shown, every = table("step", "scratch", "PyTorch", "difference", "one rounding"), -(-len(rows) // SHOWN)
+    shown.columns[0].justify = "right"
+    for step, ours, theirs, *errors in rows[(len(rows) - 1) % every :: every]:
+        shown.add_row(f"{step:,}", f"{ours:.12f}", f"{theirs:.12f}", *(f"{error:.1e}" for error in errors))
+    out.print(shown)
+    differs = f"{worst.difference:.1e} at step {worst.step:,}; allowed: {limit:.1e}{where}"
+    out.print(f"the worst difference: {differs}", highlight=False, soft_wrap=True)
     if worst.difference <= limit:
         return 0
-    spread = max(row.rounding for row in rows)
     if spread > limit:
         out.print(f"This training magnifies rounding: scratch comes {spread:.1e} from itself.", highlight=False)
     print(f"reference: disagreement: loss at step {worst.step} differs by {worst.difference:.1e}", file=sys.stderr)
     return 1
-
-
-def show(out: Console, rows: list[Row]) -> None:
-    """Some of the steps, evenly, with the last one."""
-    shown = table("step", "scratch", "PyTorch", "difference", "one rounding")
-    shown.columns[0].justify = "right"
-    every = -(-len(rows) // SHOWN)
-    for row in rows[(len(rows) - 1) % every :: every]:
-        shown.add_row(
-            f"{row.step:,}", f"{row.scratch:.12f}", f"{row.torch:.12f}", f"{row.difference:.1e}", f"{row.rounding:.1e}"
-        )
-    out.print(shown)

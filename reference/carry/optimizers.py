@@ -125,14 +125,9 @@ def settings_with(settings: Settings, groups: Any, parameters: int) -> Settings:
 def plain(name: str, option: Any) -> Any:
     """An option as numbers: PyTorch also takes tensors of one, and lists for tuples. Raises TypeError for larger."""
     if isinstance(option, (list, tuple)):
-        return tuple(number(name, each) for each in option)
-    return number(name, option)
-
-
-def number(name: str, value: Any) -> Any:
-    """A tensor of one number as that number, anything else as it is. Raises TypeError for tensors of several."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    if value.numel() != 1 or value.device.type != "cpu":
-        raise TypeError(f"expected {name} to be a number, got a tensor of shape {tuple(value.shape)}")
-    return value.item()
+        return tuple(plain(name, each) for each in option)
+    if not isinstance(option, torch.Tensor):
+        return option
+    if option.numel() != 1 or option.device.type != "cpu":
+        raise TypeError(f"expected {name} to be a number, got a tensor of shape {tuple(option.shape)}")
+    return option.item()

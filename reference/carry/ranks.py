@@ -17,6 +17,9 @@ from torch import distributed
 
 CPU = torch.device("cpu")
 
+STOP, ADVANCE, VALIDATE, CHECKPOINT = range(4)
+"""What rank 0 tells the others."""
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -45,9 +48,14 @@ class Ranks:
         distributed.all_gather(parts, part.contiguous())
         return torch.cat(parts, dim)
 
-    def told(self, order: int = 0) -> int:
-        """What rank 0 orders; on the others the argument says nothing."""
-        message = torch.tensor(order, device=self.device)
+    def tell(self, order: int) -> None:
+        """Rank 0 of several says what the others are to do; by any other nothing is said."""
+        if self.count > 1 and not self.rank:
+            distributed.broadcast(torch.tensor(order, device=self.device), 0)
+
+    def told(self) -> int:
+        """What rank 0 tells."""
+        message = torch.tensor(STOP, device=self.device)
         distributed.broadcast(message, 0)
         return int(message)
 

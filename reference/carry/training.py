@@ -26,13 +26,16 @@ from scratch.text.corpus import read_texts, standard_library
 from scratch.types import Array
 
 from . import files
-from .ranks import Ranks
+from .ranks import ADVANCE, CHECKPOINT, VALIDATE, Ranks
 
 ALONE = Ranks()
 
 
 class Training(text.Training):
-    """A training as in `scratch`, but in PyTorch. It is made by `resumed` or `load`."""
+    """A training as in `scratch`, but in PyTorch. It is made by `resumed` or `load`.
+
+    Of several processes rank 0 calls its methods; the others `follow`, until rank 0 says `ranks.tell(STOP)`.
+    """
 
     begun: Checkpoint
     """What it goes on from."""
@@ -69,6 +72,7 @@ class Training(text.Training):
 
     def advance(self) -> float:
         """One step, as in `scratch`. Returns the loss, the mean over all processes."""
+        self.ranks.tell(ADVANCE)
         segment = self.step % self.streams.segments
         if segment == 0:
             self.state = None
@@ -94,6 +98,7 @@ class Training(text.Training):
 
     def validate(self) -> float:
         """The loss on the text that is held out, as in `scratch`; each process reads its part of the streams."""
+        self.ranks.tell(VALIDATE)
         if self.validations and self.validations[-1][0] == self.step:
             return self.validations[-1][1]
         streams, total, state = self.validation_streams, torch.zeros((), device=self.ranks.device), None
@@ -113,6 +118,7 @@ class Training(text.Training):
 
     def checkpoint(self) -> Checkpoint:
         """All that is needed to go on, in either library, as a copy. Raises Diverged if anything is not finite."""
+        self.ranks.tell(CHECKPOINT)
         state = [self.ranks.together(part, dim=1).cpu().numpy().copy() for part in parts_of(self.state)]
         found = files.of_torch(self.begun, self.model, self.optimizer)._replace(
             limits=self.limits,
@@ -138,33 +144,6 @@ class Training(text.Training):
         """Of the next step's dropout, in this process."""
         sequence = np.random.SeedSequence([self.settings.seed, self.step, self.ranks.rank])
         return int(sequence.generate_state(1, np.uint64)[0])
-
-
-class Leading(Training):
-    """The training on rank 0 of several: what it does, it tells the others to do, too."""
-
-    def advance(self) -> float:
-        """One step, of all processes."""
-        self.ranks.told(ADVANCE)
-        return super().advance()
-
-    def validate(self) -> float:
-        """The loss on the text that is held out."""
-        self.ranks.told(VALIDATE)
-        return super().validate()
-
-    def checkpoint(self) -> Checkpoint:
-        """All that is needed to go on."""
-        self.ranks.told(CHECKPOINT)
-        return super().checkpoint()
-
-    def stop(self) -> None:
-        """The others may go."""
-        self.ranks.told(STOP)
-
-
-STOP, ADVANCE, VALIDATE, CHECKPOINT = range(4)
-"""What rank 0 tells the others."""
 
 
 def follow(training: Training) -> None:

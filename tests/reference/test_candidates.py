@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from reference import Configuration, assert_equivalent
 from reference.candidates import Implementation, candidate, requirements
-from reference.candidates.weight_forms import form_of
 from reference.check import Found, check
 from reference.conditioning import tolerances
 from reference.devices import Mode
@@ -25,6 +24,7 @@ from reference.failures import HALVES_UNDIAGNOSED, failures
 from reference.problems import draw
 from reference.space import sized
 from reference.summary import on_gpu, verdict
+from reference.weights.forms import form_of
 from scratch import nn
 from scratch.types import Array
 from tests.strategies import configurations

@@ -20,7 +20,7 @@ from scratch.text import Checkpoint, CheckpointError, Settings
 from scratch.text.settings import CELLS, DTYPES, OPTIMIZERS, Limits
 from tests.scratch.text.trainings import in_pytorch, train_in_pytorch
 
-from .carried import CASES, SETTINGS, TEXT, Command, identical, many, trained
+from .carried import CASES, TEXT, Command, identical, many, trained
 
 PROMISED = 1e-9
 """How far losses may come apart in float64."""
@@ -140,19 +140,19 @@ def plain(path: Path, steps: int) -> list[float]:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("begun", [0, 3])
-def test_plain_pytorch_goes_on(path: Path, command: Command, cell: str, optimizer: str, begun: int) -> None:
-    ours, back = trained(begun, cell=cell, optimizer=optimizer), path.with_name("back.safetensors")
+@pytest.mark.parametrize("steps", [0, 3])
+def test_plain_pytorch_goes_on(path: Path, command: Command, cell: str, optimizer: str, steps: int) -> None:
+    ours, back = trained(steps, cell=cell, optimizer=optimizer), path.with_name("back.safetensors")
     carry.export(path, ours.checkpoint())
     found = plain(path, 5)
     assert found == pytest.approx([ours.advance() for _ in range(5)], abs=PROMISED)
     there = carry.read(path)
     for name, value in ours.checkpoint().model.items():
         np.testing.assert_allclose(there.model[name], value, rtol=0, atol=1e-9)
-    assert there.step == len(there.losses) == begun, "without losses it goes on where it was in the text"
+    assert there.step == len(there.losses) == steps, "without losses it goes on where it was in the text"
     status, out, error = command("import", path, back)
     assert (status, out.count("\n")) == (0, 1)
-    noted = f"{begun + 5} updates, and there are {begun} losses" in error
+    noted = f"{steps + 5} updates, and there are {steps} losses" in error
     assert noted == (optimizer != "SGD"), "which alone does not count"
     assert identical(text.read(back), there)
     text.Training.resumed(there, TEXT).advance()
@@ -222,34 +222,37 @@ def test_updates_beyond_float32_are_counted(path: Path) -> None:
     assert training.checkpoint().optimizer["fc.weight"]["step"] == 2.0**24 + 2
 
 
+def begun(folder: Path, **options: Any) -> tuple[text.Training, Path]:
+    """A training of a text in a file, and its checkpoint."""
+    source, path, ours = folder / "text", folder / "model.safetensors", trained(4, **options)
+    source.write_text(TEXT, newline="")
+    ours.sources = (str(source),)
+    text.write(path, ours.checkpoint())
+    return ours, path
+
+
 def test_following_shows_what_differs(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "text").write_text(TEXT, newline="")
-    path = tmp_path / "model.safetensors"
-    text.write(path, trained(3, dropout=0.5).checkpoint())
+    _, path = begun(tmp_path, dropout=0.5)
     for dtype in DTYPES:
-        status, out, error = command("losses", path, tmp_path / "text", "--steps", "12", "--dtype", dtype)
+        status, out, error = command("losses", path, "--steps", "12", "--dtype", dtype)
         assert (status, error.strip()) == (0, "")
-        assert f"LSTM 1 × 6 {dtype} after 3 steps" in out and "15" in out
+        assert f"LSTM 1 × 6 {dtype} after 4 steps" in out and "16" in out
     advance = carry.Training.advance
     monkeypatch.setattr(losses.Training, "advance", lambda self: advance(self) + 2e-9)
-    status, _, error = command("losses", path, tmp_path / "text", "--steps", "3")
+    status, _, error = command("losses", path, "--steps", "3")
     assert (status, error.strip().count("\n")) == (1, 0)
     assert "differs by 2.0e-09" in error
+    (tmp_path / "text").write_text(TEXT + "a", newline="")
     status, _, error = command("losses", path, "--steps", "3")
     assert (status, error.count("\n")) == (2, 1), "another text"
 
 
 @pytest.mark.parametrize("suffix", carry.files.SUFFIXES)
 def test_training_by_the_command_goes_on_and_comes_back(tmp_path: Path, command: Command, suffix: str) -> None:
-    names = ("text", "model.safetensors", f"there{suffix}", "back.safetensors")
-    source, file, there, back = (tmp_path / name for name in names)
-    source.write_text(TEXT, newline="")
-    ours = trained(4)
-    ours.sources = (str(source),)
-    text.write(file, ours.checkpoint())
-    assert command("export", file, there)[0] == 0
-    assert command("export", file, there)[0] == 2, "it is there already"
-    assert command("export", file, there, "--overwrite")[0] == 0
+    ours, file = begun(tmp_path)
+    there, back = tmp_path / f"there{suffix}", tmp_path / "back.safetensors"
+    exports = [command("export", file, there, *more)[0] for more in ([], [], ["--overwrite"])]
+    assert exports == [0, 2, 0], "the second time it is there already"
     status, out, _ = command("train", there, "--steps", "20", "--save-every", "0")
     assert status == 0 and "trained 20 steps" in out
     assert [command("import", there, back)[0] for _ in range(2)] == [0, 2]
@@ -265,24 +268,18 @@ def test_training_by_the_command_goes_on_and_comes_back(tmp_path: Path, command:
 def test_a_gpu_trains_with_all_digits_and_is_named_in_the_hint(
     tmp_path: Path, command: Command, pretended_gpu: Any
 ) -> None:
-    gpu, file, source = pretended_gpu(), tmp_path / "model.safetensors", tmp_path / "text"
-    source.write_text(TEXT, newline="")
-    ours = trained(4)
-    ours.sources = (str(source),)
-    text.write(file, ours.checkpoint())
+    gpu, (_, file) = pretended_gpu(), begun(tmp_path)
     status, out, error = command("train", file, "--steps", "8", "--device", "cuda")
     assert status == 0 and "-m reference train" in out and "--device cuda --minutes" in out, error
     assert {one["precision"] for one in gpu.log} == {"ieee"} and torch.backends.cudnn.rnn.fp32_precision == "tf32"
 
 
-def test_another_text_is_refused() -> None:
+def test_another_text_and_streams_that_do_not_divide_are_refused() -> None:
+    checkpoint = trained(1).checkpoint()
     with pytest.raises(ValueError, match="another"):
-        carry.Training.resumed(trained(1).checkpoint(), TEXT + "a")
-
-
-def test_streams_must_divide_among_the_processes() -> None:
+        carry.Training.resumed(checkpoint, TEXT + "a")
     with pytest.raises(CheckpointError, match="divides the 4 streams, got 3"):
-        carry.Training.resumed(trained(1).checkpoint(), TEXT, carry.Ranks(0, 3))
+        carry.Training.resumed(checkpoint, TEXT, carry.Ranks(0, 3))
 
 
 @given(st.integers(1, 9), st.integers(0, 40))
@@ -290,10 +287,3 @@ def test_parts_are_the_whole(count: int, whole: int) -> None:
     parts = [range(whole)[carry.Ranks(rank, count).part(whole)] for rank in range(count)]
     assert [index for part in parts for index in part] == list(range(whole))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
-def test_settings_of_the_tests_are_what_they_say() -> None:
-    training = trained(0)
-    assert isinstance(SETTINGS, Settings)
-    assert (training.streams.batch_size, training.streams.segments) == (4, 10)
-    assert training.streams.segment(9)[0].shape[1] < training.streams.length

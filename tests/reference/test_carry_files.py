@@ -25,29 +25,28 @@ from scratch.text import checkpoint as at_rest
 from .carried import TEXT, Command, identical, trained
 
 CHECKPOINT = trained(3).checkpoint()
+PT = carry.files.to_pt(CHECKPOINT)
 
 
-def content(**more: Any) -> bytes:
-    """A .pt file with something else in it."""
-    saved = torch.load(BytesIO(carry.files.to_pt(CHECKPOINT)), weights_only=True)
+def content(change: Callable[[dict[str, Any]], Any]) -> bytes:
+    """A .pt file in which somebody has changed something."""
+    saved = torch.load(BytesIO(PT), weights_only=True)
+    change(saved)
     file = BytesIO()
-    torch.save(saved | more, file)
+    torch.save(saved, file)
     return file.getvalue()
 
 
-def refused(tmp_path: Path, command: Command, name: str, held: bytes) -> str:
-    """What `import`, `train` and `losses` say about a file, in one line."""
-    (tmp_path / name).write_bytes(held)
-    for arguments in (
-        ("import", tmp_path / name, tmp_path / "back.safetensors"),
-        ("train", tmp_path / name, "--steps", "9"),
-        ("losses", tmp_path / name),
-    ):
+def refused(tmp_path: Path, command: Command, name: str, held: bytes, *others: str) -> str:
+    """What `import` says about a file in one line, and others with it. Nothing is written."""
+    path = tmp_path / name
+    path.write_bytes(held)
+    for arguments in (*((other, path) for other in others), ("import", path, tmp_path / "back.safetensors")):
         status, out, error = command(*arguments)
         assert (status, out, error.count("\n")) == (2, "", 1)
         assert name in error
-    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
-    assert (tmp_path / name).read_bytes() == held
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert path.read_bytes() == held
     return error
 
 
@@ -68,7 +67,7 @@ def test_nothing_is_executed(
 ) -> None:
     marker, file = tmp_path_factory.mktemp("marked") / "executed", BytesIO()
     torch.save({where: Trap(marker)}, file, _use_new_zipfile_serialization=new_format)
-    refused(tmp_path, command, "model.pt", file.getvalue())
+    refused(tmp_path, command, "model.pt", file.getvalue(), "train", "losses")
     refused(tmp_path, command, "model.pt", pickle.dumps(Trap(marker)))
     assert not marker.exists()
     pickle.loads(pickle.dumps(Trap(marker)))
@@ -84,10 +83,9 @@ def test_foreign_files_are_refused(tmp_path: Path, command: Command, suffix: str
         file.writestr("archive/version", b"3")
     for held in (b"", b"abc", os.urandom(99), tensors.getvalue(), archive.getvalue(), save_arrays({"a": np.ones(2)})):
         refused(tmp_path, command, f"model{suffix}", held)
-    status, _, error = command("import", tmp_path / f"missing{suffix}", tmp_path / "back.safetensors")
-    assert (status, error.count("\n")) == (2, 1)
-    status, _, error = command("import", tmp_path, tmp_path / "back.safetensors")
-    assert (status, error.count("\n")) == (2, 1)
+    for path in (tmp_path / f"missing{suffix}", tmp_path):
+        status, _, error = command("import", path, tmp_path / "back.safetensors")
+        assert (status, error.count("\n")) == (2, 1)
 
 
 SPOILED = {
@@ -144,15 +142,11 @@ SPOILED = {
 
 @pytest.mark.parametrize("what", SPOILED)
 def test_spoiled_files_are_refused(tmp_path: Path, command: Command, what: str) -> None:
-    saved = torch.load(BytesIO(carry.files.to_pt(CHECKPOINT)), weights_only=True)
-    SPOILED[what](saved)
-    file = BytesIO()
-    torch.save(saved, file)
-    refused(tmp_path, command, "model.pt", file.getvalue())
+    refused(tmp_path, command, "model.pt", content(SPOILED[what]))
 
 
 def test_more_than_the_parts_is_let_through(tmp_path: Path) -> None:
-    (tmp_path / "model.pt").write_bytes(content(note="mine", epochs=3))
+    (tmp_path / "model.pt").write_bytes(content(lambda saved: saved.update(note="mine", epochs=3)))
     assert identical(carry.read(tmp_path / "model.pt"), CHECKPOINT)
 
 
@@ -161,7 +155,7 @@ def test_more_than_the_parts_is_let_through(tmp_path: Path) -> None:
 @hypothesis_settings(max_examples=hypothesis_settings().max_examples // 2)
 def test_damage_is_refused_or_harmless(suffix: str, data: st.DataObject) -> None:
     """Cut off or with bytes changed, a file is refused, or every number in it is still one that can be trained on."""
-    held = bytearray(carry.files.to_pt(CHECKPOINT) if suffix == ".pt" else exported())
+    held = bytearray(PT if suffix == ".pt" else exported())
     if data.draw(st.booleans()):
         del held[data.draw(st.integers(0, len(held) - 1)) :]
     else:
@@ -215,26 +209,25 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["export"],
-        ["export", "missing.safetensors", "model.pt"],
-        ["export", "missing.safetensors", "model.bin"],
-        ["export", "missing.safetensors", "no/such/folder/model.pt"],
-        ["import", "missing.pt", "model.pt"],
-        ["import", "missing.bin", "model.safetensors"],
-        ["train"],
-        ["train", "missing.pt"],
-        ["train", "missing.pt", "--steps", "0"],
-        ["train", "missing.pt", "--device", "tpu"],
-        ["losses", "missing.safetensors"],
-        ["losses", "missing.safetensors", "--dtype", "float16"],
+        "export",
+        "export missing.safetensors model.pt",
+        "export missing.safetensors model.bin",
+        "export missing.safetensors no/such/folder/model.pt",
+        "import missing.pt model.pt",
+        "import missing.bin model.safetensors",
+        "train",
+        "train missing.pt",
+        "train missing.pt --steps 0",
+        "train missing.pt --device tpu",
+        "losses missing.safetensors",
+        "losses missing.safetensors --dtype float16",
     ],
-    ids=" ".join,
 )
 def test_wrong_commands_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, arguments: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, arguments: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status, out, error = command(*arguments)
+    status, out, error = command(*arguments.split())
     assert (status, out, error.count("\n")) == (2, "", 1)
     assert list(tmp_path.iterdir()) == []
 

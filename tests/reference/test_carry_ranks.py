@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from reference import carry
-from reference.carry.ranks import joined, leave
-from reference.carry.training import Leading, follow
+from reference.carry.ranks import STOP, joined, leave
+from reference.carry.training import follow
 from scratch import text
 from scratch.text import Checkpoint
 from scratch.text.checkpoint import arrays_of
@@ -27,17 +27,17 @@ def take_part(rank: int, count: int, folder: Path, checkpoint: Checkpoint, steps
     file = f"file://{folder / 'meeting'}"
     torch.distributed.init_process_group("gloo", init_method=file, rank=rank, world_size=count)
     ranks = carry.Ranks(rank, count)
+    training = carry.Training.resumed(checkpoint, TEXT, ranks)
     if rank:
-        follow(carry.Training.resumed(checkpoint, TEXT, ranks))
+        follow(training)
     else:
-        training = Leading.resumed(checkpoint, TEXT, ranks)
         for _ in range(steps):
             training.advance()
             if training.step % 5 == 0:
                 training.validate()
         carry.write(folder / "together.safetensors", training.checkpoint())
-        training.stop()
-        del training
+        ranks.tell(STOP)
+    del training
     leave()
 
 

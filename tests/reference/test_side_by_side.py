@@ -25,11 +25,8 @@ def test_classic_examples_learn_their_text_in_both_libraries(example: Example) -
     assert result.scratch == result.torch == result.expected
     assert [row.epoch for row in result.rows] == list(range(example.every, 101, example.every))
     assert result.rows[-1].scratch < result.rows[0].scratch < np.log(8)
-
-
-def test_hello_has_the_published_shapes() -> None:
-    result = train(replace(EXAMPLES[0], epochs=1))
-    assert (result.input_shape, result.hidden_shape, result.expected) == ((1, 4, 4), (1, 1, 8), "ello")
+    if example is EXAMPLES[0]:
+        assert (result.input_shape, result.hidden_shape, result.expected) == ((1, 4, 4), (1, 1, 8), "ello")
 
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM"])
@@ -80,7 +77,7 @@ def test_runs_may_part_only_where_training_magnifies_rounding() -> None:
 @pytest.fixture
 def run(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command over a small grid."""
-    small = space.grid()[::23]
+    small = space.grid()[::97]
     monkeypatch.setattr(main, "grid", lambda: small)
     return command
 
@@ -95,8 +92,15 @@ def test_command_prints_everything(run: Command) -> None:
     assert out.endswith("-m reference check\n")
 
 
-@pytest.mark.parametrize("content", ["ab", "aaaa", "[bold]x[/bold]\x1b[31m\t\r\nüß🙂" * 3, "so long a text" * 100])
-@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+@pytest.mark.parametrize(
+    ("content", "cell"),
+    [
+        ("ab", "rnn"),
+        ("aaaa", "lstm"),
+        ("[bold]x[/bold]\x1b[31m\t\r\nüß🙂" * 3, "lstm"),
+        ("so long a text" * 100, "rnn"),
+    ],
+)
 def test_command_learns_any_text(run: Command, tmp_path: Path, content: str, cell: str) -> None:
     path = tmp_path / "text"
     path.write_bytes(content.encode())
@@ -119,17 +123,19 @@ def test_command_refuses_a_file_that_cannot_be_learned(run: Command, tmp_path: P
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--hidden-size", "3"],
-        ["--text"],
-        ["--epochs", "0"],
-        ["--cell", "cnn"],
-        ["--no-such-option"],
-        ["superfluous"],
-        ["--seed", "x"],
+        "--hidden-size 3",
+        "--text",
+        "--epochs 0",
+        "--cell cnn",
+        "--no-such-option",
+        "superfluous",
+        "--seed x",
+        "--text README.md --learning-rate inf",
+        "--seed 1 check",
     ],
 )
-def test_command_refuses_wrong_arguments(run: Command, arguments: list[str]) -> None:
-    status, out, error = run(*arguments)
+def test_command_refuses_wrong_arguments(run: Command, arguments: str) -> None:
+    status, out, error = run(*arguments.split())
     assert (status, out, error.count("\n")) == (2, "", 1)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from reference.problems import CELLS, Problem
 from reference.runs import Run, forward_scratch, make_scratch
@@ -55,27 +56,20 @@ def run_keras(stack: list[Any], problem: Problem) -> Run:
     return run | {"output": keras.ops.convert_to_numpy(output).swapaxes(0, 1)}
 
 
-def assert_near(ours: Run, theirs: Run) -> None:
+@given(problems(), st.booleans())
+def test_both_compute_the_same_whoever_had_the_weights(problem: Problem, keras_own: bool) -> None:
+    problem = problem.astype(np.float32)
+    stack, module = list(layers(problem)), make_scratch(problem)
+    if keras_own:
+        rng, bound = np.random.default_rng(problem.configuration.seed), 1 / np.sqrt(problem.configuration.hidden_size)
+        for layer in stack:  # Keras' own biases are zeros and ones
+            layer.set_weights([rng.uniform(-bound, bound, array.shape) for array in layer.get_weights()])
+        from_keras([layer.get_weights() for layer in stack], module)
+        problem = replace(problem, parameters=module.state_dict())
+    else:
+        for layer, arrays in zip(stack, to_keras(module), strict=True):
+            layer.set_weights(arrays)
+    ours, theirs = forward_scratch(problem), run_keras(stack, problem)
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         np.testing.assert_allclose(value, theirs[name], TOLERANCE, TOLERANCE, err_msg=name)
-
-
-@given(problems())
-def test_keras_computes_the_same(problem: Problem) -> None:
-    problem = problem.astype(np.float32)
-    stack = list(layers(problem))
-    for layer, arrays in zip(stack, to_keras(make_scratch(problem)), strict=True):
-        layer.set_weights(arrays)
-    assert_near(run_keras(stack, problem), forward_scratch(problem))
-
-
-@given(problems())
-def test_scratch_computes_what_keras_does(problem: Problem) -> None:
-    problem = problem.astype(np.float32)
-    stack, module = list(layers(problem)), make_scratch(problem)
-    rng, bound = np.random.default_rng(problem.configuration.seed), 1 / np.sqrt(problem.configuration.hidden_size)
-    for layer in stack:  # Keras' own biases are zeros and ones
-        layer.set_weights([rng.uniform(-bound, bound, array.shape) for array in layer.get_weights()])
-    from_keras([layer.get_weights() for layer in stack], module)
-    assert_near(forward_scratch(replace(problem, parameters=module.state_dict())), run_keras(stack, problem))

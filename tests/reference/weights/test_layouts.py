@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from reference import weights
 from reference.problems import Problem
 from reference.runs import forward_scratch, make_scratch
-from reference.weights import layers
 from scratch import nn
 from tests.reference.weights.recurrences import problems
 from tests.reference.weights.test_pytorch import same
@@ -118,11 +117,3 @@ def test_what_the_formats_do_not_have_is_refused(to: Callable, read: Callable) -
             call(projected)
         with pytest.raises(TypeError, match=r"RNN or LSTM or .*, got Linear"):
             call(linear)
-
-
-def test_a_recurrence_that_a_format_does_not_have_is_refused() -> None:
-    orders = {nn.RNN: None, nn.LSTM: "ifgo"}
-    assert len(layers.read(nn.LSTM(2, 3), orders)) == 1
-    for call in (lambda: layers.read(nn.RNN(2, 3), orders), lambda: layers.write([], nn.RNN(2, 3), orders)):
-        with pytest.raises(TypeError, match=r"expected a scratch\.nn\.LSTM, got RNN"):
-            call()
