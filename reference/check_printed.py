@@ -1,5 +1,7 @@
 """What a check has found, in print: the verdict first, what is wrong, then the tables."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.text import Text
 
@@ -8,105 +10,86 @@ from scratch.terminal import table
 from .candidates import Scratch
 from .check import EVERYTHING, PYTORCH, Found
 from .devices import NO_DEVICE
-from .failures import Failure, Told
-from .summary import Line, agreements, in_ulps, lines, on_gpu, tensors, verdict
+from .failures import Told
+from .summary import tables
 
 WIDE = 7
 """How long a name may be in a table of eight columns that is 80 wide."""
 
 
-def show(out: Console, found: Found, told: Told, missing: dict[str, str], verbose: bool = False) -> None:
-    """Everything in print."""
+def show(
+    out: Console, found: Found, told: Told, shown: dict[str, Any], missing: dict[str, str], verbose: bool = False
+) -> None:
+    """Everything in print. shown: the summary. missing: what is required, but not offered, and how that was seen."""
+
+    def say(text: str, style: str = "") -> None:
+        out.print(Text(text, style=style), soft_wrap=True)
+
     name = found.subject.name
-    out.print(Text(f"\n{verdict(found, told)}", style="bold"), soft_wrap=True)
+    say(f"\n{shown['verdict']}", "bold")
     for what, reason in missing.items():
-        out.print(Text(f"required, but not offered: {what} ({reason})", style="bold"), soft_wrap=True)
+        say(f"required, but not offered: {what} ({reason})", "bold")
     for failure in told.failures:
-        show_failure(out, failure)
+        say(f"\n{failure}")
+        agreed = f"; with the truth against it: {', '.join(failure.against)}" if failure.against else ""
+        say(f"  seen in {failure.count} configuration{'s' * (failure.count > 1)}{agreed}")
+        say("    " + failure.reproduction.replace("\n", "\n    "))
     if told.rest:
-        out.print(Text(f"\n{told.rest}"), soft_wrap=True)
-    reasons: dict[str, list[str]] = {}
-    for what, reason in found.not_offered.items():
-        reasons.setdefault(reason, []).append(what)
-    for reason, what_all in reasons.items():
-        out.print(Text(f"not offered: {', '.join(what_all)} ({reason})"), soft_wrap=True)
+        say(f"\n{told.rest}")
+    for reason in dict.fromkeys(found.not_offered.values()):
+        say(f"not offered: {', '.join(what for what, why in found.not_offered.items() if why == reason)} ({reason})")
     if others := dict.fromkeys(row.who for row in found.others):
-        out.print(Text(f"But not everybody agrees with that truth: not {', '.join(others)}."), soft_wrap=True)
-    unjudged = sum(not row.judged for row in found.rows if row.who == name)
-    if unjudged:
-        told_so = f"{unjudged} tensors cannot be judged: rounding alone may move them by more than a tenth."
-        out.print(Text(told_so), soft_wrap=True)
-    computed = {row.dtype for row in found.rows if row.who == name and row.kind != EVERYTHING}
-    if computed:
-        against = "" if name == Scratch.name else "scratch "
-        told_what = f"\n{name} against {against}longdouble, {len(found.configurations)} configurations"
-        out.print(Text(told_what), soft_wrap=True)
-    for dtype in found.subject.dtypes:
-        if dtype in computed:
-            show_tensors(out, found, dtype, verbose)
+        say(f"But not everybody agrees with that truth: not {', '.join(others)}.")
+    if unjudged := sum(not row.judged for row in found.rows if row.who == name):
+        say(f"{unjudged} tensors cannot be judged: rounding alone may move them by more than a tenth.")
+    if tables(found, shown):
+        truth = "longdouble" if name == Scratch.name else "scratch longdouble"
+        say(f"\n{name} against {truth}, {len(found.configurations)} configurations")
+    for dtype, (ours, theirs) in tables(found, shown).items():
+        columns = [name if len(name) <= (WIDE if theirs else 40) else "yours", "ULP", "typical"]
+        errors = table(dtype, *columns, *([PYTORCH, "ULP", "typical", "ratio"] if theirs else []))
+        for kind, line in ours.items():
+            cells = [cell for each in (line, theirs.get(kind)) if each for cell in in_cells(each)]
+            errors.add_row(kind, *cells, *([f"{line['ratio']:.2f}"] if "ratio" in line else []))
+        out.print(errors)
+        if verbose:
+            say(f"where {name} is worst:")
+            for line in ours.values():
+                say(f"  {line['tensor']}: {line['what'] or line['configuration']}")
     if found.witnessed:
-        show_witnesses(out, found)
-        if found.in_torch:
-            show_gpu(out, found)
+        show_witnesses(out, found, shown)
 
 
-def show_tensors(out: Console, found: Found, dtype: str, verbose: bool) -> None:
-    """The worst error of each tensor in one dtype, and where it is."""
-    name = found.subject.name
-    rows = [row for row in tensors(found, dtype) if row.kind != EVERYTHING]  # where it raises has been told
-    beside = any(row.theirs for row in rows)
-    columns = [name if len(name) <= (WIDE if beside else 40) else "yours", "ULP", "typical"]
-    errors = table(dtype, *columns, *([PYTORCH, "ULP", "typical", "ratio"] if beside else []))
-    for row in rows:
-        cells = [cell for line in (row.ours, row.theirs) if line for cell in in_cells(line)]
-        errors.add_row(row.kind, *cells, *([f"{row.ratio:.2f}"] if row.theirs else []))
-    out.print(errors)
-    if verbose:
-        out.print(Text(f"where {name} is worst:"))
-        for line in lines(found, name, dtype).values():
-            out.print(Text(f"  {line.worst.tensor}: {line.worst.what or line.worst.configuration}"), soft_wrap=True)
+def in_cells(line: dict[str, Any]) -> list[str]:
+    """A line of the summary as a table shows it."""
+    return [f"{line['worst']:.1e}", in_ulps(line["ulps"]), f"{line['typical']:.1e}"]
 
 
-def in_cells(line: Line) -> list[str]:
-    """A line as a table shows it."""
-    return [f"{line.worst.error:.1e}", in_ulps(line.ulps), f"{line.typical:.1e}"]
+def in_ulps(number: float) -> str:
+    """A number of ULPs as it is shown."""
+    return f"{number:.1f}" if number < 10_000 else f"{number:.0e}"
 
 
-def show_witnesses(out: Console, found: Found) -> None:
-    """Which witnesses agree, and which recurrences PyTorch could not testify to."""
+def show_witnesses(out: Console, found: Found, shown: dict[str, Any]) -> None:
+    """Which witnesses agree, and PyTorch on a GPU, in each of its modes, against the same truth."""
     said = table("witnesses of the truth", "agrees", "of", "worst")
-    for one in agreements(found):
-        said.add_row(one.witness, f"{one.agreements}", f"{one.tensors}", f"{one.worst.error:.1e}")
+    for one in shown["witnesses"]:
+        said.add_row(one["witness"], f"{one['agreements']}", f"{one['tensors']}", f"{one['worst']:.1e}")
     out.print(said)
-    for name in found.not_in_torch:
+    for name in shown["not in PyTorch"]:
         out.print(f"PyTorch has no {name}: only the other witnesses are heard on it.", highlight=False, soft_wrap=True)
-
-
-def show_gpu(out: Console, found: Found) -> None:
-    """PyTorch on a GPU, in each of its modes, against the same truth."""
-    if not on_gpu(found):
+    if not found.in_torch:
+        return
+    if shown["GPU"] == NO_DEVICE:
         out.print(f"PyTorch on a GPU: {NO_DEVICE}.")
         return
     modes = table("PyTorch on a GPU", "output", "state", "gradients", "typical")
-    for mode, kinds in on_gpu(found).items():
-        if EVERYTHING in kinds:  # it raises
-            modes.add_row(mode, "raises", "", "", "")
-            continue
-        groups = [
-            [line.worst.error for kind, line in kinds.items() if kind == "output"],
-            [line.worst.error for kind, line in kinds.items() if kind.endswith("_n")],
-            [line.worst.error for kind, line in kinds.items() if kind.startswith("d_")],
-        ]
-        typical = max(one.typical for one in kinds.values())
-        modes.add_row(mode, *(f"{max(group):.1e}" if group else "" for group in groups), f"{typical:.1e}")
+    for mode, kinds in shown["GPU"].items():
+        groups = {"output": [0.0], "state": [0.0], "gradients": [0.0]}
+        for kind, line in kinds.items():
+            group = "gradients" if kind.startswith("d_") else "state" if kind.endswith("_n") else "output"
+            groups[group].append(line["worst"])
+        worst = [f"{max(group):.1e}" for group in groups.values()]
+        typical = max(line["typical"] for line in kinds.values())
+        modes.add_row(mode, *(["raises", "", "", ""] if EVERYTHING in kinds else [*worst, f"{typical:.1e}"]))
     out.print(modes)
-
-
-def show_failure(out: Console, failure: Failure) -> None:
-    """What is wrong, as a teacher would tell it, and how to see it."""
-    out.print(Text(f"\n{failure}"), soft_wrap=True)
-    agreed = ", ".join(failure.against)
-    agreed = f"; with the truth against it: {agreed}" if agreed else ""
-    number = f"{failure.count} configuration{'s' if failure.count > 1 else ''}"
-    out.print(Text(f"  seen in {number}{agreed}"), soft_wrap=True)
-    out.print(Text("\n".join(f"    {line}" for line in failure.reproduction.splitlines())), soft_wrap=True)

@@ -35,8 +35,6 @@ class Implementation:
     """The form of its parameters, in words."""
     first: Run | None = None
     """What the first of two calls gave, if the last run made two and dropout did not draw other masks."""
-    unasked: Mapping[str, Any] = {}
-    """The gradients of an initial state that was not given, and so is zero, that the last run gave besides."""
     tolerance: float | None = None
     """How large an error may be, unless it is what the dtype promises."""
     only: str | None = None
@@ -218,8 +216,7 @@ class Implementation:
                 elif name != "output":
                     self.lacking[name] = "None is returned in its place, or nothing"
         names = set() if c.initial_state else {f"d_{part}_0" for part in c.parts}
-        self.unasked = {name: value for name, value in runs[-1].items() if name in names and value is not None}
-        runs = [{name: value for name, value in run.items() if name not in names} for run in runs]
+        runs = [{name: value for name, value in run.items() if name not in names or value is not None} for run in runs]
         # Two calls with masks that are drawn differ, even if those of the last happen to drop everything.
         self.first = None if draws_masks(c) and "dropout masks" not in self.lacking else runs[0]
         return runs[-1], masks

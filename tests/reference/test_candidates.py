@@ -24,7 +24,7 @@ from reference.devices import Mode
 from reference.failures import HALVES_UNDIAGNOSED, failures
 from reference.problems import draw
 from reference.space import sized
-from reference.summary import on_gpu, verdict
+from reference.summary import summary
 from scratch import nn
 from scratch.types import Array
 from tests.strategies import configurations
@@ -145,7 +145,7 @@ def test_a_torch_module_that_writes_over_its_input_is_named() -> None:
 @pytest.mark.parametrize("backward", [fail, lambda *_: None])
 def test_an_unfinished_backward_is_to_do_and_forward_right(backward: Backward) -> None:
     seen = found(pair(backward=backward))
-    assert seen.failures == [] and "is right forward" in verdict(seen, failures(seen))
+    assert seen.failures == [] and "is right forward" in summary(seen, failures(seen))["verdict"]
     assert {row.kind for row in seen.rows} == {"output", "h_n", "c_n"}
     with pytest.raises(AssertionError, match="backward is to do"):
         assert_equivalent(pair(backward=backward), few()[0])
@@ -422,7 +422,7 @@ def test_a_gpu_that_raises_shows_no_error_of_zero(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(Mode, "run", run)
     seen = check(few()[:1], dtypes=["float64"])
-    modes = on_gpu(seen)
+    modes = summary(seen, failures(seen))["GPU"]
     assert modes and all("float64" in name for name in modes), "those that nobody asked for are not listed"
     assert all(list(kinds) == ["everything"] for kinds in modes.values())
 
