@@ -421,6 +421,7 @@ def test_a_gpu_that_raises_shows_no_error_of_zero(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(Mode, "run", run)
+    monkeypatch.setattr("reference.summary.device_name", lambda: "a GPU")
     seen = check(few()[:1], dtypes=["float64"])
     modes = summary(seen, failures(seen))["GPU"]
     assert modes and all("float64" in name for name in modes), "those that nobody asked for are not listed"
