@@ -140,11 +140,9 @@ class Problem:
 
     def map(self, function: Callable[[Array], Array]) -> Problem:
         """The same problem with `function` applied to each of its arrays."""
-        groups = {
-            group: {name: function(value) for name, value in getattr(self, group).items()}
-            for group in ("parameters", "initial", "upstream")
-        }
-        return replace(self, input=function(self.input), **groups)
+        groups = ("parameters", "initial", "upstream")
+        mapped = {group: {name: function(value) for name, value in getattr(self, group).items()} for group in groups}
+        return replace(self, input=function(self.input), **mapped)
 
     def astype(self, dtype: Any) -> Problem:
         """The same numbers, rounded to `dtype`, in arrays of their own; it may be 'bfloat16'."""
@@ -172,17 +170,16 @@ def draw(configuration: Configuration) -> Problem:
     directions, steps, batch = 1 + c.bidirectional, max(c.lengths, default=3), len(c.lengths)
     features = {"h": c.proj_size or c.hidden_size, "c": c.hidden_size}
 
-    def sequence(width: int) -> Array:
+    def array(rows: int, width: int, swapped: bool = False) -> Array:
         if c.layout == "unbatched":
-            return rng.standard_normal((steps, width))
-        swapped = c.batch_first and c.layout == "batched"
-        return rng.standard_normal((batch, steps, width) if swapped else (steps, batch, width))
+            return rng.standard_normal((rows, width))
+        return rng.standard_normal((batch, rows, width) if swapped else (rows, batch, width))
+
+    def sequence(width: int) -> Array:
+        return array(steps, width, c.batch_first and c.layout == "batched")
 
     def state(part: str) -> Array:
-        layers = c.num_layers * directions
-        return rng.standard_normal(
-            (layers, features[part]) if c.layout == "unbatched" else (layers, batch, features[part])
-        )
+        return array(c.num_layers * directions, features[part])
 
     upstream = {"output": sequence(directions * features["h"])} | {f"{part}_n": state(part) for part in c.parts}
     return Problem(
