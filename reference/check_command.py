@@ -263,7 +263,8 @@ def write(asked: SimpleNamespace, found: Found, told: Told, shown: dict[str, Any
         return
     from .report import page, picture  # matplotlib takes a while to load
 
-    if asked.plot is not None:
-        picture(found).savefig(asked.plot, dpi=110)
+    figure = picture(found)
+    if asked.plot is not None and figure is not None:
+        figure.savefig(asked.plot, dpi=110)
     if asked.report is not None:
-        asked.report.write_text(page(found, told, shown), encoding="utf-8")
+        asked.report.write_text(page(found, told, shown, figure), encoding="utf-8")

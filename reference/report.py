@@ -31,26 +31,31 @@ COLOURS = "cividis"
 """Even in lightness, and the same to colour-blind readers."""
 
 
-def page(found: Found, told: Told, shown: dict[str, Any]) -> str:
-    """The page, from the template beside this file. shown: the summary."""
+def page(found: Found, told: Told, shown: dict[str, Any], figure: Figure | None) -> str:
+    """The page, from the template beside this file. shown: the summary. figure: the picture, if there is one."""
     jinja = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     jinja.filters |= {"error": lambda error: f"{error:.1e}" if np.isfinite(error) else "✗", "ulps": in_ulps}
     template = jinja.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
-    figures, svg = tables(found, shown), StringIO()
-    if figures:
-        picture(found).savefig(svg, format="svg", metadata={"Date": None})
+    svg = StringIO()
+    if figure:
+        figure.savefig(svg, format="svg", metadata={"Date": None})
     return template.render(
         found=found,
         told=told,
         shown=shown,
-        tables=figures,
+        tables=tables(found, shown),
         picture=svg.getvalue()[svg.getvalue().find("<svg") :],
         no_device=NO_DEVICE,
     )
 
 
-def picture(found: Found) -> Figure:
-    """A panel for each dtype and each of subject and PyTorch; the colours of a dtype mean the same in both panels."""
+def picture(found: Found) -> Figure | None:
+    """A panel for each dtype and each of subject and PyTorch; the colours of a dtype mean the same in both panels.
+
+    None if nothing was computed.
+    """
+    if not found.rows:
+        return None
     parties = [found.subject.name, *([PYTORCH] if found.in_torch else [])]
     dtypes = [dtype for dtype in found.subject.dtypes if any(row.dtype == dtype for row in found.rows)]
     panels = {(dtype, who): by_option(found, who, dtype) for dtype in dtypes for who in parties}

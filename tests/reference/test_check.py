@@ -117,19 +117,16 @@ def test_random_configurations_are_as_wanted() -> None:
     assert examples(rng, lambda c: False, 3) == []
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_what_is_no_configuration_is_refused() -> None:
+    for change, message in [
         ({"cell": "CNN"}, "CNN"),
         ({"layout": "ragged"}, "ragged"),
         ({"lengths": (2, 3)}, "equal lengths"),
         ({"layout": "unbatched", "lengths": (2, 2)}, "one length"),
         ({"layout": "packed", "lengths": ()}, "lengths"),
-    ],
-)
-def test_what_is_no_configuration_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Configuration(**{"cell": "LSTM", **change})
+    ]:
+        with pytest.raises(ValueError, match=message):
+            Configuration(**{"cell": "LSTM", **change})
 
 
 # Right and wrong recurrences.
@@ -149,7 +146,7 @@ class Spoiled(Scratch):
 
 
 def test_a_fault_is_found_where_it_is_and_made_simple() -> None:
-    some = [c for c in grid()[::19] if c.cell == "LSTM"]
+    some = [c for c in grid()[::19] if c.cell == "LSTM" and (c.bidirectional or c.layout == "packed")]
     found = check(some, Spoiled(), witnesses=False)
     wrong = {row.configuration for row in found.failures}
     assert len(wrong) > 2 and wrong == {c for c in some if c.bidirectional and c.layout == "packed"}
@@ -168,25 +165,6 @@ def test_a_fault_is_found_where_it_is_and_made_simple() -> None:
 @pytest.mark.parametrize("name", RECURRENCES)
 def test_both_libraries_own_classes_are_equivalent_as_candidates(library: Any, name: str) -> None:
     assert_equivalent(getattr(library, name), grid()[::23])
-
-
-class DropsAllAtLast(nn.LSTM):
-    """Its second call, and only that, happens to drop everything."""
-
-    calls = 0
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        self.calls += 1
-        drops = [(np.random.default_rng(seed).random(2) < 0.5).all() for seed in range(100)]
-        self.rng = np.random.default_rng(drops.index(self.calls > 1))
-        return super().forward(input, hx)
-
-
-def test_masks_that_happen_to_drop_everything_are_masks() -> None:
-    module = DropsAllAtLast(3, 2, 2, dropout=0.5)
-    masks = [(module(np.ones((1, 1, 3), np.float32)), module.dropout_masks)[1] for _ in range(2)]
-    assert masks[0][0].any() and not masks[1][0].any()
-    assert_equivalent(DropsAllAtLast, Configuration("LSTM", num_layers=2, hidden_size=2, dropout=0.5, lengths=(1,)))
 
 
 class Half:
@@ -221,19 +199,9 @@ def test_what_a_candidate_lacks_is_not_wrong() -> None:
             assert_equivalent(Half, SIMPLEST, dtypes=wrong)
 
 
-class WithoutEnds(Half):
-    """Takes no state, and returns none: not even the arguments are there."""
-
-    def __call__(self, x: Array) -> Array:
-        return super().__call__(x)[0]
-
-    def backward(self, d_output: Array) -> Array:
-        return super().backward(d_output)[0]
-
-
-class KeywordsOnly(Half):
-    def __init__(self, *, hidden_size: int, input_size: int) -> None:
-        super().__init__(input_size, hidden_size)
+def changed(name: str, **methods: Callable[..., Any]) -> type:
+    """A class that is `Half` but for these methods."""
+    return type(name, (Half,), methods)
 
 
 class WithBuffer(torch.nn.RNN):
@@ -244,16 +212,21 @@ class WithBuffer(torch.nn.RNN):
         self.register_buffer("calls", torch.zeros(()))
 
 
-@pytest.mark.parametrize(("target", "count"), [(WithoutEnds, 1), (KeywordsOnly, 1), (WithBuffer, 20)])
+WITHOUT_ENDS = changed(
+    "TakesNoStateAndReturnsNone",
+    __call__=lambda self, x: Half.__call__(self, x)[0],
+    backward=lambda self, d_output: Half.backward(self, d_output)[0],
+)
+KEYWORDS_ONLY = changed(
+    "Keywords", __init__=lambda self, *, hidden_size, input_size: Half.__init__(self, input_size, hidden_size)
+)
+
+
+@pytest.mark.parametrize(("target", "count"), [(WITHOUT_ENDS, 1), (KEYWORDS_ONLY, 1), (WithBuffer, 20)])
 def test_what_is_right_in_its_own_way_is_right(target: Any, count: int) -> None:
-    few = [SIMPLEST, *(c for c in grid()[::11] if c.cell == "RNN tanh")]
-    found = check(few, candidate(target, cell="RNN tanh"), ["float64"], witnesses=False)
+    some = [SIMPLEST, *(c for c in grid()[::11] if c.cell == "RNN tanh")]
+    found = check(some, candidate(target, cell="RNN tanh"), ["float64"], witnesses=False)
     assert found.failures == [] and len(found.configurations) >= count
-
-
-def changed(name: str, **methods: Callable[..., Any]) -> type:
-    """A class that is `Half` but for these methods."""
-    return type(name, (Half,), methods)
 
 
 class NotDroppingLSTM(torch.nn.LSTM):
@@ -261,32 +234,15 @@ class NotDroppingLSTM(torch.nn.LSTM):
         super().__init__(*args, **kwargs)
 
 
-def late(self: Any, x: Array, state: None = None) -> Any:
-    """Wrong at the first call of a new object."""
-    output, _ = Half.__call__(self, x)
-    self.calls = getattr(self, "calls", 0) + 1
-    return (2 * output if self.calls == 1 else output), None
-
-
 class MistypedRNN(nn.RNN):
     def forward(self, input: Any, hx: Any = None) -> Any:
         return super().forward(input, hx if hx is None else eval("hxx"))
 
 
-class InPlaceRNN(nn.RNN):
-    def backward(self, d_output: Any = None, d_state: Any = None) -> Any:
-        result = super().backward(d_output, d_state)
-        if d_state is not None:
-            d_state += 1
-        return result
-
-
-def exiting(self: Any, *args: int) -> None:
-    raise SystemExit(0)
-
-
-def raising(self: Any, x: Array, state: None = None) -> Any:
-    raise IndexError("out\nof range")
+def late(self: Any, x: Array, state: None = None) -> Any:
+    """Wrong at the first call of a new object."""
+    self.calls = getattr(self, "calls", 0) + 1
+    return Half.__call__(self, x)[0] * (2 if self.calls == 1 else 1), None
 
 
 def writing(self: Any, x: Array, state: None = None) -> Any:
@@ -295,36 +251,37 @@ def writing(self: Any, x: Array, state: None = None) -> Any:
     return output, None
 
 
-def forgetting(self: Any, d_output: Array, d_state: None = None) -> Any:
-    result = Half.backward(self, d_output, d_state)
+def raising(self: Any, *args: Any) -> Any:
+    raise IndexError("out\nof range")
+
+
+def forgetting(self: Any, d_output: Array) -> Any:
+    result = Half.backward(self, d_output)
     self.module.bias_hh_l0.grad = None
     return result
-
-
-def casting(self: Any, d_output: Array, d_state: None = None) -> Any:
-    return Half.backward(self, d_output, d_state)[0].astype(np.float32), None
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
         (NotDroppingLSTM, "dropout"),
-        (changed("LateRNN", __call__=late), "second call only"),
         (MistypedRNN, "NameError"),
-        (changed("ExitingRNN", __init__=exiting), "SystemExit"),
-        (InPlaceRNN, "writes to the caller's d_h_n"),
+        (changed("LateRNN", __call__=late), "second call only"),
+        (changed("ExitingRNN", __init__=lambda self, *_: sys.exit(0)), "SystemExit"),
         (changed("RaisingRNN", __call__=raising), r"raises IndexError: out of range \(test_check.py, line \d+\)"),
-        (changed("WritingRNN", __call__=writing), "writes to the caller's input"),
+        (changed("WritingRNN", __call__=writing), "forward writes to the caller's input"),
         (changed("ForgettingRNN", backward=forgetting), "d_bias_hh_l0: missing"),
-        (changed("CastingRNN", backward=casting), "d_input: dtype float32, expected float64"),
+        (
+            changed("CastingRNN", backward=lambda self, d: Half.backward(self, d)[0].astype(np.float32)),
+            "d_input: dtype float32, expected float64",
+        ),
     ],
 )
 def test_no_fault_passes_for_an_option_that_is_not_there(target: type, message: str) -> None:
-    dropping = Configuration("LSTM", num_layers=2, dropout=0.4)
-    found = check([dropping, Configuration("RNN tanh"), SIMPLEST], candidate(target), ["float64"], witnesses=False)
-    assert found.failures
+    some = [Configuration("LSTM", num_layers=2, dropout=0.4), Configuration("RNN tanh"), SIMPLEST]
+    found = check(some, candidate(target), ["float64"], witnesses=False)
     told = failures(found)
-    assert re.search(message, " ".join([*map(str, found.failures), *map(str, told.failures)]))
+    assert found.failures and re.search(message, " ".join(map(str, [*found.failures, *told.failures])))
     json.dumps(as_json(summary(found, told)), allow_nan=False)
 
 
@@ -362,7 +319,7 @@ def test_command_writes_everything_and_says_what_pytorch_lacks(
     monkeypatch.delattr(torch.nn, name)
     page, data, plot = (tmp_path / f"check.{suffix}" for suffix in ("html", "json", "png"))
     files = "--report", str(page), "--json", str(data), "--plot", str(plot)
-    status, out, error = run(*files, "--examples", "3", "--verbose")
+    status, out, error = run(*files, "--examples", "2", "--verbose")
     assert (status, error.strip()) == (0, "")
     html, shown = Page(page), json.loads(data.read_text(encoding="utf-8"))
     assert html.loads == [], "the page needs nothing else"
@@ -379,11 +336,11 @@ def test_command_writes_everything_and_says_what_pytorch_lacks(
         assert f"PyTorch has no {name}: only the other witnesses are heard on it." in text
     assert "where scratch is worst:\n  output: Configuration(" in out
     assert shown["not in PyTorch"] == [name] and shown["disagreements"] == 0 and len(shown["witnesses"]) == 4
-    assert shown["configurations"] == len(SOME) + 3
+    assert shown["configurations"] == len(SOME) + 2
     assert shown["tensors"]["scratch, float64"]["output"]["worst"] < 1e-12 and "PyTorch, float64" in shown["tensors"]
     assert plot.read_bytes().startswith(b"\x89PNG")
-    status, out, _ = run("--cell", name, "--report", str(page))
-    assert status == 0 and "PyTorch on a GPU" not in out and "PyTorch, worst" not in Page(page).text
+    status, out, _ = run("--cell", name, "--dtype", "float64")
+    assert status == 0 and "PyTorch on a GPU" not in out and "┃ ratio" not in out
 
 
 def test_command_filters(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,8 +425,8 @@ def test_command_checks_a_candidate(run: Command, module: str, tmp_path: Path) -
 def test_command_on_a_gpu(run: Command, module: str, pretended_gpu: Any, tmp_path: Path) -> None:
     """On a pretended one: PyTorch is shown in each mode; a candidate computes there in each dtype, in full float32."""
     gpu, page = pretended_gpu(), tmp_path / "page.html"
-    where = "--layers", "1", "--dtype", "float32", "--report", str(page)
-    status, out, _ = run("--cell", "RNN", *where)
+    where = "--layers", "1", "--dtype", "float32"
+    status, out, _ = run("--cell", "RNN", *where, "--report", str(page))
     assert status == 0 and "CUDA float64" not in out
     for mode in ("'ieee', cuDNN", "'ieee', no cuDNN", "'tf32', cuDNN", "'tf32', no cuDNN"):
         assert f"CUDA float32 {mode}" in out
@@ -485,7 +442,6 @@ def test_command_on_a_gpu(run: Command, module: str, pretended_gpu: Any, tmp_pat
     calls = [call for call in gpu.log if call["what"] == "lstm"]
     assert {call["dtype"] for call in calls} >= {"float32", "bfloat16"} and any(call["packed"] for call in calls)
     assert {call["precision"] for call in calls if call["dtype"] == "float32"} == {"ieee"}
-    assert "bfloat16" in page.read_text(encoding="utf-8")
     status, out, _ = run("--candidate", f"{module}:BadOnGPU", *cuda)
     assert status == 1 and "BadOnGPU, float32 and bfloat16: h_n off by 1.0e+00" in out
     assert "device='cuda', dtypes=['float32', 'bfloat16'])" in out
