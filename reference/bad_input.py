@@ -25,7 +25,7 @@ from rich.text import Text
 
 import scratch
 from scratch.nn.pile import Pile
-from scratch.terminal import progress, say, table
+from scratch.terminal import progress, say
 
 from .bad_calls import TABLE, Row, Subject
 from .scenes import Scene
@@ -170,7 +170,7 @@ def snapshot(value: Any) -> dict[str, Any]:
 
 
 def show(results: Iterable[Result], console: Console, verbose: bool = False) -> None:
-    """Print the verdict, what is wrong, and how many calls of which kind; with `verbose` what came of each call."""
+    """Print the verdict, what is wrong, and how many calls are refused how; with `verbose` what came of each call."""
     results = list(results)
     kinds = Counter(result.verdict.partition(":")[0] for result in results)
     wrong = f"{kinds['WRONG']} of {len(results)} calls: WRONG"
@@ -186,13 +186,8 @@ def show(results: Iterable[Result], console: Console, verbose: bool = False) -> 
     )
     if verbose:
         listing(results, console)
-        return
-    counts = table("calls about", *kinds)
-    for group in dict.fromkeys(result.row.group for result in results):
-        of_group = Counter(result.verdict.partition(":")[0] for result in results if result.row.group == group)
-        counts.add_row(group, *(str(of_group[kind]) for kind in kinds))
-    console.print(counts)
-    say(console, "--verbose lists every call, what it raises, and why scratch is stricter.")
+    else:
+        say(console, "--verbose lists every call, what it raises, and why scratch is stricter.")
 
 
 def listing(results: Iterable[Result], console: Console) -> None:

@@ -63,6 +63,7 @@ PACKING = (
     "padded",
 )
 """The same for the functions that pack and pad."""
+DTYPES = ("float16", "float64", "int64")
 FUNCTIONS = ("pack_padded_sequence", "pad_packed_sequence", "pack_sequence", "pad_sequence", "PackedSequence")
 
 
@@ -75,7 +76,8 @@ def compiled(line: str) -> CodeType:
 class Scene:
     """One library, and in it what bad calls are made on; `do` runs a line, `work` uses everything as it should be used.
 
-    Its methods are the functions that a line may call. Raises LookupError where the library has no class of this name.
+    Its methods are functions that a line may call, and so are those in its namespace. Raises LookupError where the
+    library has no class of this name.
     """
 
     def __init__(self, library: Any, name: str, subject: Subject) -> None:
@@ -90,12 +92,16 @@ class Scene:
         if kind is None:
             raise LookupError(name)
         self.namespace: dict[str, Any] = {
-            **{"numpy": np, "nan": np.nan, "inf": np.inf, "Linear": library.nn.Linear},
-            **{"Parameter": library.nn.Parameter, **SIZES},
-            **{each: getattr(torch, each) if self.in_torch else np.dtype(each) for each in ("float16", "float64")},
-            "int64": torch.int64 if self.in_torch else np.dtype("int64"),
+            **{"numpy": np, "nan": np.nan, "inf": np.inf, **SIZES},
+            **{each: getattr(library.nn, each) for each in ("Linear", "Parameter")},
+            **{each: getattr(torch, each) if self.in_torch else np.dtype(each) for each in DTYPES},
             **{each: getattr(rnn, each) for each in FUNCTIONS},
             **{each: getattr(self, each) for each, method in vars(Scene).items() if callable(method)},
+            "ones": lambda *shape, dtype: self.array(np.ones(shape), dtype),
+            "classes": lambda *shape: self.array(np.ones(shape), "int64"),
+            "foreign": lambda *shape: np.ones(shape, np.float32) if self.in_torch else torch.ones(shape),
+            "train": lambda: library.optim.SGD(self.namespace["module"].parameters(), lr=0.1).step(),
+            "resize": lambda array: array.resize_(2) if self.in_torch else array.resize(2, refcheck=False),
             **dict.fromkeys(("Recurrence", "Cell", "Loss", "Optimizer", name), kind),
         }
         self.common = {*self.namespace, "__builtins__"}
@@ -146,18 +152,6 @@ class Scene:
         """An array of the library."""
         value = self.remember(np.array(values, dtype))
         return torch.from_numpy(value) if self.in_torch else value
-
-    def ones(self, *shape: int, dtype: str) -> Any:
-        """An array of ones."""
-        return self.array(np.ones(shape), dtype)
-
-    def classes(self, *shape: int) -> Any:
-        """Good targets of any shape."""
-        return self.ones(*shape, dtype="int64")
-
-    def foreign(self, *shape: int) -> Any:
-        """An array of the other library."""
-        return np.ones(shape, np.float32) if self.in_torch else torch.ones(shape)
 
     def state(self, *shape: int, dtype: str = "float32") -> Any:
         """An array, or a tuple of as many as the state of the recurrence has parts."""
@@ -218,18 +212,10 @@ class Scene:
         saved["param_groups"][0]["lr"] = 0.5
         return dict(saved)
 
-    def train(self) -> None:
-        """Change every parameter, as training does."""
-        self.library.optim.SGD(self.namespace["module"].parameters(), lr=0.1).step()
-
     def spoil(self, holder: Any, name: str, value: Any) -> None:
         """Set an attribute or a key until `work` is next called."""
         self.spoilt.append((holder, name, holder[name] if isinstance(holder, dict) else getattr(holder, name)))
         put(holder, name, value)
-
-    def resize(self, gradient: Any) -> None:
-        """Give a gradient another shape behind the parameter's back."""
-        gradient.resize(2, refcheck=False) if isinstance(gradient, np.ndarray) else gradient.resize_(2)
 
     def remember(self, value: Array) -> Array:
         """The same array, which nobody may change from now on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -196,14 +196,12 @@ class Implementation:
     def refusal(self, simplest: Problem, problem: Problem, need: str) -> str | None:
         """How the candidate refuses a problem with one need more than the simplest, or None if it does not."""
         error = self.error_at(problem)
-        if error is None:
-            return None
-        if isinstance(error, NotOffered):
+        if isinstance(error, (NotOffered, ToDo)):
             return str(error.args[-1])
-        if not isinstance(error, NotImplementedError):
-            works_without = need not in self.options and self.error_at(simplest) is None
-            return in_words(error) if works_without and lacks(error, self.owners, need) else None
-        return in_words(error)
+        if error is None or isinstance(error, NotImplementedError):
+            return error and in_words(error)
+        works_without = need not in self.options and self.error_at(simplest) is None
+        return in_words(error) if works_without and lacks(error, self.owners, need) else None
 
     def error_at(self, problem: Problem) -> BaseException | None:
         """What the candidate raises."""
@@ -220,18 +218,19 @@ class Implementation:
 
     def missing(self, required: Iterable[str]) -> dict[str, str]:
         """What of the required is not offered, and how that was seen. What PyTorch's cells lack too is not missing."""
+        forward = "forward alone is checked" if self.only == "forward" else None
         found: dict[str, str | None] = {}
         for name in required:
-            if name == "backward":
-                found[name] = self.to_do or ("forward alone is checked" if self.only == "forward" else None)
-            elif name == "nonlinearity" and "RNN relu" not in self.cells:
-                found[name] = "it has tanh alone" if "RNN tanh" in self.cells else None
-            elif name in NEEDS:
-                cells = ["RNN relu"] if name == "nonlinearity" else self.cells
-                cells = [cell for cell in cells if name != "proj_size" or can_project(CELLS[cell]["module"])]
+            cells = [cell for cell in self.cells if name != "proj_size" or can_project(CELLS[cell]["module"])]
+            if name == "nonlinearity":
+                cells = [cell for cell in cells if cell == "RNN relu"]
+                found[name] = "it has tanh alone" if not cells and "RNN tanh" in self.cells else None
+            if name in NEEDS and cells:
                 found[name] = next((why for cell in cells if (why := self.lacks(cell, name)) is not None), None)
-            elif name not in self.dtypes:
-                found[name] = self.reasons.get(name, "it was not asked for")
+            elif name not in NEEDS and name not in self.dtypes:
+                found[name] = (
+                    self.to_do or forward if name == "backward" else self.reasons.get(name, "it was not asked for")
+                )
         return {name: reason for name, reason in found.items() if reason is not None}
 
     def nearest(self, configuration: Configuration) -> Configuration:
@@ -261,17 +260,21 @@ class Implementation:
         """
         c = problem.configuration
         try:
-            self.require(needs(c), c.cell)
+            needed = needs(c)
+            if "nonlinearity" in needed and self.lacks(c.cell, "nonlinearity") is not None:
+                needed = ["nonlinearity"]  # without it nothing else can be tried
+            missing = {need: reason for need in needed if (reason := self.lacks(c.cell, need)) is not None}
+            self.lacking |= missing
+            for need, reason in missing.items():
+                raise NotOffered(need, reason)
             runs, masks = self.attempt(problem.map(np.copy), calls)
-        except NotOffered as missing:
-            if missing.args[0] == OF_OUTPUT and self.manner.upstream != FINALS:
-                raise Unfit(f"no output is returned ({self.expected})") from missing
-            self.lacking[str(missing.args[0])] = str(missing.args[-1])
+        except NotOffered as error:
+            if error.args[0] == OF_OUTPUT and self.manner.upstream != FINALS:
+                raise Unfit(f"no output is returned ({self.expected})") from error
+            self.lacking[str(error.args[0])] = str(error.args[-1])
             raise
-        except Unfit:
+        except Raised:
             raise
-        except ToDo as error:
-            raise Raised(str(error)) from error
         except Unexpected as error:
             raise Unfit(f"{error} ({self.expected})") from error
         except ERRORS as error:
@@ -291,25 +294,6 @@ class Implementation:
         # Two calls with masks that are drawn differ, even if those of the last happen to drop everything.
         self.first = runs[0] if masks is None or "dropout masks" in self.lacking else None
         return runs[-1], masks
-
-    def require(self, needed: list[str], cell: str) -> None:
-        """Note what of it the candidate lacks. Raises NotOffered if it lacks anything."""
-        if "nonlinearity" in needed and self.lacks(cell, "nonlinearity") is not None:
-            needed = ["nonlinearity"]  # without it nothing else can be tried
-        missing = {need: reason for need in needed if (reason := self.lacks(cell, need)) is not None}
-        self.lacking |= missing
-        for need, reason in missing.items():
-            raise NotOffered(need, reason)
-
-    def given_back(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """What backward gives. Raises ToDo if it is not written yet."""
-        try:
-            result = call(*arguments)
-        except NotImplementedError as error:
-            raise ToDo(in_words(error)) from error
-        if result is None:
-            raise ToDo("backward returns None")
-        return result
 
 
 class Scratch(Implementation):

@@ -14,7 +14,7 @@ from ..runs import Masks, Run, Unexpected, described, split
 from ..weights.layers import NAMES
 from .arrays import Handed, as_numpy, copied
 from .base import Implementation
-from .modules import kinds_of
+from .modules import given_back, kinds_of
 from .needs import OF_OUTPUT, NotOffered, ToDo, Unfit, needs
 from .refusals import ERRORS, in_words
 from .weight_forms import PYTORCH, Form
@@ -90,7 +90,7 @@ class FunctionsCandidate(Implementation):
             raise ToDo("there is no backward")
         d_output = handed("d_output", None if d_output is None else d_output.copy())
         d_state = state_of(problem, {f"d_{name}": value for name, value in problem.upstream.items()}, "d_{}_n", handed)
-        result = self.given_back(self.target[1], d_output, d_state, tape)
+        result = given_back(self.target[1], d_output, d_state, tape)
         d_x, d_initial, d_parameters = unpacked(result, "d_x, d_state, d_parameters")
         if not isinstance(d_parameters, Mapping):
             raise Unexpected(f"expected d_parameters as a dict of arrays, got {described(d_parameters)}")

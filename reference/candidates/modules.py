@@ -102,12 +102,23 @@ class ModuleCandidate(ConstructedCandidate):
             raise NotOffered(OF_OUTPUT, "no output is returned")
         if not hasattr(module, "backward"):
             raise ToDo("there is no backward")
-        d_input, d_initial = pair(self.given_back(module.backward, d_output, *([] if d_state is None else [d_state])))
+        d_input, d_initial = pair(given_back(module.backward, d_output, *([] if d_state is None else [d_state])))
         handed.check("backward")
         run |= {"d_input": as_numpy(unpack(d_input), "d_input")}
         if c.initial_state or d_initial is not None:
             run |= copied(split(d_initial, c, "d_{}_0"))
         return run | copied({f"d_{name}": getattr(own, "grad", None) for name, own in module.named_parameters()})
+
+
+def given_back(backward: Callable[..., Any], *upstream: Any) -> Any:
+    """What backward gives. Raises ToDo if it is not written yet."""
+    try:
+        result = backward(*upstream)
+    except NotImplementedError as error:
+        raise ToDo(in_words(error)) from error
+    if result is None:
+        raise ToDo("backward returns None")
+    return result
 
 
 def set_data(name: str, parameter: Any, value: Array) -> None:

@@ -43,7 +43,7 @@ class Unfit(Raised):
     """It is no mathematics that is wrong: the call does not fit, or something is written over. The argument says it."""
 
 
-class ToDo(NotImplementedError):
+class ToDo(Raised):
     """There is no backward yet. The argument: how that was seen."""
 
 
