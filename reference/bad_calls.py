@@ -36,8 +36,7 @@ class Subject(NamedTuple):
     names: tuple[str, ...]
     options: str
     input: str
-    line: str
-    """All this as it is on the page."""
+    line: str  # all this as it is on the page
 
 
 class Row(NamedTuple):
@@ -48,12 +47,9 @@ class Row(NamedTuple):
     before: str
     call: str
     error: type[Exception]
-    message: tuple[str, ...]
-    """How the message may begin."""
-    why: str
-    """Why PyTorch does not raise the same; empty if it does."""
-    only: str
-    """The only class for which `why` holds; empty if it holds for all."""
+    message: tuple[str, ...]  # how the message may begin
+    why: str  # why PyTorch does not raise the same; empty if it does
+    only: str  # the only class for which `why` holds; empty if it holds for all
 
     @property
     def text(self) -> str:

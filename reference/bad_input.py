@@ -36,8 +36,7 @@ class Result(NamedTuple):
 
     row: Row
     name: str
-    verdict: str
-    """'same', 'stricter', 'alone' where PyTorch does not have the class, or 'WRONG: …'."""
+    verdict: str  # 'same', 'stricter', 'alone' where PyTorch does not have the class, or 'WRONG: …'
     scratch: str
     torch: str
 

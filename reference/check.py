@@ -42,13 +42,11 @@ class Row(NamedTuple):
     dtype: str
     tensor: str
     configuration: Configuration
-    error: float
-    """Normwise and relative to the truth."""
+    error: float  # normwise and relative to the truth
     ulps: float
     """See `equivalence.largest_ulps`; NaN for a witness, which does not compute the tensor but testifies to it."""
     tolerance: float
-    what: str = ""
-    """In words, if it cannot be compared at all."""
+    what: str = ""  # in words, if it cannot be compared at all
 
     @property
     def agrees(self) -> bool:
@@ -80,15 +78,11 @@ class Found:
     """What a check has found."""
 
     subject: Implementation
-    configurations: list[Configuration] = field(default_factory=list)
-    """Those that the subject was checked on."""
+    configurations: list[Configuration] = field(default_factory=list)  # those that the subject was checked on
     rows: list[Row] = field(default_factory=list)
-    not_offered: dict[str, str] = field(default_factory=dict)
-    """What the subject does not have, and how that was seen."""
-    witnessed: bool = True
-    """Whether PyTorch and the witnesses were heard."""
-    asked: int = 0
-    """On how many configurations the subject was to be checked."""
+    not_offered: dict[str, str] = field(default_factory=dict)  # what the subject does not have, and how that was seen
+    witnessed: bool = True  # whether PyTorch and the witnesses were heard
+    asked: int = 0  # on how many configurations the subject was to be checked
 
     @property
     def in_torch(self) -> bool:
@@ -96,14 +90,19 @@ class Found:
         return any(row.who == PYTORCH for row in self.rows)
 
     @property
+    def disagreements(self) -> list[Row]:
+        """The rows that are outside their tolerance."""
+        return [row for row in self.rows if not row.agrees]
+
+    @property
     def failures(self) -> list[Row]:
-        """The subject's rows that are outside their tolerance."""
-        return [row for row in self.rows if row.who == self.subject.name and not row.agrees]
+        """Those among them that are the subject's."""
+        return [row for row in self.disagreements if row.who == self.subject.name]
 
     @property
     def others(self) -> list[Row]:
-        """Those that are not the subject's: a witness, or PyTorch, denies the truth."""
-        return [row for row in self.rows if row.who != self.subject.name and not row.agrees]
+        """Those that are not: a witness, or PyTorch, denies the truth."""
+        return [row for row in self.disagreements if row.who != self.subject.name]
 
 
 def check(

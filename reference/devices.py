@@ -23,10 +23,8 @@ NO_DEVICE = "no CUDA device"
 class Mode(NamedTuple):
     """One way of computing on a GPU."""
 
-    dtype: str
-    """'float64', 'float32', 'float16' or 'bfloat16'."""
-    precision: str
-    """Of float32 products: 'ieee' or 'tf32'. Other dtypes have no such choice."""
+    dtype: str  # 'float64', 'float32', 'float16' or 'bfloat16'
+    precision: str  # of float32 products: 'ieee' or 'tf32'. Other dtypes have no such choice
     cudnn: bool
 
     @property

@@ -28,19 +28,13 @@ class Failure:
     """Something that the subject gets wrong."""
 
     subject: Implementation
-    configuration: Configuration
-    """The simplest one that shows it."""
-    rows: list[Row]
-    """What is wrong there."""
+    configuration: Configuration  # the simplest one that shows it
+    rows: list[Row]  # what is wrong there
     diagnosis: Diagnosis
-    seen: list[Row]
-    """All tensors where it was diagnosed."""
-    against: list[str]
-    """The witnesses that agree with the truth there, and so disagree with the subject."""
-    count: int = 1
-    """How many configurations of the check it explains."""
-    dtypes: tuple[str, ...] = ()
-    """In which it was seen."""
+    seen: list[Row]  # all tensors where it was diagnosed
+    against: list[str]  # the witnesses that agree with the truth there, and so disagree with the subject
+    count: int = 1  # how many configurations of the check it explains
+    dtypes: tuple[str, ...] = ()  # in which it was seen
 
     @property
     def reproduction(self) -> str:

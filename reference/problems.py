@@ -45,8 +45,7 @@ class Configuration:
     Raises ValueError for a cell that there is none of, a layout that there is none of, and lengths that do not fit it.
     """
 
-    cell: str
-    """One of the names in `CELLS`."""
+    cell: str  # one of the names in `CELLS`
     input_size: int = 3
     hidden_size: int = 4
     num_layers: int = 1
@@ -57,17 +56,12 @@ class Configuration:
     proj_size: int = 0
     lengths: tuple[int, ...] = (5, 5)
     """The length of each sequence; all the same unless packed. An empty tuple is an empty batch, of 3 steps."""
-    layout: str = "batched"
-    """'batched', 'unbatched' or 'packed'."""
+    layout: str = "batched"  # 'batched', 'unbatched' or 'packed'
     initial_state: bool = True
-    training: bool = True
-    """Whether dropout acts."""
-    upstream: tuple[str, ...] = ("output", "h_n", "c_n")
-    """Which upstream gradients are given; the others are left out."""
-    weight_scale: float = 1.0
-    """1: weights as PyTorch draws them, uniform in ±1/√hidden_size. More: gates saturate."""
-    bias_shift: float = 0.0
-    """Added to every input bias. Far below 0: gates close."""
+    training: bool = True  # whether dropout acts
+    upstream: tuple[str, ...] = ("output", "h_n", "c_n")  # which upstream gradients are given; the others are left out
+    weight_scale: float = 1.0  # 1: weights as PyTorch draws them, uniform in ±1/√hidden_size. More: gates saturate
+    bias_shift: float = 0.0  # added to every input bias. Far below 0: gates close
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -115,11 +109,9 @@ class Problem:
 
     configuration: Configuration
     parameters: dict[str, Array]
-    input: Array
-    """Packed problems hold the padded input, (T, B, I), here."""
+    input: Array  # packed problems hold the padded input, (T, B, I), here
     initial: dict[str, Array]
-    upstream: dict[str, Array]
-    """Packed problems hold the padded gradient of the output here."""
+    upstream: dict[str, Array]  # packed problems hold the padded gradient of the output here
     rounded: str = ""
     """'bfloat16', if the numbers are rounded to that: NumPy does not have it, and holds them in float32."""
 

@@ -83,8 +83,7 @@ class Scene:
     def __init__(self, library: Any, name: str, subject: Subject) -> None:
         self.library, self.name, self.subject = library, name, subject
         self.in_torch = library.no_grad is torch.no_grad
-        self.given: list[tuple[Array, Array]] = []
-        """Every array that a call was given, and a copy of it."""
+        self.given: list[tuple[Array, Array]] = []  # every array that a call was given, and a copy of it
         self.spoilt: list[tuple[Any, str, Any]] = []
         rnn = library.nn.utils.rnn
         places = (library.nn, library.optim, library.nn.utils, rnn)

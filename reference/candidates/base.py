@@ -21,10 +21,8 @@ FINALS = ("h_n", "c_n")
 class Manner(NamedTuple):
     """What the simplest problems have shown about a candidate."""
 
-    dtypes: tuple[str, ...]
-    """Those that it computes in."""
-    reasons: dict[str, str]
-    """Why not in others."""
+    dtypes: tuple[str, ...]  # those that it computes in
+    reasons: dict[str, str]  # why not in others
     upstream: tuple[str, ...] = ("output",)
     """Which gradients it takes at least: of the output, or, of a model that is many to one, of the final state."""
     to_do: str = ""
@@ -34,33 +32,27 @@ class Manner(NamedTuple):
 class Implementation:
     """Something that runs problems: somebody's recurrence, in one of the forms that derive from this, or `scratch`."""
 
-    expected = ""
-    """What is called, and what it gives, in words."""
+    expected = ""  # what is called, and what it gives, in words
     imported: tuple[str, list[str]] | None = None
     """The module that it was imported from, and which of its names it is: none for all of it."""
     options: tuple[str, ...] = OPTIONS
     """What the constructor accepts, which therefore has to work; it refuses or does not know the others."""
     device = "cpu"
-    declared: str | None = None
-    """The form of its parameters, in words."""
+    declared: str | None = None  # the form of its parameters, in words
     first: Run | None = None
     """What the first of two calls gave, if the last run made two and dropout did not draw other masks."""
-    tolerance: float | None = None
-    """How large an error may be, unless it is what the dtype promises."""
-    cell_form = ""
-    """The form of its cell, if it is held to another one than PyTorch's (faults/forms.py)."""
+    tolerance: float | None = None  # how large an error may be, unless it is what the dtype promises
+    cell_form = ""  # the form of its cell, if it is held to another one than PyTorch's (faults/forms.py)
     sizes: Mapping[str, int] = {}
     """The only sizes that are tried, by their letters T, B, I and H; those that are not named are free."""
 
     def __init__(self, target: Any, name: str, cells: tuple[str, ...] = (), only: str | None = None) -> None:
         self.target, self.name = target, name
-        self.only = only
-        """What alone is checked: 'forward', or 'final', with a gradient of the final state."""
+        self.only = only  # what alone is checked: 'forward', or 'final', with a gradient of the final state
         self.cells = cells or self.recognized()
         self.owners = Owners(target)
         self.asked: tuple[str, ...] = DTYPES
-        self.lacking: dict[str, str] = {}
-        """What has been found not to be offered, and how that was seen."""
+        self.lacking: dict[str, str] = {}  # what has been found not to be offered, and how that was seen
         self._reasons: dict[tuple[str, str], str | None] = {}  # by cell and need; None where there is nothing amiss
 
     def recognized(self) -> tuple[str, ...]:
@@ -249,8 +241,10 @@ class Implementation:
     # Running a problem.
 
     def first_run(self, problem: Problem) -> Run:
-        """The first run of a new object, where `run` gives the second."""
-        return self.run(problem, calls=1)[0]
+        """The first run of a new object, where `run` gives the second; only what the problem asks for."""
+        asked = {"output", *(f"{part}_n" for part in problem.configuration.parts)}
+        asked |= {f"d_{name}" for name in problem.leaves}
+        return {name: value for name, value in self.run(problem, calls=1)[0].items() if name in asked}
 
     def run(self, problem: Problem, calls: int = 2) -> tuple[Run, Masks | None]:
         """Everything that the problem asks for, in the dtype of its numbers, and the masks that dropout drew.

@@ -75,10 +75,9 @@ class ModuleCandidate(ConstructedCandidate):
             module.train(c.training)
         runs = []
         for _ in range(calls):
-            for parameter in own.values():
+            for parameter in own.values() if not hasattr(module, "zero_grad") else ():
                 parameter.grad = None if getattr(parameter, "grad", None) is None else np.zeros_like(parameter.grad)
-            if hasattr(module, "zero_grad"):
-                module.zero_grad()
+            getattr(module, "zero_grad", list)()
             runs.append(self.passes(module, problem))
         masks = [unpack(mask) for mask in getattr(module, "dropout_masks", [])]
         return runs, all_dropped(runs[0], c) if hidden else masks if draws_masks(c) else None
