@@ -125,7 +125,11 @@ def check(
     configurations = [subject.nearest(each) for each in configurations if each.cell in subject.cells]
     found.not_offered |= {dtype: why for dtype, why in subject.reasons.items() if dtype in dtypes}
     task = partial(found_at, subject, dtypes, witnesses)
-    if jobs > 1 and can_be_sent(task):
+    try:
+        pickle.dumps(task)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        jobs = 1
+    if jobs > 1:
         chunk = max(1, min(16, len(configurations) // (4 * jobs)))
         parts = [configurations[start : start + chunk] for start in range(0, len(configurations), chunk)]
         # The problems are small: threads would only hinder each other.
@@ -155,15 +159,6 @@ def found_at(
         found += rows
         checked += [configuration] * any(row.who == subject.name for row in rows)
     return checked, found, dict(subject.lacking)
-
-
-def can_be_sent(task: Any) -> bool:
-    """Whether another process can be given the task."""
-    try:
-        pickle.dumps(task)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
-    return True
 
 
 def examine(

@@ -19,64 +19,48 @@ from scratch.terminal import progress, writable
 from .candidates import DTYPES, HALVES, Implementation, Scratch, candidate, requirements
 from .check import Found
 from .check import check as run_check
-from .check_printed import show
 from .exercise_command import module_of
 from .failures import Told, failures
 from .faults import held_to
 from .problems import CELLS, Configuration
 from .space import examples, grid, sized, traits
-from .summary import as_json, summary
+from .summary import as_json, show, summary
 
 Option = typer.Option
 Names = list[str] | None
-Subject = Annotated[
-    str | None,
-    Option(
-        "--candidate",
-        metavar="MODULE:NAME",
-        help="What to check instead of scratch: a class, or two functions (MODULE:FORWARD,BACKWARD).",
-    ),
-]
-Cell = Annotated[
-    Names, Option(metavar="CELL", help=f"Only this: {', '.join(CELLS)}, or a part of the name. Can be repeated.")
-]
+Choice = bool | None
+TWO = "What to check instead of scratch: a class, or two functions (MODULE:FORWARD,BACKWARD)."
+KNOWN = f"Only this: {', '.join(CELLS)}, or a part of the name. Can be repeated."
+OF_TYPE = f"Only this: {', '.join(DTYPES)}; of a candidate also {', '.join(HALVES)}. Can be repeated."
+FORMS = "Of two functions: keras, onnx, or of columns,one-bias,order=ifog what is so."
+FEW = "Only these steps, sequences, features; or some of the four."
+LIMIT = "The largest error that is right [default: by the dtype]."
+CHO = "Of a GRU: it resets before the product with W_hh (Cho 2014)."
+MISSING = "Fail if this is not offered; all: if anything is not. Can be repeated."
+MORE = "How many random configurations to check besides the grid."
+
+Subject = Annotated[str | None, Option("--candidate", metavar="MODULE:NAME", help=TWO)]
+Cell = Annotated[Names, Option(metavar="CELL", help=KNOWN)]
 Layers = Annotated[list[int] | None, Option(min=1, max=3, metavar="N", help="Only so many layers.")]
-Packed = Annotated[bool | None, Option(help="Only packed input, or none.")]
-Unbatched = Annotated[bool | None, Option(help="Only unbatched input, or none.")]
-BatchFirst = Annotated[bool | None, Option(help="Only input with the batch first, or none.")]
-Bidirectional = Annotated[bool | None, Option(help="Only two directions, or one.")]
-Bias = Annotated[bool | None, Option(help="Only with biases, or without.")]
-Projection = Annotated[bool | None, Option(help="Only with a projection, or without.")]
-Dropout = Annotated[bool | None, Option(help="Only with dropout, or without.")]
-State = Annotated[bool | None, Option(help="Only with a given initial state, or without.")]
-Dtype = Annotated[
-    Names,
-    Option(
-        metavar="DTYPE",
-        help=f"Only this: {', '.join(DTYPES)}; of a candidate also {', '.join(HALVES)}. Can be repeated.",
-    ),
-]
-Sizes = Annotated[
-    str | None, Option(metavar="T5B3I4H8", help="Only these steps, sequences, features; or some of the four.")
-]
-Tolerance = Annotated[
-    float | None, Option(metavar="ERROR", help="The largest error that is right [default: by the dtype].")
-]
+Packed = Annotated[Choice, Option(help="Only packed input, or none.")]
+Unbatched = Annotated[Choice, Option(help="Only unbatched input, or none.")]
+BatchFirst = Annotated[Choice, Option(help="Only input with the batch first, or none.")]
+Bidirectional = Annotated[Choice, Option(help="Only two directions, or one.")]
+Bias = Annotated[Choice, Option(help="Only with biases, or without.")]
+Projection = Annotated[Choice, Option(help="Only with a projection, or without.")]
+Dropout = Annotated[Choice, Option(help="Only with dropout, or without.")]
+State = Annotated[Choice, Option(help="Only with a given initial state, or without.")]
+Dtype = Annotated[Names, Option(metavar="DTYPE", help=OF_TYPE)]
+Sizes = Annotated[str | None, Option(metavar="T5B3I4H8", help=FEW)]
+Tolerance = Annotated[float | None, Option(metavar="ERROR", help=LIMIT)]
 Only = Annotated[str | None, Option(metavar="PART", help="forward, or final: gradients at the final state alone.")]
-Weights = Annotated[
-    str | None,
-    Option(metavar="FORM", help="Of two functions: keras, onnx, or of columns,one-bias,order=ifog what is so."),
-]
-Reset = Annotated[
-    str | None, Option(metavar="before", help="Of a GRU: it resets before the product with W_hh (Cho 2014).")
-]
-Require = Annotated[
-    Names, Option(metavar="OPTION", help="Fail if this is not offered; all: if anything is not. Can be repeated.")
-]
+Weights = Annotated[str | None, Option(metavar="FORM", help=FORMS)]
+Reset = Annotated[str | None, Option(metavar="before", help=CHO)]
+Require = Annotated[Names, Option(metavar="OPTION", help=MISSING)]
 Device = Annotated[str, Option(metavar="DEVICE", help="Where a torch Module computes: cpu, cuda.")]
-Examples = Annotated[int, Option("--examples", min=0, help="How many random configurations to check besides the grid.")]
+Examples = Annotated[int, Option("--examples", min=0, help=MORE)]
 Seed = Annotated[int, Option(min=0, help="Draws the numbers, and the random configurations.")]
-Witnesses = Annotated[bool | None, Option(help="Hear PyTorch and the other witnesses [default: unless --candidate].")]
+Witnesses = Annotated[Choice, Option(help="Hear PyTorch and the other witnesses [default: unless --candidate].")]
 Jobs = Annotated[int | None, Option(min=1, help="Processes that share the work [default: a core each].")]
 Verbose = Annotated[bool, Option("--verbose", help="Say where each tensor is worst.")]
 Json = Annotated[Path | None, Option("--json", help="Write the summary to this JSON file.")]

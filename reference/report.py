@@ -20,12 +20,11 @@ from matplotlib.figure import Figure
 from scratch.types import Array
 
 from .check import PYTORCH, Found
-from .check_printed import in_ulps
 from .devices import NO_DEVICE
 from .failures import Told
 from .problems import eps_of
 from .space import labels
-from .summary import tables
+from .summary import in_ulps, tables
 
 COLOURS = "cividis"
 """Even in lightness, and the same to colour-blind readers."""

@@ -1,6 +1,6 @@
 """What a check has found, tensor by tensor: the worst error and where it is, the typical one, who agrees.
 
-`summary` is one dictionary: the command prints it, the report shows it and the JSON file holds it.
+`summary` is one dictionary: `show` prints it, the report (report.py) draws it and the JSON file holds it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.text import Text
 
+from scratch.terminal import table
+
+from .candidates import Scratch
 from .check import EVERYTHING, PYTORCH, Found, Row
 from .devices import MODES, NO_DEVICE, device_name
 from .failures import Told
 from .problems import Configuration, eps_of
 from .witnesses import WITNESSES
 
+WIDE = 7
+"""How long a name may be in a table of eight columns that is 80 wide."""
 Key = TypeVar("Key", bound=Hashable)
 Table = dict[str, dict[str, Any]]
 """For each kind of tensor its figures: those of `line`."""
@@ -30,18 +37,19 @@ Table = dict[str, dict[str, Any]]
 def summary(found: Found, told: Told) -> dict[str, Any]:
     """Everything that is shown."""
     name = found.subject.name
-    groups = {who: by_kind(rows) for who, rows in grouped(found.rows, lambda row: (row.who, row.dtype)).items()}
-    tables = {who: {kind: line(rows) for kind, rows in kinds.items()} for who, kinds in groups.items()}
-    for (who, dtype), table in tables.items():
-        for kind in table.keys() & groups.get((PYTORCH, dtype), {}).keys() if who == name else ():
-            table[kind]["ratio"] = ratio(groups[who, dtype][kind], groups[PYTORCH, dtype][kind], eps_of(dtype))
-    gpu = {mode.name: tables[mode.name, mode.dtype] for mode in MODES if (mode.name, mode.dtype) in tables}
+    parties = grouped(found.rows, lambda row: (row.who, row.dtype))
+    groups = {who: grouped(rows, lambda row: row.kind) for who, rows in parties.items()}
+    figures = {who: {kind: line(rows) for kind, rows in kinds.items()} for who, kinds in groups.items()}
+    for (who, dtype), own in figures.items():
+        for kind in own.keys() & groups.get((PYTORCH, dtype), {}).keys() if who == name else ():
+            own[kind]["ratio"] = ratio(groups[who, dtype][kind], groups[PYTORCH, dtype][kind], eps_of(dtype))
+    gpu = {mode.name: figures[mode.name, mode.dtype] for mode in MODES if (mode.name, mode.dtype) in figures}
     return {
         "subject": name,
         "verdict": verdict(found, told),
         "configurations": len(found.configurations),
         "environment": environment(),
-        "tensors": {f"{who}, {dtype}": tables[who, dtype] for who, dtype in tables if who in (name, PYTORCH)},
+        "tensors": {f"{who}, {dtype}": figures[who, dtype] for who, dtype in figures if who in (name, PYTORCH)},
         "GPU": gpu or NO_DEVICE,
         "witnesses": witnesses(found.rows),
         "not in PyTorch": [
@@ -86,11 +94,6 @@ def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Ro
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return groups
-
-
-def by_kind(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """The rows of each kind of tensor."""
-    return grouped(rows, lambda row: row.kind)
 
 
 def line(rows: list[Row]) -> dict[str, Any]:
@@ -184,3 +187,81 @@ def cpu_name() -> str:
         described = ""
     names = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown"
+
+
+def show(
+    out: Console, found: Found, told: Told, shown: dict[str, Any], missing: dict[str, str], verbose: bool = False
+) -> None:
+    """Everything in print. shown: the summary. missing: what is required, but not offered, and how that was seen."""
+
+    def say(text: str, style: str = "") -> None:
+        out.print(Text(text, style=style), soft_wrap=True)
+
+    name = found.subject.name
+    say(f"\n{shown['verdict']}", "bold")
+    for what, reason in missing.items():
+        say(f"required, but not offered: {what} ({reason})", "bold")
+    for failure in told.failures:
+        say(f"\n{failure}")
+        agreed = f"; with the truth against it: {', '.join(failure.against)}" if failure.against else ""
+        say(f"  seen in {failure.count} configuration{'s' * (failure.count > 1)}{agreed}")
+        say("    " + failure.reproduction.replace("\n", "\n    "))
+    if told.rest:
+        say(f"\n{told.rest}")
+    for reason in dict.fromkeys(found.not_offered.values()):
+        say(f"not offered: {', '.join(what for what, why in found.not_offered.items() if why == reason)} ({reason})")
+    if others := dict.fromkeys(row.who for row in found.others):
+        say(f"But not everybody agrees with that truth: not {', '.join(others)}.")
+    if unjudged := sum(not row.judged for row in found.rows if row.who == name):
+        say(f"{unjudged} tensors cannot be judged: rounding alone may move them by more than a tenth.")
+    if tables(found, shown):
+        truth = "longdouble" if name == Scratch.name else "scratch longdouble"
+        say(f"\n{name} against {truth}, {len(found.configurations)} configurations")
+    for dtype, (ours, theirs) in tables(found, shown).items():
+        columns = [name if len(name) <= (WIDE if theirs else 40) else "yours", "ULP", "typical"]
+        errors = table(dtype, *columns, *([PYTORCH, "ULP", "typical", "ratio"] if theirs else []))
+        for kind, line in ours.items():
+            cells = [cell for each in (line, theirs.get(kind)) if each for cell in in_cells(each)]
+            errors.add_row(kind, *cells, *([f"{line['ratio']:.2f}"] if "ratio" in line else []))
+        out.print(errors)
+        if verbose:
+            say(f"where {name} is worst:")
+            for line in ours.values():
+                say(f"  {line['tensor']}: {line['what'] or line['configuration']}")
+    if found.witnessed:
+        show_witnesses(out, found, shown)
+
+
+def in_cells(line: dict[str, Any]) -> list[str]:
+    """A line of the summary as a table shows it."""
+    return [f"{line['worst']:.1e}", in_ulps(line["ulps"]), f"{line['typical']:.1e}"]
+
+
+def in_ulps(number: float) -> str:
+    """A number of ULPs as it is shown."""
+    return f"{number:.1f}" if number < 10_000 else f"{number:.0e}"
+
+
+def show_witnesses(out: Console, found: Found, shown: dict[str, Any]) -> None:
+    """Which witnesses agree, and PyTorch on a GPU, in each of its modes, against the same truth."""
+    said = table("witnesses of the truth", "agrees", "of", "worst")
+    for one in shown["witnesses"]:
+        said.add_row(one["witness"], f"{one['agreements']}", f"{one['tensors']}", f"{one['worst']:.1e}")
+    out.print(said)
+    for name in shown["not in PyTorch"]:
+        out.print(f"PyTorch has no {name}: only the other witnesses are heard on it.", highlight=False, soft_wrap=True)
+    if not found.in_torch:
+        return
+    if shown["GPU"] == NO_DEVICE:
+        out.print(f"PyTorch on a GPU: {NO_DEVICE}.")
+        return
+    modes = table("PyTorch on a GPU", "output", "state", "gradients", "typical")
+    for mode, kinds in shown["GPU"].items():
+        groups = {"output": [0.0], "state": [0.0], "gradients": [0.0]}
+        for kind, line in kinds.items():
+            group = "gradients" if kind.startswith("d_") else "state" if kind.endswith("_n") else "output"
+            groups[group].append(line["worst"])
+        worst = [f"{max(group):.1e}" for group in groups.values()]
+        typical = max(line["typical"] for line in kinds.values())
+        modes.add_row(mode, *(["raises", "", "", ""] if EVERYTHING in kinds else [*worst, f"{typical:.1e}"]))
+    out.print(modes)
