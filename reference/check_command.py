@@ -29,6 +29,7 @@ from .summary import as_json, show, summary
 Option = typer.Option
 Names = list[str] | None
 Choice = bool | None
+# What is too long to be said beside an option.
 TWO = "What to check instead of scratch: a class, or two functions (MODULE:FORWARD,BACKWARD)."
 KNOWN = f"Only this: {', '.join(CELLS)}, or a part of the name. Can be repeated."
 OF_TYPE = f"Only this: {', '.join(DTYPES)}; of a candidate also {', '.join(HALVES)}. Can be repeated."
@@ -39,65 +40,40 @@ CHO = "Of a GRU: it resets before the product with W_hh (Cho 2014)."
 MISSING = "Fail if this is not offered; all: if anything is not. Can be repeated."
 MORE = "How many random configurations to check besides the grid."
 
-Subject = Annotated[str | None, Option("--candidate", metavar="MODULE:NAME", help=TWO)]
-Cell = Annotated[Names, Option(metavar="CELL", help=KNOWN)]
-Layers = Annotated[list[int] | None, Option(min=1, max=3, metavar="N", help="Only so many layers.")]
-Packed = Annotated[Choice, Option(help="Only packed input, or none.")]
-Unbatched = Annotated[Choice, Option(help="Only unbatched input, or none.")]
-BatchFirst = Annotated[Choice, Option(help="Only input with the batch first, or none.")]
-Bidirectional = Annotated[Choice, Option(help="Only two directions, or one.")]
-Bias = Annotated[Choice, Option(help="Only with biases, or without.")]
-Projection = Annotated[Choice, Option(help="Only with a projection, or without.")]
-Dropout = Annotated[Choice, Option(help="Only with dropout, or without.")]
-State = Annotated[Choice, Option(help="Only with a given initial state, or without.")]
-Dtype = Annotated[Names, Option(metavar="DTYPE", help=OF_TYPE)]
-Sizes = Annotated[str | None, Option(metavar="T5B3I4H8", help=FEW)]
-Tolerance = Annotated[float | None, Option(metavar="ERROR", help=LIMIT)]
-Only = Annotated[str | None, Option(metavar="PART", help="forward, or final: gradients at the final state alone.")]
-Weights = Annotated[str | None, Option(metavar="FORM", help=FORMS)]
-Reset = Annotated[str | None, Option(metavar="before", help=CHO)]
-Require = Annotated[Names, Option(metavar="OPTION", help=MISSING)]
-Device = Annotated[str, Option(metavar="DEVICE", help="Where a torch Module computes: cpu, cuda.")]
-Examples = Annotated[int, Option("--examples", min=0, help=MORE)]
-Seed = Annotated[int, Option(min=0, help="Draws the numbers, and the random configurations.")]
-Witnesses = Annotated[Choice, Option(help="Hear PyTorch and the other witnesses [default: unless --candidate].")]
-Jobs = Annotated[int | None, Option(min=1, help="Processes that share the work [default: a core each].")]
-Verbose = Annotated[bool, Option("--verbose", help="Say where each tensor is worst.")]
-Json = Annotated[Path | None, Option("--json", help="Write the summary to this JSON file.")]
-Report = Annotated[Path | None, Option(help="Write the whole of it as one HTML page.")]
-Plot = Annotated[Path | None, Option(help="Write the picture to this file: .png, .svg or .pdf.")]
-Solution = Annotated[bool, Option("--solution", help="Of an exercise: show the textbook's line.")]
-
 
 def check(
-    subject: Subject = None,
-    cell: Cell = None,
-    layers: Layers = None,
-    packed: Packed = None,
-    unbatched: Unbatched = None,
-    batch_first: BatchFirst = None,
-    bidirectional: Bidirectional = None,
-    bias: Bias = None,
-    projection: Projection = None,
-    dropout: Dropout = None,
-    state: State = None,
-    dtype: Dtype = None,
-    sizes: Sizes = None,
-    tolerance: Tolerance = None,
-    only: Only = None,
-    weights: Weights = None,
-    reset: Reset = None,
-    require: Require = None,
-    device: Device = "cpu",
-    count: Examples = 0,
-    seed: Seed = 0,
-    witnesses: Witnesses = None,
-    jobs: Jobs = None,
-    verbose: Verbose = False,
-    json: Json = None,
-    report: Report = None,
-    plot: Plot = None,
-    solution: Solution = False,
+    subject: Annotated[str | None, Option("--candidate", metavar="MODULE:NAME", help=TWO)] = None,
+    cell: Annotated[Names, Option(metavar="CELL", help=KNOWN)] = None,
+    layers: Annotated[list[int] | None, Option(min=1, max=3, metavar="N", help="Only so many layers.")] = None,
+    packed: Annotated[Choice, Option(help="Only packed input, or none.")] = None,
+    unbatched: Annotated[Choice, Option(help="Only unbatched input, or none.")] = None,
+    batch_first: Annotated[Choice, Option(help="Only input with the batch first, or none.")] = None,
+    bidirectional: Annotated[Choice, Option(help="Only two directions, or one.")] = None,
+    bias: Annotated[Choice, Option(help="Only with biases, or without.")] = None,
+    projection: Annotated[Choice, Option(help="Only with a projection, or without.")] = None,
+    dropout: Annotated[Choice, Option(help="Only with dropout, or without.")] = None,
+    state: Annotated[Choice, Option(help="Only with a given initial state, or without.")] = None,
+    dtype: Annotated[Names, Option(metavar="DTYPE", help=OF_TYPE)] = None,
+    sizes: Annotated[str | None, Option(metavar="T5B3I4H8", help=FEW)] = None,
+    tolerance: Annotated[float | None, Option(metavar="ERROR", help=LIMIT)] = None,
+    only: Annotated[
+        str | None, Option(metavar="PART", help="forward, or final: gradients at the final state alone.")
+    ] = None,
+    weights: Annotated[str | None, Option(metavar="FORM", help=FORMS)] = None,
+    reset: Annotated[str | None, Option(metavar="before", help=CHO)] = None,
+    require: Annotated[Names, Option(metavar="OPTION", help=MISSING)] = None,
+    device: Annotated[str, Option(metavar="DEVICE", help="Where a torch Module computes: cpu, cuda.")] = "cpu",
+    count: Annotated[int, Option("--examples", min=0, help=MORE)] = 0,
+    seed: Annotated[int, Option(min=0, help="Draws the numbers, and the random configurations.")] = 0,
+    witnesses: Annotated[
+        Choice, Option(help="Hear PyTorch and the other witnesses [default: unless --candidate].")
+    ] = None,
+    jobs: Annotated[int | None, Option(min=1, help="Processes that share the work [default: a core each].")] = None,
+    verbose: Annotated[bool, Option("--verbose", help="Say where each tensor is worst.")] = False,
+    json: Annotated[Path | None, Option("--json", help="Write the summary to this JSON file.")] = None,
+    report: Annotated[Path | None, Option(help="Write the whole of it as one HTML page.")] = None,
+    plot: Annotated[Path | None, Option(help="Write the picture to this file: .png, .svg or .pdf.")] = None,
+    solution: Annotated[bool, Option("--solution", help="Of an exercise: show the textbook's line.")] = False,
 ) -> int:
     """Hold a recurrence against the truth, over every combination of options, tensor by tensor.
 
