@@ -88,14 +88,16 @@ def check(
     """
     asked = SimpleNamespace(**locals())
     refuse(asked)
-    asked.cells = chosen_cells(cell)
     implementation, required = subject_of(asked)
     configurations = chosen(asked, implementation)
     return checked(asked, implementation, required, configurations)
 
 
 def refuse(asked: SimpleNamespace) -> None:
-    """Raise typer.BadParameter for options that do not fit each other, and for a file that cannot be written."""
+    """Raise typer.BadParameter for options that do not fit each other, and for a file that cannot be written.
+
+    The names of cells, or parts of them, become `asked.cells`.
+    """
     if asked.solution:
         raise typer.BadParameter("expected --solution with the --candidate module of an exercise, and at most --cell")
     files = {option: path for option in ("json", "report", "plot") if (path := getattr(asked, option)) is not None}
@@ -110,18 +112,14 @@ def refuse(asked: SimpleNamespace) -> None:
     names = ("only", "weights", "tolerance", "require", "reset")
     if asked.subject is None and (any(getattr(asked, name) for name in names) or asked.device != "cpu"):
         raise typer.BadParameter(f"expected --{', --'.join(names)}, --device with a --candidate")
+    for name in asked.cell or ():
+        if not any(name.lower() in cell.lower() for cell in CELLS):
+            raise typer.BadParameter(f"expected --cell among {', '.join(CELLS)}, or a part of one, got {name!r}")
+    asked.cells = [c for c in CELLS if not asked.cell or any(name.lower() in c.lower() for name in asked.cell)]
     known = (*DTYPES, *(HALVES if asked.subject else ()))
     for name in asked.dtype or ():
         if name not in known:
             raise typer.BadParameter(f"expected --dtype {' or '.join(known)}, got {name}")
-
-
-def chosen_cells(names: list[str] | None) -> list[str]:
-    """The cells that --cell asks for. Raises typer.BadParameter for a name that is no cell's."""
-    for name in names or ():
-        if not any(name.lower() in cell.lower() for cell in CELLS):
-            raise typer.BadParameter(f"expected --cell among {', '.join(CELLS)}, or a part of one, got {name!r}")
-    return [cell for cell in CELLS if not names or any(name.lower() in cell.lower() for name in names)]
 
 
 def letters(text: str | None) -> dict[str, int]:

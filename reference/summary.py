@@ -221,7 +221,11 @@ def show(
         columns = [name if len(name) <= (WIDE if theirs else 40) else "yours", "ULP", "typical"]
         errors = table(dtype, *columns, *([PYTORCH, "ULP", "typical", "ratio"] if theirs else []))
         for kind, line in ours.items():
-            cells = [cell for each in (line, theirs.get(kind)) if each for cell in in_cells(each)]
+            cells = [
+                cell
+                for each in (line, theirs.get(kind))
+                for cell in ((f"{each['worst']:.1e}", in_ulps(each["ulps"]), f"{each['typical']:.1e}") if each else ())
+            ]
             errors.add_row(kind, *cells, *([f"{line['ratio']:.2f}"] if "ratio" in line else []))
         out.print(errors)
         if verbose:
@@ -230,11 +234,6 @@ def show(
                 say(f"  {line['tensor']}: {line['what'] or line['configuration']}")
     if found.witnessed:
         show_witnesses(out, found, shown)
-
-
-def in_cells(line: dict[str, Any]) -> list[str]:
-    """A line of the summary as a table shows it."""
-    return [f"{line['worst']:.1e}", in_ulps(line["ulps"]), f"{line['typical']:.1e}"]
 
 
 def in_ulps(number: float) -> str:
