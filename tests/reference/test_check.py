@@ -310,7 +310,7 @@ def test_command_writes_everything_and_says_what_pytorch_lacks(
     monkeypatch.delattr(torch.nn, name)
     page, data, plot = (tmp_path / f"check.{suffix}" for suffix in ("html", "json", "png"))
     files = "--report", str(page), "--json", str(data), "--plot", str(plot)
-    status, out, error = run(*files, "--examples", "2", "--verbose")
+    status, out, error = run(*files, "--examples", "2", "--verbose", "--dtype", "float64")
     assert (status, error.strip()) == (0, "")
     shown = json.loads(data.read_text(encoding="utf-8"))
     for text in (out, text_of(page)):
