@@ -75,9 +75,11 @@ class ModuleCandidate(ConstructedCandidate):
             module.train(c.training)
         runs = []
         for _ in range(calls):
-            for parameter in own.values() if not hasattr(module, "zero_grad") else ():
-                parameter.grad = None if getattr(parameter, "grad", None) is None else np.zeros_like(parameter.grad)
-            getattr(module, "zero_grad", list)()
+            if hasattr(module, "zero_grad"):
+                module.zero_grad()
+            else:
+                for parameter in own.values():
+                    parameter.grad = None if getattr(parameter, "grad", None) is None else np.zeros_like(parameter.grad)
             runs.append(self.passes(module, problem))
         masks = [unpack(mask) for mask in getattr(module, "dropout_masks", [])]
         return runs, all_dropped(runs[0], c) if hidden else masks if draws_masks(c) else None
@@ -85,12 +87,9 @@ class ModuleCandidate(ConstructedCandidate):
     def passes(self, module: Any, problem: Problem) -> Run:
         """Once forward and once backward."""
         c, handed = problem.configuration, Handed()
-        for name, value in problem.leaves.items():
+        given = {"input": problem.input, **problem.initial, **{f"d_{n}": v for n, v in problem.upstream.items()}}
+        for name, value in (given | {name: own.data for name, own in module.named_parameters()}).items():
             handed(name, value)
-        for name, value in problem.upstream.items():
-            handed(f"d_{name}", value)
-        for name, parameter in module.named_parameters():
-            handed(name, parameter.data)
         state, (d_output, d_state) = initial_state(problem), upstream(problem)
         output, final = pair(module(pack(problem.input, c), *([] if state is None else [state])))
         run = copied({"output": unpack(output)} | split(final, c, "{}_n"))  # before backward uses their memory again
