@@ -166,6 +166,17 @@ def test_a_forward_function_alone_is_right_forward() -> None:
     assert seen.failures == [] and seen.subject.to_do == "there is no backward"
 
 
+def test_a_torch_module_may_lack_a_state_or_a_way_back() -> None:
+    def changed(change: Function) -> type:
+        call = torch.nn.LSTM.forward
+        return type("Changed", (torch.nn.LSTM,), {"forward": lambda self, x, hx=None: change(*call(self, x, hx))})
+
+    seen = found(changed(lambda output, state: output))
+    assert seen.failures == [] and seen.not_offered["upstream gradient of the final state"] == "no h_n is returned"
+    seen = found(changed(lambda output, state: (output.detach(), tuple(part.detach() for part in state))))
+    assert seen.failures == [] and "autograd sees no way" in seen.subject.to_do
+
+
 def many_to_one(d_output: Any, d_state: Any, tape: Any) -> Any:
     if d_output is not None:
         raise ValueError("no gradient of the output")
