@@ -3,6 +3,7 @@
 >>> from reference import Configuration, assert_equivalent
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,12 +15,6 @@ __all__ = ["Configuration", "assert_equivalent"]
 
 def __getattr__(name: str) -> Any:
     """The two names, when they are asked for: they need PyTorch, which the exercises do without."""
-    if name == "assert_equivalent":
-        from .assertion import assert_equivalent
-
-        return assert_equivalent
-    if name == "Configuration":
-        from .problems import Configuration
-
-        return Configuration
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(".problems" if name == "Configuration" else ".assertion", __name__), name)

@@ -50,27 +50,25 @@ def assert_equivalent(
     if not names or not set(names) <= {*DTYPES, *HALVES}:
         raise ValueError(f"expected dtypes among {', '.join(map(repr, (*DTYPES, *HALVES)))}, got {dtypes!r}")
     required = requirements([require] if isinstance(require, str) else require)
-    if configurations is None:
-        configurations = grid(seed)
-    elif isinstance(configurations, Configuration):
+    if isinstance(configurations, Configuration):
         cell, configurations = cell or configurations.cell, [configurations]
-    configurations = list(dict.fromkeys(sized(each, sizes or {}) for each in configurations))
-    implementation = subject
+    chosen = dict.fromkeys(
+        sized(each, sizes or {}) for each in (grid(seed) if configurations is None else configurations)
+    )
     if not isinstance(subject, Implementation):
-        implementation = candidate(
-            subject, cell=cell, only=only, weights=weights, device=device, tolerance=tolerance, sizes=sizes
-        )
+        options: dict[str, Any] = {"only": only, "weights": weights, "device": device, "tolerance": tolerance}
+        subject = candidate(subject, cell=cell, sizes=sizes, **options)
     if reset is not None:
-        held_to(implementation, f"reset {reset}")
-    found = check(configurations, implementation, names, witnesses=False)
+        held_to(subject, f"reset {reset}")
+    found = check(list(chosen), subject, names, witnesses=False)
     told = failures(found)
     lines = [*map(str, told.failures), *([told.rest] if told.rest else [])]
-    missing = implementation.missing(required).items()
+    missing = subject.missing(required).items()
     lines += [f"required, but not offered: {what} ({reason})" for what, reason in missing]
     if lines:
-        raise AssertionError("\n\n".join([f"{implementation.name} is not equivalent:", *lines]))
+        raise AssertionError("\n\n".join([f"{subject.name} is not equivalent:", *lines]))
     if not found.configurations:
         reasons = "; ".join(f"{what} ({reason})" for what, reason in found.not_offered.items())
-        raise AssertionError(f"nothing could be checked: {implementation.name} does not offer {reasons or 'this cell'}")
-    if implementation.to_do:
-        raise AssertionError(f"{implementation.name}: forward is right, backward is to do: {implementation.to_do}")
+        raise AssertionError(f"nothing could be checked: {subject.name} does not offer {reasons or 'this cell'}")
+    if subject.to_do:
+        raise AssertionError(f"{subject.name}: forward is right, backward is to do: {subject.to_do}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 from .problems import CELLS, can_project, state_of
 
@@ -15,65 +15,46 @@ PAGE = Path(__file__).with_suffix(".md")
 
 RECURRENCES = tuple(dict.fromkeys(str(options["module"]) for options in CELLS.values()))
 """The names of all recurrent modules in the house. Each has a cell of the same name and 'Cell'."""
-WITH_NONLINEARITY = {str(options["module"]) for options in CELLS.values() if "nonlinearity" in options}
-SEVERAL_PARTS = tuple(name for name in RECURRENCES if len(state_of(name)) > 1)
-"""Those whose state is a tuple of arrays."""
 OPTIMIZERS = ("SGD", "Adagrad", "RMSprop", "Adam", "AdamW")
-KINDS: dict[str, Callable[[str], bool]] = {
-    "": lambda name: True,
-    " that has a nonlinearity": lambda name: name in WITH_NONLINEARITY,
-    " that has no nonlinearity": lambda name: name not in WITH_NONLINEARITY,
-    " that can project": can_project,
-    " that cannot project": lambda name: not can_project(name),
-    " whose state is one array": lambda name: name not in SEVERAL_PARTS,
-    " whose state is a tuple": lambda name: name in SEVERAL_PARTS,
+KINDS = {
+    " that has a nonlinearity": {str(options["module"]) for options in CELLS.values() if "nonlinearity" in options},
+    " that can project": set(filter(can_project, RECURRENCES)),
+    " whose state is a tuple": {name for name in RECURRENCES if len(state_of(name)) > 1},
 }
 """Which recurrences a line may ask for, after 'every recurrence' or 'every cell'."""
+OTHERS = {
+    " that has no nonlinearity": " that has a nonlinearity",
+    " that cannot project": " that can project",
+    " whose state is one array": " whose state is a tuple",
+}
+"""All but which."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What calls are made on."""
+class Subject(NamedTuple):
+    """What calls are made on: the classes or functions, and what a module is made with and has been called on."""
 
     names: tuple[str, ...]
-    """The classes or functions for which a call is made."""
     options: str
-    """What the module is made with, besides its sizes."""
     input: str
-    """What the module has been called on before; empty for its usual input."""
-    line: str
-    """All this as it is on the page."""
-    how: str
-    """The part of the line behind the names."""
+    line: str  # all this as it is on the page
 
 
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One bad call."""
+class Row(NamedTuple):
+    """One bad call: what is done first, and allowed; what is refused; and with which error."""
 
     group: str
     subject: Subject
     before: str
-    """What is done first, and allowed."""
     call: str
-    """What is refused."""
     error: type[Exception]
-    """What `scratch` raises."""
-    message: tuple[str, ...]
-    """How the message may begin."""
-    why: str
-    """Why PyTorch does not raise the same; empty if it does."""
-    only: str
-    """The only class for which `why` holds; empty if it holds for all."""
+    message: tuple[str, ...]  # how the message may begin
+    why: str  # why PyTorch does not raise the same; empty if it does
+    only: str  # the only class for which `why` holds; empty if it holds for all
 
     @property
     def text(self) -> str:
         """The whole line of Python."""
         return f"{self.before}; {self.call}" if self.before else self.call
-
-    def reason(self, name: str) -> str:
-        """Why `scratch` is stricter than PyTorch for this name; empty if it is not."""
-        return self.why if self.only in ("", name) else ""
 
 
 def each(text: str) -> list[str]:
@@ -84,16 +65,14 @@ def each(text: str) -> list[str]:
 
 
 def names(what: str) -> tuple[str, ...]:
-    """The classes that 'every recurrence', 'every cell', 'every optimizer' or a list of names stands for.
-
-    Raises ValueError for other words.
-    """
+    """The classes that 'every recurrence …', 'every cell …', 'every optimizer' or a list of names stands for."""
     if what == "every optimizer":
         return OPTIMIZERS
-    kind = re.fullmatch(rf"every (recurrence|cell)({'|'.join(KINDS)})", what)
+    kind = re.fullmatch(rf"every (recurrence|cell)({'|'.join(('', *KINDS, *OTHERS))})", what)
     if kind:
-        suffix = "Cell" if kind[1] == "cell" else ""
-        return tuple(name + suffix for name in RECURRENCES if KINDS[kind[2]](name))
+        left_out = KINDS.get(OTHERS.get(kind[2], ""), set())
+        chosen = KINDS.get(kind[2], set(RECURRENCES) - left_out)
+        return tuple(name + "Cell" * (kind[1] == "cell") for name in RECURRENCES if name in chosen)
     if " " in what.replace(", ", ""):
         raise ValueError(f"expected names or 'every …' in {PAGE.name}, got {what!r}")
     return tuple(what.split(", "))
@@ -103,23 +82,22 @@ def table(page: str) -> Iterator[Row]:
     """The rows of a page. Raises ValueError for a line that is not one."""
     group, inside, subject = "", False, None
     for line in page.splitlines():
+        heading = re.fullmatch(r"# (.+?)(?:, made with (.+?))?(?:, called on (.+))?", line)
+        row = re.fullmatch(r"(.+?)  # (\w+): (expected .+?)(?:  # (?:(\w+) only: )?(.+))?", line)
+        error = getattr(builtins, row[2], None) if row else None
         if line.startswith("```"):
             inside, subject = not inside, None
         elif line.startswith("## "):
             group = line[3:]
+        elif inside and heading:
+            what, options, input = heading.groups(default="")
+            subject = Subject(names(what), options, input, line[2:])
+        elif inside and row and error and subject:
+            for text in each(row[1]):
+                before, _, call = text.rpartition("; ")
+                yield Row(group, subject, before, call, error, tuple(each(row[3])), row[5] or "", row[4] or "")
         elif inside and line:
-            heading = re.fullmatch(r"# (.+?)(?:, made with (.+?))?(?:, called on (.+))?", line)
-            row = re.fullmatch(r"(.+?)  # (\w+): (expected .+?)(?:  # (?:(\w+) only: )?(.+))?", line)
-            error = getattr(builtins, row[2], None) if row else None
-            if heading:
-                what, options, input = heading.groups(default="")
-                subject = Subject(names(what), options, input, line[2:], line[2:].removeprefix(what))
-            elif row and error and subject:
-                for text in each(row[1]):
-                    before, _, call = text.rpartition("; ")
-                    yield Row(group, subject, before, call, error, tuple(each(row[3])), row[5] or "", row[4] or "")
-            else:
-                raise ValueError(f"expected `call  # Error: expected …` in {PAGE.name}, got {line!r}")
+            raise ValueError(f"expected `call  # Error: expected …` in {PAGE.name}, got {line!r}")
 
 
 TABLE = list(table(PAGE.read_text(encoding="utf-8")))

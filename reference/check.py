@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from scratch.processes import shared
 
 from .candidates import DTYPES, Implementation, NotOffered, Raised, Scratch, Unfit
 from .conditioning import tolerances
-from .devices import MODES, Mode
+from .devices import MODES
 from .equivalence import TOLERANCE, compare
 from .faults import right_run
 from .problems import Configuration, Problem, draw
@@ -43,13 +42,11 @@ class Row(NamedTuple):
     dtype: str
     tensor: str
     configuration: Configuration
-    error: float
-    """Normwise and relative to the truth."""
+    error: float  # normwise and relative to the truth
     ulps: float
     """See `equivalence.largest_ulps`; NaN for a witness, which does not compute the tensor but testifies to it."""
     tolerance: float
-    what: str = ""
-    """In words, if it cannot be compared at all."""
+    what: str = ""  # in words, if it cannot be compared at all
 
     @property
     def agrees(self) -> bool:
@@ -81,28 +78,16 @@ class Found:
     """What a check has found."""
 
     subject: Implementation
-    configurations: list[Configuration] = field(default_factory=list)
-    """Those that the subject was checked on."""
+    configurations: list[Configuration] = field(default_factory=list)  # those that the subject was checked on
     rows: list[Row] = field(default_factory=list)
-    not_offered: dict[str, str] = field(default_factory=dict)
-    """What the subject does not have, and how that was seen."""
-    witnessed: bool = True
-    """Whether PyTorch and the witnesses were heard."""
-    dtypes: tuple[str, ...] = DTYPES
-    """Those that were asked for."""
-    asked: int = 0
-    """On how many configurations the subject was to be checked."""
+    not_offered: dict[str, str] = field(default_factory=dict)  # what the subject does not have, and how that was seen
+    witnessed: bool = True  # whether PyTorch and the witnesses were heard
+    asked: int = 0  # on how many configurations the subject was to be checked
 
     @property
     def in_torch(self) -> bool:
         """Whether PyTorch was heard on anything."""
         return any(row.who == PYTORCH for row in self.rows)
-
-    @property
-    def not_in_torch(self) -> list[str]:
-        """The names of the recurrences that it could not be heard on, because it does not have them."""
-        names = dict.fromkeys(configuration.module for configuration in self.configurations)
-        return [name for name in names if self.witnessed and not is_in_torch(name)]
 
     @property
     def disagreements(self) -> list[Row]:
@@ -119,12 +104,6 @@ class Found:
         """Those that are not: a witness, or PyTorch, denies the truth."""
         return [row for row in self.disagreements if row.who != self.subject.name]
 
-    def extend(self, other: Found) -> None:
-        """Add what another check of the same subject has found."""
-        self.configurations += other.configurations
-        self.rows += other.rows
-        self.not_offered |= other.not_offered
-
 
 def check(
     configurations: Sequence[Configuration],
@@ -140,64 +119,46 @@ def check(
     share the work; a subject that cannot be sent to another process is checked in this one. `advance` is called with
     how many configurations have been done since it was last called.
     """
-    dtypes = tuple(dtypes)
-    found = Found(subject or Scratch(), witnessed=witnesses, dtypes=dtypes, asked=len(configurations))
-    found.subject.ask(dtypes)
-    configurations = [found.subject.nearest(c) for c in configurations if c.cell in found.subject.cells]
-    found.not_offered |= {dtype: why for dtype, why in found.subject.reasons.items() if dtype in dtypes}
-    task = partial(found_at, found.subject, dtypes, witnesses)
-    if jobs == 1 or not can_be_sent(task):
-        for configuration in configurations:
-            found.extend(task([configuration]))
+    dtypes, subject = tuple(dtypes), subject or Scratch()
+    subject.ask(dtypes)
+    found = Found(subject, witnessed=witnesses, asked=len(configurations))
+    configurations = [subject.nearest(each) for each in configurations if each.cell in subject.cells]
+    found.not_offered |= {dtype: why for dtype, why in subject.reasons.items() if dtype in dtypes}
+    task = partial(found_at, subject, dtypes, witnesses)
+    try:
+        pickle.dumps(task)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        jobs = 1
+    if jobs > 1:
+        chunk = max(1, min(16, len(configurations) // (4 * jobs)))
+        parts = [configurations[start : start + chunk] for start in range(0, len(configurations), chunk)]
+        # The problems are small: threads would only hinder each other.
+        results = shared(task, parts, jobs, lambda part: advance(len(part)), torch.set_num_threads, (1,))
+    else:
+        results = []
+        for each in configurations:
+            results.append(task([each]))
             advance(1)
-        return found
-    chunk = max(1, min(16, len(configurations) // (4 * jobs)))
-    parts = [configurations[start : start + chunk] for start in range(0, len(configurations), chunk)]
-    for result in shared(work, parts, jobs, lambda part: advance(len(part)), prepare, (task,)):
-        found.extend(result)
+    for checked, rows, lacking in results:
+        found.configurations += checked
+        found.rows += rows
+        found.not_offered |= lacking
     return found
 
 
 def found_at(
     subject: Implementation, dtypes: Sequence[str], witnesses: bool, configurations: Sequence[Configuration]
-) -> Found:
-    """What there is to be found at some configurations."""
-    found = Found(subject)
+) -> tuple[list[Configuration], list[Row], dict[str, str]]:
+    """What there is to be found at some configurations: those that were checked, the rows, and what is not offered."""
+    checked, found = [], []
     for configuration in configurations:
-        rows: list[Row] = []
-        with suppress(NotOffered):
+        try:
             rows = list(examine(configuration, subject, dtypes, witnesses))
-        found.rows += rows
-        if any(row.who == subject.name for row in rows):
-            found.configurations.append(configuration)
-        found.not_offered.update(subject.lacking)
-    return found
-
-
-Task = Callable[[Sequence[Configuration]], Found]
-_task: Task
-"""What this process is to do, if it shares the work of another. It keeps what it finds out about the subject."""
-
-
-def prepare(task: Task) -> None:
-    """Make this a process that shares the work. The problems are small: threads would only hinder each other."""
-    global _task
-    _task = task
-    torch.set_num_threads(1)
-
-
-def work(configurations: Sequence[Configuration]) -> Found:
-    """The task on several configurations."""
-    return _task(configurations)
-
-
-def can_be_sent(task: Task) -> bool:
-    """Whether another process can be given the task."""
-    try:
-        pickle.dumps(task)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
-    return True
+        except NotOffered:
+            continue
+        found += rows
+        checked += [configuration] * any(row.who == subject.name for row in rows)
+    return checked, found, dict(subject.lacking)
 
 
 def examine(
@@ -206,38 +167,37 @@ def examine(
     """Every row of one configuration. Raises NotOffered if the subject does not have what it needs."""
     drawn, form = subject.adapted(draw(configuration)), subject.cell_form
     witnesses = witnesses and not form  # they have PyTorch's form of the cell
-    for dtype in dtypes:
-        if dtype not in subject.dtypes:
-            continue
+    for dtype in [dtype for dtype in dtypes if dtype in subject.dtypes]:
         problem = drawn.astype(dtype)
         try:
             run, masks = subject.run(problem)
         except Raised as error:
-            yield raised(subject.name, dtype, configuration, error)
+            yield raised(subject.name, problem, error)
             continue
-        judged = with_zeros(problem) if subject.unasked else problem
+        judged = with_zeros(problem) if any(f"d_{part}_0" in run for part in configuration.parts) else problem
         truth, masks = truth_of(judged, masks, form)
-        zeros = {
-            f"d_{name}": subject.unasked.get(f"d_{name}") for name in judged.initial.keys() - problem.initial.keys()
-        }
-        rows = list(measure(subject.name, judged, run | zeros, truth, masks, plain=subject.tolerance))
+        of_state = {f"d_{name}": None for name in judged.initial}  # those that it does not give
+        rows = list(measure(subject.name, judged, of_state | run, truth, masks, plain=subject.tolerance))
         if subject.first is not None and all(row.agrees for row in rows):
-            first = measure(subject.name, judged, subject.first | zeros, truth, masks, plain=subject.tolerance)
+            first = measure(subject.name, judged, of_state | subject.first, truth, masks, plain=subject.tolerance)
             rows += [row._replace(what=row.what or "right at the second call only") for row in first if not row.agrees]
         yield from (row._replace(configuration=configuration) for row in rows)
         if witnesses and dtype in DTYPES and is_in_torch(configuration.module):
-            own_masks = [mask.astype(dtype) for mask in masks]
-            if judged is not problem:
-                truth, _ = truth_of(problem, masks)
-            yield from measure(PYTORCH, problem, run_torch(problem, own_masks), truth, masks)
-            for mode in MODES if torch.cuda.is_available() else ():
-                if mode.dtype == dtype:
-                    try:
-                        yield from measure(mode.name, problem, mode.run(problem, own_masks), truth, masks, mode)
-                    except RuntimeError as error:
-                        yield raised(mode.name, dtype, configuration, error)
+            yield from of_torch(problem, truth if judged is problem else truth_of(problem, masks)[0], masks)
     if witnesses:
         yield from testify(drawn)
+
+
+def of_torch(problem: Problem, truth: Run, masks: Masks) -> Iterator[Row]:
+    """PyTorch on the CPU and, where there is a GPU, in each of its modes there."""
+    own_masks = [mask.astype(problem.dtype) for mask in masks]
+    yield from measure(PYTORCH, problem, run_torch(problem, own_masks), truth, masks)
+    for mode in MODES if torch.cuda.is_available() else ():
+        if mode.dtype == problem.dtype:
+            try:
+                yield from measure(mode.name, problem, mode.run(problem, own_masks), truth, masks, mode.eps)
+            except RuntimeError as error:
+                yield raised(mode.name, problem, error)
 
 
 def beside_torch(configurations: Iterable[Configuration], advance: Callable[[], object] = lambda: None) -> Found:
@@ -249,16 +209,21 @@ def beside_torch(configurations: Iterable[Configuration], advance: Callable[[], 
     for configuration in configurations:
         problem = draw(configuration)
         ours, masks = run_scratch(problem)
-        for name, error, what, ulps in compare(ours, run_torch(problem, masks)):
-            row = Row(found.subject.name, problem.dtype, name, configuration, error, ulps, TOLERANCE, what)
-            found.rows.append(row)
+        found.rows += [
+            Row(
+                found.subject.name, problem.dtype, each.name, configuration, each.error, each.ulps, TOLERANCE, each.what
+            )
+            for each in compare(ours, run_torch(problem, masks))
+        ]
         found.configurations.append(configuration)
         advance()
     return found
 
 
 def with_zeros(problem: Problem) -> Problem:
-    """The problem with the initial state that stands for one that is not given, since its gradient is given too."""
+    """The problem with zeros for an initial state that is not given."""
+    if problem.initial:
+        return problem
     configuration = replace(problem.configuration, initial_state=True)
     zeros = {name: 0 * value for name, value in draw(configuration).initial.items()}
     return replace(problem, configuration=configuration, initial=zeros).astype(problem.dtype)
@@ -269,28 +234,25 @@ def truth_of(problem: Problem, masks: Masks | None = None, form: str = "") -> tu
 
     form: the form of the cell that the subject is held to, if it is not PyTorch's (faults/forms.py).
     """
-    if form:
-        return right_run(problem.astype(np.longdouble), masks, form), masks or []
-    return run_scratch(problem.astype(np.longdouble), masks)
+    exact = problem.astype(np.longdouble)
+    return (right_run(exact, masks, form), masks or []) if form else run_scratch(exact, masks)
 
 
 def measure(
     who: str,
     problem: Problem,
-    run: Run,
+    run: Mapping[str, Any],
     truth: Run,
     masks: Masks,
-    mode: Mode | None = None,
+    eps: float | None = None,
     plain: float | None = None,
 ) -> Iterator[Row]:
-    """How far each tensor of a run is from the truth. plain: how far it may be, unless as far as the dtype promises."""
+    """How far each tensor of a run is from the truth. eps, plain: see `tolerances`."""
     differences = compare(run, truth, problem.input.dtype)
-    errors = {one.name: one.error for one in differences if not one.what}
-    allowed = tolerances(problem, errors, masks, mode and mode.eps, plain)
+    allowed = tolerances(problem, {one.name: one.error for one in differences if not one.what}, masks, eps, plain)
     own = float(np.finfo(problem.input.dtype).eps) / problem.eps  # ULP of bfloat16, which is held in float32
     for name, error, what, ulps in differences:
-        tolerance = 0.0 if what else allowed[name]
-        yield Row(who, problem.dtype, name, problem.configuration, error, own * ulps, tolerance, what)
+        yield Row(who, problem.dtype, name, problem.configuration, error, own * ulps, allowed.get(name, 0.0), what)
 
 
 def testify(drawn: Problem) -> Iterator[Row]:
@@ -302,8 +264,8 @@ def testify(drawn: Problem) -> Iterator[Row]:
             yield Row(name, "longdouble", tensor, drawn.configuration, error, float("nan"), tolerance)
 
 
-def raised(who: str, dtype: str, configuration: Configuration, error: Exception) -> Row:
+def raised(who: str, problem: Problem, error: Exception) -> Row:
     """The row of a party that has nothing but an error to show."""
     inf = float("inf")
     what = str(error) if isinstance(error, Unfit) else f"raises {error}"
-    return Row(who, dtype, EVERYTHING, configuration, inf, inf, 0.0, what)
+    return Row(who, problem.dtype, EVERYTHING, problem.configuration, inf, inf, 0.0, what)

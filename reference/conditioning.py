@@ -55,11 +55,6 @@ def sensitivity(
     return {name: scale * change for name, change in changes.items()}
 
 
-def plain_tolerance(eps: float) -> float:
-    """The promise of 1e-12, which is 4,504 times float64's eps, as so many of another; a wrong term shows near 1."""
-    return min(1e-2, TOLERANCE * eps / float(np.finfo(np.float64).eps))
-
-
 def tolerances(
     problem: Problem,
     errors: Mapping[str, float],
@@ -73,7 +68,8 @@ def tolerances(
     nothing can be judged, and any error is allowed: infinity. eps: how far from 1 the next number is, unless it is that
     of the problem's own dtype. plain: the plain tolerance, unless it is what the dtype promises.
     """
-    plain = plain_tolerance(eps or problem.eps) if plain is None else plain
+    if plain is None:  # the promise of 1e-12 is 4,504 times float64's eps; of another eps it is as many
+        plain = min(1e-2, TOLERANCE * (eps or problem.eps) / float(np.finfo(np.float64).eps))
     if all(error <= plain for error in errors.values()):
         return dict.fromkeys(errors, plain)
     changes, judged = sensitivity(problem, masks, eps=eps), max(JUDGED, plain, 32 * problem.eps)

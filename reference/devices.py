@@ -18,16 +18,13 @@ from .problems import Problem
 from .runs import Masks, Run, run_torch
 
 NO_DEVICE = "no CUDA device"
-HALVES = ("float16", "bfloat16")
 
 
 class Mode(NamedTuple):
     """One way of computing on a GPU."""
 
-    dtype: str
-    """'float64', 'float32', 'float16' or 'bfloat16'."""
-    precision: str
-    """Of float32 products: 'ieee' or 'tf32'. Other dtypes have no such choice."""
+    dtype: str  # 'float64', 'float32', 'float16' or 'bfloat16'
+    precision: str  # of float32 products: 'ieee' or 'tf32'. Other dtypes have no such choice
     cudnn: bool
 
     @property
@@ -58,16 +55,15 @@ class Mode(NamedTuple):
         The switch for float32 is left alone for halves: in 'ieee' cuDNN may not use its tensor cores for bfloat16.
         """
         settings = [(torch.backends.cudnn, "enabled", self.cudnn)]
-        if self.dtype not in HALVES:
-            settings += precision_settings(self.precision)
-        before = [getattr(owner, name) for owner, name, _ in settings]
+        settings += precision_settings(self.precision) if self.dtype not in ("float16", "bfloat16") else []
+        before = [(owner, name, getattr(owner, name)) for owner, name, _ in settings]
         try:
-            for owner, name, value in settings:
-                setattr(owner, name, value)
+            for setting in settings:
+                setattr(*setting)
             yield
         finally:
-            for (owner, name, _), value in zip(settings, before, strict=True):
-                setattr(owner, name, value)
+            for setting in before:
+                setattr(*setting)
 
 
 def precision_settings(precision: str) -> list[tuple[Any, str, Any]]:

@@ -66,22 +66,21 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Array], dtype: Any = N
     None is not offered, and left out.
     """
     differences = []
-    for name in [*theirs, *(name for name in ours if name not in theirs)]:
-        if name not in ours or name not in theirs:
+    for name in dict.fromkeys([*theirs, *ours]):
+        own, exact, what = ours.get(name), theirs.get(name), ""
+        if name not in ours or exact is None:
             what = "only in ours" if name in ours else "missing: only in theirs"
-        elif ours[name] is None:
+        elif own is None:
             continue
-        elif not isinstance(ours[name], np.ndarray):
-            what = f"{type(ours[name]).__name__}, expected an array"
-        elif ours[name].shape != theirs[name].shape:
-            what = f"shape {ours[name].shape}, expected {theirs[name].shape}"
-        elif ours[name].dtype != (dtype or theirs[name].dtype):
-            what = f"dtype {ours[name].dtype}, expected {dtype or theirs[name].dtype}"
-        else:
-            error, ulps = relative_error(ours[name], theirs[name]), largest_ulps(ours[name], theirs[name])
-            differences.append(Difference(name, error, ulps=ulps))
-            continue
-        differences.append(Difference(name, float("inf"), what, float("inf")))
+        elif not isinstance(own, np.ndarray):
+            what = f"{type(own).__name__}, expected an array"
+        elif own.shape != exact.shape:
+            what = f"shape {own.shape}, expected {exact.shape}"
+        elif own.dtype != (dtype or exact.dtype):
+            what = f"dtype {own.dtype}, expected {dtype or exact.dtype}"
+        inf = float("inf")
+        error, ulps = (inf, inf) if what else (relative_error(own, exact), largest_ulps(own, exact))
+        differences.append(Difference(name, error, what, ulps))
     return differences
 
 
@@ -95,15 +94,13 @@ def assert_close(
     lines = []
     for name, error, what, _ in compare(ours, theirs):
         tolerance = tolerances.get(name, TOLERANCE) if isinstance(tolerances, Mapping) else tolerances
-        if not error <= tolerance:
-            lines.append(
-                f"{name}: {what or f'error {error:.2e} above {tolerance:.0e}, {_worst(ours[name], theirs[name])}'}"
-            )
+        if error <= tolerance:
+            continue
+        if not what:
+            distance = np.abs(ours[name] - theirs[name])
+            at = np.unravel_index(np.argmax(np.where(np.isnan(distance), np.inf, distance)), distance.shape)
+            worst = f"worst at {tuple(map(int, at))}: {ours[name][at]!s}, expected {theirs[name][at]!s}"
+            what = f"error {error:.2e} above {tolerance:.0e}, {worst}"
+        lines.append(f"{name}: {what}")
     if lines:
         raise AssertionError("tensors differ:\n  " + "\n  ".join(lines))
-
-
-def _worst(ours: Array, theirs: Array) -> str:
-    distance = np.abs(ours - theirs)
-    at = np.unravel_index(np.argmax(np.where(np.isnan(distance), np.inf, distance)), ours.shape)
-    return f"worst at {tuple(map(int, at))}: {ours[at]!s}, expected {theirs[at]!s}"

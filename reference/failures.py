@@ -8,7 +8,6 @@ the same failure. What remains is another failure. Where the forward pass is wro
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -29,41 +28,27 @@ class Failure:
     """Something that the subject gets wrong."""
 
     subject: Implementation
-    configuration: Configuration
-    """The simplest one that shows it."""
-    rows: list[Row]
-    """What is wrong there."""
-    count: int
-    """How many configurations of the check it explains."""
+    configuration: Configuration  # the simplest one that shows it
+    rows: list[Row]  # what is wrong there
     diagnosis: Diagnosis
-    against: list[str]
-    """The witnesses that agree with the truth there, and so disagree with the subject."""
-    seen: list[Row]
-    """All tensors where it was diagnosed."""
-    dtypes: tuple[str, ...] = ()
-    """In which it was seen."""
+    seen: list[Row]  # all tensors where it was diagnosed
+    against: list[str]  # the witnesses that agree with the truth there, and so disagree with the subject
+    count: int = 1  # how many configurations of the check it explains
+    dtypes: tuple[str, ...] = ()  # in which it was seen
 
     @property
     def reproduction(self) -> str:
         """Three lines of Python that show the failure."""
         statement, name = self.subject.source
-        arguments = self.subject.arguments
-        arguments += f", dtypes={list(self.dtypes)}" if set(self.dtypes) & set(HALVES) else ""
-        return "\n".join(
-            [
-                "from reference import Configuration, assert_equivalent",
-                statement,
-                f"assert_equivalent({name}, {self.configuration}{arguments})",
-            ]
-        )
+        dtypes = f", dtypes={list(self.dtypes)}" if set(self.dtypes) & set(HALVES) else ""
+        call = f"assert_equivalent({name}, {self.configuration}{self.subject.arguments}{dtypes})"
+        return f"from reference import Configuration, assert_equivalent\n{statement}\n{call}"
 
     @property
     def wrong(self) -> dict[str, Row]:
         """The worst of each kind of tensor that is wrong."""
-        found: dict[str, Row] = {}
-        for row in sorted((row for row in self.seen if not row.agrees), key=lambda row: row.error):
-            found[row.kind] = row
-        return {row.kind: found[row.kind] for row in self.seen if row.kind in found}
+        worst = {row.kind: row for row in sorted(self.seen, key=lambda row: row.error) if not row.agrees}
+        return {row.kind: worst[row.kind] for row in self.seen if row.kind in worst}
 
     def explains(self, row: Row) -> bool:
         """Whether a disagreement elsewhere is put down to this: the same cell, no less is needed, and the same tensor.
@@ -102,8 +87,7 @@ class Failure:
         return [f"Right: {', '.join(right)}."] * bool(right) + told
 
     def __str__(self) -> str:
-        lines = [*self.lines, f"in {self.seen[0].configuration}"]
-        return "\n".join([self.headline, *(f"  {line}" for line in lines)])
+        return "\n  ".join([self.headline, *self.lines, f"in {self.seen[0].configuration}"])
 
 
 class Told(NamedTuple):
@@ -116,11 +100,11 @@ class Told(NamedTuple):
 def failures(found: Found, most: int = 5) -> Told:
     """The failures behind the subject's disagreements, the simplest first; the first few if there are many."""
     places = {configuration: place for place, configuration in enumerate(found.configurations)}
-
-    def from_simple_to_rich(row: Row) -> tuple[int, int, int]:
-        return (*DTYPES, *HALVES).index(row.dtype), len(needs(row.configuration)), places[row.configuration]
-
-    remaining = sorted(found.failures, key=from_simple_to_rich)
+    order = (*DTYPES, *HALVES)
+    remaining = sorted(
+        found.failures,
+        key=lambda row: (order.index(row.dtype), len(needs(row.configuration)), places[row.configuration]),
+    )
     told: dict[str, Failure] = {}
     while remaining and len(told) < most:
         failure = simplest(found.subject, remaining[0])
@@ -129,30 +113,25 @@ def failures(found: Found, most: int = 5) -> Told:
         if failure.cause in told:  # the same with another cell, or in another dtype
             failure = told[failure.cause]
             count, dtypes = failure.count + count, dtypes | set(failure.dtypes)
-        ordered = tuple(dtype for dtype in (*DTYPES, *HALVES) if dtype in dtypes)
-        told[failure.cause] = replace(failure, count=count, dtypes=ordered)
+        told[failure.cause] = replace(failure, count=count, dtypes=tuple(sorted(dtypes, key=order.index)))
         remaining = [row for row in remaining if row not in explained and not failure.explains(row)]
     others = len({row.configuration for row in remaining})
-    rest = (
-        f"And {others} more configuration{'s' if others > 1 else ''} in which something else is wrong."
-        if others
-        else ""
-    )
-    return Told(list(told.values()), rest)
+    more = f"And {others} more configuration{'s' * (others > 1)} in which something else is wrong."
+    return Told(list(told.values()), more if others else "")
 
 
 def simplest(subject: Implementation, row: Row) -> Failure:
     """The failure that one disagreement leads to."""
 
-    def rows_of(configuration: Configuration, dtypes: Sequence[str] = (row.dtype,)) -> list[Row]:
+    def rows_of(configuration: Configuration, witnesses: bool = False) -> list[Row]:
         try:
-            return list(examine(configuration, subject, dtypes, witnesses=False))
+            return list(examine(configuration, subject, (row.dtype,), witnesses))
         except NotOffered:
             return []
 
     def fails(configuration: Configuration) -> bool:
-        alike = (each for each in rows_of(configuration) if not each.agrees and each.kind == row.kind)
         fits = sized(configuration, subject.sizes) == configuration
+        alike = (each for each in rows_of(configuration) if not each.agrees and each.kind == row.kind)
         return fits and any(each.what.partition(":")[0] == row.what.partition(":")[0] for each in alike)
 
     configuration = smallest(row.configuration, fails)
@@ -162,26 +141,21 @@ def simplest(subject: Implementation, row: Row) -> Failure:
     seen = rows_of(diagnosis.configuration)
     if all(each.agrees for each in seen):  # it was looked at in another dtype, or with other tolerances
         seen = here if any(not each.agrees for each in here) else rows
-    if all(each.what for each in rows):  # there are no numbers to disagree about
-        return Failure(subject, configuration, rows, 1, diagnosis, [], seen, (row.dtype,))
-    testimony = [
-        each for each in examine(configuration, subject, (row.dtype,), witnesses=True) if each.who != subject.name
-    ]
-    disagree = {each.who for each in testimony if not each.agrees}
-    against = [who for who in dict.fromkeys(each.who for each in testimony) if who not in disagree]
-    return Failure(subject, configuration, rows, 1, diagnosis, against, seen, (row.dtype,))
+    agree: dict[str, bool] = {}
+    if not all(each.what for each in rows):  # there are numbers to disagree about
+        for each in rows_of(configuration, witnesses=True):
+            agree[each.who] = each.agrees and agree.get(each.who, True)
+    against = [who for who, agrees in agree.items() if agrees and who != subject.name]
+    return Failure(subject, configuration, rows, diagnosis, seen, against)
 
 
 def told_of(subject: Implementation, configuration: Configuration, row: Row) -> Diagnosis:
     """The diagnosis, where one can be made: it draws problems of its own, in float64 and in float32."""
-    if row.unfit:
-        return Diagnosis(configuration, (), ())
-    if row.dtype in HALVES:
+    if row.dtype in HALVES and not row.unfit:
         full = " and ".join(dtype for dtype in subject.dtypes if dtype in DTYPES)
         right = f"In {full} it is right." if full else "Check it in float32 too: what is wrong there is diagnosed."
         return Diagnosis(configuration, (), (right, HALVES_UNDIAGNOSED))
-    problem = draw(configuration)
-    rich = Configuration(configuration.cell, input_size=4, lengths=(5, 5, 5))
-    if subject.adapted(problem) is not problem or sized(rich, subject.sizes) != rich:
+    problem, rich = draw(configuration), Configuration(configuration.cell, input_size=4, lengths=(5, 5, 5))
+    if row.unfit or subject.adapted(problem) is not problem or sized(rich, subject.sizes) != rich:
         return Diagnosis(configuration, (), ())
     return diagnose(subject, configuration)

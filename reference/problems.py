@@ -45,8 +45,7 @@ class Configuration:
     Raises ValueError for a cell that there is none of, a layout that there is none of, and lengths that do not fit it.
     """
 
-    cell: str
-    """One of the names in `CELLS`."""
+    cell: str  # one of the names in `CELLS`
     input_size: int = 3
     hidden_size: int = 4
     num_layers: int = 1
@@ -57,17 +56,12 @@ class Configuration:
     proj_size: int = 0
     lengths: tuple[int, ...] = (5, 5)
     """The length of each sequence; all the same unless packed. An empty tuple is an empty batch, of 3 steps."""
-    layout: str = "batched"
-    """'batched', 'unbatched' or 'packed'."""
+    layout: str = "batched"  # 'batched', 'unbatched' or 'packed'
     initial_state: bool = True
-    training: bool = True
-    """Whether dropout acts."""
-    upstream: tuple[str, ...] = ("output", "h_n", "c_n")
-    """Which upstream gradients are given; the others are left out."""
-    weight_scale: float = 1.0
-    """1: weights as PyTorch draws them, uniform in ±1/√hidden_size. More: gates saturate."""
-    bias_shift: float = 0.0
-    """Added to every input bias. Far below 0: gates close."""
+    training: bool = True  # whether dropout acts
+    upstream: tuple[str, ...] = ("output", "h_n", "c_n")  # which upstream gradients are given; the others are left out
+    weight_scale: float = 1.0  # 1: weights as PyTorch draws them, uniform in ±1/√hidden_size. More: gates saturate
+    bias_shift: float = 0.0  # added to every input bias. Far below 0: gates close
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -115,11 +109,9 @@ class Problem:
 
     configuration: Configuration
     parameters: dict[str, Array]
-    input: Array
-    """Packed problems hold the padded input, (T, B, I), here."""
+    input: Array  # packed problems hold the padded input, (T, B, I), here
     initial: dict[str, Array]
-    upstream: dict[str, Array]
-    """Packed problems hold the padded gradient of the output here."""
+    upstream: dict[str, Array]  # packed problems hold the padded gradient of the output here
     rounded: str = ""
     """'bfloat16', if the numbers are rounded to that: NumPy does not have it, and holds them in float32."""
 
@@ -140,11 +132,9 @@ class Problem:
 
     def map(self, function: Callable[[Array], Array]) -> Problem:
         """The same problem with `function` applied to each of its arrays."""
-        groups = {
-            group: {name: function(value) for name, value in getattr(self, group).items()}
-            for group in ("parameters", "initial", "upstream")
-        }
-        return replace(self, input=function(self.input), **groups)
+        groups = ("parameters", "initial", "upstream")
+        mapped = {group: {name: function(value) for name, value in getattr(self, group).items()} for group in groups}
+        return replace(self, input=function(self.input), **mapped)
 
     def astype(self, dtype: Any) -> Problem:
         """The same numbers, rounded to `dtype`, in arrays of their own; it may be 'bfloat16'."""
@@ -172,17 +162,16 @@ def draw(configuration: Configuration) -> Problem:
     directions, steps, batch = 1 + c.bidirectional, max(c.lengths, default=3), len(c.lengths)
     features = {"h": c.proj_size or c.hidden_size, "c": c.hidden_size}
 
-    def sequence(width: int) -> Array:
+    def array(rows: int, width: int, swapped: bool = False) -> Array:
         if c.layout == "unbatched":
-            return rng.standard_normal((steps, width))
-        swapped = c.batch_first and c.layout == "batched"
-        return rng.standard_normal((batch, steps, width) if swapped else (steps, batch, width))
+            return rng.standard_normal((rows, width))
+        return rng.standard_normal((batch, rows, width) if swapped else (rows, batch, width))
+
+    def sequence(width: int) -> Array:
+        return array(steps, width, c.batch_first and c.layout == "batched")
 
     def state(part: str) -> Array:
-        layers = c.num_layers * directions
-        return rng.standard_normal(
-            (layers, features[part]) if c.layout == "unbatched" else (layers, batch, features[part])
-        )
+        return array(c.num_layers * directions, features[part])
 
     upstream = {"output": sequence(directions * features["h"])} | {f"{part}_n": state(part) for part in c.parts}
     return Problem(

@@ -10,7 +10,7 @@ drew, and takes masks that another run has drawn.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -207,42 +207,34 @@ def run_torch(
     constructor's arguments for each module. `handed` is told of each tensor that the module is given, by its name.
     backward: whether gradients are computed. Raises Unexpected for a module that is not as PyTorch's own.
     """
-    c, dtype = problem.configuration, torch_type(problem)
+    c, dtype, directions = problem.configuration, torch_type(problem), 1 + problem.configuration.bidirectional
 
     def tensor(value: Array) -> torch.Tensor:
         return torch.tensor(value, device=device, dtype=dtype)
 
-    leaves = {name: tensor(v).requires_grad_() for name, v in {"input": problem.input, **problem.initial}.items()}
-    directions = 1 + c.bidirectional
-
-    def layers() -> Iterator[tuple[torch.nn.Module, slice]]:
-        """PyTorch modules that together have all layers, and which of the states are theirs."""
-        arguments = c.arguments() | {"dtype": dtype, "device": device}
-        if not masks:
-            yield make(c, **arguments), slice(None)
-            return
-        arguments["dropout"], width = 0.0, directions * (c.proj_size or c.hidden_size)
-        for layer in range(c.num_layers):
-            sizes = {"input_size": width if layer else c.input_size, "num_layers": 1}
-            yield make(c, **arguments | sizes), slice(layer * directions, (layer + 1) * directions)
-
     def packed(padded: torch.Tensor) -> Any:
-        lengths = torch.tensor(c.lengths)
-        return torch.nn.utils.rnn.pack_padded_sequence(padded, lengths, enforce_sorted=False)
+        if c.layout != "packed":
+            return padded
+        return torch.nn.utils.rnn.pack_padded_sequence(padded, torch.tensor(c.lengths), enforce_sorted=False)
 
-    value: Any = packed(leaves["input"]) if c.layout == "packed" else leaves["input"]
-    finals = []
-    for layer, (module, part) in enumerate(layers()):
-        own = {name.replace(f"_l{layer}", "_l0") if masks else name: name for name in problem.parameters}
-        own = {name: theirs for name, theirs in own.items() if not masks or f"_l{layer}" in theirs}
+    leaves = {name: tensor(v).requires_grad_() for name, v in {"input": problem.input, **problem.initial}.items()}
+    value, finals, part = packed(leaves["input"]), [], slice(None)
+    for layer in range(c.num_layers if masks else 1):
+        arguments = c.arguments() | {"dtype": dtype, "device": device}
+        if masks:
+            width = directions * (c.proj_size or c.hidden_size) if layer else c.input_size
+            arguments |= {"dropout": 0.0, "num_layers": 1, "input_size": width}
+            part = slice(layer * directions, (layer + 1) * directions)
+        module = make(c, **arguments)
+        own = {n.replace(f"_l{layer}", "_l0"): n for n in problem.parameters if not masks or f"_l{layer}" in n}
         load(module, {name: torch.from_numpy(problem.parameters[theirs]) for name, theirs in own.items()})
         module.train(c.training)
         leaves |= {own[name]: parameter for name, parameter in module.named_parameters()}
         for name, leaf in leaves.items():
             handed(name, leaf)
-        if masks and layer > 0:
-            mask = tensor(masks[layer - 1])
-            value = value._replace(data=value.data * packed(mask).data) if c.layout == "packed" else value * mask
+        if masks and layer:
+            mask = packed(tensor(masks[layer - 1]))
+            value = value._replace(data=value.data * mask.data) if c.layout == "packed" else value * mask
         state = tuple(leaves[f"{name}_0"][part] for name in c.parts) if c.initial_state else None
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
@@ -250,14 +242,10 @@ def run_torch(
             value, final = pair(module(value, state[0] if state and len(state) == 1 else state))
         finals.append(split(final, c, "{}_n"))
     output = torch.nn.utils.rnn.pad_packed_sequence(value)[0] if c.layout == "packed" and value is not None else value
-    computed = {"output": output} | {name: whole([each[name] for each in finals]) for name in finals[0]}
-    run = {name: in_numpy(name, value, dtype) for name, value in computed.items()}
-    return run | (gradients(problem, computed, leaves, tensor) if backward else {})
-
-
-def whole(parts: list[Any]) -> Any:
-    """The final state of all layers."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    computed = {"output": output}
+    computed |= {n: finals[0][n] if len(finals) == 1 else torch.cat([each[n] for each in finals]) for n in finals[0]}
+    gradients = gradients_of(computed, leaves, {n: tensor(v) for n, v in problem.upstream.items()}) if backward else {}
+    return {name: in_numpy(name, each, dtype) for name, each in {**computed, **gradients}.items()}
 
 
 def in_numpy(name: str, value: Any, dtype: torch.dtype) -> Any:
@@ -272,20 +260,17 @@ def in_numpy(name: str, value: Any, dtype: torch.dtype) -> Any:
     return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
 
 
-def gradients(
-    problem: Problem,
-    computed: Mapping[str, Any],
-    leaves: Mapping[str, torch.Tensor],
-    tensor: Callable[[Array], torch.Tensor],
-) -> Run:
+def gradients_of(
+    computed: Mapping[str, Any], leaves: Mapping[str, torch.Tensor], upstream: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """The gradient of each leaf. Raises NotImplementedError if nothing that was computed has one."""
-    for name in problem.upstream:
+    for name in upstream:
         if computed[name] is None:
             raise NotGiven(f"no {name} is returned", name)
-    zeros = [torch.zeros_like(leaf) for leaf in leaves.values()]
-    if problem.upstream:
-        loss = sum((computed[name] * tensor(value)).sum() for name, value in problem.upstream.items())
-        if not loss.requires_grad:
-            raise NotImplementedError("autograd sees no way from the output back to the input and the parameters")
-        zeros = list(torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True))
-    return {f"d_{name}": in_numpy(f"d_{name}", each, each.dtype) for name, each in zip(leaves, zeros, strict=True)}
+    if not upstream:
+        return {f"d_{name}": torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    loss: Any = sum((computed[name] * value).sum() for name, value in upstream.items())
+    if not loss.requires_grad:
+        raise NotImplementedError("autograd sees no way from the output back to the input and the parameters")
+    found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    return dict(zip((f"d_{name}" for name in leaves), found, strict=True))

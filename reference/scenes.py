@@ -1,13 +1,10 @@
-"""The two libraries behind one interface, and scenes: something of a library that has been at work.
+"""Scenes: something of `scratch` or of PyTorch that has been at work, in which a line of `bad_calls.md` runs.
 
-A scene is a namespace in which a line of `bad_calls.md` runs, in `scratch` or in PyTorch.
+A library is the package itself, `scratch` or `torch`: both have `nn`, `optim` and `no_grad`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
 from types import CodeType
@@ -16,66 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-import scratch
 from scratch.types import Array
 
 from .bad_calls import OPTIMIZERS, RECURRENCES, Subject
 from .problems import state_of
-
-
-class NoCounterpart(Exception):
-    """PyTorch has nothing that could be called."""
-
-
-class NoSuchClass(Exception):
-    """PyTorch does not have the class at all."""
-
-
-@dataclass(frozen=True, eq=False)
-class Library:
-    """Either library: its modules, and what differs in how they are called."""
-
-    nn: Any
-    optim: Any
-    no_grad: Callable[[], AbstractContextManager[Any]]
-    has_tensors: bool
-    """Whether its arrays are PyTorch's and not NumPy's."""
-
-    def dtype(self, name: str) -> Any:
-        """A dtype of this library by its name."""
-        return getattr(torch, name) if self.has_tensors else np.dtype(name)
-
-    def array(self, value: Array, foreign: bool = False) -> Any:
-        """A NumPy array as this library has it, or as the other one has it."""
-        return torch.from_numpy(value) if self.has_tensors != foreign else value
-
-    def leaf(self, value: Array) -> Any:
-        """The same as an input that gets a gradient."""
-        return torch.from_numpy(value).requires_grad_(value.dtype.kind in "fc") if self.has_tensors else value
-
-    def backward(self, module: Any, results: tuple[Any, ...], upstream: tuple[Any, ...], **options: Any) -> Any:
-        """Backward from the last results of a module. In PyTorch it starts at each that has an upstream gradient."""
-        if not self.has_tensors:
-            return module.backward(*upstream, **options)
-        if not results:
-            raise NoCounterpart
-        roots: list[Any] = []
-        gradients: list[Any] = []
-        for result, gradient in zip_longest(results, upstream):
-            if gradient is None and len(results) > 1:
-                continue
-            if isinstance(result, torch.nn.utils.rnn.PackedSequence):
-                roots.append(result.data)
-                gradients.append(gradient.data if isinstance(gradient, type(result)) else gradient)
-            else:
-                several = isinstance(result, tuple)
-                roots += result if several else [result]
-                gradients += gradient if several and isinstance(gradient, tuple) else [gradient]
-        return torch.autograd.backward(roots, gradients, **options)
-
-
-SCRATCH = Library(scratch.nn, scratch.optim, scratch.no_grad, has_tensors=False)
-PYTORCH = Library(torch.nn, torch.optim, torch.no_grad, has_tensors=True)
 
 SIZES = {"T": 4, "B": 3, "I": 5, "H": 6, "V": 7, "E": 2, "C": 8}
 """Time, batch, input, hidden; symbols and width of an embedding, classes: no two are the same."""
@@ -93,26 +34,27 @@ MODULES = {
 
 TRAINED = "module = Linear(I, H, SEED); parameters = list(module.parameters())"
 USE = "module.zero_grad(); result = module(x(B, I)); backward(*upstream())"
-OPTIONS = {"SGD": ", momentum=0.9", "RMSprop": ", momentum=0.9, centered=True", "Adam": ", amsgrad=True"}
+CLIPPED = "([parameter.data for parameter in parameters], [parameter.grad for parameter in parameters])"
+HISTORY = {"SGD": ", momentum=0.9", "RMSprop": ", momentum=0.9, centered=True", "Adam": ", amsgrad=True"}
 """With these an optimizer has more to remember."""
 OTHERS = {
-    **{
-        name: (
-            f"{TRAINED}; optimizer = {name}(parameters, lr=0.1{OPTIONS.get(name, '')})",
-            f"{USE}; optimizer.step()",
-            "(optimizer.state_dict(), data(), gradients())",
-        )
-        for name in OPTIMIZERS
-    },
-    **{
-        name: (TRAINED, f"{USE}; norm = {name}(parameters, 0.5)", "(norm, gradients())")
-        for name in ("clip_grad_norm_", "clip_grad_value_")
-    },
     "Parameter": (
         "parameter = Parameter(x(H))",
         "parameter.data = x(H); parameter.grad = x(H)",
         "(parameter.data, parameter.grad)",
     ),
+    **{
+        name: (
+            f"{TRAINED}; optimizer = {name}(parameters, lr=0.1{HISTORY.get(name, '')})",
+            f"{USE}; optimizer.step()",
+            f"(optimizer.state_dict(), {CLIPPED})",
+        )
+        for name in OPTIMIZERS
+    },
+    **{
+        name: (TRAINED, f"{USE}; norm = {name}(parameters, 0.5)", f"(norm, {CLIPPED})")
+        for name in ("clip_grad_norm_", "clip_grad_value_")
+    },
 }
 """Of what is no module: how it is made, how it is used, and what is to be seen of it then."""
 PACKING = (
@@ -121,6 +63,7 @@ PACKING = (
     "padded",
 )
 """The same for the functions that pack and pad."""
+DTYPES = ("float16", "float64", "int64")
 FUNCTIONS = ("pack_padded_sequence", "pad_packed_sequence", "pack_sequence", "pad_sequence", "PackedSequence")
 
 
@@ -133,28 +76,32 @@ def compiled(line: str) -> CodeType:
 class Scene:
     """One library, and in it what bad calls are made on; `do` runs a line, `work` uses everything as it should be used.
 
-    Its methods are the functions that a line may call. Raises NoSuchClass where the library has no class of this name.
+    Its methods are functions that a line may call, and so are those in its namespace. Raises LookupError where the
+    library has no class of this name.
     """
 
-    def __init__(self, library: Library, name: str, subject: Subject) -> None:
-        self.library = library
-        self.name = name
-        self.subject = subject
-        self.given: list[tuple[Array, Array]] = []
-        """Every array that a call was given, and a copy of it."""
+    def __init__(self, library: Any, name: str, subject: Subject) -> None:
+        self.library, self.name, self.subject = library, name, subject
+        self.in_torch = library.no_grad is torch.no_grad
+        self.given: list[tuple[Array, Array]] = []  # every array that a call was given, and a copy of it
         self.spoilt: list[tuple[Any, str, Any]] = []
-        places = (library.nn, library.optim, library.nn.utils, library.nn.utils.rnn)
-        kinds = [getattr(place, name) for place in places if hasattr(place, name)]
-        if not kinds:
-            raise NoSuchClass
+        rnn = library.nn.utils.rnn
+        places = (library.nn, library.optim, library.nn.utils, rnn)
+        kind = next((getattr(place, name) for place in places if hasattr(place, name)), None)
+        if kind is None:
+            raise LookupError(name)
         self.namespace: dict[str, Any] = {
-            **{"numpy": np, "nan": np.nan, "inf": np.inf},
-            **SIZES,
-            **{dtype: library.dtype(dtype) for dtype in ("float16", "float64", "int64")},
+            **{"numpy": np, "nan": np.nan, "inf": np.inf, **SIZES},
             **{each: getattr(library.nn, each) for each in ("Linear", "Parameter")},
-            **{each: getattr(library.nn.utils.rnn, each) for each in FUNCTIONS},
+            **{each: getattr(torch, each) if self.in_torch else np.dtype(each) for each in DTYPES},
+            **{each: getattr(rnn, each) for each in FUNCTIONS},
             **{each: getattr(self, each) for each, method in vars(Scene).items() if callable(method)},
-            **dict.fromkeys(("Recurrence", "Cell", "Loss", "Optimizer", name), kinds[0]),
+            "ones": lambda *shape, dtype: self.array(np.ones(shape), dtype),
+            "classes": lambda *shape: self.array(np.ones(shape), "int64"),
+            "foreign": lambda *shape: np.ones(shape, np.float32) if self.in_torch else torch.ones(shape),
+            "train": lambda: library.optim.SGD(self.namespace["module"].parameters(), lr=0.1).step(),
+            "resize": lambda array: array.resize_(2) if self.in_torch else array.resize(2, refcheck=False),
+            **dict.fromkeys(("Recurrence", "Cell", "Loss", "Optimizer", name), kind),
         }
         self.common = {*self.namespace, "__builtins__"}
         if name in MODULES:
@@ -168,7 +115,7 @@ class Scene:
 
     def do(self, line: str) -> None:
         """Run a line of Python."""
-        exec(compiled(line.replace("SEED", "" if self.library.has_tensors else "rng=0")), self.namespace)
+        exec(compiled(line.replace("SEED", "" if self.in_torch else "rng=0")), self.namespace)
 
     @property
     def held(self) -> dict[str, Any]:
@@ -188,30 +135,22 @@ class Scene:
 
     def from_tape(self) -> Any:
         """The gradients that `backward` makes of the tape that `work` has left, which is then gone."""
-        return (self.backward(*self.upstream()), self.gradients()) if self.name in MODULES else None
+        if self.name in MODULES:
+            d_input = self.backward(*self.upstream())
+            return d_input, [parameter.grad for parameter in self.namespace["module"].parameters()]
+        return None
 
     # What a line may call.
 
     def x(self, *shape: int, dtype: str = "float32") -> Any:
-        """An array of random numbers of the library, the same every time."""
-        numbers = 3 * np.random.default_rng(0).standard_normal(shape)
-        return self.library.leaf(self.remember(np.asarray(numbers).astype(dtype)))
+        """An array of random numbers of the library, the same every time; in PyTorch one that gets a gradient."""
+        numbers = self.remember(np.asarray(3 * np.random.default_rng(0).standard_normal(shape)).astype(dtype))
+        return torch.from_numpy(numbers).requires_grad_(numbers.dtype.kind in "fc") if self.in_torch else numbers
 
     def array(self, values: Any, dtype: str | None = None) -> Any:
         """An array of the library."""
-        return self.library.array(self.remember(np.array(values, dtype)))
-
-    def ones(self, *shape: int, dtype: str) -> Any:
-        """An array of ones."""
-        return self.array(np.ones(shape), dtype)
-
-    def classes(self, *shape: int) -> Any:
-        """Good targets of any shape."""
-        return self.ones(*shape, dtype="int64")
-
-    def foreign(self, *shape: int) -> Any:
-        """An array of the other library."""
-        return self.library.array(np.ones(shape, np.float32), foreign=True)
+        value = self.remember(np.array(values, dtype))
+        return torch.from_numpy(value) if self.in_torch else value
 
     def state(self, *shape: int, dtype: str = "float32") -> Any:
         """An array, or a tuple of as many as the state of the recurrence has parts."""
@@ -228,7 +167,7 @@ class Scene:
 
     def like(self, result: Any) -> Any:
         """A good upstream gradient of a result: of the same form."""
-        if isinstance(result, self.library.nn.utils.rnn.PackedSequence):
+        if hasattr(result, "batch_sizes"):
             return result._replace(data=self.like(result.data))
         if isinstance(result, tuple):
             return tuple(self.like(part) for part in result)
@@ -244,16 +183,13 @@ class Scene:
         return tuple(self.like(result) for result in self.results())
 
     def backward(self, *upstream: Any, **options: Any) -> Any:
-        """Run backward from the last result."""
-        return self.library.backward(self.namespace["module"], self.results(), upstream, **options)
-
-    def data(self) -> list[Any]:
-        """The data of every parameter."""
-        return [parameter.data for parameter in self.namespace["module"].parameters()]
-
-    def gradients(self) -> list[Any]:
-        """The gradient of every parameter."""
-        return [parameter.grad for parameter in self.namespace["module"].parameters()]
+        """Run backward from the last result. In PyTorch it starts at each part that has an upstream gradient."""
+        results, module = self.results(), self.namespace["module"]
+        if not self.in_torch or not results:
+            return module.backward(*upstream, **options)
+        pairs = [(r, d) for r, d in zip_longest(results, upstream) if d is not None or len(results) == 1]
+        gradients = [each for r, d in pairs for each in (flat(d) if type(d) is type(r) else [d])]
+        return torch.autograd.backward([each for r, _ in pairs for each in flat(r)], gradients, **options)
 
     def renew(self) -> None:
         """Have a module that has never been called."""
@@ -275,18 +211,10 @@ class Scene:
         saved["param_groups"][0]["lr"] = 0.5
         return dict(saved)
 
-    def train(self) -> None:
-        """Change every parameter, as training does."""
-        self.library.optim.SGD(self.namespace["module"].parameters(), lr=0.1).step()
-
     def spoil(self, holder: Any, name: str, value: Any) -> None:
         """Set an attribute or a key until `work` is next called."""
         self.spoilt.append((holder, name, holder[name] if isinstance(holder, dict) else getattr(holder, name)))
         put(holder, name, value)
-
-    def resize(self, gradient: Any) -> None:
-        """Give a gradient another shape behind the parameter's back."""
-        gradient.resize(2, refcheck=False) if isinstance(gradient, np.ndarray) else gradient.resize_(2)
 
     def remember(self, value: Array) -> Array:
         """The same array, which nobody may change from now on."""
@@ -294,9 +222,11 @@ class Scene:
         return value
 
 
+def flat(value: Any) -> list[Any]:
+    """The arrays of a result or a gradient of PyTorch."""
+    return [value.data] if hasattr(value, "batch_sizes") else list(value) if isinstance(value, tuple) else [value]
+
+
 def put(holder: Any, name: str, value: Any) -> None:
     """Set an attribute or a key."""
-    if isinstance(holder, dict):
-        holder[name] = value
-    else:
-        setattr(holder, name, value)
+    holder.__setitem__(name, value) if isinstance(holder, dict) else setattr(holder, name, value)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
-from typing import Any, TypeVar
+from itertools import islice, product
+from typing import Any
 
 import numpy as np
 
 from .problems import CELLS, Configuration, can_project
 
-T = TypeVar("T")
 SIZES = (1, 2, 3, 5, 8)
 STEPS = range(1, 10)
 
@@ -31,20 +30,11 @@ def grid(seed: int = 0) -> list[Configuration]:
     ]
     dropouts: list[dict[str, Any]] = [{}, {"dropout": 0.4}, {"dropout": 0.4, "training": False}]
     options = product(CELLS, (1, 2, 3), (True, False), (False, True), (True, False), dropouts, (0, 2), inputs)
+    names = ("cell", "num_layers", "bias", "bidirectional", "initial_state", "proj_size")
     return [
-        Configuration(
-            cell=cell,
-            num_layers=layers,
-            bias=bias,
-            bidirectional=bidirectional,
-            initial_state=initial_state,
-            proj_size=projection,
-            seed=seed + number,
-            **dropout,
-            **given,
-        )
-        for number, (cell, layers, bias, bidirectional, initial_state, dropout, projection, given) in enumerate(options)
-        if not (dropout and layers < 3) and not (projection and not can_project(CELLS[cell]["module"]))
+        Configuration(**dict(zip(names, (*chosen, projection), strict=True)), seed=seed + number, **dropout, **given)
+        for number, (*chosen, dropout, projection, given) in enumerate(options)
+        if not (dropout and chosen[1] < 3) and not (projection and not can_project(CELLS[chosen[0]]["module"]))
     ]
 
 
@@ -102,38 +92,26 @@ def choose(
 
 def examples(rng: np.random.Generator, wanted: Callable[[Configuration], bool], count: int) -> list[Configuration]:
     """`count` random configurations that are wanted; fewer if hardly any is."""
-
-    def pick(options: Sequence[T]) -> T:
-        return options[int(rng.integers(len(options)))]
-
-    found: list[Configuration] = []
-    for _ in range(200 * count):
-        if len(found) == count:
-            break
-        configuration = choose(pick)
-        if wanted(configuration):
-            found.append(configuration)
-    return found
+    drawn = (choose(lambda options: options[int(rng.integers(len(options)))]) for _ in range(200 * count))
+    return list(islice((configuration for configuration in drawn if wanted(configuration)), count))
 
 
 def labels(configuration: Configuration) -> dict[str, str]:
     """What a configuration is like, in words, for each of the option groups."""
     c = configuration
-    layout = f"{c.layout}, batch first" if c.batch_first and c.layout == "batched" else c.layout
-    square = c.input_size == c.hidden_size
+    square = "I = H" if c.input_size == c.hidden_size else "I ≠ H"
+    weights = {0.5: "half the usual weights", 1.0: "usual weights", 3.0: "saturating weights"}
     return {
         "cell": c.cell,
         "layers": f"{c.num_layers} layer{'s' if c.num_layers > 1 else ''}",
         "direction": "two directions" if c.bidirectional else "one direction",
-        "input": layout,
+        "input": f"{c.layout}, batch first" if c.batch_first and c.layout == "batched" else c.layout,
         "bias": "with bias" if c.bias else "without bias",
         "projection": "projected" if c.proj_size else "not projected",
         "state": "state given" if c.initial_state else "state omitted",
         "dropout": f"dropout{'' if c.training else ', eval()'}" if c.dropout else "no dropout",
-        "sizes": "some size is 1" if 1 in (c.input_size, c.hidden_size, *c.lengths) else "I = H" if square else "I ≠ H",
-        "weights": {0.5: "half the usual weights", 1.0: "usual weights", 3.0: "saturating weights"}.get(
-            c.weight_scale, f"weights × {c.weight_scale:g}"
-        ),
+        "sizes": "some size is 1" if 1 in (c.input_size, c.hidden_size, *c.lengths) else square,
+        "weights": weights.get(c.weight_scale, f"weights × {c.weight_scale:g}"),
     }
 
 
@@ -141,59 +119,41 @@ def traits(configuration: Configuration) -> dict[str, bool]:
     """What can be asked of a configuration, by the names of the command's options."""
     c = configuration
     return {
-        "packed": c.layout == "packed",
-        "unbatched": c.layout == "unbatched",
-        "batch_first": c.batch_first,
-        "bidirectional": c.bidirectional,
-        "bias": c.bias,
-        "projection": c.proj_size > 0,
-        "dropout": c.dropout > 0,
-        "state": c.initial_state,
+        **{"packed": c.layout == "packed", "unbatched": c.layout == "unbatched", "batch_first": c.batch_first},
+        **{"bidirectional": c.bidirectional, "bias": c.bias, "projection": c.proj_size > 0},
+        **{"dropout": c.dropout > 0, "state": c.initial_state},
     }
 
 
 def simpler(configuration: Configuration) -> Iterator[Configuration]:
     """Configurations that are a little simpler, the boldest first. Going from one to the next comes to an end."""
-    c = configuration
-    plain = Configuration(c.cell)
-    for name in ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "training"):
-        yield from valid(c, **{name: getattr(plain, name)})
-    for name in ("weight_scale", "bias_shift", "seed"):
-        yield from valid(c, **{name: getattr(plain, name)})
-    yield from valid(c, layout="batched", lengths=(max(c.lengths, default=3),) * len(c.lengths))
-    yield from valid(c, proj_size=0)
-    yield from valid(c, initial_state=False)
-    for name in c.upstream:
-        if name != "output":
-            yield from valid(c, upstream=tuple(other for other in c.upstream if other != name))
+    c, plain = configuration, Configuration(configuration.cell)
+    options = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "training")
+    changes: list[dict[str, Any]] = [
+        *({name: getattr(plain, name)} for name in (*options, "weight_scale", "bias_shift", "seed")),
+        {"layout": "batched", "lengths": (max(c.lengths, default=3),) * len(c.lengths)},
+        {"proj_size": 0},
+        {"initial_state": False},
+        *({"upstream": tuple(each for each in c.upstream if each != name)} for name in c.upstream if name != "output"),
+    ]
     for name in ("num_layers", "input_size", "hidden_size", "proj_size"):
-        for value in range(1, getattr(c, name)):
-            yield from valid(c, **{name: value})
+        changes += [{name: value} for value in range(1, getattr(c, name))]
     for number in range(len(c.lengths) - 1, 0, -1):
-        yield from valid(c, lengths=c.lengths[:-1])
-        yield from valid(c, lengths=c.lengths[number:])
-    for length in sorted({1, 2, 3, *(length - 1 for length in c.lengths)}):
-        if length > 0:
-            yield from valid(c, lengths=tuple(min(length, own) for own in c.lengths))
-
-
-def valid(configuration: Configuration, **changes: Any) -> Iterator[Configuration]:
-    """The configuration with these changes, if that is one and makes a difference."""
-    try:
-        changed = replace(configuration, **changes)
-    except ValueError:
-        return
-    fits = changed.proj_size < changed.hidden_size and not (changed.dropout and changed.num_layers == 1)
-    if fits and changed != configuration:
-        yield changed
+        changes += [{"lengths": c.lengths[:-1]}, {"lengths": c.lengths[number:]}]
+    for length in sorted({1, 2, 3, *(length - 1 for length in c.lengths)} - {0}):
+        changes.append({"lengths": tuple(min(length, own) for own in c.lengths)})
+    for each in changes:
+        try:
+            changed = replace(c, **each)
+        except ValueError:
+            continue
+        fits = changed.proj_size < changed.hidden_size and not (changed.dropout and changed.num_layers == 1)
+        if fits and changed != c:
+            yield changed
 
 
 def smallest(configuration: Configuration, fails: Callable[[Configuration], bool]) -> Configuration:
     """The simplest configuration that still fails, going from one that fails in steps that keep it failing."""
-    while True:
-        for candidate in simpler(configuration):
-            if fails(candidate):
-                configuration = candidate
-                break
-        else:
-            return configuration
+    while (found := next(filter(fails, simpler(configuration)), None)) is not None:
+        configuration = found
+    return configuration

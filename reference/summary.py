@@ -1,6 +1,6 @@
 """What a check has found, tensor by tensor: the worst error and where it is, the typical one, who agrees.
 
-The summary is what the command prints, what the report shows and what the JSON file holds.
+`summary` is one dictionary: `show` prints it, the report (report.py) draws it and the JSON file holds it.
 """
 
 from __future__ import annotations
@@ -11,48 +11,81 @@ from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.text import Text
 
-from .check import PYTORCH, Found, Row
+from scratch.terminal import table
+
+from .candidates import Scratch
+from .check import EVERYTHING, PYTORCH, Found, Row
 from .devices import MODES, NO_DEVICE, device_name
 from .failures import Told
 from .problems import Configuration, eps_of
-from .space import labels
 from .witnesses import WITNESSES
 
+WIDE = 7
+"""How long a name may be in a table of eight columns that is 80 wide."""
 Key = TypeVar("Key", bound=Hashable)
+Table = dict[str, dict[str, Any]]
+"""For each kind of tensor its figures: those of `line`."""
 
 
-class Line(NamedTuple):
-    """One tensor, over all configurations, as one of the parties has it in one dtype."""
+def summary(found: Found, told: Told) -> dict[str, Any]:
+    """Everything that is shown."""
+    name = found.subject.name
+    parties = grouped(found.rows, lambda row: (row.who, row.dtype))
+    groups = {who: grouped(rows, lambda row: row.kind) for who, rows in parties.items()}
+    figures = {who: {kind: line(rows) for kind, rows in kinds.items()} for who, kinds in groups.items()}
+    for (who, dtype), own in figures.items():
+        for kind in own.keys() & groups.get((PYTORCH, dtype), {}).keys() if who == name else ():
+            own[kind]["ratio"] = ratio(groups[who, dtype][kind], groups[PYTORCH, dtype][kind], eps_of(dtype))
+    gpu = {mode.name: figures[mode.name, mode.dtype] for mode in MODES if (mode.name, mode.dtype) in figures}
+    return {
+        "subject": name,
+        "verdict": verdict(found, told),
+        "configurations": len(found.configurations),
+        "environment": environment(),
+        "tensors": {f"{who}, {dtype}": figures[who, dtype] for who, dtype in figures if who in (name, PYTORCH)},
+        "GPU": gpu or NO_DEVICE,
+        "witnesses": witnesses(found.rows),
+        "not in PyTorch": [
+            module
+            for module in dict.fromkeys(configuration.module for configuration in found.configurations)
+            if found.witnessed and not hasattr(torch.nn, module)
+        ],
+        "not offered": found.not_offered,
+        "to do": {"backward": found.subject.to_do} if found.subject.to_do else {},
+        "disagreements": sum(not row.agrees for row in found.rows),
+        "not judged": sum(not row.judged for row in found.rows),
+        "failures": [
+            {
+                "configuration": failure.configuration,
+                "tensors": {row.tensor: row.what or row.error for row in failure.rows},
+                "dtypes": failure.dtypes,
+                "configurations": failure.count,
+                "diagnosis": str(failure.diagnosis),
+                "diagnosed at": failure.diagnosis.configuration,
+                "against it": failure.against,
+                "reproduction": failure.reproduction,
+            }
+            for failure in told.failures
+        ],
+    }
 
-    worst: Row
-    typical: float
-    """The median error."""
-    ulps: float
-    """The largest."""
 
-
-class Compared(NamedTuple):
-    """One kind of tensor, as the subject has it and, where PyTorch was heard, as PyTorch has it."""
-
-    kind: str
-    ours: Line
-    theirs: Line | None
-    ratio: float
-    """See `ratio`."""
-
-
-class Agreement(NamedTuple):
-    """How far a witness agrees with the truth."""
-
-    witness: str
-    agreements: int
-    tensors: int
-    worst: Row
+def as_json(value: Any) -> Any:
+    """A summary in JSON's terms. Errors that are no finite number are texts: 'inf'."""
+    if isinstance(value, dict):
+        return {name: as_json(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(each) for each in value]
+    if isinstance(value, Configuration):
+        return asdict(value)
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
@@ -63,100 +96,73 @@ def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Ro
     return groups
 
 
-def lines(found: Found, who: str, dtype: str) -> dict[str, Line]:
-    """For each kind of tensor what one party has made of it in one dtype."""
-    rows = (row for row in found.rows if row.who == who and row.dtype == dtype)
-    return {kind: line(group) for kind, group in grouped(rows, lambda row: row.kind).items()}
-
-
-def tensors(found: Found, dtype: str) -> list[Compared]:
-    """For each kind of tensor what the subject has made of it in one dtype, beside PyTorch."""
-    ours, theirs = lines(found, found.subject.name, dtype), lines(found, PYTORCH, dtype)
-    return [Compared(kind, line, theirs.get(kind), ratio(found, kind, dtype)) for kind, line in ours.items()]
-
-
-def line(rows: list[Row]) -> Line:
-    """The line of one tensor: the worst is of those that can be judged."""
+def line(rows: list[Row]) -> dict[str, Any]:
+    """One kind of tensor as one party has it: the worst of those that can be judged, and the median of all."""
     judged = [row for row in rows if row.judged] or rows
-    return Line(
-        worst=max(judged, key=lambda row: row.error),
-        typical=median(row.error for row in rows),
-        ulps=max(row.ulps for row in judged),
-    )
+    worst = max(judged, key=lambda row: row.error)
+    return {
+        "worst": worst.error,
+        "tolerance there": worst.tolerance,
+        "typical": median(row.error for row in rows),
+        "ulps": max(row.ulps for row in judged),
+        "tensor": worst.tensor,
+        "configuration": worst.configuration,
+        "what": worst.what,
+    }
 
 
-def ratio(found: Found, kind: str, dtype: str) -> float:
-    """The subject's error by PyTorch's in one kind of tensor: the geometric mean over all tensors of that kind.
+def ratio(ours: list[Row], theirs: list[Row], eps: float) -> float:
+    """The subject's error by PyTorch's in one kind of tensor: the geometric mean over all tensors that both have.
 
     An error below a quarter of eps, 0 above all, is luck, and counts as that.
     """
-    floor = eps_of(dtype) / 4
-    errors: dict[str, dict[tuple[str, Configuration], float]] = {found.subject.name: {}, PYTORCH: {}}
-    for row in found.rows:
-        if row.kind == kind and row.dtype == dtype and row.who in errors:
-            errors[row.who][row.tensor, row.configuration] = max(floor, row.error)
-    ours, theirs = errors.values()
-    logarithms = [np.log(ours[key] / theirs[key]) for key in ours if key in theirs]
+    of_torch = {(row.tensor, row.configuration): max(eps / 4, row.error) for row in theirs}
+    pairs = [(max(eps / 4, row.error), of_torch.get((row.tensor, row.configuration))) for row in ours]
+    logarithms = [np.log(own / other) for own, other in pairs if other is not None]
     return float(np.exp(np.mean(logarithms))) if logarithms else float("nan")
+
+
+def tables(found: Found, shown: dict[str, Any]) -> dict[str, tuple[Table, Table]]:
+    """In each dtype the figures of the subject, and those of PyTorch, which may be none; an error has none to show."""
+    both: dict[str, tuple[Table, Table]] = {}
+    for dtype in found.subject.dtypes:
+        ours, theirs = (shown["tensors"].get(f"{who}, {dtype}", {}) for who in (found.subject.name, PYTORCH))
+        ours = {kind: figures for kind, figures in ours.items() if kind != EVERYTHING}
+        both |= {dtype: (ours, theirs)} if ours else {}
+    return both
+
+
+def witnesses(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """What the four witnesses say. PyTorch's autograd testifies in float64."""
+    groups = grouped(rows, lambda row: (row.who, row.dtype))
+    heard = {(PYTORCH, "float64"): "PyTorch's autograd", **{(name, "longdouble"): name for name in WITNESSES}}
+    said = []
+    for key, name in heard.items():
+        if key in groups:
+            worst = max(groups[key], key=lambda row: row.error / row.tolerance if row.tolerance else row.error)
+            agree = sum(row.agrees for row in groups[key])
+            figures = {"worst": worst.error, "tolerance there": worst.tolerance}
+            said.append({"witness": name, "agreements": agree, "tensors": len(groups[key]), **figures})
+    return said
 
 
 def verdict(found: Found, told: Told) -> str:
     """What came of it, in a sentence or two."""
-    name, number, to_do = found.subject.name, len(found.configurations), found.subject.to_do
-    of = f"{number} of {found.asked}" if number < found.asked else f"all {number}"
+    name, number, asked = found.subject.name, len(found.configurations), found.asked
+    of = f"{number} of {asked}" if number < asked else f"all {number}"
     if not number:
         return "Nothing could be checked: no configuration does without what is not offered."
     if told.failures and all(row.unfit for row in found.failures):
         return f"{name} could not be compared; something beside its mathematics is wrong:"
     if told.failures:
-        wrong = len({row.configuration for row in found.failures})
-        causes = f"{len(told.failures)} cause{'s' if len(told.failures) > 1 else ''}"
-        return f"{name} is wrong in {wrong} of {number} configurations, from {causes}:"
-    if to_do:
-        return f"{name} is right forward, in {of} configurations. Its backward is to do: {to_do}."
+        wrong, causes = len({row.configuration for row in found.failures}), len(told.failures)
+        return f"{name} is wrong in {wrong} of {number} configurations, from {causes} cause{'s' * (causes > 1)}:"
+    if found.subject.to_do:
+        return f"{name} is right forward, in {of} configurations. Its backward is to do: {found.subject.to_do}."
     if found.subject.only == "forward":
         return f"{name} agrees with the truth forward, in {of} configurations."
-    offered = f" that it offers, of {found.asked}, in every tensor that it computes" if found.not_offered else ""
+    offered = f" that it offers, of {asked}, in every tensor that it computes" if found.not_offered else ""
     return f"{name} agrees with the truth in all {number} configurations{offered or ', in every tensor'}."
-
-
-def in_ulps(number: float) -> str:
-    """A number of ULPs as it is shown."""
-    return f"{number:.1f}" if number < 10_000 else f"{number:.0e}"
-
-
-def agreements(found: Found) -> list[Agreement]:
-    """What the four witnesses say. PyTorch's autograd testifies in float64."""
-    heard = [(PYTORCH, "float64"), *((name, "longdouble") for name in WITNESSES)]
-    groups = grouped(found.rows, lambda row: (row.who, row.dtype))
-    return [
-        Agreement(
-            "PyTorch's autograd" if who == PYTORCH else who,
-            sum(row.agrees for row in groups[who, dtype]),
-            len(groups[who, dtype]),
-            max(groups[who, dtype], key=lambda row: row.error / row.tolerance if row.tolerance else row.error),
-        )
-        for who, dtype in heard
-        if (who, dtype) in groups
-    ]
-
-
-def on_gpu(found: Found) -> dict[str, dict[str, Line]]:
-    """For each mode of the GPU that was asked for what it has made of each kind of tensor; nothing without a GPU."""
-    heard = {row.who for row in found.rows}
-    return {mode.name: lines(found, mode.name, mode.dtype) for mode in MODES if mode.name in heard}
-
-
-def by_option(found: Found, who: str, dtype: str) -> dict[tuple[str, str], dict[str, float]]:
-    """The worst error of each kind of tensor for each option, as (group of options, option)."""
-    errors: dict[tuple[str, str], dict[str, float]] = {}
-    for row in found.rows:
-        if row.who == who and row.dtype == dtype:
-            for option in labels(row.configuration).items():
-                kinds = errors.setdefault(option, {})
-                kinds[row.kind] = max(kinds.get(row.kind, 0.0), row.error)
-    groups = list(labels(found.configurations[0])) if found.configurations else []
-    return dict(sorted(errors.items(), key=lambda item: groups.index(item[0][0])))
 
 
 def environment() -> dict[str, str]:
@@ -183,58 +189,78 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def as_json(found: Found, told: Told) -> dict[str, Any]:
-    """Everything of the summary in JSON's terms. Errors that are no finite number are texts: 'inf'."""
+def show(
+    out: Console, found: Found, told: Told, shown: dict[str, Any], missing: dict[str, str], verbose: bool = False
+) -> None:
+    """Everything in print. shown: the summary. missing: what is required, but not offered, and how that was seen."""
 
-    def number(value: float) -> float | str:
-        return value if isfinite(value) else str(value)
+    def say(text: str, style: str = "") -> None:
+        out.print(Text(text, style=style), soft_wrap=True)
 
-    def of_line(one: Line) -> dict[str, Any]:
-        return {
-            "worst": number(one.worst.error),
-            "tolerance there": number(one.worst.tolerance),
-            "typical": number(one.typical),
-            "ulps": number(one.ulps),
-            "tensor": one.worst.tensor,
-            "configuration": asdict(one.worst.configuration),
-        }
+    name = found.subject.name
+    say(f"\n{shown['verdict']}", "bold")
+    for what, reason in missing.items():
+        say(f"required, but not offered: {what} ({reason})", "bold")
+    for failure in told.failures:
+        say(f"\n{failure}")
+        agreed = f"; with the truth against it: {', '.join(failure.against)}" if failure.against else ""
+        say(f"  seen in {failure.count} configuration{'s' * (failure.count > 1)}{agreed}")
+        say("    " + failure.reproduction.replace("\n", "\n    "))
+    if told.rest:
+        say(f"\n{told.rest}")
+    for reason in dict.fromkeys(found.not_offered.values()):
+        say(f"not offered: {', '.join(what for what, why in found.not_offered.items() if why == reason)} ({reason})")
+    if others := dict.fromkeys(row.who for row in found.others):
+        say(f"But not everybody agrees with that truth: not {', '.join(others)}.")
+    if unjudged := sum(not row.judged for row in found.rows if row.who == name):
+        say(f"{unjudged} tensors cannot be judged: rounding alone may move them by more than a tenth.")
+    if tables(found, shown):
+        truth = "longdouble" if name == Scratch.name else "scratch longdouble"
+        say(f"\n{name} against {truth}, {len(found.configurations)} configurations")
+    for dtype, (ours, theirs) in tables(found, shown).items():
+        columns = [name if len(name) <= (WIDE if theirs else 40) else "yours", "ULP", "typical"]
+        errors = table(dtype, *columns, *([PYTORCH, "ULP", "typical", "ratio"] if theirs else []))
+        for kind, line in ours.items():
+            cells = [
+                cell
+                for each in (line, theirs.get(kind))
+                for cell in ((f"{each['worst']:.1e}", in_ulps(each["ulps"]), f"{each['typical']:.1e}") if each else ())
+            ]
+            errors.add_row(kind, *cells, *([f"{line['ratio']:.2f}"] if "ratio" in line else []))
+        out.print(errors)
+        if verbose:
+            say(f"where {name} is worst:")
+            for line in ours.values():
+                say(f"  {line['tensor']}: {line['what'] or line['configuration']}")
+    if found.witnessed:
+        show_witnesses(out, found, shown)
 
-    parties = dict.fromkeys((row.who, row.dtype) for row in found.rows if row.who not in WITNESSES)
-    gpu = {name: {kind: of_line(one) for kind, one in kinds.items()} for name, kinds in on_gpu(found).items()}
-    return {
-        "subject": found.subject.name,
-        "configurations": len(found.configurations),
-        "environment": environment(),
-        "tensors": {
-            f"{who}, {dtype}": {kind: of_line(one) for kind, one in lines(found, who, dtype).items()}
-            for who, dtype in parties
-        },
-        "GPU": gpu or NO_DEVICE,
-        "witnesses": [
-            {
-                "witness": one.witness,
-                "agreements": one.agreements,
-                "tensors": one.tensors,
-                "worst": number(one.worst.error),
-            }
-            for one in agreements(found)
-        ],
-        "not in PyTorch": found.not_in_torch,
-        "not offered": found.not_offered,
-        "to do": {"backward": found.subject.to_do} if found.subject.to_do else {},
-        "disagreements": len(found.disagreements),
-        "not judged": sum(not row.judged for row in found.rows),
-        "failures": [
-            {
-                "configuration": asdict(failure.configuration),
-                "tensors": {row.tensor: row.what or number(row.error) for row in failure.rows},
-                "dtypes": failure.dtypes,
-                "configurations": failure.count,
-                "diagnosis": str(failure.diagnosis),
-                "diagnosed at": asdict(failure.diagnosis.configuration),
-                "against it": failure.against,
-                "reproduction": failure.reproduction,
-            }
-            for failure in told.failures
-        ],
-    }
+
+def in_ulps(number: float) -> str:
+    """A number of ULPs as it is shown."""
+    return f"{number:.1f}" if number < 10_000 else f"{number:.0e}"
+
+
+def show_witnesses(out: Console, found: Found, shown: dict[str, Any]) -> None:
+    """Which witnesses agree, and PyTorch on a GPU, in each of its modes, against the same truth."""
+    said = table("witnesses of the truth", "agrees", "of", "worst")
+    for one in shown["witnesses"]:
+        said.add_row(one["witness"], f"{one['agreements']}", f"{one['tensors']}", f"{one['worst']:.1e}")
+    out.print(said)
+    for name in shown["not in PyTorch"]:
+        out.print(f"PyTorch has no {name}: only the other witnesses are heard on it.", highlight=False, soft_wrap=True)
+    if not found.in_torch:
+        return
+    if shown["GPU"] == NO_DEVICE:
+        out.print(f"PyTorch on a GPU: {NO_DEVICE}.")
+        return
+    modes = table("PyTorch on a GPU", "output", "state", "gradients", "typical")
+    for mode, kinds in shown["GPU"].items():
+        groups = {"output": [0.0], "state": [0.0], "gradients": [0.0]}
+        for kind, line in kinds.items():
+            group = "gradients" if kind.startswith("d_") else "state" if kind.endswith("_n") else "output"
+            groups[group].append(line["worst"])
+        worst = [f"{max(group):.1e}" for group in groups.values()]
+        typical = max(line["typical"] for line in kinds.values())
+        modes.add_row(mode, *(["raises", "", "", ""] if EVERYTHING in kinds else [*worst, f"{typical:.1e}"]))
+    out.print(modes)

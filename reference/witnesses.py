@@ -68,7 +68,12 @@ def complex_step(problem: Problem, masks: Masks, truth: Run) -> dict[str, Testim
 
 def forward_in_time(problem: Problem, masks: Masks, truth: Run) -> dict[str, Testimony]:
     """Each tensor of `truth`, as real-time recurrent learning sees it."""
-    run = run_forward_in_time(problem, masks)
+    c, state = problem.configuration, initial_state(problem)
+    masks_of_layers = [pack(mask, c) for mask in masks]
+    found = rtrl(make_scratch(problem), pack(problem.input, c), state, *upstream(problem), masks_of_layers)
+    run = {"output": unpack(found.output)} | split(found.state, c, "{}_n") | {"d_input": unpack(found.d_input)}
+    run |= split(found.d_initial, c, "d_{}_0") if c.initial_state else {}
+    run |= {f"d_{name}": gradient for name, gradient in found.d_parameters.items()}
     return judged(problem, masks, {name: relative_error(run[name], truth[name]) for name in truth})
 
 
@@ -131,16 +136,3 @@ def judged(problem: Problem, masks: Masks, errors: dict[str, float]) -> dict[str
     """The errors beside the tolerances of an exact method."""
     allowed = tolerances(problem, errors, masks)
     return {name: Testimony(error, allowed[name]) for name, error in errors.items()}
-
-
-def run_forward_in_time(problem: Problem, masks: Masks) -> Run:
-    """Real-time recurrent learning on the problem."""
-    c = problem.configuration
-    module = make_scratch(problem)
-    found = rtrl(
-        module, pack(problem.input, c), initial_state(problem), *upstream(problem), [pack(mask, c) for mask in masks]
-    )
-    run = {"output": unpack(found.output)} | split(found.state, c, "{}_n") | {"d_input": unpack(found.d_input)}
-    if c.initial_state:
-        run |= split(found.d_initial, c, "d_{}_0")
-    return run | {f"d_{name}": gradient for name, gradient in found.d_parameters.items()}

@@ -35,7 +35,7 @@ handed over may be written to.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,7 +55,6 @@ from .torch_modules import TorchCandidate, there_is
 __all__ = [
     "DTYPES",
     "HALVES",
-    "ONLY",
     "FunctionsCandidate",
     "Implementation",
     "NotOffered",
@@ -94,12 +93,11 @@ def candidate(
     is none of what it can be.
     """
     cells = (cell,) if isinstance(cell, str) else tuple(cell or ())
-    for each in cells:
-        if each not in CELLS:
-            raise ValueError(f"expected a cell among {', '.join(map(repr, CELLS))}, got {each!r}")
-    if only is not None and only not in ONLY:
-        raise ValueError(f"expected only {' or '.join(map(repr, ONLY))}, got {only!r}")
-    found = recognized(target, name, cells, only)
+    for value, what, known in [*((each, "a cell among", CELLS) for each in cells), (only, "only", ONLY)]:
+        if value is not None and value not in known:
+            raise ValueError(f"expected {what} {', '.join(map(repr, known))}, got {value!r}")
+    kind, parts, own_name = recognized(target)
+    found = kind(parts, name or own_name, cells, only)
     if weights is not None:
         if not isinstance(found, FunctionsCandidate):
             raise TypeError("expected a pair of functions with a form of weights: a module's parameters are PyTorch's")
@@ -116,34 +114,30 @@ def candidate(
     return found
 
 
-def recognized(target: Any, name: str | None, cells: tuple[str, ...], only: str | None) -> Implementation:
-    """The candidate in its form."""
+def recognized(target: Any) -> tuple[type[Implementation], Any, str]:
+    """The form of a candidate, what it consists of in that form, and its name."""
     if isinstance(target, tuple) and len(target) == 2 and all(map(callable, target)):
         names = ",".join(str(getattr(function, "__qualname__", "?")) for function in target)
-        return FunctionsCandidate(target, name or f"{target[0].__module__}:{names}", cells, only)
+        return FunctionsCandidate, target, f"{target[0].__module__}:{names}"
     if inspect.isfunction(target) and target.__name__.endswith("forward"):
-        return FunctionsCandidate((target, None), name or f"{target.__module__}:{target.__qualname__}", cells, only)
-    name = str(name or getattr(target, "__name__", type(target).__name__))
-    is_object = isinstance(target, (torch.nn.Module, nn.Module))
-    functions = getattr(target, "forward", None), getattr(target, "backward", None)
-    static = all(
-        isinstance(inspect.getattr_static(target, each, None), staticmethod) for each in ("forward", "backward")
+        return FunctionsCandidate, (target, None), f"{target.__module__}:{target.__qualname__}"
+    name, is_object = (
+        str(getattr(target, "__name__", type(target).__name__)),
+        isinstance(target, (torch.nn.Module, nn.Module)),
     )
-    if (static or not isinstance(target, type)) and not is_object and callable(functions[0]):
-        return FunctionsCandidate(functions, name, cells, only)
+    functions = getattr(target, "forward", None), getattr(target, "backward", None)
+    kinds = [type(inspect.getattr_static(target, each, None)) for each in ("forward", "backward")]
+    if (kinds == [staticmethod] * 2 or not isinstance(target, type)) and not is_object and callable(functions[0]):
+        return FunctionsCandidate, functions, name
     if is_object or not callable(target):
         raise TypeError(
             f"expected a class, a function that constructs, or a pair of functions, got a {type(target).__name__}"
         )
-    kind = TorchCandidate if makes_torch_modules(target) else ModuleCandidate
-    return kind(target, name, cells, only)
-
-
-def makes_torch_modules(target: Callable[..., Any]) -> bool:
-    """Whether what the candidate constructs is PyTorch's."""
     if isinstance(target, type):
-        return issubclass(target, torch.nn.Module)
-    try:
-        return isinstance(target(2, 3), torch.nn.Module)
-    except ERRORS:
-        return False
+        of_torch = issubclass(target, torch.nn.Module)
+    else:
+        try:
+            of_torch = isinstance(target(2, 3), torch.nn.Module)
+        except ERRORS:
+            of_torch = False
+    return TorchCandidate if of_torch else ModuleCandidate, target, name

@@ -39,20 +39,17 @@ def copied(run: Mapping[str, Any]) -> Run:
     return {name: as_numpy(value, name) for name, value in run.items()}
 
 
-class Handed:
+class Handed(dict[str, tuple[Any, Any]]):
     """What a candidate is handed, and what it was then: none of it may be written to."""
-
-    def __init__(self) -> None:
-        self.given: dict[str, tuple[Any, Any]] = {}
 
     def __call__(self, name: str, value: Any) -> Any:
         """The same value, remembered under its name."""
         if value is not None:
-            self.given[name] = value, as_numpy(value, name)
+            self[name] = value, as_numpy(value, name)
         return value
 
     def check(self, where: str) -> None:
         """Raise Unfit if something has been written to since it was handed over."""
-        for name, (value, before) in self.given.items():
+        for name, (value, before) in self.items():
             if not np.array_equal(as_numpy(value, name), before, equal_nan=True):
                 raise Unfit(f"{where} writes to the caller's {name}, which must stay as it is")

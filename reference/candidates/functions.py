@@ -13,10 +13,9 @@ from ..problems import CELLS, Problem
 from ..runs import Masks, Run, Unexpected, described, split
 from ..weights.forms import NAMES, PYTORCH, Form
 from .arrays import Handed, as_numpy, copied
-from .base import OF_OUTPUT, Implementation
-from .manner import ToDo
-from .modules import kinds_of
-from .needs import NotOffered, Unfit, needs
+from .base import Implementation
+from .modules import given_back, kinds_of
+from .needs import OF_OUTPUT, NotOffered, ToDo, Unfit, needs
 from .refusals import ERRORS, in_words
 
 SINGLE = ("num_layers", "batch_first", "bidirectional", "dropout", "unbatched input", "packed input")
@@ -39,8 +38,7 @@ class FunctionsCandidate(Implementation):
     def recognized(self) -> tuple[str, ...]:
         """See `Implementation`."""
         cells = super().recognized()
-        told = tuple(cell for cell in cells if self.keywords(cell))
-        return told or cells[:1]
+        return tuple(cell for cell in cells if self.keywords(cell)) or cells[:1]
 
     def keywords(self, cell: str) -> dict[str, str]:
         """What `forward` is told besides its arrays: the cell's nonlinearity, if `forward` takes it."""
@@ -60,16 +58,14 @@ class FunctionsCandidate(Implementation):
         told = super().refusal(simplest, problem, need)
         if told is not None or need != "proj_size":
             return told
-        without = {name: value for name, value in problem.parameters.items() if "weight_hr" not in name}
-        seen = [self.seen(problem, values) for values in (problem.parameters, without)]
+        seen = []
+        for unread in ("", "weight_hr"):
+            parameters = {n: v for n, v in problem.parameters.items() if not unread or unread not in n}
+            try:
+                seen.append(str(self.forward(problem, parameters, Handed())[0]))
+            except ERRORS as error:
+                seen.append(in_words(error))
         return "weight_hr is never read" if seen[0] == seen[1] else None
-
-    def seen(self, problem: Problem, parameters: dict[str, Array]) -> str:
-        """What forward gives for these parameters, or raises, as a text."""
-        try:
-            return str(self.forward(problem, parameters, Handed())[0])
-        except ERRORS as error:
-            return in_words(error)
 
     def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
         """See `Implementation`."""
@@ -77,42 +73,6 @@ class FunctionsCandidate(Implementation):
             if need in SINGLE:
                 raise NotOffered(need, "the functions are for one layer in one direction, over a batch (T, B, I)")
         return [self.passes(problem) for _ in range(calls)], None
-
-    def state(self, values: Mapping[str, Array], pattern: str, problem: Problem, handed: Handed) -> Any:
-        """The state, or its gradient, as the functions take it: zeros for what is not there."""
-        c = problem.configuration
-        width = {"h": c.proj_size or c.hidden_size, "c": c.hidden_size}
-        zeros = {part: np.zeros((1, len(c.lengths), width[part]), problem.input.dtype) for part in c.parts}
-        names = {part: pattern.format(part) for part in c.parts}
-        parts = tuple(handed(name, values.get(name, zeros[part])[0].copy()) for part, name in names.items())
-        return parts if len(parts) > 1 else parts[0]
-
-    def forward(self, problem: Problem, parameters: dict[str, Array], handed: Handed) -> tuple[Run, Any]:
-        """What forward gives, and its tape."""
-        c = problem.configuration
-        given = self.form.give({name.removesuffix("_l0"): value for name, value in parameters.items()}, c.module)
-        for name, value in given.items():
-            handed(name, value)
-        state = self.state(problem.initial, "{}_0", problem, handed)
-        passed = dict(given)
-        try:
-            result = self.target[0](handed("x", problem.input.copy()), state, passed, **self.keywords(c.cell))
-        except KeyError as error:
-            if error.args[:1] and error.args[0] in (*given, *NAMES, *self.form.names.values(), "weight_hr", "relu"):
-                raise
-            told = f"parameters[{error.args[0]!r}] is read; expected {', '.join(given)}, or another form to be declared"
-            raise Unexpected(f"{told} (weights=…, --weights)") from error
-        output, final, tape = unpacked(result, "output, state, tape")
-        run = {"output": as_numpy(output, "output")} | self.states(final, "{}_n", problem)
-        handed.check("forward")
-        if passed.keys() != given.keys() or any(passed[name] is not value for name, value in given.items()):
-            raise Unfit("forward writes to the caller's parameters, which must stay as they are")
-        return run, tape
-
-    def states(self, value: Any, pattern: str, problem: Problem) -> Run:
-        """A state that was returned, with an axis for the one layer."""
-        run = copied(split(value, problem.configuration, pattern))
-        return {name: None if part is None else part[None] for name, part in run.items()}
 
     def passes(self, problem: Problem) -> Run:
         """Once forward and once backward."""
@@ -127,18 +87,58 @@ class FunctionsCandidate(Implementation):
             d_output = np.zeros((*problem.input.shape[:2], c.proj_size or c.hidden_size), problem.input.dtype)
         if self.target[1] is None:
             raise ToDo("there is no backward")
-        d_state = self.state(problem.upstream, "{}_n", problem, handed)
-        handed.given = {f"d_{name}" if name in ("h_n", "c_n") else name: each for name, each in handed.given.items()}
-        result = self.given_back(
-            self.target[1], handed("d_output", None if d_output is None else d_output.copy()), d_state, tape
-        )
+        d_output = handed("d_output", None if d_output is None else d_output.copy())
+        d_state = state_of(problem, {f"d_{name}": value for name, value in problem.upstream.items()}, "d_{}_n", handed)
+        result = given_back(self.target[1], d_output, d_state, tape)
         d_x, d_initial, d_parameters = unpacked(result, "d_x, d_state, d_parameters")
         if not isinstance(d_parameters, Mapping):
             raise Unexpected(f"expected d_parameters as a dict of arrays, got {described(d_parameters)}")
-        run |= {"d_input": as_numpy(d_x, "d_x")} | self.states(d_initial, "d_{}_0", problem)
+        run |= {"d_input": as_numpy(d_x, "d_x")} | states(d_initial, "d_{}_0", problem)
         gradients = self.form.take({str(k): as_numpy(v, f"d_{k}") for k, v in d_parameters.items()}, c.module)
         handed.check("backward")
         return run | {f"d_{name}_l0": value for name, value in gradients.items()}
+
+    def forward(self, problem: Problem, parameters: dict[str, Array], handed: Handed) -> tuple[Run, Any]:
+        """What forward gives, and its tape."""
+        c = problem.configuration
+        given = self.form.give({name.removesuffix("_l0"): value for name, value in parameters.items()}, c.module)
+        for name, value in given.items():
+            handed(name, value)
+        x, state, passed = (
+            handed("x", problem.input.copy()),
+            state_of(problem, problem.initial, "{}_0", handed),
+            {**given},
+        )
+        try:
+            result = self.target[0](x, state, passed, **self.keywords(c.cell))
+        except KeyError as error:
+            if error.args[:1] and error.args[0] in (*given, *NAMES, *self.form.names.values(), "weight_hr", "relu"):
+                raise
+            told = f"parameters[{error.args[0]!r}] is read; expected {', '.join(given)}, or another form to be declared"
+            raise Unexpected(f"{told} (weights=…, --weights)") from error
+        output, final, tape = unpacked(result, "output, state, tape")
+        run = {"output": as_numpy(output, "output")} | states(final, "{}_n", problem)
+        handed.check("forward")
+        if passed.keys() != given.keys() or any(passed[name] is not value for name, value in given.items()):
+            raise Unfit("forward writes to the caller's parameters, which must stay as they are")
+        return run, tape
+
+
+def state_of(problem: Problem, values: Mapping[str, Array], pattern: str, handed: Handed) -> Any:
+    """The state, or its gradient, as the functions take it: zeros for what is not there."""
+    c = problem.configuration
+    parts = []
+    for part in c.parts:
+        name, width = pattern.format(part), (c.proj_size if part == "h" else 0) or c.hidden_size
+        zeros = np.zeros((1, len(c.lengths), width), problem.input.dtype)
+        parts.append(handed(name, values.get(name, zeros)[0].copy()))
+    return tuple(parts) if len(parts) > 1 else parts[0]
+
+
+def states(value: Any, pattern: str, problem: Problem) -> Run:
+    """A state that was returned, with an axis for the one layer."""
+    run = copied(split(value, problem.configuration, pattern))
+    return {name: None if part is None else part[None] for name, part in run.items()}
 
 
 def unpacked(result: Any, what: str) -> Any:

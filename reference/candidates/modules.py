@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,25 +14,59 @@ from scratch.types import Array
 from ..problems import Configuration, Problem
 from ..runs import Masks, Run, Unexpected, described, initial_state, pack, pair, split, unpack, upstream
 from .arrays import Handed, as_numpy, copied
-from .base import OF_OUTPUT, Implementation, all_dropped, draws_masks
-from .manner import ToDo
-from .needs import NotOffered
-from .refusals import ERRORS, Owners, in_words, refuses
+from .base import Implementation
+from .needs import OF_OUTPUT, NotOffered, ToDo
+from .refusals import ERRORS, in_words, refuses
 
 
-class ModuleCandidate(Implementation):
+class ConstructedCandidate(Implementation):
+    """A class, or another callable that constructs a module."""
+
+    def construct(self, configuration: Configuration, **extra: Any) -> Any:
+        """An object for the configuration, from the options that differ from PyTorch's defaults.
+
+        `extra` are arguments that are given only where they are known by name. Where dropout is random, and its masks
+        cannot be had, everything is dropped: that is all that can be known. Raises NotOffered for an option that is
+        not known, or refused.
+        """
+        defaults = {each.name: each.default for each in fields(Configuration)} | {"nonlinearity": "tanh"}
+        arguments = configuration.arguments()
+        sizes = {name: arguments.pop(name) for name in ("input_size", "hidden_size")}
+        wanted = {name: value for name, value in arguments.items() if value != defaults.get(name)}
+        kinds = kinds_of(self.target)
+        for name in wanted:
+            if not takes(kinds, name):
+                raise NotOffered(name, "the constructor has no such argument")
+        known = {name: value for name, value in extra.items() if takes(kinds, name)}
+        try:
+            if kinds is not None and all(kinds.get(name) is inspect.Parameter.KEYWORD_ONLY for name in sizes):
+                return self.target(**sizes, **wanted, **known)
+            return self.target(*sizes.values(), **wanted, **known)
+        except ERRORS as error:
+            if wanted and refuses(error, self.owners, {"relu"}, constructing=True):
+                raise NotOffered(", ".join(wanted), f"the constructor refuses: {in_words(error)}") from error
+            raise
+
+    def dropping_all(self, configuration: Configuration) -> Configuration:
+        """The configuration with dropout 1: for a candidate whose masks cannot be had, all that can be known."""
+        self.lacking["dropout masks"] = "they cannot be had, so that dropout is checked at p = 1 and in eval() only"
+        return replace(configuration, dropout=1.0)
+
+
+class ModuleCandidate(ConstructedCandidate):
     """A class with `scratch.nn`'s interface."""
 
     expected = "expected output, state = module(input, state); d_input, d_state = module.backward(d_output, d_state)"
 
     def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
         """See `Implementation`."""
-        c = problem.configuration
-        module = construct(self.target, self.owners, c, {"dtype": problem.input.dtype})
-        random, hidden = draws_masks(c), draws_masks(c) and not hasattr(module, "dropout_masks")
-        if hidden:
-            module = construct(self.target, self.owners, self.dropping_all(c), {"dtype": problem.input.dtype})
-        own = parameters(module)
+        c, dtype, hidden = problem.configuration, problem.input.dtype, False
+        module = self.construct(c, dtype=dtype)
+        if draws_masks(c) and not hasattr(module, "dropout_masks"):
+            module, hidden = self.construct(self.dropping_all(c), dtype=dtype), True
+        if not callable(getattr(module, "named_parameters", None)):
+            raise Unexpected(f"expected an object with named_parameters() to be constructed, got {described(module)}")
+        own = dict(module.named_parameters())
         if own.keys() != problem.parameters.keys():
             raise Unexpected(f"expected parameters {', '.join(problem.parameters)}, got {', '.join(own) or 'none'}")
         for name, value in problem.parameters.items():
@@ -48,15 +82,14 @@ class ModuleCandidate(Implementation):
                     parameter.grad = None if getattr(parameter, "grad", None) is None else np.zeros_like(parameter.grad)
             runs.append(self.passes(module, problem))
         masks = [unpack(mask) for mask in getattr(module, "dropout_masks", [])]
-        return runs, all_dropped(runs[0], c) if hidden else masks if random else None
+        return runs, all_dropped(runs[0], c) if hidden else masks if draws_masks(c) else None
 
     def passes(self, module: Any, problem: Problem) -> Run:
         """Once forward and once backward."""
         c, handed = problem.configuration, Handed()
-        for name, value in (problem.leaves | problem.upstream).items():
-            handed(f"d_{name}" if name in problem.upstream else name, value)
-        for name, parameter in module.named_parameters():
-            handed(name, parameter.data)
+        given = {"input": problem.input, **problem.initial, **{f"d_{n}": v for n, v in problem.upstream.items()}}
+        for name, value in (given | {name: own.data for name, own in module.named_parameters()}).items():
+            handed(name, value)
         state, (d_output, d_state) = initial_state(problem), upstream(problem)
         output, final = pair(module(pack(problem.input, c), *([] if state is None else [state])))
         run = copied({"output": unpack(output)} | split(final, c, "{}_n"))  # before backward uses their memory again
@@ -67,7 +100,7 @@ class ModuleCandidate(Implementation):
             raise NotOffered(OF_OUTPUT, "no output is returned")
         if not hasattr(module, "backward"):
             raise ToDo("there is no backward")
-        d_input, d_initial = pair(self.given_back(module.backward, d_output, *([] if d_state is None else [d_state])))
+        d_input, d_initial = pair(given_back(module.backward, d_output, *([] if d_state is None else [d_state])))
         handed.check("backward")
         run |= {"d_input": as_numpy(unpack(d_input), "d_input")}
         if c.initial_state or d_initial is not None:
@@ -75,12 +108,15 @@ class ModuleCandidate(Implementation):
         return run | copied({f"d_{name}": getattr(own, "grad", None) for name, own in module.named_parameters()})
 
 
-def parameters(module: Any) -> dict[str, Any]:
-    """A module's parameters by name. Raises Unexpected if it does not name them."""
-    named = getattr(module, "named_parameters", None)
-    if not callable(named):
-        raise Unexpected(f"expected an object with named_parameters() to be constructed, got {described(module)}")
-    return dict(named())
+def given_back(backward: Callable[..., Any], *upstream: Any) -> Any:
+    """What backward gives. Raises ToDo if it is not written yet."""
+    try:
+        result = backward(*upstream)
+    except NotImplementedError as error:
+        raise ToDo(in_words(error)) from error
+    if result is None:
+        raise ToDo("backward returns None")
+    return result
 
 
 def set_data(name: str, parameter: Any, value: Array) -> None:
@@ -94,32 +130,6 @@ def set_data(name: str, parameter: Any, value: Array) -> None:
         parameter.data = value.copy()
 
 
-def construct(target: Callable[..., Any], owners: Owners, configuration: Configuration, extra: dict[str, Any]) -> Any:
-    """The candidate's object for the configuration, from the options that differ from PyTorch's defaults.
-
-    `extra` are arguments that are given only where they are known by name. Raises NotOffered for an option that is
-    not known, or refused.
-    """
-    defaults = {each.name: each.default for each in fields(Configuration)} | {"nonlinearity": "tanh"}
-    arguments = configuration.arguments()
-    sizes: dict[str, Any] = {name: arguments.pop(name) for name in ("input_size", "hidden_size")}
-    options = [name for name, value in arguments.items() if value != defaults.get(name)]
-    kinds = kinds_of(target)
-    for name in options:
-        if not takes(kinds, name):
-            raise NotOffered(name, "the constructor has no such argument")
-    wanted = {name: arguments[name] for name in options}
-    wanted |= {name: value for name, value in extra.items() if takes(kinds, name)}
-    try:
-        if kinds is not None and all(kinds.get(name) is inspect.Parameter.KEYWORD_ONLY for name in sizes):
-            return target(**sizes, **wanted)
-        return target(*sizes.values(), **wanted)
-    except ERRORS as error:
-        if options and refuses(error, owners, {"relu"}, constructing=True):
-            raise NotOffered(", ".join(options), f"the constructor refuses: {in_words(error)}") from error
-        raise
-
-
 def kinds_of(target: Callable[..., Any]) -> dict[str, Any] | None:
     """The kinds of a callable's arguments by their names, or None if they cannot be told."""
     try:
@@ -131,3 +141,13 @@ def kinds_of(target: Callable[..., Any]) -> dict[str, Any] | None:
 def takes(kinds: dict[str, Any] | None, name: str) -> bool:
     """Whether an argument can be given by this name, as far as can be told."""
     return kinds is None or name in kinds or inspect.Parameter.VAR_KEYWORD in kinds.values()
+
+
+def draws_masks(configuration: Configuration) -> bool:
+    """Whether dropout is random."""
+    return configuration.training and 0 < configuration.dropout < 1
+
+
+def all_dropped(run: Run, configuration: Configuration) -> Masks:
+    """The masks of dropout 1."""
+    return [np.zeros(np.shape(run["output"]))] * (configuration.num_layers - 1)

@@ -11,14 +11,12 @@ from ..devices import Mode
 from ..problems import Configuration, Problem
 from ..runs import Masks, NotGiven, Run, run_torch, torch_type
 from .arrays import Handed
-from .base import OF_FINAL, OF_OUTPUT, Implementation, all_dropped, draws_masks
-from .manner import ToDo
-from .modules import construct
-from .needs import NotOffered
+from .modules import ConstructedCandidate, all_dropped, draws_masks
+from .needs import OF_FINAL, OF_OUTPUT, NotOffered, ToDo
 from .refusals import in_words
 
 
-class TorchCandidate(Implementation):
+class TorchCandidate(ConstructedCandidate):
     """A class of PyTorch modules with `torch.nn.LSTM`'s interface.
 
     On a GPU float32 is computed as IEEE 754 says, not in TF32; float16 and bfloat16 as PyTorch does by itself.
@@ -39,31 +37,26 @@ class TorchCandidate(Implementation):
 
     def module(self, configuration: Configuration, dtype: torch.dtype) -> torch.nn.Module:
         """The candidate's object for the configuration."""
-        module = construct(self.target, self.owners, configuration, {"dtype": dtype, "device": self.device})
-        made: torch.nn.Module = module.to(dtype).to(self.device)
+        made: torch.nn.Module = self.construct(configuration, dtype=dtype, device=self.device).to(dtype).to(self.device)
         return made
 
     def passes(self, problem: Problem, module: torch.nn.Module) -> Run:
         """Once forward and once backward."""
         handed = Handed()
-
-        def once(problem: Problem, module: torch.nn.Module) -> Run:
-            backward = not self.forward_only
-            return run_torch(problem, None, lambda *_, **__: module, self.device, handed, backward)
-
         try:
-            run = once(problem, module)
+            run = run_torch(problem, None, lambda *_, **__: module, self.device, handed, not self.forward_only)
         except NotGiven as missing:
             name = str(missing.args[-1])
             raise NotOffered(OF_OUTPUT if name == "output" else OF_FINAL, f"no {name} is returned") from missing
         except NotImplementedError as error:
             raise ToDo(in_words(error)) from error
         except RuntimeError as error:
-            if self.device == "cpu" or "training mode" not in str(error):
+            c = problem.configuration
+            if self.device == "cpu" or c.training or "training mode" not in str(error):
                 raise
             # cuDNN differentiates in training mode alone: eval() without dropout stands for itself in training mode.
-            c = replace(problem.configuration, training=True, dropout=0.0)
-            run = once(replace(problem, configuration=c), self.module(c, torch_type(problem)))
+            c = replace(c, training=True, dropout=0.0)
+            return self.passes(replace(problem, configuration=c), self.module(c, torch_type(problem)))
         handed.check("a pass")
         return run
 

@@ -3,8 +3,8 @@
 import io
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from types import SimpleNamespace
+from itertools import groupby
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,27 +12,31 @@ import pytest
 import torch
 from rich.console import Console
 
-from reference.bad_calls import PAGE, RECURRENCES, SEVERAL_PARTS, TABLE, Row, each, table
-from reference.bad_input import disagreements, run, show
-from reference.scenes import PYTORCH, SCRATCH, SIZES, Library
+import scratch
+from reference.bad_calls import PAGE, RECURRENCES, TABLE, Row, each, table
+from reference.bad_input import run, show
+from reference.scenes import SIZES
 from scratch import nn
 from scratch.nn.utils.rnn import pack_padded_sequence
 
+from .carried import Command
+
 T, B, WIDTH, H = (SIZES[letter] for letter in "TBIH")
-CALLS = {
-    f"{row.group}: {row.text} [{name}{row.subject.how}]": (row, name) for row in TABLE for name in row.subject.names
-}
+BLOCKS = {f"{group}: {subject.line}": list(rows) for (group, subject), rows in groupby(TABLE, lambda row: row[:2])}
 
 
-@pytest.mark.parametrize(("row", "name"), CALLS.values(), ids=CALLS)
-def test_a_bad_call_is_refused_as_by_pytorch_or_more_strictly_and_changes_nothing(row: Row, name: str) -> None:
-    assert run(row, name).verdict in ("same", "stricter")
+@pytest.mark.parametrize("rows", BLOCKS.values(), ids=BLOCKS)
+def test_bad_calls_are_refused_as_by_pytorch_or_more_strictly_and_change_nothing(rows: list[Row]) -> None:
+    results = [run(row, name) for row in rows for name in row.subject.names]
+    assert [result.label for result in results if result.verdict not in ("same", "stricter")] == []
 
 
 def test_the_table_has_every_line_of_the_page_and_no_call_twice() -> None:
     lines = re.findall(r"^(\S.*?)  # \w+: ", PAGE.read_text(), flags=re.MULTILINE)
     assert sum(len(each(line)) for line in lines) == len(TABLE) > 300
-    assert sum(len(row.subject.names) for row in TABLE) == len(CALLS)
+    assert sum(map(len, BLOCKS.values())) == len(TABLE)
+    calls = [(row.group, row.text, name, *row.subject[1:3]) for row in TABLE for name in row.subject.names]
+    assert len(calls) == len(set(calls))
     assert {name for row in TABLE if row.group == "forward" for name in row.subject.names} == set(RECURRENCES)
 
 
@@ -60,22 +64,25 @@ class Bad(ValueError):
     """No class of error that PyTorch raises."""
 
 
-ACCEPTED = object()
-
-
-def planted(bad: Callable[[nn.RNN, Any], Any]) -> Library:
-    """`scratch`, but with an RNN that does this first where the input is too wide: of the module and the input.
-
-    Where it gives ACCEPTED, the call is accepted.
-    """
+def planted(bad: Callable[[nn.RNN, Any], Any]) -> Any:
+    """`scratch`, but with an RNN that does this first where the input is too wide; True accepts it."""
 
     class Planted(nn.RNN):
         def forward(self, input: Any, hx: Any = None) -> Any:
-            if input.shape[-1] != WIDTH and bad(self, input) is ACCEPTED:
+            if input.shape[-1] != WIDTH and bad(self, input) is True:
                 return None
             return super().forward(input, hx)
 
-    return replace(SCRATCH, nn=SimpleNamespace(**{**vars(nn), "RNN": Planted}))
+    return without(scratch, RNN=Planted)
+
+
+def without(library: Any, **classes: Any) -> Any:
+    """A library with other classes of these names, or with none."""
+    own = {name: value for name, value in vars(library.nn).items() if name not in classes}
+    classes = {name: value for name, value in classes.items() if value}
+    changed = ModuleType("library")
+    vars(changed).update(vars(library), nn=SimpleNamespace(**own, **classes))
+    return changed
 
 
 def row_of(group: str, text: str) -> Row:
@@ -83,32 +90,28 @@ def row_of(group: str, text: str) -> Row:
     return row
 
 
-TOO_WIDE = row_of("forward", "module(x(T, B, 9))")
+TOO_WIDE, NONE = row_of("forward", "module(x(T, B, 9))"), row_of("forward", "module(None)")
+MESSAGE = f"expected the message '{TOO_WIDE.message[0]}, got …', got "
 
 
-def test_the_runner_passes_what_is_right() -> None:
-    assert run(TOO_WIDE, "RNN", planted(lambda module, input: None)).verdict == "same"
-
-
-def test_the_runner_sees_a_call_that_is_accepted() -> None:
-    accepting = planted(lambda module, input: ACCEPTED)
-    assert run(TOO_WIDE, "RNN", accepting).verdict == "WRONG: expected RuntimeError, got accepted"
+def verdict(bad: Callable[[nn.RNN, Any], Any], theirs: Any = torch) -> str:
+    return run(TOO_WIDE, "RNN", planted(bad), theirs).verdict
 
 
 @pytest.mark.parametrize(
-    ("error", "verdict"),
+    ("error", "told"),
     [
         (Bad("expected more"), "expected RuntimeError, got Bad (expected more)"),
-        (RuntimeError("expected more, got 9"), "expected the message 'TOO_WIDE, got …', got 'expected more, got 9'"),
-        (RuntimeError("TOO_WIDE"), "expected the message 'TOO_WIDE, got …', got 'TOO_WIDE'"),
-        (RuntimeError("TOO_WIDE, got\n9"), r"expected the message 'TOO_WIDE, got …', got 'TOO_WIDE, got\n9'"),
+        (RuntimeError("expected more, got 9"), f"{MESSAGE}'expected more, got 9'"),
+        (RuntimeError(TOO_WIDE.message[0]), f"{MESSAGE}'{TOO_WIDE.message[0]}'"),
+        (RuntimeError(f"{TOO_WIDE.message[0]}, got\n9"), rf"{MESSAGE}'{TOO_WIDE.message[0]}, got\n9'"),
     ],
 )
-def test_the_runner_sees_another_class_or_message(error: Exception, verdict: str) -> None:
+def test_the_runner_sees_another_class_or_message(error: Exception, told: str) -> None:
     def refuse(module: nn.RNN, input: Any) -> None:
-        raise type(error)(str(error).replace("TOO_WIDE", *TOO_WIDE.message))
+        raise error
 
-    assert run(TOO_WIDE, "RNN", planted(refuse)).verdict == "WRONG: " + verdict.replace("TOO_WIDE", *TOO_WIDE.message)
+    assert verdict(refuse) == f"WRONG: {told}"
 
 
 def break_down(module: Any, input: Any) -> None:
@@ -129,70 +132,57 @@ def break_down(module: Any, input: Any) -> None:
     ],
 )
 def test_the_runner_sees_what_a_refusal_has_changed(change: Any, name: str) -> None:
-    result = run(TOO_WIDE, "RNN", planted(change))
-    assert result.scratch.error is RuntimeError
-    assert result.verdict.startswith("WRONG: expected everything as it was, got changes of ")
-    assert name in result.verdict
+    told = verdict(change)
+    assert told.startswith("WRONG: expected everything as it was, got changes of ") and name in told
 
 
 def test_the_runner_sees_that_a_reason_is_not_true_or_is_missing() -> None:
-    silent = replace(row_of("forward", "module(None)"), why="")
+    assert verdict(lambda *_: None) == "same"
+    silent, untrue = NONE._replace(why=""), TOO_WIDE._replace(why="PyTorch lets it pass")
     assert run(silent, "RNN").verdict == "WRONG: expected TypeError in PyTorch, too, or a reason, got AttributeError"
-    untrue = replace(TOO_WIDE, why="PyTorch lets it pass")
-    assert run(untrue, "RNN").verdict == (
-        "WRONG: expected PyTorch not to raise RuntimeError (PyTorch lets it pass), got it"
-    )
-
-
-def shown(*results: Any, verbose: bool = False) -> str:
-    """What is printed of them, on one line."""
-    out = io.StringIO()
-    show(results, Console(file=out, width=80), verbose)
-    assert max(map(len, out.getvalue().splitlines())) <= 80
-    return " ".join(out.getvalue().split())
-
-
-def test_the_verdict_and_what_is_wrong_come_first() -> None:
-    results = [run(TOO_WIDE, name) for name in RECURRENCES]
-    stricter = run(row_of("forward", "module(None)"), "RNN")
-    wrong = run(TOO_WIDE, "RNN", planted(lambda module, input: ACCEPTED))
-    label = "forward: module(x(T, B, 9)) [RNN]: WRONG: expected RuntimeError, got accepted"
-    assert disagreements(results) == [] and disagreements([wrong]) == [label]
-    told = shown(*results, stricter, wrong)
-    assert told.startswith(f"1 of {len(RECURRENCES) + 2} calls: WRONG {label} Bad calls: 2, made ")
-    assert f"same class of error: {len(RECURRENCES)}; scratch is stricter: 1; wrong: 1." in told
-    assert f"│ forward │ {len(RECURRENCES)} │ 1 │ 1 │" in told
-    assert shown(*results).startswith("Every bad call is refused as it should be. Bad calls: 1, made ")
-    listed = shown(*results, stricter, verbose=True)
-    assert f"forward: every recurrence {', '.join(RECURRENCES)}: RuntimeError in both module(x(T, B, 9))" in listed
-    assert "RNN: TypeError; PyTorch: AttributeError (PyTorch stumbles over a missing attribute) module(None)" in listed
+    told = "WRONG: expected PyTorch not to raise RuntimeError (PyTorch lets it pass), got it"
+    assert run(untrue, "RNN").verdict == told
 
 
 def test_a_class_that_pytorch_lacks_is_looked_at_alone() -> None:
     """What `scratch` raises, and leaves behind, is checked all the same."""
-    lacking = replace(PYTORCH, nn=SimpleNamespace(**{k: v for k, v in vars(torch.nn).items() if k != "RNN"}))
-    alone = run(TOO_WIDE, "RNN", theirs=lacking)
-    assert (alone.verdict, alone.scratch.error, alone.torch.name) == ("alone", RuntimeError, "no such class")
+    lacking = without(torch, RNN=None)
+    assert verdict(lambda *_: None, lacking) == "alone"
+    assert verdict(lambda module, _: module.eval(), lacking).startswith("WRONG: expected everything as it was")
+    assert verdict(lambda *_: True, lacking) == "WRONG: expected RuntimeError, got accepted"
 
-    changing, accepting = (planted(bad) for bad in (lambda module, _: module.eval(), lambda *_: ACCEPTED))
-    assert run(TOO_WIDE, "RNN", changing, lacking).verdict.startswith("WRONG: expected everything as it was")
-    assert run(TOO_WIDE, "RNN", accepting, lacking).verdict == "WRONG: expected RuntimeError, got accepted"
-    told = shown(alone, run(TOO_WIDE, "RNN"))
-    assert "same class of error: 1; scratch is stricter: 0; not there in PyTorch: 1; wrong: 0." in told
+
+def test_what_is_printed(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    alone = run(TOO_WIDE, "RNN", theirs=without(torch, RNN=None))
+    show(
+        [run(TOO_WIDE, "GRU"), run(NONE, "RNN"), run(TOO_WIDE, "RNN", planted(lambda *_: True)), alone],
+        Console(file=out),
+    )
+    told = " ".join(out.getvalue().split())
+    label = "forward: module(x(T, B, 9)) [RNN]: WRONG: expected RuntimeError, got accepted"
+    assert told.startswith(f"1 of 4 calls: WRONG {label} Bad calls: 2, made ")
+    assert "same class of error: 1; scratch is stricter: 1; not there in PyTorch: 1; wrong: 1." in told
+
+    monkeypatch.setattr("reference.bad_input.TABLE", [TOO_WIDE, NONE])
+    both = f"{', '.join(RECURRENCES)}: RuntimeError in both"
+    stricter = "TypeError; PyTorch: AttributeError (PyTorch stumbles over a missing attribute)"
+    for options, several in ((), ["--verbose lists every call"]), (("--verbose",), [both, stricter]):
+        status, printed, _ = command("bad-input", *options)
+        assert status == 0 and printed.startswith("Every bad call is refused as it should be.\nBad calls: 2, made ")
+        assert all(each in " ".join(printed.split()) for each in several)
+    monkeypatch.setattr("reference.bad_input.TABLE", [NONE._replace(why="")])
+    assert command("bad-input")[0] == 1
 
 
 # What is no bad call.
 
 
 @pytest.mark.parametrize("name", RECURRENCES)
-def test_dropout_with_one_layer_only_warns(name: str) -> None:
+def test_dropout_with_one_layer_warns_and_an_empty_batch_is_allowed(name: str) -> None:
     for library in (nn, torch.nn):
         with pytest.warns(UserWarning, match="dropout"):
             getattr(library, name)(WIDTH, H, dropout=0.5)
-
-
-@pytest.mark.parametrize("name", RECURRENCES)
-def test_an_empty_batch_is_allowed(name: str) -> None:
     module = getattr(nn, name)(WIDTH, H, bidirectional=True, rng=0)
     output, _ = module(np.zeros((T, 0, WIDTH), np.float32))
     d_input, _ = module.backward(output)
@@ -201,12 +191,10 @@ def test_an_empty_batch_is_allowed(name: str) -> None:
     assert not module.weight_hh_l0.grad.any()
 
 
-@pytest.mark.parametrize("name", SEVERAL_PARTS)
-def test_a_list_may_stand_for_a_tuple_of_states(name: str) -> None:
-    for library, zeros in ((nn, np.zeros), (torch.nn, torch.zeros)):
-        dtype = {"dtype": np.float32} if library is nn else {}
-        x, h = zeros((T, B, WIDTH), **dtype), zeros((1, B, H), **dtype)
-        assert getattr(library, name)(WIDTH, H)(x, [h, h])[0].shape == (T, B, H)
+def test_a_list_may_stand_for_a_tuple_of_states() -> None:
+    for library, zeros in ((nn, lambda *shape: np.zeros(shape, np.float32)), (torch.nn, torch.zeros)):
+        h = zeros(1, B, H)
+        assert library.LSTM(WIDTH, H)(zeros(T, B, WIDTH), [h, h])[0].shape == (T, B, H)
 
 
 def test_a_packed_gradient_may_name_the_order_that_the_input_left_out() -> None:

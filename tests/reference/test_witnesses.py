@@ -33,17 +33,17 @@ def test_witnesses_agree_with_the_backward_pass(name: str, configuration: Config
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", WITNESSES)
-def test_witnesses_see_one_wrong_entry_of_any_gradient(name: str, cell: str) -> None:
+def test_witnesses_see_one_wrong_entry_of_any_gradient_and_blame_no_other(name: str, cell: str) -> None:
     configuration = Configuration(cell, num_layers=2, bidirectional=True, lengths=(2, 4), layout="packed", seed=1)
-    truth, _ = run_scratch(draw(configuration).astype(np.longdouble))
-    for tensor in truth:
-        if tensor.startswith("d_"):
+    gradients = [tensor for tensor in run_scratch(draw(configuration))[0] if tensor.startswith("d_")]
+    for wrong in (gradients[::2], gradients[1::2]):
 
-            def spoil(run: Run, tensor: str = tensor) -> None:
+        def spoil(run: Run, wrong: list[str] = wrong) -> None:
+            for tensor in wrong:
                 entry = np.unravel_index(np.abs(run[tensor]).argmax(), run[tensor].shape)
                 run[tensor][entry] *= 1 + np.longdouble(1e-6)
 
-            assert disagreeing(name, configuration, spoil) == [tensor]
+        assert sorted(disagreeing(name, configuration, spoil)) == sorted(wrong)
 
 
 @pytest.mark.parametrize("name", WITNESSES)
@@ -76,10 +76,6 @@ def test_central_differences_step_less_far_where_they_step_over_a_kink(monkeypat
 def test_a_witness_says_how_far_it_may_be_off() -> None:
     exact = draw(Configuration("LSTM")).astype(np.longdouble)
     truth, masks = run_scratch(exact)
-    said = {name: witness(exact, masks, truth) for name, witness in WITNESSES.items()}
-    assert all(
-        one.tolerance < 1e-15
-        for name in ("complex step", "real-time recurrent learning")
-        for one in said[name].values()
-    )
-    assert all(one.tolerance < 1e-7 for one in said["central differences"].values())
+    for name, witness in WITNESSES.items():
+        most = 1e-7 if name == "central differences" else 1e-15
+        assert all(one.tolerance < most for one in witness(exact, masks, truth).values())
