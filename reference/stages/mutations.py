@@ -8,6 +8,7 @@ derivative for another; a matrix transposed; gates in another order; a sum over 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import combinations, permutations
@@ -35,28 +36,22 @@ from .problems import problems
 
 
 class Mistake(NamedTuple):
-    """What is written where something else belongs: in equations of a step, or in slots of a loop (loops.py)."""
+    """What is written where something else belongs: in equations of a step, or in slots of a loop (loops.py).
+
+    name: what it makes wrong, the first equation or slot that it changes. right: what belongs there, as it is shown.
+    words: what kind of mistake it is. changes: equations, by name, and what they are instead; slots: the same for a
+    loop. number: the equation's. rank: how far-fetched it is.
+    """
 
     function: str
     name: str
-    """What it makes wrong: the first equation or slot that it changes."""
     right: str
-    """What belongs there, as it is shown."""
     yours: str
     words: str
-    """What kind of mistake it is, without what belongs there."""
     changes: Mapping[str, ast.expr] = {}
-    """Equations, by name, and what they are instead."""
     slots: Mapping[str, str] = {}
     number: str = ""
-    """The equation's."""
     rank: int = 0
-    """How far-fetched it is."""
-
-    @property
-    def places(self) -> set[str]:
-        """Where it is."""
-        return {*self.changes, *self.slots}
 
 
 Change = tuple[int, str, ast.expr]
@@ -117,6 +112,7 @@ WHOLE = [
     (4, "it is clipped", "clip(u, 1)"),
 ]
 """The same for the right side of an equation as a whole."""
+BLOCK = re.compile(r"block\((\w+), (\d), H\)").fullmatch
 
 
 def changes_of(equation: Equation, others: Callable[[str], Sequence[str]]) -> Iterator[Change]:
@@ -163,13 +159,14 @@ def changes_of_part(node: ast.expr, others: Callable[[str], Sequence[str]]) -> I
 
 
 def changes_of_sum(terms: list[tuple[int, ast.expr]]) -> Iterator[Change]:
-    """A term is missing, counts twice, or has another sign."""
-    for count, rank in ((1, 0), (2, 3)):
-        for chosen in combinations(range(len(terms)), count) if len(terms) > count else ():
-            words = "a term is missing" if count == 1 else "two terms are missing"
-            yield rank, words, total([each for k, each in enumerate(terms) if k not in chosen])
-            twice = [(sign, made("2 * u", u=u) if k in chosen else u) for k, (sign, u) in enumerate(terms)]
-            yield max(rank, 1), "a term counts twice" if count == 1 else "two terms count twice", total(twice)
+    """A term is missing, counts twice, or has another sign; or two of them."""
+    places = range(len(terms))
+    for chosen in [each for count in (1, 2) if count < len(terms) for each in combinations(places, count)]:
+        rank, words = ((0, "a term {}"), (3, "two terms {}"))[len(chosen) - 1]
+        missing, twice = ("is missing", "counts twice") if rank == 0 else ("are missing", "count twice")
+        yield rank, words.format(missing), total([terms[k] for k in places if k not in chosen])
+        doubled = [(sign, made("2 * u", u=u) if k in chosen else u) for k, (sign, u) in enumerate(terms)]
+        yield max(rank, 1), words.format(twice), total(doubled)
     for k, (sign, term) in enumerate(terms):
         yield 1, SIGN, total([*terms[:k], (-sign, term), *terms[k + 1 :]])
 
@@ -203,17 +200,20 @@ def mutations(cell: Cell, function: str) -> tuple[Mistake, ...]:
     def others(name: str) -> list[str]:
         return [other for other in scope if name in known and known[other] == known[name] and other != name]
 
-    found = [*alternatives(cell, function), *orders(cell, function)]
+    own = {equation.name for equation in cell.equations(function)}
+    found = []
+    for text, words in cell.alternatives:
+        changes = {name: expression(right) for name, right in (line.split(" = ", 1) for line in text.split("; "))}
+        found += [mistake(cell, function, changes, words, 0)] if changes.keys() <= own else []
+    found += orders(cell, function)
     for equation in cell.equations(function):
-        if block_of(equation.right) is None:
-            found += [
-                mistake(cell, function, {equation.name: right}, words, rank)
-                for rank, words, right in changes_of(equation, others)
-            ]
+        if not BLOCK(ast.unparse(equation.right)):
+            changed = changes_of(equation, others)
+            found += [mistake(cell, function, {equation.name: new}, words, rank) for rank, words, new in changed]
         scope.append(equation.name)
     if function == "step_backward":
         for name, other in permutations(cell.known_forward, 2):
-            if known[name] == known[other] and sum(name in names_in(e.right) for e in cell.step_backward) > 1:
+            if known[name] == known[other] and len(users(cell, name)) > 1:
                 found.append(kept_as(cell, {name: other}))
         found += changed_in_place(cell)
     unique: dict[object, Mistake] = {}
@@ -227,35 +227,27 @@ def mutations_across_steps(cell: Cell) -> tuple[Mistake, ...]:
     """Values of other steps on the way back, which only a loop has."""
     found = []
     for name in cell.known_forward:
-        for other in (f"{name}_before", f"{name}_later"):
-            for equation in cell.step_backward:
-                if name in names_in(equation.right):
-                    right = renamed(equation.right, {name: value_of(other)})
-                    found.append(mistake(cell, "step_backward", {equation.name: right}, OTHER_VALUE, 3))
-            if any(name in names_in(equation.right) for equation in cell.step_backward):
-                found.append(kept_as(cell, {name: other}))
+        for other in (f"{name}_before", f"{name}_later") if users(cell, name) else ():
+            for equation in users(cell, name):
+                changes = {equation.name: renamed(equation.right, {name: value_of(other)})}
+                found.append(mistake(cell, "step_backward", changes, OTHER_VALUE, 3))
+            found.append(kept_as(cell, {name: other}))
     for changed in dict.fromkeys((cell.parts, *cell.parts)):
         words = f"{KEPT}: it has been changed in place, by the steps that came later"
         found.append(kept_as(cell, {f"{part}_prev": f"{part}_end" for part in changed}, words))
     return tuple(found)
 
 
-def mistake(cell: Cell, function: str, changes: Mapping[str, ast.expr], words: str, rank: int, **other: str) -> Mistake:
+def users(cell: Cell, name: str) -> list[Equation]:
+    """The equations of the way back that use a value."""
+    return [equation for equation in cell.step_backward if name in names_in(equation.right)]
+
+
+def mistake(cell: Cell, function: str, changes: Mapping[str, ast.expr], words: str, rank: int, **told: str) -> Mistake:
     """A mistake in a step, told of the first equation that it changes."""
     first = next(equation for equation in cell.equations(function) if equation.name in changes)
-    told = {"name": first.name, "right": shown(first.right), "yours": shown(changes[first.name])} | other
-    name, right, yours = told["name"], told["right"], told["yours"]
-    return Mistake(function, name, right, yours, words, changes, number=first.number, rank=rank)
-
-
-def alternatives(cell: Cell, function: str) -> Iterator[Mistake]:
-    """The cell's alternatives that are this function's."""
-    known = {equation.name for equation in cell.equations(function)}
-    for text, words in cell.alternatives:
-        lines = dict(line.split(" = ", 1) for line in text.split("; "))
-        if lines.keys() <= known:
-            changes = {name: expression(right) for name, right in lines.items()}
-            yield mistake(cell, function, changes, words, 0)
+    told = {"name": first.name, "right": shown(first.right), "yours": shown(changes[first.name])} | told
+    return Mistake(function, *told.values(), words, changes, number=first.number, rank=rank)
 
 
 def kept_as(cell: Cell, other: Mapping[str, str], words: str = KEPT) -> Mistake:
@@ -269,42 +261,27 @@ def kept_as(cell: Cell, other: Mapping[str, str], words: str = KEPT) -> Mistake:
 def changed_in_place(cell: Cell) -> Iterator[Mistake]:
     """Values that the step kept, and that an equation of the way back finds changed, with all that come after it."""
     for index, (_, right, _) in enumerate(cell.step_backward):
-        for name in names_in(right):
+        for name in names_in(right) if not isinstance(right, ast.Name) else ():
             for text in ("1 - u", "u * (1 - u)", "1 - u**2", "u**2") if name in cell.known_forward else ():
                 new = made(text, u=value_of(name))
                 later = [each for each in cell.step_backward[index:] if name in names_in(each.right)]
                 changes = {each.name: renamed(each.right, {name: new}) for each in later}
-                if not isinstance(right, ast.Name):
-                    words = f"{name} has been changed in place before, to {shown(new)}"
-                    yield mistake(cell, "step_backward", changes, words, 5)
-
-
-def block_of(right: ast.expr) -> tuple[str, int] | None:
-    """What a block is cut from, and which it is; None for what is no block."""
-    match right:
-        case ast.Call(ast.Name("block"), [ast.Name(source), ast.Constant(int(k)), _]):
-            return source, k
-    return None
+                words = f"{name} has been changed in place before, to {shown(new)}"
+                yield mistake(cell, "step_backward", changes, words, 5)
 
 
 def orders(cell: Cell, function: str) -> Iterator[Mistake]:
     """The blocks of the pre-activations read in another order; in all sums, or, where there are two, in one."""
-    cut = [(e.name, block) for e in cell.equations(function) if (block := block_of(e.right))]
-    sources = tuple(dict.fromkeys(source for _, (source, _) in cut))
-    gates = cell.gates
+    cut = [(e.name, *found.groups()) for e in cell.equations(function) if (found := BLOCK(ast.unparse(e.right)))]
+    sources, gates = tuple(dict.fromkeys(source for _, source, _ in cut)), cell.gates
+    other_orders = list(permutations(range(len(gates))))[1:]
     rows = [f"{gate}{row}" for row in "01" for gate in gates]
     for group in dict.fromkeys((sources, *((source,) for source in sources))) if cut else ():
-        changes = {
-            name: made(f"u[:, {k}::{len(gates)}]", u=value_of(source)) for name, (source, k) in cut if source in group
-        }
-        told = {"right": f"[{', '.join(gates)}]", "yours": f"[{', '.join(rows)}, …]"}
-        yield mistake(cell, function, changes, INTERLEAVED, 2, name=" and ".join(group), **told)
-        for order in list(permutations(range(len(cell.gates))))[1:]:
-            changes = {
-                name: made(f"block(u, {order.index(k)}, H)", u=value_of(source))
-                for name, (source, k) in cut
-                if source in group
-            }
-            if changes:
-                right, yours = (f"[{', '.join(cell.gates[k] for k in each)}]" for each in (sorted(order), order))
-                yield mistake(cell, function, changes, ORDER, 2, name=" and ".join(group), right=right, yours=yours)
+        ways = [(INTERLEAVED, [*rows, "…"], [f"u[:, {k}::{len(gates)}]" for k in range(len(gates))])]
+        for order in other_orders:
+            blocks = [f"block(u, {order.index(k)}, H)" for k in range(len(gates))]
+            ways.append((ORDER, [gates[k] for k in order], blocks))
+        for words, own, blocks in ways:
+            changes = {name: made(blocks[int(k)], u=value_of(source)) for name, source, k in cut if source in group}
+            told = {"name": " and ".join(group), "right": f"[{', '.join(gates)}]", "yours": f"[{', '.join(own)}]"}
+            yield mistake(cell, function, changes, words, 2, **told)
