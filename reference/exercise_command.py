@@ -22,6 +22,7 @@ from scratch.doors import python
 from .grade_command import CALLS, epilog, grade
 from .stages import stages
 from .stages.subject import ERRORS, TAKES, Endless, at_most, raised
+from .stages.worker import told as told_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command(epilog=epilog(CALLS))(grade)
@@ -133,7 +134,7 @@ def module_of(place: str, limit: float = LIMIT) -> ModuleType:
     except Endless as told:
         raise typer.BadParameter(f"cannot import {place!r}: {told}") from None
     except ERRORS as error:
-        raise typer.BadParameter(f"cannot import {place!r}: {raised(error)}") from None
+        raise typer.BadParameter(f"cannot import {place!r}: {raised(*told_of(error))}") from None
 
 
 @app.command("check")

@@ -71,6 +71,9 @@ class Stage:
 class Report(list[Stage]):
     """All stages of a candidate."""
 
+    narrow = False
+    """Whether it gave numbers of less than float64."""
+
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
 

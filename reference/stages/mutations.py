@@ -247,7 +247,7 @@ def mistake(cell: Cell, function: str, changes: Mapping[str, ast.expr], words: s
     """A mistake in a step, told of the first equation that it changes."""
     first = next(equation for equation in cell.equations(function) if equation.name in changes)
     told = {"name": first.name, "right": shown(first.right), "yours": shown(changes[first.name])} | told
-    return Mistake(function, *told.values(), words, changes, number=first.number, rank=rank)
+    return Mistake(function, told["name"], told["right"], told["yours"], words, changes, {}, first.number, rank)
 
 
 def kept_as(cell: Cell, other: Mapping[str, str], words: str = KEPT) -> Mistake:

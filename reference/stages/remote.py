@@ -1,8 +1,7 @@
-"""A submission that runs in a process of its own, as functions that can be taken stage by stage.
+"""A submission that runs in a process of its own, whose functions can be taken stage by stage.
 
 What is right never enters that process: it is sent arrays, and sends back arrays, which are compared here. What it
-sends is read as JSON and numbers, so that it runs nothing here. What it does to the arrays it was given is done to
-them here too, so that writing over inputs is seen as if the functions ran in this process.
+sends is read as JSON and numbers, so that it runs nothing here.
 
 This is no sandbox. It holds off accidents and simple tricks: limits of time, memory and file size, a folder and a
 session of its own, and an audit hook (guard.py). Run what you do not trust in a container besides.
@@ -17,18 +16,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from inspect import Parameter, Signature
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .subject import Interface, advice, endless
-from .worker import FUNCTIONS, Kept, Other, decoded, encoded, framed, leaves
+from .subject import Broken, Raised, endless, raised
+from .worker import FUNCTIONS, Kept, decoded, encoded, leaves
 
 SENT_AT_MOST = 2**25
 """Bytes of one answer, beyond which it is not read."""
@@ -37,15 +35,7 @@ START = 60.0
 OUTPUT_KEPT = 4000
 """Bytes of what it prints that are kept."""
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-ADVISED = {"TypeError": TypeError, "ValueError": ValueError, "KeyError": KeyError}
-
-
-class Broken(Exception):
-    """The submission's process does not answer. The argument says why."""
-
-
-class NotLoaded(Exception):
-    """The submission's file cannot be run. The argument says why."""
+NO_ANSWER = "what comes back from its process is no answer"
 
 
 class Limits(NamedTuple):
@@ -62,17 +52,16 @@ class Limits(NamedTuple):
 class Process:
     """The process, and the channel to it. Its folder is the working directory, and holds the file."""
 
-    def __init__(self, file: Path, limits: Limits, allowed: Sequence[str] = ()) -> None:
+    def __init__(self, file: Path) -> None:
         self.channel, theirs = socket.socketpair()
         self.notes, notes = os.pipe()
         os.set_blocking(self.notes, False)
         handed = (theirs.fileno(), notes)
-        command = [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), *map(str, handed)]
         environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
         environment |= dict.fromkeys(("HOME", "TMPDIR"), str(file.parent)) | {"MALLOC_ARENA_MAX": "2"}
         environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), *map(str, handed)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -87,56 +76,27 @@ class Process:
         self.printed, self.output = 0, b""
         self.reader = Thread(target=self.take_output, daemon=True)
         self.reader.start()
-        house = Path(__file__).parents[2]
-        settings = {
-            "file": str(file),
-            "memory": limits.memory * 2**20,
-            "processor": math.ceil(6 * limits.seconds) + 2,
-            "file_size": limits.file_size * 2**20,
-            "below": bool(allowed),
-            "path": [str(house)] if allowed else [],
-            "roots": [*readable(), *([str(house)] if allowed else [])],
-            "denied": [str(house / name) for name in ("scratch", "reference") if name not in allowed],
-        }
-        self.unsent = framed(settings)
+        self.stream = self.channel.makefile("rwb")
 
-    def ask(self, request: Any, seconds: float) -> Any:
-        """The answer to a request. Raises TimeoutError, or Broken."""
-        deadline = monotonic() + seconds
-        self.channel.settimeout(seconds)
-        try:
-            self.channel.sendall(self.unsent + framed(request))
-        except TimeoutError:
-            raise
-        except OSError:
-            raise Broken(self.how_it_ended()) from None
-        self.unsent = b""
-        size = int.from_bytes(self.read(8, deadline))
-        if size > SENT_AT_MOST:
-            raise Broken("what comes back from its process is no answer")
-        try:
-            answer = json.loads(self.read(size, deadline))
-        except UNREADABLE:
-            answer = None
-        if not isinstance(answer, dict):
-            raise Broken("what comes back from its process is no answer")
-        return answer
-
-    def read(self, size: int, deadline: float) -> bytes:
-        """So many bytes of its answer. Raises TimeoutError, or Broken."""
-        data = bytearray()
-        while len(data) < size:
-            left = deadline - monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self.channel.settimeout(left)
-            more = b""
-            with suppress(ConnectionError):
-                more = self.channel.recv(min(size - len(data), 2**16))
-            if not more:
-                raise Broken(self.how_it_ended())
-            data += more
-        return bytes(data)
+    def ask(self, request: Any, seconds: float) -> dict[str, Any]:
+        """The answer to a request. Raises Broken; TimeoutError after so many seconds."""
+        timer = Timer(seconds, self.channel.shutdown, [socket.SHUT_RDWR])
+        timer.daemon, deadline = True, monotonic() + seconds
+        timer.start()
+        line = b""
+        with suppress(OSError):
+            self.stream.write(json.dumps(request).encode() + b"\n")
+            self.stream.flush()
+            line = self.stream.readline(SENT_AT_MOST)
+        timer.cancel()
+        if monotonic() >= deadline:
+            raise TimeoutError
+        if not line:
+            raise Broken(self.how_it_ended())
+        with suppress(*UNREADABLE):
+            if isinstance(answer := json.loads(line), dict):
+                return answer
+        raise Broken(NO_ANSWER)
 
     def take_output(self) -> None:
         """Read what it prints while it runs, and keep the beginning."""
@@ -162,7 +122,6 @@ class Process:
         """End it and all that it started. Returns what was noted: pairs (import or refused, what)."""
         with suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
         self.process.wait()
         self.reader.join(1)  # unless somebody else holds the other end
         found = []
@@ -170,6 +129,8 @@ class Process:
             for line in os.read(self.notes, 2**16).decode("ascii", "replace").splitlines():
                 kind, _, text = line.partition("\t")
                 found.append((kind, plain(text.strip("'\""), 300)))
+        with suppress(OSError):
+            self.stream.close()
         self.channel.close()
         os.close(self.notes)
         return found
@@ -183,38 +144,42 @@ def readable() -> list[str]:
 
 
 class Submission:
-    """A file, and what its functions give. `functions` can be taken stage by stage."""
+    """A file, run in a process, and what its functions give: it can be taken stage by stage once it is loaded."""
 
     def __init__(self, file: Path, limits: Limits, allowed: Sequence[str] = ()) -> None:
         self.file, self.limits, self.allowed = file, limits, allowed
         self.process: Process | None = None
-        self.left = dict.fromkeys(("load", *FUNCTIONS), limits.seconds)
+        self.left = {"start": START, **dict.fromkeys(("load", "kept", *FUNCTIONS), limits.seconds)}
         self.notes: list[tuple[str, str]] = []
         self.printed, self.output = 0, b""
-        self.functions: dict[str, Function] = {}
+        self.takes: dict[str, list[str]] = {}
         self.defines: list[str] = []
-        self.narrow = False  # whether it gave numbers of less than float64
 
-    def start(self) -> Process:
-        """The process, with the file run in it. Raises NotLoaded."""
-        if self.process is None:
-            self.process = Process(self.file, self.limits, self.allowed)
-            try:
-                self.process.ask({"do": "ready"}, START)
-                found = self.ask("load", {"do": "load"})
-                self.defines = [plain(name, 40) for name in found["defines"] if name[:2] != "__"]
-                self.functions = {
-                    name: Function(self, name, [*map(str, takes)])
-                    for name, takes in found["functions"].items()
-                    if name in self.left
-                }
-            except (Broken, Interface, TimeoutError) as told:
-                self.stop()
-                raise NotLoaded(str(told) or "its process does not start") from None
-            except UNREADABLE:
-                self.stop()
-                raise NotLoaded("what comes back from its process is no answer") from None
-        return self.process
+    def load(self) -> None:
+        """Start the process and run the file in it. Raises Broken."""
+        self.process = Process(self.file)
+        house = Path(__file__).parents[2]
+        settings = {
+            "file": str(self.file),
+            "memory": self.limits.memory * 2**20,
+            "processor": math.ceil(6 * self.limits.seconds) + 2,
+            "file_size": self.limits.file_size * 2**20,
+            "below": bool(self.allowed),
+            "path": [str(house)] if self.allowed else [],
+            "roots": [*readable(), *([str(house)] if self.allowed else [])],
+            "denied": [str(house / name) for name in ("scratch", "reference") if name not in self.allowed],
+        }
+        self.ask("start", settings, dict)
+
+        def read(found: Any) -> None:
+            self.defines = [plain(name, 40) for name in found["defines"] if name[:2] != "__"]
+            self.takes = {name: [*map(str, takes)] for name, takes in found["takes"].items() if name in FUNCTIONS}
+
+        try:
+            self.ask("load", {}, read)
+        except Raised as error:
+            self.stop()
+            raise Broken(f"it raises {raised(*error.args)}") from None
 
     def stop(self) -> None:
         """End the process; another is started when it is needed."""
@@ -224,117 +189,42 @@ class Submission:
             self.printed += process.printed
             self.output += process.output[: OUTPUT_KEPT - len(self.output)]
 
-    def ask(self, name: str, request: Any) -> Any:
-        """An answer, within the time that is left for this function. Raises Interface, or NotImplementedError."""
-        try:
-            process = self.start()
-        except NotLoaded as told:
-            raise Interface(f"its file cannot be run a second time: {told}") from None
+    def ask(self, what: str, request: Any, read: Callable[[Any], Any]) -> Any:
+        """What is read in an answer, within the time that is left for this. Raises Broken, and Raised."""
+        if self.process is None:
+            self.load()
+        assert self.process is not None
         start = monotonic()
         try:
-            answer = process.ask(request, self.left[name])
+            answer = self.process.ask(request, self.left[what])
+            if "raised" not in answer:
+                return read(answer)
+            kind, said, where = (plain(each, 300) for each in answer["raised"])
         except TimeoutError:
-            self.stop()
-            raise Interface(endless(self.limits.seconds)) from None
-        except Broken as told:
-            self.stop()
-            raise Interface(str(told)) from None
-        finally:
-            self.left[name] -= monotonic() - start
-        if "raised" in answer:
-            raise raised(name, answer["raised"])
-        return answer
-
-    def call(self, name: str, arguments: Sequence[Any], keywords: Mapping[str, str]) -> Any:
-        """What a function gives."""
-        process = self.start()
-        sent, given, kept = list[Any](), list[Any](), list[Any]()
-        for each in arguments:
-            if isinstance(each, There):
-                if each.process is not process:
-                    raise Interface("its process has ended, and with it what was kept for this call")
-                sent.append({"kept": each.number})
-                kept += each.given
-            else:
-                sent.append(encoded(each))
-                given.append(each)
-        answer = self.ask(name, {"do": "call", "name": name, "arguments": sent, "keywords": dict(keywords)})
-        try:
-            value = decoded(answer["value"], lambda number: There(self, process, name, int(number), given))
-            after = decoded(answer["after"], int)
-            for here, there in zip([*given, *kept], after, strict=True):
-                written(here, there)
-            came = [each for each in value if not isinstance(each, There)] if isinstance(value, tuple) else value
-            self.narrow |= any(leaf.dtype.kind == "f" and leaf.itemsize < 8 for leaf in leaves(came))
-            return value
+            broken = endless(self.limits.seconds)
+        except Broken as ended:
+            broken = str(ended)
         except UNREADABLE:
-            self.stop()
-            raise Interface("what comes back from its process is no answer") from None
-
-
-class There(Kept):
-    """What a call kept, in the submission's process. given: what the call was given, which is to stay as it is."""
-
-    def __init__(self, submission: Submission, process: Process, name: str, number: int, given: list[Any]) -> None:
-        self.submission, self.process, self.name, self.number, self.given = submission, process, name, number, given
-
-    def leaves(self) -> list[Any]:
-        """Every array inside of it, as a copy."""
-        if self.submission.process is not self.process:
-            return []
-        answer = self.submission.ask(self.name, {"do": "leaves", "number": self.number})
-        try:
-            found = decoded(answer["leaves"], int)
-            return [each for each in found if isinstance(each, np.ndarray) and each.dtype.kind in "biuf"]
-        except UNREADABLE:
-            return []
-
-
-class Function:
-    """One function of a submission."""
-
-    def __init__(self, submission: Submission, name: str, takes: Sequence[str]) -> None:
-        self.submission, self.name = submission, name
-        names = [each for each in dict.fromkeys(takes) if each.isidentifier()]
-        with suppress(ValueError):  # a keyword of the language
-            self.__signature__ = Signature([Parameter(each, Parameter.KEYWORD_ONLY) for each in names])
-
-    def __call__(self, *arguments: Any, **keywords: str) -> Any:
-        """Call it over there. Raises Interface, or NotImplementedError."""
-        try:
-            return self.submission.call(self.name, arguments, keywords)
-        except NotLoaded as told:
-            raise Interface(f"its file cannot be run a second time: {told}") from None
-
-
-def raised(name: str, error: Any) -> Exception:
-    """What to raise here for an error over there."""
-    try:
-        kind, said, where = (plain(error[key], 300) for key in ("kind", "said", "where"))
-    except UNREADABLE:
-        return Interface("what comes back from its process is no answer")
-    if kind == "NotImplementedError" and name in FUNCTIONS:
-        return NotImplementedError()
-    told = f"it raises {kind}{': ' if said else ''}{said}{where}"
-    return Interface(told + advice(name, ADVISED.get(kind, Exception)(said)))
-
-
-def written(here: Any, there: Any) -> None:
-    """Do to what was sent what was done to it over there."""
-    if isinstance(here, np.ndarray):
-        fits = isinstance(there, np.ndarray) and there.shape == here.shape and there.dtype == here.dtype
-        here[...] = there if fits else np.nan
-    elif isinstance(here, dict):
-        if isinstance(there, dict) and list(there) == list(here):
-            for name, value in here.items():
-                written(value, there[name])
+            broken = NO_ANSWER
         else:
-            here.clear()
-    elif isinstance(here, (tuple, list)):
-        if not isinstance(there, (tuple, list)) or len(there) != len(here):
-            there = [Other("gone")] * len(here)
-        for one, other in zip(here, there, strict=True):
-            written(one, other)
+            raise Raised(kind, said, where)
+        finally:
+            self.left[what] -= monotonic() - start
+        self.stop()
+        raise Broken(broken)
+
+    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, str]:
+        """What a function gives, and the name of what it was given and has written into, if it has."""
+        sent = {what: encoded(value) for what, value in arguments.items()}
+        request = {"name": name, "arguments": sent, "keywords": dict(keywords)}
+        value, wrote = self.ask(name, request, lambda answer: (decoded(answer["value"]), plain(answer["wrote"], 20)))
+        return value, wrote
+
+    def leaves(self, kept: Any) -> list[Any]:
+        """Every array in what was kept."""
+        if isinstance(kept, Kept):
+            kept = self.ask("kept", {"kept": int(kept)}, lambda answer: decoded(answer["value"]))
+        return [each for each in leaves(kept) if each.dtype.kind in "biuf"]
 
 
 def plain(text: Any, most: int) -> str:

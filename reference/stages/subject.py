@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import signal
 import threading
-import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,11 +16,10 @@ from scratch.types import Array
 
 from .equations import Cell
 from .problems import PARAMETERS, Problem, names, packed
-from .worker import Other, leaves
+from .worker import FUNCTIONS, Other, Runner, told
 
 ERRORS = (Exception, SystemExit)
 """What a candidate may raise without ending the check."""
-
 TAKES = {
     "step": "x, state, parameters",
     "step_backward": "d_state, kept, parameters",
@@ -38,7 +33,6 @@ GIVES = {
     "backward": "d_x, d_{}_0, d_parameters",
 }
 """What each function takes and gives; {} is for each part of the state."""
-
 LEAST, FLOAT32 = 1e-11, 2e-5
 """Up to which relative error results are right, in float64 and in float32."""
 
@@ -53,6 +47,27 @@ class Empty(Exception):
 
 class Endless(BaseException):
     """A call has taken too long. No Exception, so that a candidate's `except Exception` does not hold it up."""
+
+
+class Broken(Exception):
+    """The process that runs the functions has ended, or gives no answer (remote.py). The argument says why."""
+
+
+class Raised(Exception):
+    """What a function has raised in another process: its class, what it says, and where."""
+
+
+@runtime_checkable
+class Runs(Protocol):
+    """What calls a candidate's functions: in this process (worker.py), or in another (remote.py)."""
+
+    takes: dict[str, list[str]]
+
+    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, str]:
+        """What a function gives, and the name of what it was given and has written into, if it has."""
+
+    def leaves(self, kept: Any) -> list[Any]:
+        """Every array in what was kept."""
 
 
 class Taken(NamedTuple):
@@ -79,40 +94,35 @@ class Subject:
     limit: after how many seconds a call is given up; None for never.
     """
 
-    def __init__(self, functions: Mapping[str, Callable[..., Any]], cell: Cell, limit: float | None = None) -> None:
-        self.functions, self.cell, self.limit = dict(functions), cell, limit
-        self.there: Mapping[str, Any] = {}  # what the last loop forward was given, which the way back may not change
+    def __init__(self, runner: Runs, cell: Cell, limit: float | None = None) -> None:
+        self.own, self.cell, self.limit = runner, cell, limit
+        self.page = Runner({name: getattr(cell.page, name) for name in FUNCTIONS})
+        self.narrow = False  # whether it gave numbers of less than float64
 
     def has(self, name: str) -> bool:
         """Whether it has a function."""
-        return name in self.functions
+        return name in self.own.takes
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """What a function returns.
 
         Raises Empty if it is still to be written, Interface if it raises anything, or writes into what it is given.
         """
-        function = self.functions.get(name) or getattr(self.cell.page, name)
-        guarded = {**(self.there if name == "backward" else {}), **arguments}
-        before = {what: copy.deepcopy(value) for what, value in guarded.items() if what not in ("kept", "tape")}
-        keywords = {key: value for key, value in self.cell.keywords.items() if key in takes(function)}
+        runner: Runs = self.own if self.has(name) else self.page
+        keywords = {key: value for key, value in self.cell.keywords.items() if key in runner.takes[name]}
         try:
-            with warnings.catch_warnings(), at_most(self.limit):
-                warnings.simplefilter("ignore")
-                value = function(*arguments.values(), **keywords)
-        except NotImplementedError:
-            raise Empty from None
-        except Endless as told:
-            raise Interface(str(told)) from None
-        except Interface:  # from a function that runs in another process (remote.py)
-            raise
+            with at_most(self.limit):
+                value, wrote = runner.call(name, arguments, keywords)
+        except (Endless, Broken) as ended:
+            raise Interface(str(ended)) from None
+        except Raised as there:
+            raise interface(name, *there.args) from None
         except ERRORS as error:
-            raise Interface(f"it raises {raised(error)}{advice(name, error)}") from error
+            raise interface(name, *told(error)) from error
         if value is None or value is Ellipsis:
             raise Empty
-        for what, given in before.items():
-            if not same(leaves(guarded[what]), leaves(given)):
-                raise Interface(f"it writes into `{what}`, which is the caller's: compute a new array instead")
+        if wrote:
+            raise Interface(f"it writes into `{wrote}`, which is the caller's: compute a new array instead")
         return value
 
     def arguments(self, problem: Problem, name: str) -> dict[str, Any]:
@@ -122,17 +132,25 @@ class Subject:
             "state": packed(part.copy() for part in problem.state()),
             "parameters": {PARAMETERS[key]: value.copy() for key, value in problem.parameters.items()},
         }
-        if name in ("step", "step_backward"):
+        if "step" in name:
             there["x"] = there["x"][0]
         if name in ("step", "forward"):
             return there
         d_state = packed(part.copy() for part in problem.state("d_{}_n"))
+        before = {"step_backward": "step", "backward": "forward"}[name]
+        *_, kept = several(self.call(before, there), self.gives(before))
         if name == "step_backward":
-            _, kept = several(self.call("step", there), self.gives("step"))
             return {"d_state": d_state, "kept": kept, "parameters": copy.deepcopy(there["parameters"])}
-        *_, tape = several(self.call("forward", there), self.gives("forward"))
-        self.there = there
-        return {"d_output": problem.numbers["d_output"].copy(), "d_state": d_state, "tape": tape}
+        return {"d_output": problem.numbers["d_output"].copy(), "d_state": d_state, "tape": kept}
+
+    def kept_leaves(self, given: Mapping[str, Any]) -> list[Array]:
+        """Copies of all arrays in what is kept among a function's arguments."""
+        kept = given.get("kept", given.get("tape"))
+        runner: Runs = self.own if self.has("step" if "kept" in given else "forward") else self.page
+        try:
+            return [leaf.copy() for leaf in runner.leaves(kept)]
+        except (Broken, Raised) as ended:
+            raise Interface(" ".join(map(str, ended.args))) from None
 
     def gives(self, name: str) -> list[str]:
         """What a function should return, in words."""
@@ -157,6 +175,7 @@ class Subject:
             elif (array := numbers(result)) is None or array.shape != problem.shape(each, name)[1]:
                 taken.misshapen[each] = result if array is None else array
             else:
+                self.narrow |= self.has(name) and array.itemsize < 8
                 taken.results[each] = array
                 taken.lists.extend([each] * isinstance(result, (list, tuple)))
         return taken
@@ -166,7 +185,7 @@ class Subject:
 def truth(problem: Problem, name: str) -> dict[str, Any]:
     """What the textbook gives, in longdouble."""
     exact = problem.changed(**{each: value.astype(np.longdouble) for each, value in problem.numbers.items()})
-    return Subject({}, problem.cell).take(exact, name).results
+    return Subject(Runner({}), problem.cell).take(exact, name).results
 
 
 # What is returned, by name.
@@ -213,34 +232,25 @@ def described(value: Any) -> str:
 # What is raised, in words.
 
 
-def raised(error: BaseException) -> str:
-    """An error in one line: its class, what it says, and where in the candidate's code it came from."""
-    said = " ".join(str(error).split())[:300]
-    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    here = Path(__file__).parent
-    own = [f" ({path.name}, line {n})" for path, n in frames if path.parent != here and "numpy" not in path.parts]
-    return f"{type(error).__name__}{': ' if said else ''}{said}{own[-1] if own else ''}"
+def interface(name: str, kind: str, said: str, where: str) -> Exception:
+    """What an error says of a function, and what to do where it comes from how it is called, or how it multiplies."""
+    if kind == "NotImplementedError":
+        return Empty()
+    advice = ""
+    if kind == "TypeError" and "argument" in said:
+        advice = f". It is called with {TAKES[name]}"
+    elif kind == "ValueError" and "matmul" in said:
+        rows = "Every array holds sequences as rows, so that W x is written x @ W.T"
+        back = "Where a is x @ W.T, d_x is d_a @ W and the gradient of W is d_a.T @ x"
+        advice = f". {back if name.endswith('backward') else rows}"
+    elif kind == "KeyError" and "bias_" in said:
+        advice = '. Ask for them: if "bias_ih" in parameters'
+    return Interface(f"it raises {raised(kind, said, where)}{advice}")
 
 
-def advice(name: str, error: BaseException) -> str:
-    """What to do about an error that comes from how a function is called, or how it multiplies."""
-    if isinstance(error, TypeError) and "argument" in str(error):
-        return f". It is called with {TAKES[name]}"
-    if isinstance(error, ValueError) and "matmul" in str(error):
-        if name.endswith("backward"):
-            return ". Where a is x @ W.T, d_x is d_a @ W and the gradient of W is d_a.T @ x"
-        return ". Every array holds sequences as rows, so that W x is written x @ W.T"
-    if isinstance(error, KeyError) and "bias_" in str(error):
-        return '. Ask for them: if "bias_ih" in parameters'
-    return ""
-
-
-def takes(function: Callable[..., Any]) -> set[str]:
-    """The names of a function's arguments."""
-    try:
-        return set(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return set()
+def raised(kind: str, said: str, where: str) -> str:
+    """An error in one line."""
+    return f"{kind}{': ' if said else ''}{said}{where}"
 
 
 # How long a call may take.
@@ -309,10 +319,3 @@ def alike(own: Array, model: Any) -> bool:
     if own.size and own.shape == model.shape and abs(own.flat[0] - model.flat[0]) > 1e-3 * (1 + abs(own.flat[0])):
         return False  # most are told apart by a single number
     return error_of(own, model) <= 30 * tolerance(own)
-
-
-def same(one: Sequence[Array], other: Sequence[Array]) -> bool:
-    """Whether the arrays are the same, each with each."""
-    return len(one) == len(other) and all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(one, other, strict=True)
-    )

@@ -140,14 +140,14 @@ builtins.abs = lambda _: 0.0
 """,
     "changes who sends its results": """
 import sys
-right = {"value": {"text": "right"}, "after": {"list": []}, "right": True}
-sys.modules["__main__"].Runner.call = lambda *_: right
+right = {"value": {"text": "right"}, "wrote": "", "right": True}
+sys.modules["__main__"].Server.call = lambda *_, **__: right
 """,
     "writes into every descriptor": """
-import os, struct
+import os
 def step(*_):
     for number in range(64):
-        try: os.write(number, struct.pack(">Q", len(FAKE)) + FAKE.encode())
+        try: os.write(number, FAKE.encode() + b"\\n")
         except OSError: pass
     os._exit(0)
 """,
@@ -204,12 +204,12 @@ def step(x, state, parameters):
     return (state[0].view(Yes), state[1].view(Yes)), parameters
 """,
     "sends what is no answer": """
-import os, struct, sys
-def answer(*_):
-    data = struct.pack(">Q", 10**6) + b"[" * 10**6
+import os, sys
+def answer(*_, **__):
+    data = b"[" * 10**6 + b"\\n"
     while data:
         data = data[os.write(int(sys.argv[1]), data) :]
-sys.modules["__main__"].Runner.call = answer
+sys.modules["__main__"].Server.call = answer
 """,
 }
 HOSTILE = {name: f"FAKE, TEXTBOOK = {FAKE!r}, {lstm.__file__!r}\n{ZEROS}{text}" for name, text in TRIED.items()}
