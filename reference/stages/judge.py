@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from .equations import CELLS, Cell
-from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, listed, tensor, wrong_numbers
+from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, tensor, wrong_numbers
 from .loops import clips
 from .models import explained, given_by, matches, together
 from .mutations import Mistake
 from .problems import Problem, packed, problems
-from .subject import TAKES, Empty, Interface, Runs, Subject, Taken, alike, described, several, truth
+from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, several, truth
 from .worker import Runner, same
 
 NEEDS = {"step": (), "step_backward": ("step",), "forward": ("step",), "backward": ("step_backward", "forward")}
@@ -40,9 +40,9 @@ def stages(target: Any, cell: str | None = None, seed: int = 0, limit: float | N
     return report
 
 
-def runner_of(target: Any) -> Runs:
+def runner_of(target: Any) -> Runner:
     """What calls a candidate's functions. Raises TypeError if there are none."""
-    if isinstance(target, Runs):
+    if isinstance(target, Runner):
         return target
     if isinstance(target, tuple) and len(target) == 2:
         return Runner(dict(zip(("forward", "backward"), target, strict=True)))
@@ -107,8 +107,7 @@ class Judge:
         if taken.empty:
             note = f"{', '.join(map(tensor, taken.empty))} (the rest is right)"
             return Stage(self.function, TO_DO, note, share=self.share())
-        lists = f"{listed(taken.lists)}: a list where an array belongs" if taken.lists else ""
-        return Stage(self.function, RIGHT, lists, share=1.0)
+        return Stage(self.function, RIGHT, share=1.0)
 
     def share(self) -> float:
         """Which share of the results is right in every problem; 0 if all are, as then something else is wrong."""

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .subject import Broken, Raised, endless, raised
-from .worker import FUNCTIONS, Kept, decoded, encoded, leaves
+from .subject import ENDLESS, Broken, Raised, raised
+from .worker import FUNCTIONS, Kept, Runner, decoded, encoded, leaves
 
 SENT_AT_MOST = 2**25
 """Bytes of one answer, beyond which it is not read."""
@@ -35,130 +35,63 @@ START = 60.0
 OUTPUT_KEPT = 4000
 """Bytes of what it prints that are kept."""
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-NO_ANSWER = "what comes back from its process is no answer"
+SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/dev", "/sys", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat")
+"""Where a process may read, besides where Python and NumPy are."""
 
 
 class Limits(NamedTuple):
-    """What a submission may use."""
+    """What a submission may use: seconds for running its file, and for all calls of each of its functions; megabytes
+    beyond those that Python and NumPy need; megabytes of one file.
+    """
 
     seconds: float = 10.0
-    """For running its file, and for all calls of each of its functions."""
     memory: int = 1024
-    """Megabytes, beyond those that Python and NumPy need."""
     file_size: int = 16
-    """Megabytes of one file."""
 
 
-class Process:
-    """The process, and the channel to it. Its folder is the working directory, and holds the file."""
+class Submission(Runner):
+    """A file, run in a process, and what its functions give: it can be taken stage by stage once it is loaded.
 
-    def __init__(self, file: Path) -> None:
+    The file's folder is the working directory. printed, output: how many bytes it has printed, and the first of them.
+    notes: what it imports, and what was refused.
+    """
+
+    def __init__(self, file: Path, limits: Limits, allowed: Sequence[str] = ()) -> None:
+        super().__init__({})
+        self.file, self.limits, self.allowed = file, limits, allowed
+        self.process: subprocess.Popen[bytes] | None = None
+        self.left = {"start": START, **dict.fromkeys(("load", "kept", *FUNCTIONS), limits.seconds)}
+        self.notes: list[tuple[str, str]] = []
+        self.printed, self.output = 0, b""
+        self.defines: list[str] = []
+
+    def load(self) -> None:
+        """Start the process and run the file in it. Raises Broken."""
         self.channel, theirs = socket.socketpair()
-        self.notes, notes = os.pipe()
-        os.set_blocking(self.notes, False)
-        handed = (theirs.fileno(), notes)
+        self.stream = self.channel.makefile("rwb")
+        self.pipe, pipe = os.pipe()
+        os.set_blocking(self.pipe, False)
         environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
-        environment |= dict.fromkeys(("HOME", "TMPDIR"), str(file.parent)) | {"MALLOC_ARENA_MAX": "2"}
+        environment |= dict.fromkeys(("HOME", "TMPDIR"), str(self.file.parent)) | {"MALLOC_ARENA_MAX": "2"}
         environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        handed = (theirs.fileno(), pipe)
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), *map(str, handed)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pipesize=2**18,  # Linux: a gigabyte goes through quicker
-            cwd=file.parent,
+            cwd=self.file.parent,
             env=environment,
             pass_fds=handed,
             start_new_session=True,
         )
         theirs.close()
-        os.close(notes)
-        self.printed, self.output = 0, b""
-        self.reader = Thread(target=self.take_output, daemon=True)
+        os.close(pipe)
+        self.reader = Thread(target=self.take_output, args=[self.process.stdout], daemon=True)
         self.reader.start()
-        self.stream = self.channel.makefile("rwb")
-
-    def ask(self, request: Any, seconds: float) -> dict[str, Any]:
-        """The answer to a request. Raises Broken; TimeoutError after so many seconds."""
-        timer = Timer(seconds, self.channel.shutdown, [socket.SHUT_RDWR])
-        timer.daemon, deadline = True, monotonic() + seconds
-        timer.start()
-        line = b""
-        with suppress(OSError):
-            self.stream.write(json.dumps(request).encode() + b"\n")
-            self.stream.flush()
-            line = self.stream.readline(SENT_AT_MOST)
-        timer.cancel()
-        if monotonic() >= deadline:
-            raise TimeoutError
-        if not line:
-            raise Broken(self.how_it_ended())
-        with suppress(*UNREADABLE):
-            if isinstance(answer := json.loads(line), dict):
-                return answer
-        raise Broken(NO_ANSWER)
-
-    def take_output(self) -> None:
-        """Read what it prints while it runs, and keep the beginning."""
-        assert self.process.stdout is not None
-        with self.process.stdout as stream:
-            while data := os.read(stream.fileno(), 2**20):
-                self.printed += len(data)
-                self.output += data[: OUTPUT_KEPT - len(self.output)]
-
-    def how_it_ended(self) -> str:
-        """How the process ended, in words."""
-        try:
-            status = self.process.wait(1)
-        except subprocess.TimeoutExpired:
-            return "it closes what is not its own, the way back from its process"
-        if status >= 0:
-            return f"it ends the process, with status {status}, instead of coming back (os._exit?)"
-        if -status == signal.SIGXCPU:
-            return "it takes more processor time than it may"
-        return f"its process was ended by {signal.Signals(-status).name}"
-
-    def close(self) -> list[tuple[str, str]]:
-        """End it and all that it started. Returns what was noted: pairs (import or refused, what)."""
-        with suppress(OSError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.reader.join(1)  # unless somebody else holds the other end
-        found = []
-        with suppress(BlockingIOError):
-            for line in os.read(self.notes, 2**16).decode("ascii", "replace").splitlines():
-                kind, _, text = line.partition("\t")
-                found.append((kind, plain(text.strip("'\""), 300)))
-        with suppress(OSError):
-            self.stream.close()
-        self.channel.close()
-        os.close(self.notes)
-        return found
-
-
-def readable() -> list[str]:
-    """The folders where Python, NumPy and the system have what they read."""
-    own = [sys.prefix, sys.base_prefix, os.path.dirname(os.__file__), os.path.dirname(np.__file__)]
-    system = ["/usr", "/lib", "/lib64", "/etc", "/dev", "/sys", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"]
-    return sorted({os.path.realpath(each) for each in own} | set(system))
-
-
-class Submission:
-    """A file, run in a process, and what its functions give: it can be taken stage by stage once it is loaded."""
-
-    def __init__(self, file: Path, limits: Limits, allowed: Sequence[str] = ()) -> None:
-        self.file, self.limits, self.allowed = file, limits, allowed
-        self.process: Process | None = None
-        self.left = {"start": START, **dict.fromkeys(("load", "kept", *FUNCTIONS), limits.seconds)}
-        self.notes: list[tuple[str, str]] = []
-        self.printed, self.output = 0, b""
-        self.takes: dict[str, list[str]] = {}
-        self.defines: list[str] = []
-
-    def load(self) -> None:
-        """Start the process and run the file in it. Raises Broken."""
-        self.process = Process(self.file)
         house = Path(__file__).parents[2]
+        roots = [sys.prefix, sys.base_prefix, os.path.dirname(os.__file__), os.path.dirname(np.__file__)]
         settings = {
             "file": str(self.file),
             "memory": self.limits.memory * 2**20,
@@ -166,7 +99,7 @@ class Submission:
             "file_size": self.limits.file_size * 2**20,
             "below": bool(self.allowed),
             "path": [str(house)] if self.allowed else [],
-            "roots": [*readable(), *([str(house)] if self.allowed else [])],
+            "roots": [*SYSTEM, *map(os.path.realpath, roots), *([str(house)] if self.allowed else [])],
             "denied": [str(house / name) for name in ("scratch", "reference") if name not in self.allowed],
         }
         self.ask("start", settings, dict)
@@ -181,37 +114,73 @@ class Submission:
             self.stop()
             raise Broken(f"it raises {raised(*error.args)}") from None
 
+    def take_output(self, stream: Any) -> None:
+        """Read what it prints while it runs, and keep the beginning."""
+        with stream:
+            while data := os.read(stream.fileno(), 2**20):
+                self.printed += len(data)
+                self.output += data[: OUTPUT_KEPT - len(self.output)]
+
     def stop(self) -> None:
-        """End the process; another is started when it is needed."""
-        if self.process is not None:
-            process, self.process = self.process, None
-            self.notes += [note for note in process.close() if note not in self.notes]
-            self.printed += process.printed
-            self.output += process.output[: OUTPUT_KEPT - len(self.output)]
+        """End the process and all that it started; another is started when it is needed."""
+        if self.process is None:
+            return
+        with suppress(OSError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        self.reader.join(1)  # unless somebody else holds the other end
+        with suppress(BlockingIOError):
+            for line in os.read(self.pipe, 2**16).decode("ascii", "replace").splitlines():
+                kind, _, text = line.partition("\t")
+                self.notes.append((kind, plain(text.strip("'\""), 300)))
+        self.notes = [*dict.fromkeys(self.notes)]
+        with suppress(OSError):
+            self.stream.close()
+        self.channel.close()
+        os.close(self.pipe)
 
     def ask(self, what: str, request: Any, read: Callable[[Any], Any]) -> Any:
         """What is read in an answer, within the time that is left for this. Raises Broken, and Raised."""
         if self.process is None:
             self.load()
-        assert self.process is not None
-        start = monotonic()
-        try:
-            answer = self.process.ask(request, self.left[what])
-            if "raised" not in answer:
-                return read(answer)
-            kind, said, where = (plain(each, 300) for each in answer["raised"])
-        except TimeoutError:
-            broken = endless(self.limits.seconds)
-        except Broken as ended:
-            broken = str(ended)
-        except UNREADABLE:
-            broken = NO_ANSWER
+        start, line = monotonic(), b""
+        timer = Timer(self.left[what], self.channel.shutdown, [socket.SHUT_RDWR])
+        timer.daemon = True
+        timer.start()
+        with suppress(OSError):
+            self.stream.write(json.dumps(request).encode() + b"\n")
+            self.stream.flush()
+            line = self.stream.readline(SENT_AT_MOST)
+        timer.cancel()
+        self.left[what] -= monotonic() - start
+        if self.left[what] <= 0:
+            broken = ENDLESS.format(self.limits.seconds)
+        elif not line:
+            broken = self.how_it_ended()
         else:
-            raise Raised(kind, said, where)
-        finally:
-            self.left[what] -= monotonic() - start
+            broken = "what comes back from its process is no answer"
+            with suppress(*UNREADABLE):
+                answer = json.loads(line)
+                if "raised" not in answer:
+                    return read(answer)
+                kind, said, where = (plain(each, 300) for each in answer["raised"])
+                raise Raised(kind, said, where)
         self.stop()
         raise Broken(broken)
+
+    def how_it_ended(self) -> str:
+        """How the process ended, in words."""
+        assert self.process is not None
+        try:
+            status = self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return "it closes what is not its own, the way back from its process"
+        if status >= 0:
+            return f"it ends the process, with status {status}, instead of coming back (os._exit?)"
+        if -status == signal.SIGXCPU:
+            return "it takes more processor time than it may"
+        return f"its process was ended by {signal.Signals(-status).name}"
 
     def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, str]:
         """What a function gives, and the name of what it was given and has written into, if it has."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ GIVES = {
     "backward": "d_x, d_{}_0, d_parameters",
 }
 """What each function takes and gives; {} is for each part of the state."""
+ENDLESS = "it does not come back after {:g} s (a loop that does not end?)"
 LEAST, FLOAT32 = 1e-11, 2e-5
 """Up to which relative error results are right, in float64 and in float32."""
 
@@ -57,30 +58,16 @@ class Raised(Exception):
     """What a function has raised in another process: its class, what it says, and where."""
 
 
-@runtime_checkable
-class Runs(Protocol):
-    """What calls a candidate's functions: in this process (worker.py), or in another (remote.py)."""
-
-    takes: dict[str, list[str]]
-
-    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, str]:
-        """What a function gives, and the name of what it was given and has written into, if it has."""
-
-    def leaves(self, kept: Any) -> list[Any]:
-        """Every array in what was kept."""
-
-
 class Taken(NamedTuple):
-    """What a function gave for one problem."""
+    """What a function gave for one problem.
+
+    results: what can be compared, numbers in the shape that is expected. empty: results that are None, still to do.
+    misshapen: results in another shape, or that are no numbers.
+    """
 
     results: dict[str, Array]
-    """What can be compared: numbers, in the shape that is expected."""
     empty: list[str]
-    """Results that are None: still to do."""
     misshapen: dict[str, Any]
-    """Results in another shape, or that are no numbers."""
-    lists: list[str]
-    """Results that are lists of the right numbers, where an array belongs."""
 
     def wrong(self, right: Mapping[str, Any]) -> dict[str, float]:
         """The results that are wrong, and how far each is from the truth."""
@@ -94,7 +81,7 @@ class Subject:
     limit: after how many seconds a call is given up; None for never.
     """
 
-    def __init__(self, runner: Runs, cell: Cell, limit: float | None = None) -> None:
+    def __init__(self, runner: Runner, cell: Cell, limit: float | None = None) -> None:
         self.own, self.cell, self.limit = runner, cell, limit
         self.page = Runner({name: getattr(cell.page, name) for name in FUNCTIONS})
         self.narrow = False  # whether it gave numbers of less than float64
@@ -108,7 +95,7 @@ class Subject:
 
         Raises Empty if it is still to be written, Interface if it raises anything, or writes into what it is given.
         """
-        runner: Runs = self.own if self.has(name) else self.page
+        runner = self.own if self.has(name) else self.page
         keywords = {key: value for key, value in self.cell.keywords.items() if key in runner.takes[name]}
         try:
             with at_most(self.limit):
@@ -146,7 +133,7 @@ class Subject:
     def kept_leaves(self, given: Mapping[str, Any]) -> list[Array]:
         """Copies of all arrays in what is kept among a function's arguments."""
         kept = given.get("kept", given.get("tape"))
-        runner: Runs = self.own if self.has("step" if "kept" in given else "forward") else self.page
+        runner = self.own if self.has("step" if "kept" in given else "forward") else self.page
         try:
             return [leaf.copy() for leaf in runner.leaves(kept)]
         except (Broken, Raised) as ended:
@@ -168,7 +155,7 @@ class Subject:
                 found |= parameters_by_name(problem, part)
             elif pattern not in ("kept", "tape"):
                 found[pattern] = part
-        taken = Taken({}, [], {}, [])
+        taken = Taken({}, [], {})
         for each, result in found.items():
             if result is None or result is Ellipsis:
                 taken.empty.append(each)
@@ -177,7 +164,6 @@ class Subject:
             else:
                 self.narrow |= self.has(name) and array.itemsize < 8
                 taken.results[each] = array
-                taken.lists.extend([each] * isinstance(result, (list, tuple)))
         return taken
 
 
@@ -189,6 +175,14 @@ def truth(problem: Problem, name: str) -> dict[str, Any]:
 
 
 # What is returned, by name.
+
+
+def described(value: Any) -> str:
+    """What something is, in words."""
+    if isinstance(value, Other):
+        return str(value)
+    shape = f" of shape {np.shape(value)}" if isinstance(value, np.ndarray) else ""
+    return f"a {type(value).__name__}{shape}"
 
 
 def several(value: Any, expected: Sequence[str]) -> Sequence[Any]:
@@ -219,17 +213,6 @@ def parameters_by_name(problem: Problem, value: Any) -> dict[str, Any]:
         came = f"has {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"is {described(value)}"
         raise Interface(f"d_parameters should have {', '.join(expected.values())}; it {came}")
     return {name: value[key] for name, key in expected.items()}
-
-
-def described(value: Any) -> str:
-    """What something is, in words."""
-    if isinstance(value, Other):
-        return str(value)
-    shape = f" of shape {np.shape(value)}" if isinstance(value, np.ndarray) else ""
-    return f"a {type(value).__name__}{shape}"
-
-
-# What is raised, in words.
 
 
 def interface(name: str, kind: str, said: str, where: str) -> Exception:
@@ -267,7 +250,7 @@ def at_most(seconds: float | None) -> Iterator[None]:
         return
 
     def ring(*_: object) -> None:
-        raise Endless(endless(seconds))
+        raise Endless(ENDLESS.format(seconds))
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
@@ -276,11 +259,6 @@ def at_most(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def endless(seconds: float) -> str:
-    """What is said of a call that takes longer."""
-    return f"it does not come back after {seconds:g} s (a loop that does not end?)"
 
 
 # Comparing.

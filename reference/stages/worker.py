@@ -153,12 +153,26 @@ def decoded(value: Any, kept: Callable[[int], Any] = Kept) -> Any:
 # The process.
 
 
-class Server:
+class Server(Runner):
     """A submission, in the process that is its own."""
 
     def __init__(self, file: str) -> None:
+        super().__init__({})
         self.file = file
         self.kept: list[Any] = []
+
+    def answer(self, request: Any) -> dict[str, Any]:
+        """Do what is asked: a call, the arrays of what was kept, or to run the file."""
+        try:
+            if "kept" in request:
+                return {"value": encoded(leaves(self.kept[request["kept"]]))}
+            return self.called(**request) if request else self.load()
+        except BaseException as error:
+            return {"raised": told(error)}
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(Exception):
+                    stream.flush()
 
     def load(self) -> dict[str, Any]:
         """Run the file. Returns the names of its functions' arguments, and of all that it defines."""
@@ -168,31 +182,18 @@ class Server:
             code = compile(file.read(), self.file, "exec")
         exec(code, module.__dict__)
         own = vars(module)
-        self.runner = Runner({name: own[name] for name in FUNCTIONS if callable(own.get(name))})
-        return {"takes": self.runner.takes, "defines": [*map(str, own)][:50]}
+        super().__init__({name: own[name] for name in FUNCTIONS if callable(own.get(name))})
+        return {"takes": self.takes, "defines": [*map(str, own)][:50]}
 
-    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> dict[str, Any]:
+    def called(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> dict[str, Any]:
         """Call a function. What it keeps for the way back stays here."""
         given = {what: decoded(value, self.kept.__getitem__) for what, value in arguments.items()}
-        value, wrote = self.runner.call(name, given, keywords)
+        value, wrote = self.call(name, given, keywords)
         place = KEEPS.get(name)
         if place is not None and isinstance(value, (tuple, list)) and len(value) == place + 1:
             self.kept.append(value[place])
             value = (*value[:place], Kept(len(self.kept) - 1))
         return {"value": encoded(value), "wrote": wrote}
-
-    def answer(self, request: Any) -> dict[str, Any]:
-        """Do what is asked: a call, the arrays of what was kept, or to run the file."""
-        try:
-            if "kept" in request:
-                return {"value": encoded(leaves(self.kept[request["kept"]]))}
-            return self.call(**request) if request else self.load()
-        except BaseException as error:
-            return {"raised": told(error)}
-        finally:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(Exception):
-                    stream.flush()
 
 
 def main() -> None:

@@ -141,7 +141,7 @@ builtins.abs = lambda _: 0.0
     "changes who sends its results": """
 import sys
 right = {"value": {"text": "right"}, "wrote": "", "right": True}
-sys.modules["__main__"].Server.call = lambda *_, **__: right
+sys.modules["__main__"].Server.called = lambda *_, **__: right
 """,
     "writes into every descriptor": """
 import os
@@ -209,7 +209,7 @@ def answer(*_, **__):
     data = b"[" * 10**6 + b"\\n"
     while data:
         data = data[os.write(int(sys.argv[1]), data) :]
-sys.modules["__main__"].Server.call = answer
+sys.modules["__main__"].Server.called = answer
 """,
 }
 HOSTILE = {name: f"FAKE, TEXTBOOK = {FAKE!r}, {lstm.__file__!r}\n{ZEROS}{text}" for name, text in TRIED.items()}

@@ -142,12 +142,6 @@ def test_what_is_right_is_called_right(replacements: tuple[tuple[str, str], ...]
     assert report.status == 0
 
 
-def test_lists_in_place_of_arrays_are_told() -> None:
-    notes = {stage.name: stage.note for stage in stages(page("lstm", *LISTS))}
-    told = "{}: a list where an array belongs"
-    assert notes == {"step": "", "step_backward": "", "forward": told.format("output"), "backward": told.format("d_x")}
-
-
 def test_the_sizes_that_are_told_are_those_of_the_call() -> None:
     needs_biases = 'if "bias_ih" in parameters:\n        a_x', "if True:\n        a_x"
     found = stages(page("gru", needs_biases)).first
