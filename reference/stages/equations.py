@@ -99,7 +99,7 @@ def follow(
 
 # The cells.
 
-SUM = "a = x @ W_ih.T + b_ih + h_prev @ W_hh.T + b_hh (0)"
+SUM = "a = x @ W_ih.T + h_prev @ W_hh.T + (b_ih + b_hh) (0)"
 BACKWARD = """
     d_x = d_a @ W_ih (0)
     d_h_prev = d_a @ W_hh (0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, reduce
+from collections.abc import Callable, Mapping
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -22,42 +22,13 @@ def expression(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-# Taken apart.
-
-
-def terms_of(node: ast.expr) -> list[tuple[int, ast.expr]]:
-    """The terms of a sum, each with its sign."""
-    match node:
-        case ast.BinOp(left, ast.Add(), right):
-            return [*terms_of(left), *terms_of(right)]
-        case ast.BinOp(left, ast.Sub(), right):
-            return [*terms_of(left), *((-sign, term) for sign, term in terms_of(right))]
-    return [(1, node)]
-
-
-def factors_of(node: ast.expr) -> list[ast.expr]:
-    """The factors of a product."""
-    match node:
-        case ast.BinOp(left, ast.Mult(), right):
-            return [*factors_of(left), *factors_of(right)]
-    return [node]
-
-
-def parts(node: ast.expr) -> Iterator[ast.expr]:
-    """An expression, and everything that it is made of: terms, factors, arguments."""
-    yield node
-    inner = [term for _, term in terms_of(node)]
-    inner = inner if len(inner) > 1 else factors_of(node)
-    if len(inner) == 1:
-        children = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
-        inner = [child for child in children if isinstance(child, ast.expr)]
-    for each in inner:
-        yield from parts(each)
+# Taken apart, and changed.
 
 
 def names_in(node: ast.expr) -> list[str]:
     """The names of the values in an expression, each once."""
-    return list(dict.fromkeys(part.id for part in parts(node) if isinstance(part, ast.Name)))
+    names = [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+    return [name for name in dict.fromkeys(names) if name not in FUNCTIONS]
 
 
 def matched(pattern: Any, node: Any) -> dict[str, ast.expr] | None:
@@ -70,13 +41,11 @@ def matched(pattern: Any, node: Any) -> dict[str, ast.expr] | None:
         return {} if pattern == node else None
     found: dict[str, ast.expr] = {}
     for one, other in zip(pattern, node, strict=True):
-        if (more := matched(one, other)) is None:
+        more = matched(one, other)
+        if more is None or any(ast.dump(found.get(name, value)) != ast.dump(value) for name, value in more.items()):
             return None
         found |= more
     return found
-
-
-# Changed.
 
 
 def rebuilt(node: Any, swap: Callable[[ast.expr], ast.expr | None]) -> Any:
@@ -88,12 +57,6 @@ def rebuilt(node: Any, swap: Callable[[ast.expr], ast.expr | None]) -> Any:
     if not isinstance(node, ast.AST):
         return node
     return type(node)(**{field: rebuilt(value, swap) for field, value in ast.iter_fields(node)})
-
-
-def replaced(node: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
-    """The expression with one of its parts replaced."""
-    result: ast.expr = rebuilt(node, lambda part: new if part is old else None)
-    return result
 
 
 def renamed(node: ast.expr, new: Mapping[str, ast.expr]) -> ast.expr:
@@ -110,20 +73,6 @@ def made(pattern: str, **named: ast.expr) -> ast.expr:
 def value_of(name: str) -> ast.expr:
     """The value with this name."""
     return ast.Name(name, ast.Load())
-
-
-def total(terms: Sequence[tuple[int, ast.expr]]) -> ast.expr:
-    """The sum of several terms with their signs."""
-    (sign, first), *rest = terms
-    result = first if sign > 0 else made("-u", u=first)
-    for sign, term in rest:
-        result = made("u + v" if sign > 0 else "u - v", u=result, v=term)
-    return result
-
-
-def product(factors: Sequence[ast.expr]) -> ast.expr:
-    """The product of several factors."""
-    return reduce(lambda u, v: made("u * v", u=u, v=v), factors) if factors else ast.Constant(1)
 
 
 # Evaluated.
@@ -204,11 +153,10 @@ def shown(node: ast.expr, leaf: Callable[[ast.expr], str | None] = lambda _: Non
                 return value_of(CALLS[name].format(*texts) if name in CALLS else listed)
             case ast.BinOp(ast.BinOp(_, ast.Mult(), _) as left, ast.MatMult(), right):  # which Python takes for a chain
                 return value_of(f"({shown(left, leaf)}) @ {shown(right, leaf)}")
-            case ast.BinOp(_, ast.Mult(), ast.BinOp(_, ast.Mult(), _)):  # which is a chain
-                return value_of(shown(product(factors_of(part)), leaf))
-            case ast.UnaryOp(ast.USub() as minus, ast.BinOp(_, ast.Mult(), _) as operand):
-                first, *others = factors_of(operand)
-                return value_of(shown(product([ast.UnaryOp(minus, first), *others]), leaf))
+            case ast.BinOp(u, ast.Mult(), ast.BinOp(v, ast.Mult(), w)):  # which is a chain
+                return value_of(shown(made("u * v * w", u=u, v=v, w=w), leaf))
+            case ast.UnaryOp(ast.USub(), ast.BinOp(u, ast.Mult(), v)):
+                return value_of(shown(made("-u * v", u=u, v=v), leaf))
             case ast.Name("tanh_c"):
                 return value_of("tanh(c)")
             case ast.Name(name) if ending := next(filter(name.endswith, OF_STEP), ""):

@@ -11,27 +11,13 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import combinations, permutations
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
 
 from .equations import Cell, Equation
-from .expressions import (
-    expression,
-    factors_of,
-    made,
-    matched,
-    names_in,
-    parts,
-    product,
-    renamed,
-    replaced,
-    shown,
-    terms_of,
-    total,
-    value_of,
-)
+from .expressions import expression, made, matched, names_in, rebuilt, renamed, shown, value_of
 from .problems import problems
 
 
@@ -54,75 +40,99 @@ class Mistake(NamedTuple):
     rank: int = 0
 
 
+COMPLEMENT = "a value and one minus that value are confused"
+DERIVATIVE = "the derivative of another function is there"
+INTERLEAVED = "the rows of the gates are interleaved, where each gate has a block of rows"
+KEPT = "what is kept for the way back is another value"
+ORDER = "the gates are in another order"
+OTHER_VALUE = "one variable stands where another belongs"
+SCALED = "there is a constant factor"
+SIGN = "a sign is turned"
+SUMMED = "what is summed, or over which axis, is another"
+TOO_MANY = "there is a term too many"
+TRANSPOSED = "a matrix is transposed that should not be, or the other way"
+
+RULES = f"""
+u + v            | 0 | a term is missing        | u | v
+u + v            | 1 | a term counts twice      | 2 * u + v | u + 2 * v
+u + v            | 1 | {SIGN}                   | -u + v | u - v
+u - v            | 0 | a term is missing        | u | -v
+u - v            | 1 | a term counts twice      | 2 * u - v | u - 2 * v
+u - v            | 1 | {SIGN}                   | -u - v | u + v
+u * v            | 0 | a factor is missing      | u | v
+u * v            | 1 | a factor is there twice  | u**2 * v | u * v**2
+u * v * (1 - v)  | 0 | a factor is missing      | u
+u * v * (1 - v)  | 1 | {DERIVATIVE}             | u * (1 - v**2)
+u * v * (1 - v)  | 2 | {DERIVATIVE}             | u * σ(v) * (1 - σ(v))
+1 - u            | 1 | {COMPLEMENT}             | u
+1 - u            | 2 | {DERIVATIVE}             | 1 - u**2
+u * v            | 3 | a sum is there for a product | u + v
+u + v            | 3 | a product is there for a sum | u * v
+1 - u**2         | 1 | {DERIVATIVE}             | u * (1 - u)
+1 - u**2         | 2 | {DERIVATIVE}             | 1 - tanh(u)**2
+1 - u**2         | 2 | a square is missing      | (1 - u)**2
+u**2             | 1 | a square is missing      | u
+u.T @ v          | 1 | {SUMMED}                 | u.T @ v / B
+u.T @ v          | 2 | {SUMMED}                 | u[0:1].T @ v[0:1] | u[-1:].T @ v[-1:]
+u.T @ v          | 1 | {TRANSPOSED}             | v.T @ u
+u.T @ v          | 2 | {TRANSPOSED}             | reshaped(v.T @ u)
+u @ v.T          | 1 | {TRANSPOSED}             | u @ v | u @ turned(v).T | u @ reshaped(v)
+u @ v            | 1 | {TRANSPOSED}             | u @ v.T | u @ turned(v) | u @ reshaped(v).T
+positive(u)      | 0 | a factor is missing      | 1
+positive(u)      | 1 | {DERIVATIVE}             | u | 1 - u**2
+positive(u)      | 2 | {SIGN}                   | positive(-u)
+sum(u)           | 1 | {SUMMED}                 | total(u) | mean(u) | first(u) | last(u)
+"""
+for name in ("σ", "tanh", "relu"):
+    RULES += f"""
+{name}(u) | 1 | another function is applied | σ(u) | tanh(u) | relu(u) | u | {name}({name}(u))
+{name}(u) | 2 | {SCALED} | {name}(2 * u) | {name}(u / 2)
+{name}(u) | 2 | {SIGN} | {name}(-u)
+{name}(u) | 2 | a constant is added | {name}(u + 1)
+"""
+"""A part of an equation, how far-fetched a change of it is, what kind it is, and what is there instead."""
+WHOLE = f"""
+u | 2 | {SIGN} | -u
+u | 2 | {SCALED} | 2 * u | u / 2
+u | 2 | {SUMMED} | u / B
+u | 2 | it is zero | 0 * u
+u | 4 | it is clipped | clip(u, 1)
+"""
+"""The same for the right side of an equation as a whole."""
+BLOCK = re.compile(r"block\((\w+), (\d), H\)").fullmatch
 Change = tuple[int, str, ast.expr]
 """How far-fetched a change is, what kind it is, and the changed expression."""
 
-MISSING_FACTOR = "a factor is missing"
-TOO_MANY = "there is a term too many"
-SIGN = "a sign is turned"
-OTHER_VALUE = "one variable stands where another belongs"
-COMPLEMENT = "a value and one minus that value are confused"
-DERIVATIVE = "the derivative of another function is there"
-ORDER = "the gates are in another order"
-INTERLEAVED = "the rows of the gates are interleaved, where each gate has a block of rows"
-SUMMED = "what is summed, or over which axis, is another"
-SCALED = "there is a constant factor"
-KEPT = "what is kept for the way back is another value"
 
-TRANSPOSED = "a matrix is transposed that should not be, or the other way"
-RULES = [
-    ("1 - u", 1, COMPLEMENT, "u"),
-    ("1 - u", 2, DERIVATIVE, "1 - u**2"),
-    ("u * v", 3, "a sum is there for a product", "u + v"),
-    ("u + v", 3, "a product is there for a sum", "u * v"),
-    ("1 - u**2", 1, DERIVATIVE, "u * (1 - u)"),
-    ("1 - u**2", 2, DERIVATIVE, "1 - tanh(u)**2"),
-    ("1 - u**2", 2, "a square is missing", "(1 - u)**2"),
-    ("u**2", 1, "a square is missing", "u"),
-    ("u.T @ v", 1, SUMMED, "u.T @ v / B"),
-    ("u.T @ v", 2, SUMMED, "u[0:1].T @ v[0:1]"),
-    ("u.T @ v", 2, SUMMED, "u[-1:].T @ v[-1:]"),
-    ("u.T @ v", 1, TRANSPOSED, "v.T @ u"),
-    ("u.T @ v", 2, TRANSPOSED, "reshaped(v.T @ u)"),
-    ("u @ v.T", 1, TRANSPOSED, "u @ v"),
-    ("u @ v.T", 1, TRANSPOSED, "u @ turned(v).T"),
-    ("u @ v.T", 1, TRANSPOSED, "u @ reshaped(v)"),
-    ("u @ v", 1, TRANSPOSED, "u @ v.T"),
-    ("u @ v", 1, TRANSPOSED, "u @ turned(v)"),
-    ("u @ v", 1, TRANSPOSED, "u @ reshaped(v).T"),
-    ("positive(u)", 0, MISSING_FACTOR, "1"),
-    ("positive(u)", 1, DERIVATIVE, "u"),
-    ("positive(u)", 1, DERIVATIVE, "1 - u**2"),
-    ("positive(u)", 2, SIGN, "positive(-u)"),
-    *(("sum(u)", 1, SUMMED, f"{other}(u)") for other in ("total", "mean", "first", "last")),
-]
-"""An expression, how far-fetched a change of it is, what kind it is, and what is there instead."""
-FUNCTIONS = ("σ", "tanh", "relu")
-for name in FUNCTIONS:
-    others = [*(f"{other}(u)" for other in FUNCTIONS if other != name), "u", f"{name}({name}(u))"]
-    RULES += [(f"{name}(u)", 1, "another function is applied", other) for other in others]
-    RULES += [(f"{name}(u)", 2, SCALED, f"{name}(2 * u)"), (f"{name}(u)", 2, SCALED, f"{name}(u / 2)")]
-    RULES += [(f"{name}(u)", 2, SIGN, f"{name}(-u)"), (f"{name}(u)", 2, "a constant is added", f"{name}(u + 1)")]
-WHOLE = [
-    (2, SIGN, "-u"),
-    (2, SCALED, "2 * u"),
-    (2, SCALED, "u / 2"),
-    (2, SUMMED, "u / B"),
-    (2, "it is zero", "0 * u"),
-    (4, "it is clipped", "clip(u, 1)"),
-]
-"""The same for the right side of an equation as a whole."""
-BLOCK = re.compile(r"block\((\w+), (\d), H\)").fullmatch
+def by_rules(node: ast.expr, rules: str) -> Iterator[Change]:
+    """What a table makes of an expression."""
+    for row in filter(None, rules.splitlines()):
+        pattern, rank, words, *others = map(str.strip, row.split(" | "))
+        if found := matched(expression(pattern), node):
+            yield from ((int(rank), words, made(other, **found)) for other in others)
 
 
 def changes_of(equation: Equation, others: Callable[[str], Sequence[str]]) -> Iterator[Change]:
     """Every small change of an equation. `others` gives what might stand for a name."""
     right = equation.right
-    for rank, words, pattern in WHOLE:
-        yield rank, words, made(pattern, u=right)
-    for part in parts(right):
-        for rank, words, changed in changes_of_part(part, others):
-            yield rank, words, replaced(right, part, changed)
+    yield from by_rules(right, WHOLE)
+    for part in [each for each in ast.walk(right) if isinstance(each, ast.expr)]:
+        changes = list(by_rules(part, RULES))
+        match part:
+            case ast.Name(name):
+                changes += [(3, OTHER_VALUE, value_of(other)) for other in others(name)]
+                factors = [made("u * v", u=part, v=value_of(other)) for other in others(name)]
+                changes += [(4, "there is a factor too many", product) for product in factors]
+                changes += [(4, COMPLEMENT, made("1 - u", u=part))]
+            case ast.Call(ast.Name("side"), blocks):
+                for k, block in enumerate(blocks):
+                    zero = [*blocks[:k], made("0 * u", u=block), *blocks[k + 1 :]]
+                    changes += [(1, "the block of a gate is zero", ast.Call(part.func, zero, []))]
+                orders = list(permutations(blocks))[1:]
+                changes += [(2, ORDER, ast.Call(part.func, list(order), [])) for order in orders]
+                changes += [(2, INTERLEAVED, ast.Call(value_of("interleaved"), blocks, []))]
+        for rank, words, new in changes:
+            yield rank, words, replaced(right, part, new)
     for name in names_in(right):  # everywhere at once
         for other in others(name):
             yield 3, OTHER_VALUE, renamed(right, {name: value_of(other)})
@@ -135,54 +145,10 @@ def changes_of(equation: Equation, others: Callable[[str], Sequence[str]]) -> It
         yield 4, TOO_MANY, replaced(right, inside, made("u + v", u=inside, v=value_of(name)))
 
 
-def changes_of_part(node: ast.expr, others: Callable[[str], Sequence[str]]) -> Iterator[Change]:
-    """The small changes of one part of an equation."""
-    if len(terms := terms_of(node)) > 1:
-        yield from changes_of_sum(terms)
-    elif len(factors := factors_of(node)) > 1:
-        yield from changes_of_product(factors)
-    for pattern, rank, words, other in RULES:
-        if found := matched(expression(pattern), node):
-            yield rank, words, made(other, **found)
-    match node:
-        case ast.Name(name):
-            for other in others(name):
-                yield 3, OTHER_VALUE, value_of(other)
-                yield 4, "there is a factor too many", made("u * v", u=node, v=value_of(other))
-            yield 4, COMPLEMENT, made("1 - u", u=node)
-        case ast.Call(ast.Name("side"), blocks):
-            for block in blocks:
-                yield 1, "the block of a gate is zero", replaced(node, block, made("0 * u", u=block))
-            for order in list(permutations(blocks))[1:]:
-                yield 2, ORDER, ast.Call(value_of("side"), list(order), [])
-            yield 2, INTERLEAVED, ast.Call(value_of("interleaved"), blocks, [])
-
-
-def changes_of_sum(terms: list[tuple[int, ast.expr]]) -> Iterator[Change]:
-    """A term is missing, counts twice, or has another sign; or two of them."""
-    places = range(len(terms))
-    for chosen in [each for count in (1, 2) if count < len(terms) for each in combinations(places, count)]:
-        rank, words = ((0, "a term {}"), (3, "two terms {}"))[len(chosen) - 1]
-        missing, twice = ("is missing", "counts twice") if rank == 0 else ("are missing", "count twice")
-        yield rank, words.format(missing), total([terms[k] for k in places if k not in chosen])
-        doubled = [(sign, made("2 * u", u=u) if k in chosen else u) for k, (sign, u) in enumerate(terms)]
-        yield max(rank, 1), words.format(twice), total(doubled)
-    for k, (sign, term) in enumerate(terms):
-        yield 1, SIGN, total([*terms[:k], (-sign, term), *terms[k + 1 :]])
-
-
-def changes_of_product(factors: list[ast.expr]) -> Iterator[Change]:
-    """A factor is missing or there twice, or both of u(1 − u) are other than they should be."""
-    for u in factors:
-        complement = shown(made("1 - u", u=u))
-        rest = [factor for factor in factors if factor is not u and shown(factor) != complement]
-        if len(rest) < len(factors) - 1:
-            yield 0, MISSING_FACTOR, product(rest)
-            yield 1, DERIVATIVE, product([*rest, made("1 - u**2", u=u)])
-            yield 2, DERIVATIVE, product([*rest, made("σ(u) * (1 - σ(u))", u=u)])
-    for k, factor in enumerate(factors):
-        yield 0, MISSING_FACTOR, product([*factors[:k], *factors[k + 1 :]])
-        yield 1, "a factor is there twice", product([*factors[:k], made("u**2", u=factor), *factors[k + 1 :]])
+def replaced(node: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
+    """The expression with one of its parts replaced."""
+    result: ast.expr = rebuilt(node, lambda part: new if part is old else None)
+    return result
 
 
 # All of a function's.
@@ -218,7 +184,8 @@ def mutations(cell: Cell, function: str) -> tuple[Mistake, ...]:
         found += changed_in_place(cell)
     unique: dict[object, Mistake] = {}
     for one in sorted(found, key=lambda one: one.rank):
-        unique.setdefault((one.name, *one.changes, one.yours), one)
+        if one.yours != one.right:
+            unique.setdefault((one.name, *one.changes, one.yours), one)
     return tuple(unique.values())
 
 
