@@ -15,7 +15,7 @@ from .equations import Cell, follow
 from .expressions import PYTHON, Values
 from .loops import at_some_steps, beside, loop_backward, loop_forward, slips
 from .mutations import Mistake, mutations, mutations_across_steps
-from .problems import PARAMETERS, Problem, names
+from .problems import PARAMETERS, Problem, names, values
 from .slots import edited
 from .subject import alike, truth
 
@@ -30,18 +30,17 @@ def given_by(problem: Problem, function: str, mistakes: Sequence[Mistake] = ()) 
     slots = {name: text for one in mistakes for name, text in one.slots.items()}
     try:
         if function in ("step", "step_backward"):
-            base = problem.base(function)
+            base = values(problem, function)
             return follow(problem.cell, function, base, changes, base)
         if function == "forward":
             return forward_loop(problem, slots, changes)[0]
-        numbers, ends = problem.numbers, names(problem.cell, "d_{}_0")
-        back = partial(follow, problem.cell, function="step_backward", changes=changes, like=problem.backward_values)
-        known = PYTHON | {"step_backward": lambda given: back(given=given)}
-        loop = edited(loop_backward, slots.items(), known)
+        numbers, like = problem.numbers, values(problem, "step_backward")
+        back = partial(follow, problem.cell, "step_backward", changes=changes, like=like)
+        loop = edited(loop_backward, slots.items(), PYTHON | {"step_backward": back})
         given = numbers["d_output"], numbers["d_h_n"], numbers.get("d_c_n"), tape_of(problem), problem.weights
         d_x, *d_state, totals = loop(*given)
         gradients = {f"d_{name}": total for name, total in totals.items() if name in numbers}
-        return {"d_x": d_x, **dict(zip(ends, d_state, strict=False)), **gradients}
+        return {"d_x": d_x, **dict(zip(names(problem.cell, "d_{}_0"), d_state, strict=False)), **gradients}
     except CANNOT_BE:
         return None
 
@@ -52,7 +51,7 @@ def forward_loop(
     """The loop forward. Returns its results, and what each step knows."""
     numbers = problem.numbers
     right = partial(follow, problem.cell, "step")
-    known = PYTHON | {"right_step": right, "step": partial(right, changes=changes, like=problem.step_values)}
+    known = PYTHON | {"right_step": right, "step": partial(right, changes=changes, like=values(problem, "step"))}
     loop = edited(loop_forward, slots.items(), known)
     output, *state, tape = loop(numbers["x"], numbers["h_0"], numbers.get("c_0"), problem.weights)
     return {"output": output, **dict(zip(names(problem.cell, "{}_n"), state, strict=False))}, tape

@@ -18,7 +18,7 @@ import numpy as np
 
 from .equations import Cell, Equation
 from .expressions import expression, made, matched, names_in, rebuilt, renamed, shown, value_of
-from .problems import problems
+from .problems import problems, values
 
 
 class Mistake(NamedTuple):
@@ -157,7 +157,7 @@ def replaced(node: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
 @cache
 def mutations(cell: Cell, function: str) -> tuple[Mistake, ...]:
     """Every small change of a function's equations, the least far-fetched first."""
-    example = problems(cell)[0].backward_values
+    example = values(problems(cell)[0], "step_backward")
     known = {name: np.shape(value) for name, value in example.items() if np.ndim(value)}
     there = ["x", *(f"{part}_prev" for part in cell.parts), "W_ih", "W_hh", "b_ih", "b_hh"]
     back = [*cell.known_forward, "d_h", *["d_c_after"] * ("c" in cell.parts), "W_ih", "W_hh"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,22 +54,6 @@ class Problem:
         no_biases = dict.fromkeys(("b_ih", "b_hh"), np.zeros(len(self.numbers["W_ih"])))
         return no_biases | self.parameters | self.sizes
 
-    @cached_property
-    def step_values(self) -> Values:
-        """Everything that a step computes, from its equations."""
-        state = dict(zip(names(self.cell, "{}_prev"), self.state(), strict=True))
-        return follow(self.cell, "step", self.weights | {"x": self.numbers["x"][0]} | state)
-
-    @cached_property
-    def backward_values(self) -> Values:
-        """The same on its way back."""
-        d_state = zip(("d_h", "d_c_after"), self.state("d_{}_n"), strict=False)
-        return follow(self.cell, "step_backward", self.step_values | dict(d_state))
-
-    def base(self, function: str) -> Values:
-        """Everything that `step` or `step_backward` computes."""
-        return self.step_values if function == "step" else self.backward_values
-
     def changed(self, **numbers: Array) -> Problem:
         """The same problem with some other numbers."""
         return replace(self, numbers=self.numbers | numbers)
@@ -108,6 +92,17 @@ def problems(cell: Cell, seed: int = 0) -> tuple[Problem, ...]:
         numbers |= {name: rng.standard_normal(shape) for name, shape in states.items()}
         made.append(Problem(cell, {"T": T, "B": B, "I": features, "H": H}, numbers))
     return tuple(made)
+
+
+@lru_cache(64)
+def values(problem: Problem, function: str) -> Values:
+    """Everything that `step` or `step_backward` computes, from its equations."""
+    cell = problem.cell
+    if function == "step":
+        state = dict(zip(names(cell, "{}_prev"), problem.state(), strict=True))
+        return follow(cell, function, problem.weights | {"x": problem.numbers["x"][0]} | state)
+    d_state = zip(("d_h", "d_c_after"), problem.state("d_{}_n"), strict=False)
+    return follow(cell, function, values(problem, "step") | dict(d_state))
 
 
 def packed(parts: Iterable[Array]) -> Any:
