@@ -63,6 +63,7 @@ def cell_of(target: Any, cell: str | None) -> Cell:
     raise ValueError(f"expected a name that tells the cell (RNN, LSTM, GRU), or to be told, got {cell or names[0]!r}")
 
 
+@np.errstate(all="ignore")
 def staged(subject: Subject, seed: int) -> Report:
     """All stages, one after the other."""
     report = Report(subject.cell)
@@ -89,6 +90,7 @@ class Judge:
         self.subject, self.function, self.problems, self.cell = subject, function, problems, subject.cell
         self.two, self.taken = problems[:2], problems[0]
         self.kept = {"step_backward": "kept", "backward": "tape"}.get(function, "")
+        self.given: dict[Problem, Taken] = {}
 
     def stage(self) -> Stage:
         """How the function stands."""
@@ -121,12 +123,13 @@ class Judge:
         return 1 - len(wrong) / len(truth(self.problems[0], self.function)) if wrong else 0.0
 
     def take(self, problem: Problem) -> Taken:
-        """What the function gives for a problem. Raises Empty and Interface."""
+        """What the function gives for a problem, at the first call. Raises Empty and Interface."""
         self.taken = problem
         try:
-            return self.subject.take(problem, self.function)
+            self.given[problem] = self.given.get(problem) or self.subject.take(problem, self.function)
         except Interface as told:
             raise Interface(f"{problem.remark}{told}") from told
+        return self.given[problem]
 
     def expected(self) -> list[str]:
         """What the function was given last and what it should return."""

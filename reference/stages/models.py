@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from .slots import edited
 from .subject import alike, truth
 
 Results = Mapping[str, Any]
+Pieces = dict[tuple[str, str], Array]
 CANNOT_BE = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
 """What a mistake raises that makes no sense with these shapes."""
 
@@ -109,23 +110,23 @@ def together(
     pieces = [in_pieces(cell, own) for own in owns]
     chosen: list[Mistake] = []
 
-    def right_with(models: Sequence[Results | None], before: Sequence[set[Any]]) -> list[set[Any]] | None:
+    def right_with(models: Iterable[Pieces], before: Sequence[set[Any]]) -> list[set[Any]] | None:
         """The pieces that are right in each problem by these models, if they are more than before in all."""
         found: list[set[Any]] = []
-        for model, own, less in zip(models, pieces, before, strict=True):
-            given = in_pieces(cell, model or {})
+        for given, own, less in zip(models, pieces, before, strict=True):
             found.append({name for name, piece in own.items() if name in given and alike(piece, given[name])})
             if not less < found[-1]:
                 return None
         return found
 
-    def models_with(number: int, one: Mistake) -> list[Results | None]:
-        if chosen:
-            return [given_by(problem, function, [*chosen, one]) for problem in problems]
-        return [given_by_trial(problem, function, number) for problem in problems]
+    def models_with(number: int, one: Mistake) -> Iterable[Pieces]:
+        if not chosen:
+            return (pieces_of_trial(problem, function, number) for problem in problems)
+        return (in_pieces(cell, given_by(problem, function, [*chosen, one]) or {}) for problem in problems)
 
     nothing: list[set[Any]] = [set() for _ in pieces]
-    before = right_with([truth(problem, function) for problem in problems], nothing) or nothing
+    rights = (in_pieces(cell, truth(problem, function)) for problem in problems)
+    before = right_with(rights, nothing) or nothing
     while len(chosen) < 5:
         taken = {place for one in chosen for place in (*one.changes, *one.slots)}
         free = [each for each in known if taken.isdisjoint((*each[1].changes, *each[1].slots))]
@@ -139,9 +140,15 @@ def together(
     return chosen, False
 
 
-def in_pieces(cell: Cell, results: Results) -> dict[tuple[str, str], Array]:
+@cache
+def pieces_of_trial(problem: Problem, function: str, number: int) -> Pieces:
+    """What one of the trials gives, in pieces."""
+    return in_pieces(problem.cell, given_by_trial(problem, function, number) or {})
+
+
+def in_pieces(cell: Cell, results: Results) -> Pieces:
     """The results in pieces that may have causes of their own: parameters by gate, sequences by step."""
-    found: dict[tuple[str, str], Array] = {}
+    found: Pieces = {}
     for name, value in results.items():
         if name[2:] in PARAMETERS:
             blocks = np.split(np.asarray(value), len(cell.gates))

@@ -169,9 +169,10 @@ class Subject:
 
 @cache
 def truth(problem: Problem, name: str) -> dict[str, Any]:
-    """What the textbook gives, in longdouble."""
+    """What the textbook gives in longdouble, rounded."""
     exact = problem.changed(**{each: value.astype(np.longdouble) for each, value in problem.numbers.items()})
-    return Subject(Runner({}), problem.cell).take(exact, name).results
+    found = Subject(Runner({}), problem.cell).take(exact, name).results
+    return {each: value.astype(float) for each, value in found.items()}
 
 
 # What is returned, by name.
@@ -280,14 +281,12 @@ def tolerance(value: Array) -> float:
     return LEAST if value.dtype.itemsize >= 8 else FLOAT32
 
 
-@np.errstate(all="ignore")
 def error_of(own: Array, right: Any) -> float:
     """How far an array is from another, relative to the other; infinite where shapes or numbers are none."""
-    right = np.asarray(right)
+    right = np.asarray(right, dtype=float)
     if own.shape != right.shape:
         return float("inf")
-    size = float(np.linalg.norm(right.astype(float)))
-    error = float(np.linalg.norm((own - right).astype(float))) / (size or 1.0)
+    error = float(np.linalg.norm(own - right)) / (float(np.linalg.norm(right)) or 1.0)
     return error if np.isfinite(error) else float("inf")
 
 
