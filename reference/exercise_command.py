@@ -21,8 +21,8 @@ from scratch.doors import python
 
 from .grade_command import CALLS, NAMES, epilog, grade
 from .stages import stages
-from .stages.subject import ERRORS, TAKES, Endless, at_most, raised
-from .stages.worker import told as told_of
+from .stages.subject import ERRORS, TAKES, Endless, at_most
+from .stages.worker import told
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command(epilog=epilog(CALLS))(grade)
@@ -112,10 +112,10 @@ def module_of(place: str, limit: float = LIMIT) -> ModuleType:
     try:
         with at_most(limit):
             return import_module(place)
-    except Endless as told:
-        raise typer.BadParameter(f"cannot import {place!r}: {told}") from None
+    except Endless as ended:
+        raise typer.BadParameter(f"cannot import {place!r}: {ended}") from None
     except ERRORS as error:
-        raise typer.BadParameter(f"cannot import {place!r}: {raised(*told_of(error))}") from None
+        raise typer.BadParameter(f"cannot import {place!r}: {told(error)[1]}") from None
 
 
 @app.command("check")

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, product
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +37,7 @@ from .stages.equations import CELLS
 from .stages.findings import in_words
 from .stages.problems import problems
 from .stages.remote import Limits, Submission, plain
-from .stages.subject import FLOAT32, Broken, Subject, error_of, truth
+from .stages.subject import FLOAT32, Interface, Subject, error_of, truth
 from .stages.worker import FUNCTIONS, Runner
 
 FULL, PART, NONE, TO_DO, USES, NOT_GRADED = "full marks", "in part", "no points", "to do", "uses", "not graded"
@@ -48,14 +48,15 @@ Row = dict[str, Any]
 
 
 class Options(NamedTuple):
-    """How submissions are graded. allowed: modules that they may use besides NumPy and the standard library."""
+    """How submissions are graded. allowed: modules that they may use besides NumPy and the standard library. folder:
+    where each gets a folder of its own.
+    """
 
     cell: str | None
     limits: Limits
     seed: int
     allowed: tuple[str, ...]
     folder: str
-    """Where each gets a folder of its own."""
 
 
 def graded(
@@ -95,25 +96,23 @@ def fair_seed() -> int:
 
 def fair(seed: int) -> bool:
     """Whether the textbook in float32 is right in all problems by a wide margin."""
-    for problem in [problem for cell in CELLS.values() for problem in problems(cell, seed)]:
+    for problem, function in product([each for cell in CELLS.values() for each in problems(cell, seed)], FUNCTIONS):
         single = problem.changed(**{name: value.astype(np.float32) for name, value in problem.numbers.items()})
-        for function in FUNCTIONS:
-            right = truth(problem, function)
-            results = Subject(Runner({}), problem.cell).take(single, function).results
-            if any(error_of(results[name], right[name]) > FLOAT32 / 10 for name in right):
-                return False
+        right, results = truth(problem, function), Subject(Runner({}), problem.cell).take(single, function).results
+        if any(error_of(results[name], right[name]) > FLOAT32 / 10 for name in right):
+            return False
     return True
 
 
 def prepare() -> None:
-    """The first thing that a judge does."""
+    """The first thing that a judge does: where it is ended, the submission that it runs ends with it."""
     signal.signal(signal.SIGTERM, end)
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # Linux: what a submission leaves behind becomes this one's child
 
 
 def end(*_: object) -> None:
-    """End a judge at once, and with it the submission that it runs."""
+    """End a judge at once."""
     end_strays()
     os._exit(1)
 
@@ -190,7 +189,7 @@ def taken(submission: Submission, cell: str | None, seed: int) -> Row:
     problem = ""
     try:
         submission.load()
-    except Broken as ended:
+    except Interface as ended:
         problem = f"when its file is run: {ended}"
     else:
         if not submission.takes:

@@ -18,23 +18,16 @@ CELLS = {
     "rnn": r"rnn|elman|vanilla recurrent",
 }
 """Words by which a file's name, or its text, tells the cell: from the most special to the most general."""
-ITS_LETTERS = {"lstm": r"\bd?_?c_(prev|0|n|after|next|t)\b", "gru": r"\b1(\.0?)? ?- ?z"}
-"""What stands in the equations of one cell alone."""
 
 
 def cell_of(path: Path, source: bytes) -> str | None:
-    """The cell: by the file's name, or its text, or its folder's name."""
-    text = source.decode("utf-8", "replace")
-    said = told_by(text)
-    special = [cell for cell in said if cell != "rnn"]
-    letters = [cell for cell, pattern in ITS_LETTERS.items() if re.search(pattern, text)]
-    ways = [told_by(path.stem)[:1], special, letters, said, told_by(path.resolve().parent.name)[:1]]
-    return next((found[0] for found in ways if len(found) == 1), None)
-
-
-def told_by(words: str) -> list[str]:
-    """The cells that words speak of."""
-    return [cell for cell, pattern in CELLS.items() if re.search(pattern, words, re.IGNORECASE)]
+    """The cell that the file's name tells; or its text, if that speaks of one alone, or of one besides an RNN."""
+    by_name, by_text = (
+        [cell for cell, pattern in CELLS.items() if re.search(pattern, words, re.IGNORECASE)]
+        for words in (path.stem, source.decode("utf-8", "replace"))
+    )
+    special = [cell for cell in by_text if cell != "rnn"] or by_text
+    return next((found[0] for found in (by_name[:1], special) if len(found) == 1), None)
 
 
 def look(source: bytes) -> tuple[list[str], bool]:

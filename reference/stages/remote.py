@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .subject import ENDLESS, Broken, Raised, raised
+from .subject import ENDLESS, Interface, interface
 from .worker import FUNCTIONS, Kept, Runner, decoded, encoded, leaves
 
 SENT_AT_MOST = 2**25
@@ -66,7 +66,7 @@ class Submission(Runner):
         self.defines: list[str] = []
 
     def load(self) -> None:
-        """Start the process and run the file in it. Raises Broken."""
+        """Start the process and run the file in it. Raises Interface."""
         self.channel, theirs = socket.socketpair()
         self.stream = self.channel.makefile("rwb")
         self.pipe, pipe = os.pipe()
@@ -110,9 +110,9 @@ class Submission(Runner):
 
         try:
             self.ask("load", {}, read)
-        except Raised as error:
+        except Interface:
             self.stop()
-            raise Broken(f"it raises {raised(*error.args)}") from None
+            raise
 
     def take_output(self, stream: Any) -> None:
         """Read what it prints while it runs, and keep the beginning."""
@@ -141,7 +141,7 @@ class Submission(Runner):
         os.close(self.pipe)
 
     def ask(self, what: str, request: Any, read: Callable[[Any], Any]) -> Any:
-        """What is read in an answer, within the time that is left for this. Raises Broken, and Raised."""
+        """What is read in an answer, within the time that is left for this. Raises Interface; Empty."""
         if self.process is None:
             self.load()
         start, line = monotonic(), b""
@@ -164,10 +164,10 @@ class Submission(Runner):
                 answer = json.loads(line)
                 if "raised" not in answer:
                     return read(answer)
-                kind, said, where = (plain(each, 300) for each in answer["raised"])
-                raise Raised(kind, said, where)
+                kind, told = (plain(each, 400) for each in answer["raised"])
+                raise interface(what, kind, told)
         self.stop()
-        raise Broken(broken)
+        raise Interface(broken)
 
     def how_it_ended(self) -> str:
         """How the process ended, in words."""

@@ -50,14 +50,6 @@ class Endless(BaseException):
     """A call has taken too long. No Exception, so that a candidate's `except Exception` does not hold it up."""
 
 
-class Broken(Exception):
-    """The process that runs the functions has ended, or gives no answer (remote.py). The argument says why."""
-
-
-class Raised(Exception):
-    """What a function has raised in another process: its class, what it says, and where."""
-
-
 class Taken(NamedTuple):
     """What a function gave for one problem.
 
@@ -100,10 +92,10 @@ class Subject:
         try:
             with at_most(self.limit):
                 value, wrote = runner.call(name, arguments, keywords)
-        except (Endless, Broken) as ended:
+        except (Interface, Empty):  # from another process (remote.py)
+            raise
+        except Endless as ended:
             raise Interface(str(ended)) from None
-        except Raised as there:
-            raise interface(name, *there.args) from None
         except ERRORS as error:
             raise interface(name, *told(error)) from error
         if value is None or value is Ellipsis:
@@ -134,10 +126,7 @@ class Subject:
         """Copies of all arrays in what is kept among a function's arguments."""
         kept = given.get("kept", given.get("tape"))
         runner = self.own if self.has("step" if "kept" in given else "forward") else self.page
-        try:
-            return [leaf.copy() for leaf in runner.leaves(kept)]
-        except (Broken, Raised) as ended:
-            raise Interface(" ".join(map(str, ended.args))) from None
+        return [leaf.copy() for leaf in runner.leaves(kept)]
 
     def gives(self, name: str) -> list[str]:
         """What a function should return, in words."""
@@ -216,25 +205,20 @@ def parameters_by_name(problem: Problem, value: Any) -> dict[str, Any]:
     return {name: value[key] for name, key in expected.items()}
 
 
-def interface(name: str, kind: str, said: str, where: str) -> Exception:
+def interface(name: str, kind: str, line: str) -> Exception:
     """What an error says of a function, and what to do where it comes from how it is called, or how it multiplies."""
-    if kind == "NotImplementedError":
+    if kind == "NotImplementedError" and name in TAKES:
         return Empty()
     advice = ""
-    if kind == "TypeError" and "argument" in said:
+    if kind == "TypeError" and "argument" in line and name in TAKES:
         advice = f". It is called with {TAKES[name]}"
-    elif kind == "ValueError" and "matmul" in said:
+    elif kind == "ValueError" and "matmul" in line:
         rows = "Every array holds sequences as rows, so that W x is written x @ W.T"
         back = "Where a is x @ W.T, d_x is d_a @ W and the gradient of W is d_a.T @ x"
         advice = f". {back if name.endswith('backward') else rows}"
-    elif kind == "KeyError" and "bias_" in said:
+    elif kind == "KeyError" and "bias_" in line:
         advice = '. Ask for them: if "bias_ih" in parameters'
-    return Interface(f"it raises {raised(kind, said, where)}{advice}")
-
-
-def raised(kind: str, said: str, where: str) -> str:
-    """An error in one line."""
-    return f"{kind}{': ' if said else ''}{said}{where}"
+    return Interface(f"it raises {line}{advice}")
 
 
 # How long a call may take.

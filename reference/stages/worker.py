@@ -91,16 +91,17 @@ def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
     return len(one) == len(other) and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
 
 
-def told(error: BaseException) -> tuple[str, str, str]:
-    """An error: its class, what it says, and where in the candidate's code it came from."""
-    said, where = "", ""
+def told(error: BaseException) -> tuple[str, str]:
+    """An error's class; and in a line its class, what it says, and where in the candidate's code it came from."""
+    kind = line = type(error).__name__
+    ours = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__), os.path.dirname(np.__file__))
     with suppress(Exception):
         said = "" if error.args == (None,) else " ".join(str(error).split())[:300]
-        ours = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__), os.path.dirname(np.__file__))
-        frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        frames = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
         own = [each for each in frames if not each[0].startswith((*ours, "<frozen"))]
         where = f" ({os.path.basename(own[-1][0])}, line {own[-1][1]})" if own else ""
-    return type(error).__name__, said, where
+        line = f"{kind}{': ' if said else ''}{said}{where}"
+    return kind, line
 
 
 # Messages.
