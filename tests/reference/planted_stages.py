@@ -169,3 +169,4 @@ FROM_THE_ISSUE, MORE, HELD_BACK = (
     for table in (ISSUE, OTHERS, LATER)
 )
 MORE += [of_stage(row.cell, row.replacements, row.stage) for row in (*planted(TABLE), *planted(FURTHER)) if row.stage]
+EVERY = [*FROM_THE_ISSUE, *MORE, *HELD_BACK]

@@ -70,7 +70,9 @@ KINDS = {
     "a half": Kind(LSTM.split("def step_backward")[0], PART, 25, "step_backward: to do"),
     "the exercise": Kind(text_of("gru"), TO_DO, 0, "step: to do", "my_gru.py"),
     "no byte": Kind("", TO_DO, 0, "nothing in it yet"),
-    "hangs": Kind(first("step_backward", "while True: pass"), PART, 50, "step_backward: it does not come back after 2"),
+    "hangs": Kind(
+        first("step_backward", "import time; time.sleep(99)"), PART, 50, "step_backward: it does not come back after 2"
+    ),
     "hangs at once": Kind("while True: pass\n", NOT_GRADED, 0, "it does not come back after 2"),
     "leaves": Kind(first("forward", "raise SystemExit"), PART, 50, "forward: it raises SystemExit"),
     "ends the process": Kind(first("forward", "import os; os._exit(0)"), PART, 50, "forward: it ends the process"),
