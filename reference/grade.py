@@ -42,7 +42,6 @@ from .stages.worker import FUNCTIONS, Runner
 
 FULL, PART, NONE, TO_DO, USES, NOT_GRADED = "full marks", "in part", "no points", "to do", "uses", "not graded"
 """What becomes of a submission."""
-EXPECTED = "expected the functions step, step_backward, forward and backward, or the last two alone"
 Row = dict[str, Any]
 """All about one submission, as it is written to --json."""
 
@@ -193,7 +192,7 @@ def taken(submission: Submission, cell: str | None, seed: int) -> Row:
         problem = f"when its file is run: {ended}"
     else:
         if not submission.takes:
-            problem = f"{EXPECTED}; it has {plain(', '.join(submission.defines) or 'nothing', 100)}"
+            problem = f"expected the functions {', '.join(FUNCTIONS)}, or the last two alone"
         elif cell is None:
             problem = "its name and its text do not tell which cell it is; give --cell"
     if problem:

@@ -72,19 +72,15 @@ def grade(
 
     Each runs in a process of its own with limits of time, memory and file size. What is right is not in that process,
     so that a submission cannot look it up or write its own grade. Processes, signals, the network, and files outside
-    its own folder are refused and reported. This is no sandbox: run what you do not trust in a container besides. A
-    limit of the number of processes does nothing for root, so that what starts processes is refused by Python, and
-    ended with its session.
+    its own folder are refused and reported. This is no sandbox: run what you do not trust in a container besides.
 
     Exit status: 0 if all could be graded, whatever their points; 1 if some could not; 2 if the command is wrong.
     """
     chosen = cell.lower() if cell else None
     if chosen not in (None, *NAMES):
         raise typer.BadParameter(f"expected the --cell {', '.join(NAMES)}, got {cell!r}")
-    if not hasattr(os, "killpg"):
-        raise typer.BadParameter("grade needs Linux or macOS, which can limit a process")
-    if not limit > 0:
-        raise typer.BadParameter(f"expected a --limit in seconds, got {limit}")
+    if not hasattr(os, "killpg") or not limit > 0:  # typer lets NaN through
+        raise typer.BadParameter("grade needs Linux or macOS, which can limit a process, and a --limit in seconds")
     paths = found(files)
     taken = {os.path.realpath(path) for path in paths.values()}
     for option, path in (("--json", json_file), ("--csv", csv_file)):
@@ -96,13 +92,12 @@ def grade(
     with TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder:
         options = Options(chosen, Limits(limit, memory), used, tuple(allow or ()), os.path.realpath(folder))
         rows, interrupted = all_rows(paths, options, jobs or available_cores())
-    settings = {"seed": used, "limit": limit, "memory": memory, "allow": allow or []}
     told = verdict(rows, len(paths), interrupted)
-    if json_file:
-        whole = {"verdict": told, **settings, "submissions": rows}
-        write_whole(json_file, json.dumps(whole, indent=1, ensure_ascii=False).encode("utf-8", "replace"))
-    if csv_file:
-        write_whole(csv_file, as_csv(rows).encode("utf-8", "replace"))
+    settings = {"verdict": told, "seed": used, "limit": limit, "memory": memory, "allow": allow or []}
+    whole = json.dumps(settings | {"submissions": rows}, indent=1, ensure_ascii=False)
+    for path, text in ((json_file, whole), (csv_file, as_csv(rows))):
+        if path:
+            write_whole(path, text.encode("utf-8", "replace"))
     print(f"{fill(told, 80)}\n\n{table(rows)}\n\nThe same numbers again: --seed {used}")
     return 130 if interrupted else int(any(row["status"] == NOT_GRADED for row in rows))
 

@@ -14,9 +14,9 @@ from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, tens
 from .loops import clips
 from .models import explained, given_by, matches, together
 from .mutations import Mistake
-from .problems import Problem, packed, problems
-from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, several, truth
-from .worker import Runner, same
+from .problems import Problem, problems
+from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, truth
+from .worker import Runner
 
 NEEDS = {"step": (), "step_backward": ("step",), "forward": ("step",), "backward": ("step_backward", "forward")}
 """The functions, and which others must be right before each is taken."""
@@ -91,6 +91,7 @@ class Judge:
         self.two, self.taken = problems[:2], problems[0]
         self.kept = {"step_backward": "kept", "backward": "tape"}.get(function, "")
         self.given: dict[Problem, Taken] = {}
+        subject.in_place = []
 
     def stage(self) -> Stage:
         """How the function stands."""
@@ -213,7 +214,7 @@ class Judge:
             named = self.clip()
             notes += [] if named else [NONLINEAR]
         if not named:
-            notes += self.in_place()
+            notes += self.subject.in_place
         found = wrong_numbers(self.function, problem, taken, wrong, named)
         found.also, found.told = also, "; ".join([found.told, *notes])
         return found
@@ -241,14 +242,9 @@ class Judge:
         fits = (one for one in clips(self.cell, own.values()) if matches(own, given_by(large, "backward", [one])))
         return [*islice(fits, 1)] if own else []
 
-    # What is wrong although the numbers are right.
-
     def side_effects(self) -> Finding | None:
         """Another answer at a second call, something changed in place, or gradients that are clipped when large."""
         problem = self.problems[0]
-        if self.function == "forward" and self.kept_changed():
-            told = "the numbers are right, but what `step` kept is changed afterwards, in place"
-            return Finding(self.function, told, interface=True)
         given = self.subject.arguments(problem, self.function)
         try:
             for _ in range(2):
@@ -258,31 +254,8 @@ class Judge:
         except (Empty, Interface):
             right = False
         if not right:
-            told = ": ".join(["it is right at the first call only", *self.in_place()])
+            told = ": ".join(["it is right at the first call only", *self.subject.in_place])
             return Finding(self.function, told, interface=True)
         if self.nonlinear():
             return Finding(self.function, f"it is right for these gradients, but {NONLINEAR}", named=self.clip())
         return None
-
-    def in_place(self) -> list[str]:
-        """That it changes what is kept for it, if it does."""
-        given = self.subject.arguments(self.problems[0], self.function)
-        before = self.subject.kept_leaves(given) if self.kept else []
-        self.subject.call(self.function, given)
-        changed = self.kept and not same(before, self.subject.kept_leaves(given))
-        return [f"it changes what is in `{self.kept}` in place"] if changed else []
-
-    def kept_changed(self) -> bool:
-        """Whether the tape holds other numbers than the candidate's own step keeps, one step after the other."""
-        problem = self.problems[0]
-        if not self.subject.has("step"):
-            return False
-        given, fresh = self.subject.arguments(problem, "forward"), []
-        state = packed(problem.state())
-        for x in given["x"]:
-            step = {"x": x, "state": state, "parameters": given["parameters"]}
-            state, kept = several(self.subject.call("step", step), self.subject.gives("step"))
-            fresh += self.subject.kept_leaves({"kept": kept})
-        tape = self.subject.kept_leaves(self.subject.arguments(problem, "backward"))[: len(fresh)]
-        fits = [leaf.shape for leaf in tape] == [leaf.shape for leaf in fresh]
-        return fits and not all(alike(one.astype(float), other) for one, other in zip(tape, fresh, strict=True))

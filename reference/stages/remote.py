@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .subject import ENDLESS, Interface, interface
-from .worker import FUNCTIONS, Kept, Runner, decoded, encoded, leaves
+from .worker import FUNCTIONS, Runner, decoded, encoded
 
 SENT_AT_MOST = 2**25
 """Bytes of one answer, beyond which it is not read."""
@@ -60,10 +60,9 @@ class Submission(Runner):
         super().__init__({})
         self.file, self.limits, self.allowed = file, limits, allowed
         self.process: subprocess.Popen[bytes] | None = None
-        self.left = {"start": START, **dict.fromkeys(("load", "kept", *FUNCTIONS), limits.seconds)}
+        self.left = {"start": START, **dict.fromkeys(("load", *FUNCTIONS), limits.seconds)}
         self.notes: list[tuple[str, str]] = []
         self.printed, self.output = 0, b""
-        self.defines: list[str] = []
 
     def load(self) -> None:
         """Start the process and run the file in it. Raises Interface."""
@@ -104,15 +103,12 @@ class Submission(Runner):
         }
         self.ask("start", settings, dict)
 
-        def read(found: Any) -> None:
-            self.defines = [plain(name, 40) for name in found["defines"] if name[:2] != "__"]
-            self.takes = {name: [*map(str, takes)] for name, takes in found["takes"].items() if name in FUNCTIONS}
-
         try:
-            self.ask("load", {}, read)
+            found = self.ask("load", {}, lambda answer: [(str(name), [*takes]) for name, takes in answer["takes"]])
         except Interface:
             self.stop()
             raise
+        self.takes = {name: takes for name, takes in found if name in FUNCTIONS}
 
     def take_output(self, stream: Any) -> None:
         """Read what it prints while it runs, and keep the beginning."""
@@ -182,18 +178,12 @@ class Submission(Runner):
             return "it takes more processor time than it may"
         return f"its process was ended by {signal.Signals(-status).name}"
 
-    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, str]:
-        """What a function gives, and the name of what it was given and has written into, if it has."""
+    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, list[str]]:
+        """What a function gives, and the names of what it was given and has written into."""
         sent = {what: encoded(value) for what, value in arguments.items()}
         request = {"name": name, "arguments": sent, "keywords": dict(keywords)}
-        value, wrote = self.ask(name, request, lambda answer: (decoded(answer["value"]), plain(answer["wrote"], 20)))
-        return value, wrote
-
-    def leaves(self, kept: Any) -> list[Any]:
-        """Every array in what was kept."""
-        if isinstance(kept, Kept):
-            kept = self.ask("kept", {"kept": int(kept)}, lambda answer: decoded(answer["value"]))
-        return [each for each in leaves(kept) if each.dtype.kind in "biuf"]
+        value, wrote = self.ask(name, request, lambda answer: (decoded(answer["value"]), [*answer["wrote"]]))
+        return value, [plain(each, 20) for each in wrote]
 
 
 def plain(text: Any, most: int) -> str:

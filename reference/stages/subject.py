@@ -77,6 +77,7 @@ class Subject:
         self.own, self.cell, self.limit = runner, cell, limit
         self.page = Runner({name: getattr(cell.page, name) for name in FUNCTIONS})
         self.narrow = False  # whether it gave numbers of less than float64
+        self.in_place: list[str] = []  # that it changes what is kept for the way back, if it does
 
     def has(self, name: str) -> bool:
         """Whether it has a function."""
@@ -100,8 +101,10 @@ class Subject:
             raise interface(name, *told(error)) from error
         if value is None or value is Ellipsis:
             raise Empty
-        if wrote:
-            raise Interface(f"it writes into `{wrote}`, which is the caller's: compute a new array instead")
+        for what in wrote:
+            if what not in ("kept", "tape"):
+                raise Interface(f"it writes into `{what}`, which is the caller's: compute a new array instead")
+            self.in_place = [f"it changes what is in `{what}` in place"]
         return value
 
     def arguments(self, problem: Problem, name: str) -> dict[str, Any]:
@@ -121,12 +124,6 @@ class Subject:
         if name == "step_backward":
             return {"d_state": d_state, "kept": kept, "parameters": copy.deepcopy(there["parameters"])}
         return {"d_output": problem.numbers["d_output"].copy(), "d_state": d_state, "tape": kept}
-
-    def kept_leaves(self, given: Mapping[str, Any]) -> list[Array]:
-        """Copies of all arrays in what is kept among a function's arguments."""
-        kept = given.get("kept", given.get("tape"))
-        runner = self.own if self.has("step" if "kept" in given else "forward") else self.page
-        return [leaf.copy() for leaf in runner.leaves(kept)]
 
     def gives(self, name: str) -> list[str]:
         """What a function should return, in words."""

@@ -8,7 +8,6 @@ the process, and is spoken of by number. A message is a line of JSON with arrays
 from __future__ import annotations
 
 import base64
-import copy
 import inspect
 import json
 import os
@@ -46,24 +45,18 @@ class Runner:
     def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
         self.functions = functions
         self.takes = {name: arguments_of(function) for name, function in functions.items()}
-        self.there: dict[str, Any] = {}  # what the last loop forward was given, which the way back may not change
+        self.there: Mapping[str, Any] = {}  # what the last loop forward was given, which the way back may not change
 
-    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, str]:
-        """What a function gives, and the name of what it was given and has written into, if it has."""
-        given = {what: value for what, value in arguments.items() if what not in ("kept", "tape")}
+    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, list[str]]:
+        """What a function gives, and the names of what it was given and has written into."""
         if name == "forward":
-            self.there = given
-        guarded = {**self.there, **given} if name == "backward" else given
-        before = copy.deepcopy(guarded)
+            self.there = arguments
+        guarded = {**self.there, **arguments} if name == "backward" else arguments
+        before = {what: [leaf.copy() for leaf in leaves(value)] for what, value in guarded.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value = self.functions[name](*arguments.values(), **keywords)
-        wrote = (what for what, was in before.items() if not same(leaves(guarded[what]), leaves(was)))
-        return value, next(wrote, "")
-
-    def leaves(self, kept: Any) -> list[Any]:
-        """Every array in what was kept."""
-        return leaves(kept)
+        return value, [what for what, was in before.items() if not same(leaves(guarded[what]), was)]
 
 
 def arguments_of(function: Any) -> list[str]:
@@ -163,10 +156,8 @@ class Server(Runner):
         self.kept: list[Any] = []
 
     def answer(self, request: Any) -> dict[str, Any]:
-        """Do what is asked: a call, the arrays of what was kept, or to run the file."""
+        """Do what is asked: a call, or to run the file."""
         try:
-            if "kept" in request:
-                return {"value": encoded(leaves(self.kept[request["kept"]]))}
             return self.called(**request) if request else self.load()
         except BaseException as error:
             return {"raised": told(error)}
@@ -176,7 +167,7 @@ class Server(Runner):
                     stream.flush()
 
     def load(self) -> dict[str, Any]:
-        """Run the file. Returns the names of its functions' arguments, and of all that it defines."""
+        """Run the file. Returns the names of its functions' arguments."""
         module = sys.modules["submission"] = ModuleType("submission")
         module.__file__ = self.file
         with open(self.file, "rb") as file:
@@ -184,7 +175,7 @@ class Server(Runner):
         exec(code, module.__dict__)
         own = vars(module)
         super().__init__({name: own[name] for name in FUNCTIONS if callable(own.get(name))})
-        return {"takes": self.takes, "defines": [*map(str, own)][:50]}
+        return {"takes": [*self.takes.items()]}
 
     def called(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> dict[str, Any]:
         """Call a function. What it keeps for the way back stays here."""

@@ -73,7 +73,7 @@ KINDS = {
     "hangs": Kind(
         first("step_backward", "import time; time.sleep(99)"), PART, 50, "step_backward: it does not come back after 2"
     ),
-    "hangs at once": Kind("while True: pass\n", NOT_GRADED, 0, "it does not come back after 2"),
+    "hangs at once": Kind("import time; time.sleep(99)\n", NOT_GRADED, 0, "it does not come back after 2"),
     "leaves": Kind(first("forward", "raise SystemExit"), PART, 50, "forward: it raises SystemExit"),
     "ends the process": Kind(first("forward", "import os; os._exit(0)"), PART, 50, "forward: it ends the process"),
     "ends at once": Kind(f"exit()\n{LSTM}", NOT_GRADED, 0, "it raises SystemExit (my_lstm.py, line 1)"),
@@ -88,7 +88,7 @@ KINDS = {
         first("backward", "tape[1]['weight_ih'] -= 1"), PART, 75, "backward: it writes into `parameters`"
     ),
     "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
-    "prints much": Kind(f"for _ in range(100): print('x' * 10**6)\n{LSTM}", FULL, 100, "printed 100,000,100 bytes"),
+    "prints much": Kind(f"for _ in range(10): print('x' * 10**6)\n{LSTM}", FULL, 100, "printed 10,000,010 bytes"),
     "writes a file": Kind(f"open('mine.txt', 'w').write('x')\n{LSTM}", FULL, 100, "wrote mine.txt"),
     "writes elsewhere": Kind(
         f"try: open('/tmp/not_here', 'w')\nexcept OSError: pass\n{LSTM}", FULL, 100, "refused: it writes /tmp/not_here"
