@@ -8,7 +8,6 @@ derivative for another; a matrix transposed; gates in another order; a sum over 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import permutations
@@ -99,7 +98,6 @@ u | 2 | it is zero | 0 * u
 u | 4 | it is clipped | clip(u, 1)
 """
 """The same for the right side of an equation as a whole."""
-BLOCK = re.compile(r"block\((\w+), (\d), H\)").fullmatch
 Change = tuple[int, str, ast.expr]
 """How far-fetched a change is, what kind it is, and the changed expression."""
 
@@ -171,9 +169,9 @@ def mutations(cell: Cell, function: str) -> tuple[Mistake, ...]:
     for text, words in cell.alternatives:
         changes = {name: expression(right) for name, right in (line.split(" = ", 1) for line in text.split("; "))}
         found += [mistake(cell, function, changes, words, 0)] if changes.keys() <= own else []
-    found += orders(cell, function)
+    found += orders(cell) if function == "step" else []
     for equation in cell.equations(function):
-        if not BLOCK(ast.unparse(equation.right)):
+        if not ast.unparse(equation.right).startswith("block("):
             changed = changes_of(equation, others)
             found += [mistake(cell, function, {equation.name: new}, words, rank) for rank, words, new in changed]
         scope.append(equation.name)
@@ -237,18 +235,16 @@ def changed_in_place(cell: Cell) -> Iterator[Mistake]:
                 yield mistake(cell, "step_backward", changes, words, 5)
 
 
-def orders(cell: Cell, function: str) -> Iterator[Mistake]:
-    """The blocks of the pre-activations read in another order; in all sums, or, where there are two, in one."""
-    cut = [(e.name, *found.groups()) for e in cell.equations(function) if (found := BLOCK(ast.unparse(e.right)))]
-    sources, gates = tuple(dict.fromkeys(source for _, source, _ in cut)), cell.gates
-    other_orders = list(permutations(range(len(gates))))[1:]
+def orders(cell: Cell) -> Iterator[Mistake]:
+    """The blocks of the pre-activations in another order; in all sums, or, where there are two, in one."""
+    gates, places = cell.gates, range(len(cell.gates))
     rows = [f"{gate}{row}" for row in "01" for gate in gates]
-    for group in dict.fromkeys((sources, *((source,) for source in sources))) if cut else ():
-        ways = [(INTERLEAVED, [*rows, "…"], [f"u[:, {k}::{len(gates)}]" for k in range(len(gates))])]
-        for order in other_orders:
-            blocks = [f"block(u, {order.index(k)}, H)" for k in range(len(gates))]
-            ways.append((ORDER, [gates[k] for k in order], blocks))
-        for words, own, blocks in ways:
-            changes = {name: made(blocks[int(k)], u=value_of(source)) for name, source, k in cut if source in group}
-            told = {"name": " and ".join(group), "right": f"[{', '.join(gates)}]", "yours": f"[{', '.join(own)}]"}
-            yield mistake(cell, function, changes, words, 2, **told)
+    ways = [(INTERLEAVED, [*rows, "…"], [f"u[:, {k}::{len(gates)}]" for k in places])]
+    for order in list(permutations(places))[1:]:
+        ways.append((ORDER, [gates[k] for k in order], [f"block(u, {order.index(k)}, H)" for k in places]))
+    sums = [equation for equation in cell.step if equation.name in ("a", "a_x", "a_h")]
+    for group in [sums, *([each] for each in sums if len(sums) > 1)]:
+        for words, own, blocks in ways if len(gates) > 1 else ():
+            changes = {equation.name: made(f"side({', '.join(blocks)})", u=equation.right) for equation in group}
+            told = {"name": " and ".join(changes), "right": f"[{', '.join(gates)}]", "yours": f"[{', '.join(own)}]"}
+            yield mistake(cell, "step", changes, words, 2, **told)

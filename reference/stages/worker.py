@@ -108,15 +108,18 @@ def encoded(value: Any, left: list[int] | None = None, depth: int = 0) -> Any:
         return {"other": "something too large"}
     if isinstance(value, Kept):
         return {"kept": int(value)}
-    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**62):
-        return value if not isinstance(value, np.generic) else float(value)
+    if (
+        value is None
+        or value is ...
+        or isinstance(value, (bool, float))
+        or (isinstance(value, int) and abs(value) < 2**62)
+    ):
+        return None if value is ... else float(value) if isinstance(value, np.generic) else value
     if isinstance(value, (tuple, list)):
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {kind: [encoded(each, left, depth + 1) for each in value[:MOST]]}
     if isinstance(value, Mapping):
         return {"dict": [[str(key)[:100], encoded(each, left, depth + 1)] for key, each in list(value.items())[:MOST]]}
-    if value is ... or isinstance(value, str):
-        return {"dots": 1} if value is ... else {"text": value[:1000]}
     with suppress(Exception):
         array = np.asarray(value)
         if array.dtype.kind in "biufc" and array.size <= LARGEST:
@@ -140,7 +143,7 @@ def decoded(value: Any, kept: Callable[[int], Any] = Kept) -> Any:
         return tuple(parts) if kind == "tuple" else parts
     if kind == "dict":
         return {str(key): decoded(each, kept) for key, each in content}
-    simple: dict[str, Callable[[Any], Any]] = {"dots": lambda _: ..., "text": str, "other": Other, "kept": kept}
+    simple: dict[str, Callable[[Any], Any]] = {"other": Other, "kept": kept}
     return simple[kind](content)
 
 

@@ -142,7 +142,7 @@ builtins.abs = lambda _: 0.0
 """,
     "changes who sends its results": """
 import sys
-right = {"value": {"text": "right"}, "wrote": "", "right": True}
+right = {"value": {"other": "right"}, "wrote": [], "right": True}
 sys.modules["__main__"].Server.called = lambda *_, **__: right
 """,
     "writes into every descriptor": """
