@@ -53,23 +53,17 @@ def is_complex(node: ast.AST) -> bool:
 
 def imports(tree: ast.Module) -> Iterator[str]:
     """The names of all modules that are imported anywhere, but for what is under `if __name__ == "__main__"`."""
-    left: list[ast.AST] = [tree]
-    while left:
-        match node := left.pop():
-            case ast.If() if ast.unparse(node.test).replace("'", '"') == '__name__ == "__main__"':
-                left += node.orelse
-                continue
+    body = [node for node in tree.body if not isinstance(node, ast.If) or "__main__" not in ast.unparse(node.test)]
+    for node in [each for top in body for each in ast.walk(top)]:
+        match node:
             case ast.Import(names):
                 yield from (alias.name for alias in names)
             case ast.ImportFrom(str(base), names) if base.partition(".")[0] in ("scratch", "reference"):
                 yield from (f"{base}.{alias.name}" for alias in names)
             case ast.ImportFrom(base):
                 yield base or ""
-            case ast.Call(
-                ast.Name("__import__" | "import_module") | ast.Attribute(attr="import_module"), [ast.Constant(name), *_]
-            ):
-                yield str(name)
-        left += ast.iter_child_nodes(node)
+            case ast.Call(ast.Name(function) | ast.Attribute(_, function), [ast.Constant(str(name)), *_]):
+                yield from [name] if function in ("__import__", "import_module") else []
 
 
 def foreign(names: Iterable[str]) -> list[str]:

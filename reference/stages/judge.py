@@ -32,24 +32,20 @@ def stages(target: Any, cell: str | None = None, seed: int = 0, limit: float | N
 
     Raises TypeError if it has none of the functions, ValueError if the cell cannot be told.
     """
-    runner, chosen = runner_of(target), cell_of(target, cell)
+    if isinstance(target, Runner):
+        runner = target
+    elif isinstance(target, tuple) and len(target) == 2:
+        runner = Runner(dict(zip(("forward", "backward"), target, strict=True)))
+    else:
+        runner = Runner({name: getattr(target, name) for name in NEEDS if callable(getattr(target, name, None))})
+    if not runner.takes:
+        raise TypeError(f"expected some of the functions {', '.join(NEEDS)}, got {described(target)}")
+    chosen = cell_of(target, cell)
     report = staged(Subject(runner, chosen, limit), seed)
     both = any("nonlinearity" in takes for takes in runner.takes.values())
     if both and chosen.name == "RNN tanh" and "tanh" not in (cell or "").lower() and not report.status:
         return staged(Subject(runner, CELLS["RNN relu"], limit), seed)
     return report
-
-
-def runner_of(target: Any) -> Runner:
-    """What calls a candidate's functions. Raises TypeError if there are none."""
-    if isinstance(target, Runner):
-        return target
-    if isinstance(target, tuple) and len(target) == 2:
-        return Runner(dict(zip(("forward", "backward"), target, strict=True)))
-    found = {name: getattr(target, name) for name in NEEDS if callable(getattr(target, name, None))}
-    if not found:
-        raise TypeError(f"expected some of the functions {', '.join(NEEDS)}, got {described(target)}")
-    return Runner(found)
 
 
 def cell_of(target: Any, cell: str | None) -> Cell:

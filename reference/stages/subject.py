@@ -133,14 +133,25 @@ class Subject:
     def take(self, problem: Problem, name: str, arguments: Mapping[str, Any] | None = None) -> Taken:
         """What a function gives for a problem. Raises Empty and Interface."""
         value = self.call(name, arguments or self.arguments(problem, name))
+        keys = {f"d_{each}": PARAMETERS[each] for each in problem.parameters}
         found: dict[str, Any] = {}
         for pattern, part in zip(GIVES[name].split(", "), several(value, self.gives(name)), strict=True):
-            if "{}" in pattern:
-                found |= state_by_name(names(self.cell, pattern), part)
+            wanted = [*keys] if pattern == "d_parameters" else [*dict.fromkeys(names(self.cell, pattern))]
+            if part is None or (isinstance(part, Mapping) and not part):
+                found |= dict.fromkeys(wanted)
             elif pattern == "d_parameters":
-                found |= parameters_by_name(problem, part)
-            elif pattern not in ("kept", "tape"):
-                found[pattern] = part
+                if not isinstance(part, Mapping) or not set(keys.values()) <= part.keys():
+                    came = f"has {', '.join(map(str, part))}" if isinstance(part, Mapping) else f"is {described(part)}"
+                    raise Interface(f"d_parameters should have {', '.join(keys.values())}; it {came}")
+                found |= {each: part[key] for each, key in keys.items()}
+            elif len(wanted) == 1:
+                found[pattern.format(*self.cell.parts)] = part
+            elif isinstance(part, (tuple, list)) and len(part) == len(wanted):
+                found |= dict(zip(wanted, part, strict=True))
+            else:
+                told = f"({', '.join(wanted)}) should be a tuple of {len(wanted)} arrays; it is {described(part)}"
+                raise Interface(told)
+        found = {each: result for each, result in found.items() if each not in ("kept", "tape")}
         taken = Taken({}, [], {})
         for each, result in found.items():
             if result is None or result is Ellipsis:
@@ -178,28 +189,6 @@ def several(value: Any, expected: Sequence[str]) -> Sequence[Any]:
         return value
     came = len(value) if isinstance(value, (tuple, list)) else described(value)
     raise Interface(f"it should return {len(expected)} things, {', '.join(expected)}; it returns {came}")
-
-
-def state_by_name(expected: list[str], value: Any) -> dict[str, Any]:
-    """A state's parts. What is None is None. Raises Interface."""
-    if value is None:
-        return dict.fromkeys(expected)
-    if isinstance(value, (tuple, list)) and len(value) == len(expected):
-        return dict(zip(expected, value, strict=True))
-    if len(expected) == 1:
-        return {expected[0]: value}
-    raise Interface(f"({', '.join(expected)}) should be a tuple of {len(expected)} arrays; it is {described(value)}")
-
-
-def parameters_by_name(problem: Problem, value: Any) -> dict[str, Any]:
-    """The gradients of the parameters. If there are none, they are still to do. Raises Interface."""
-    expected = {f"d_{name}": PARAMETERS[name] for name in problem.parameters}
-    if value is None or (isinstance(value, Mapping) and not value):
-        return dict.fromkeys(expected)
-    if not isinstance(value, Mapping) or not set(expected.values()) <= value.keys():
-        came = f"has {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"is {described(value)}"
-        raise Interface(f"d_parameters should have {', '.join(expected.values())}; it {came}")
-    return {name: value[key] for name, key in expected.items()}
 
 
 def interface(name: str, kind: str, line: str) -> Exception:

@@ -260,7 +260,7 @@ def test_the_cell_is_told_by_name_and_text(name: str, text: str, cell: str | Non
         ("def f():\n    from scratch import nn", ["scratch.nn"]),
         ("from scratch.textbook import lstm", ["scratch.textbook.lstm"]),
         ("m = __import__('jax')\nimportlib.import_module('keras.layers')", ["jax", "keras.layers"]),
-        ("if __name__ == '__main__':\n    import torch\nelse:\n    import jax", ["jax"]),
+        ("if __name__ == '__main__':\n    import torch\nif 1:\n    import jax", ["jax"]),
         ("a = 1e-30j", ["complex"]),
         ("a = x.astype(np.complex128)", ["complex"]),
     ],
