@@ -263,6 +263,8 @@ def error_of(own: Array, right: Any) -> float:
 def alike(own: Array, model: Any) -> bool:
     """Whether two arrays are equal but for rounding."""
     model = np.asarray(model)
-    if own.size and own.shape == model.shape and abs(own.flat[0] - model.flat[0]) > 1e-3 * (1 + abs(own.flat[0])):
+    if own.shape != model.shape:
+        return False
+    if own.size and abs(own.item(0) - model.item(0)) > 1e-3 * (1 + abs(own.item(0))):
         return False  # most are told apart by a single number
     return error_of(own, model) <= 30 * tolerance(own)

@@ -97,7 +97,8 @@ def test_the_verdict_counts_all_and_both_files_say_the_same(run: SimpleNamespace
 def test_what_may_be_used_counts(tmp_path: Path, command: Command) -> None:
     write(tmp_path / "a" / "my_lstm.py", "from scratch.textbook.lstm import *\n")
     write(tmp_path / "b" / "my_lstm.py", LSTM)
-    status, out, _ = command("grade", tmp_path, "--allow", "scratch", tmp_path / "a" / ".." / "b" / "my_lstm.py")
+    again = tmp_path / "a" / ".." / "b" / "my_lstm.py"
+    status, out, _ = command("grade", tmp_path, "--allow", "scratch", "--jobs", "1", again)
     assert status == 0
     assert out.startswith("2 graded: 2 with full marks") and "a/my_lstm.py" in out and "b/my_lstm.py" in out
 
@@ -166,20 +167,21 @@ def test_a_run_that_ends_early_leaves_no_process(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
-@pytest.mark.parametrize("most", [1, 9])
-def test_a_judge_that_is_killed_takes_no_other_submission_with_it(tmp_path: Path, most: int) -> None:
+@pytest.mark.parametrize(("kills", "points", "told"), [(1, 100, ""), (9, 0, "the process that was to judge it ended")])
+def test_a_judge_that_is_killed_takes_no_other_submission_with_it(
+    tmp_path: Path, kills: int, points: int, told: str
+) -> None:
     """Once, all are graded after all; if it happens each time, the row says so."""
-    paths = [write(tmp_path / name / "my_lstm.py", LSTM) for name in ("a", "b")]
+    paths = [write(tmp_path / name / "my_lstm.py", LSTM) for name in ("a", "b")[: 10 - kills]]
     killed = list[int]()
 
     def tick() -> None:
-        for judge in multiprocessing.active_children()[: most - len(killed)]:
+        for judge in multiprocessing.active_children()[: kills - len(killed)]:
             killed.append(judge.pid or 0)
             judge.kill()
 
-    rows = dict(grade.graded(paths, grade.Options("lstm", Limits(), 0, (), str(tmp_path)), 2, tick))
-    assert {path: row["points"] for path, row in rows.items()} == dict.fromkeys(paths, 100 if most == 1 else 0)
-    assert {row["problem"] for row in rows.values()} == {"" if most == 1 else "the process that was to judge it ended"}
+    rows = dict(grade.graded(paths, grade.Options("lstm", Limits(), 0, (), str(tmp_path)), 1, tick))
+    assert {path: (row["points"], row["problem"]) for path, row in rows.items()} == dict.fromkeys(paths, (points, told))
 
 
 @pytest.mark.parametrize("planted", EVERY[4::30], ids=described)
