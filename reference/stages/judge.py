@@ -191,12 +191,9 @@ class Judge:
             return wrong_numbers(self.function, problem, taken, wrong, [])
         owns = [self.take(each).results for each in self.two]
         rights = [truth(each, self.function) for each in self.two]
-        for one, other in combinations(owns[0], 2):
-            turned = [right | {one: right[other], other: right[one]} for right in rights]
-            if {one, other} <= wrong.keys() and all(
-                matches({name: own[name] for name in (one, other)}, model)
-                for own, model in zip(owns, turned, strict=True)
-            ):
+        for one, other in combinations([name for name in owns[0] if name in owns[1]], 2):
+            parts = [{one: own[other], other: own[one]} for own in owns]
+            if {one, other} <= wrong.keys() and all(map(matches, parts, rights)):
                 told = f"{one} and {other} are right, but exchanged in what is returned"
                 return Finding(self.function, told, self.expected(), interface=True)
         named, also, notes = explained(self.cell, self.function, self.two, owns), [], []
@@ -204,8 +201,12 @@ class Judge:
             chosen, whole = together(self.cell, self.function, self.two, owns)
             if whole:
                 named, also = chosen[:1], chosen[1:]
-            elif chosen and self.is_there(chosen[0], owns):
-                named, notes = chosen[:1], ["these have causes of their own"]
+            elif chosen and all(
+                chosen[0].name in own for own in owns
+            ):  # if it gives the whole of the result that has its name
+                parts = [{chosen[0].name: own[chosen[0].name]} for own in owns]
+                if all(map(matches, parts, (given_by(each, self.function, chosen[:1]) for each in self.two))):
+                    named, notes = chosen[:1], ["these have causes of their own"]
         if not named and self.nonlinear():
             named = self.clip()
             notes += [] if named else [NONLINEAR]
@@ -214,13 +215,6 @@ class Judge:
         found = wrong_numbers(self.function, problem, taken, wrong, named)
         found.also, found.told = also, "; ".join([found.told, *notes])
         return found
-
-    def is_there(self, one: Mistake, owns: Sequence[dict[str, Any]]) -> bool:
-        """Whether a mistake is there for certain: a result has its name, and it gives the whole of that result."""
-        return all(
-            one.name in own and matches({one.name: own[one.name]}, given_by(problem, self.function, [one]))
-            for problem, own in zip(self.two, owns, strict=True)
-        )
 
     def nonlinear(self) -> bool:
         """Whether a way back is not linear in the gradients, as it should be: something clips or rescales them."""
