@@ -201,10 +201,8 @@ class Judge:
             chosen, whole = together(self.cell, self.function, self.two, owns)
             if whole:
                 named, also = chosen[:1], chosen[1:]
-            elif chosen and all(
-                chosen[0].name in own for own in owns
-            ):  # if it gives the whole of the result that has its name
-                parts = [{chosen[0].name: own[chosen[0].name]} for own in owns]
+            elif chosen and all(chosen[0].name in own for own in owns):
+                parts = [{chosen[0].name: own[chosen[0].name]} for own in owns]  # which it must give, the whole of it
                 if all(map(matches, parts, (given_by(each, self.function, chosen[:1]) for each in self.two))):
                     named, notes = chosen[:1], ["these have causes of their own"]
         if not named and self.nonlinear():
