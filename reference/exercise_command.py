@@ -8,8 +8,8 @@ import inspect
 import os
 import re
 import sys
+from argparse import ArgumentError, ArgumentParser
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
 from types import ModuleType
@@ -19,15 +19,13 @@ import typer
 
 from scratch.doors import python
 
-from .grade_command import CALLS, epilog, grade
+from .grade_command import CALLS, NAMES, epilog, grade
 from .stages import stages
-from .stages.subject import ERRORS, TAKES, Endless, at_most, raised
+from .stages.subject import ERRORS, TAKES, Endless, at_most
+from .stages.worker import told
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command(epilog=epilog(CALLS))(grade)
-NAMES = ("rnn", "lstm", "gru")
-OPTIONS = ("--candidate", "--cell", "--solution", "--limit")
-"""With these alone, `check` takes a module that has a `step` stage by stage."""
 LIMIT = 10.0
 """Seconds after which a call is given up, and the import of a module."""
 
@@ -72,52 +70,36 @@ What is still `...`, or None, is to do: return None in place of a result that yo
 import numpy as np
 '''
     for node in ast.parse(inspect.getsource(page)).body:
-        if isinstance(node, ast.FunctionDef):
-            text += f"\n\n{bare(node)}\n"
+        if isinstance(node, ast.FunctionDef):  # for NumPy, without types; if it is to be written, without its body
+            given, node.returns = node.args, None
+            for argument in (*given.args, *given.kwonlyargs):
+                argument.annotation = None
+            given.args = [argument for argument in given.args if argument.arg != "xp"]
+            kept = [pair for pair in zip(given.kwonlyargs, given.kw_defaults, strict=True) if pair[0].arg != "xp"]
+            given.kwonlyargs, given.kw_defaults = [pair[0] for pair in kept], [pair[1] for pair in kept]
+            if node.name in TAKES:
+                node.body = [node.body[0], ast.Expr(ast.Constant(...))]
+            text += f"\n\n{ast.unparse(node).replace('xp.', 'np.')}\n"
     return text
 
 
-def bare(function: ast.FunctionDef) -> str:
-    """A function for NumPy, without types; if it is to be written, without its body."""
-    given = function.args
-    for argument in (*given.args, *given.kwonlyargs):
-        argument.annotation = None
-    keywords = zip(given.kwonlyargs, given.kw_defaults, strict=True)
-    given.kw_defaults = [default for argument, default in keywords if argument.arg != "xp"]
-    given.kwonlyargs = [argument for argument in given.kwonlyargs if argument.arg != "xp"]
-    given.args = [argument for argument in given.args if argument.arg != "xp"]
-    function.returns = None
-    if function.name in TAKES:
-        function.body = [function.body[0], ast.Expr(ast.Constant(...))]
-    return ast.unparse(function).replace("xp.", "np.")
-
-
 def meant(arguments: list[str]) -> bool:
-    """Whether a command line is one of the exercises'."""
-    if arguments[:1] in (["exercise"], ["grade"]):
-        return True
-    options = [each.split("=")[0] for each in arguments[1:] if each.startswith("-")]
-    if arguments[:1] != ["check"] or "--candidate" not in options or not set(options) <= set(OPTIONS):
-        return False
-    given = values_of("--candidate", arguments)
-    if len(given) != 1 or ":" in given[0]:
-        return False
-    module = module_of(given[0], seconds(values_of("--limit", arguments)))
-    return any(callable(getattr(module, name, None)) for name in ("step", "step_backward"))
-
-
-def values_of(option: str, arguments: list[str]) -> list[str]:
-    """What a command line gives an option, each time it does."""
-    given = [each.split("=", 1)[-1] for each in arguments[1:] if each.startswith(f"{option}=")]
-    return given + [after for each, after in pairwise(arguments) if each == option]
-
-
-def seconds(given: list[str]) -> float:
-    """The limit that is given last, if it is a number at all, of which the command itself says more."""
+    """Whether a command line is one of the exercises': `exercise`, `grade`, or `check` of a module that has a step."""
+    if arguments[:1] != ["check"]:
+        return arguments[:1] in (["exercise"], ["grade"])
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for option in ("--candidate", "--cell"):
+        parser.add_argument(option, action="append")
+    parser.add_argument("--solution", action="store_true")
+    parser.add_argument("--limit", type=float, default=LIMIT)
     try:
-        return min(max(0.1, float(given[-1])), 3600.0)
-    except (IndexError, ValueError):
-        return LIMIT
+        known, others = parser.parse_known_args(arguments[1:])
+    except ArgumentError:  # of which the command itself says more
+        return False
+    if others or len(known.candidate or ()) != 1 or ":" in known.candidate[0]:
+        return False
+    module = module_of(known.candidate[0], min(max(0.1, known.limit), 3600.0))
+    return any(callable(getattr(module, name, None)) for name in ("step", "step_backward"))
 
 
 def module_of(place: str, limit: float = LIMIT) -> ModuleType:
@@ -130,10 +112,10 @@ def module_of(place: str, limit: float = LIMIT) -> ModuleType:
     try:
         with at_most(limit):
             return import_module(place)
-    except Endless as told:
-        raise typer.BadParameter(f"cannot import {place!r}: {told}") from None
+    except Endless as ended:
+        raise typer.BadParameter(f"cannot import {place!r}: {ended}") from None
     except ERRORS as error:
-        raise typer.BadParameter(f"cannot import {place!r}: {raised(error)}") from None
+        raise typer.BadParameter(f"cannot import {place!r}: {told(error)[1]}") from None
 
 
 @app.command("check")

@@ -13,48 +13,49 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import secrets
 import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from itertools import islice, product
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scratch.processes import begin, interrupts_blocked
 
-from .grade_source import LARGEST, Look, cell_of, foreign, look
-from .stages import RIGHT, Finding, Stage, stages
+from .grade_source import LARGEST, cell_of, foreign, look
+from .stages import RIGHT, Stage, stages
 from .stages.equations import CELLS
 from .stages.findings import in_words
 from .stages.problems import problems
-from .stages.remote import Limits, NotLoaded, Submission, plain
-from .stages.subject import FLOAT32, Subject, error_of, truth
-from .stages.worker import FUNCTIONS
+from .stages.remote import Limits, Submission, plain
+from .stages.subject import FLOAT32, Interface, Subject, error_of, truth
+from .stages.worker import FUNCTIONS, Runner
 
 FULL, PART, NONE, TO_DO, USES, NOT_GRADED = "full marks", "in part", "no points", "to do", "uses", "not graded"
 """What becomes of a submission."""
-EXPECTED = "expected the functions step, step_backward, forward and backward, or the last two alone"
 Row = dict[str, Any]
 """All about one submission, as it is written to --json."""
 
 
 class Options(NamedTuple):
-    """How submissions are graded. allowed: modules that they may use besides NumPy and the standard library."""
+    """How submissions are graded. allowed: modules that they may use besides NumPy and the standard library. folder:
+    where each gets a folder of its own.
+    """
 
     cell: str | None
     limits: Limits
     seed: int
     allowed: tuple[str, ...]
     folder: str
-    """Where each gets a folder of its own."""
 
 
 def graded(
@@ -94,25 +95,23 @@ def fair_seed() -> int:
 
 def fair(seed: int) -> bool:
     """Whether the textbook in float32 is right in all problems by a wide margin."""
-    for problem in [problem for cell in CELLS.values() for problem in problems(cell, seed)]:
+    for problem, function in product([each for cell in CELLS.values() for each in problems(cell, seed)], FUNCTIONS):
         single = problem.changed(**{name: value.astype(np.float32) for name, value in problem.numbers.items()})
-        for function in FUNCTIONS:
-            right = truth(problem, function)
-            results = Subject({}, problem.cell).take(single, function).results
-            if any(error_of(results[name], right[name]) > FLOAT32 / 10 for name in right):
-                return False
+        right, results = truth(problem, function), Subject(Runner({}), problem.cell).take(single, function).results
+        if any(error_of(results[name], right[name]) > FLOAT32 / 10 for name in right):
+            return False
     return True
 
 
 def prepare() -> None:
-    """The first thing that a judge does."""
+    """The first thing that a judge does: where it is ended, the submission that it runs ends with it."""
     signal.signal(signal.SIGTERM, end)
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # Linux: what a submission leaves behind becomes this one's child
 
 
 def end(*_: object) -> None:
-    """End a judge at once, and with it the submission that it runs."""
+    """End a judge at once."""
     end_strays()
     os._exit(1)
 
@@ -131,14 +130,9 @@ def judgement(path: Path, options: Options) -> Row:
 
 def end_strays() -> None:
     """End the children that this process has: what a submission started, and what got away from its session."""
-    for _ in range(100):
-        children = ""
-        with suppress(OSError):
-            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-        if not children.split():
-            return
-        for child in map(int, children.split()):
-            with suppress(OSError):
+    with suppress(OSError):
+        while children := Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            for child in map(int, children):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
 
@@ -163,14 +157,14 @@ def judged(path: Path, options: Options) -> Row:
         what = f"a file of {size:,} bytes" if size > LARGEST else f"a {path.suffix or 'file without ending'}"
         return new_row(NOT_GRADED, f"expected an exercise, a .py of at most {LARGEST:,} bytes, got {what}")
     try:
-        seen = look(source)
+        uses, empty = look(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
         said = error.msg if isinstance(error, SyntaxError) else str(error)
         return new_row(NOT_GRADED, f"cannot be read as Python: {plain(said, 200)}{line}")
     cell = options.cell or cell_of(path, source)
     row = new_row(TO_DO, "there is nothing in it yet") | {"cell": cell}
-    if seen.empty and not seen.uses:
+    if empty and not uses:
         return row
     with TemporaryDirectory(dir=options.folder, ignore_cleanup_errors=True) as name:
         file = Path(name) / path.name
@@ -181,70 +175,56 @@ def judged(path: Path, options: Options) -> Row:
         finally:
             submission.stop()
         row["files"] = files_in(Path(name), file, source)
-    return finished(row, submission, seen, options)
+    noted = {kind: [text for each, text in submission.notes if each == kind] for kind, _ in submission.notes}
+    imported = foreign([*uses, *noted.get("import", [])]) or foreign(noted.get("imported by a library", [])[:1])
+    row["uses"] = [each for each in imported if each.partition(".")[0] not in options.allowed][:5]
+    row["refused"] = noted.get("refused", [])
+    row["output"] = {"bytes": submission.printed, "text": submission.output.decode("utf-8", "replace")}
+    return row | ({"status": USES, "points": 0} if row["uses"] else {})
 
 
 def taken(submission: Submission, cell: str | None, seed: int) -> Row:
     """Run a submission's file, and take its functions stage by stage."""
+    problem = ""
     try:
-        submission.start()
-    except NotLoaded as told:
-        return {"status": NOT_GRADED, "problem": f"when its file is run: {told}"}
-    if not submission.functions:
-        has = plain(", ".join(submission.defines) or "nothing", 100)
-        return {"status": NOT_GRADED, "problem": f"{EXPECTED}; it has {has}"}
-    if cell is None:
-        return {"status": NOT_GRADED, "problem": "its name and its text do not tell which cell it is; give --cell"}
-    report = stages(SimpleNamespace(**submission.functions), cell, seed)
+        submission.load()
+    except Interface as ended:
+        problem = f"when its file is run: {ended}"
+    else:
+        if not submission.takes:
+            problem = f"expected the functions {', '.join(FUNCTIONS)}, or the last two alone"
+        elif cell is None:
+            problem = "its name and its text do not tell which cell it is; give --cell"
+    if problem:
+        return {"status": NOT_GRADED, "problem": problem}
+    report = stages(submission, cell, seed)
     rows = [about(stage, len(report)) for stage in report]
     points = sum(each["points"] for each in rows)
     right = all(each["status"] == RIGHT for each in rows)
     status = FULL if right else PART if points else TO_DO if report.status == 3 else NONE
-    return {"status": status, "problem": "", "points": points, "stages": rows, "cell": report.cell.name}
+    narrow = ["returns float32, where results up to 2e-5 off are right, nudged gradients too"] * report.narrow
+    told = {"status": status, "problem": "", "points": points, "stages": rows, "cell": report.cell.name}
+    return told | {"remarks": narrow}
 
 
 def about(stage: Stage, stages: int) -> Row:
-    """One stage, as it is written down."""
+    """One stage, as it is written down: what is wrong in a line, with its equation, and in whole."""
     points = int(100 / stages * stage.share + 1e-9)
     found: Row = {"name": stage.name, "status": stage.status, "points": points, "note": plain(stage.note, 300)}
-    finding = stage.finding
-    text = [plain(line, 300) for line in finding.text(solution=True).splitlines()] if finding else []
-    return found | {"finding": in_a_line(finding) if finding else "", "details": text}
-
-
-def in_a_line(finding: Finding) -> str:
-    """A finding with its equation."""
-    if finding.named:
-        return plain(in_words(finding.named[0]), 300)
-    equations = [line.split("  ") for line in finding.lines if line.startswith("(")]
-    stated = [" ".join(filter(None, [parts[0], *filter(None, parts[1:])][:2])) for parts in equations[:1]]
-    return plain("; ".join([finding.told, *stated]), 300)
+    if not (finding := stage.finding):
+        return found | {"finding": "", "details": []}
+    equations = [re.split("  +", line) for line in finding.lines if line.startswith("(")]
+    line = "; ".join([finding.told, *(" ".join(parts[:2]) for parts in equations[:1])])
+    details = [plain(each, 300) for each in finding.text(solution=True).splitlines()]
+    return found | {"finding": plain(in_words(finding.named[0]) if finding.named else line, 300), "details": details}
 
 
 def files_in(folder: Path, own: Path, source: bytes) -> list[Row]:
     """What it left in its folder: at most a hundred files."""
     found = []
-    for place, _, names in os.walk(folder):
-        for path in (Path(place) / name for name in names):
-            with suppress(OSError):
-                size = path.lstat().st_size
-                if path != own or size != len(source) or path.read_bytes() != source:
-                    found.append({"name": plain(path.relative_to(folder), 100), "bytes": size})
-            if len(found) == 100:
-                return found
+    for path in islice((Path(place) / name for place, _, names in os.walk(folder) for name in names), 101):
+        with suppress(OSError):
+            size = path.lstat().st_size
+            if path != own or size != len(source) or path.read_bytes() != source:
+                found.append({"name": plain(path.relative_to(folder), 100), "bytes": size})
     return found
-
-
-def finished(row: Row, submission: Submission, seen: Look, options: Options) -> Row:
-    """The row, with what was noticed on the side."""
-    imported = [text for kind, text in submission.notes if kind == "import"]
-    by_libraries = [text for kind, text in submission.notes if kind == "imported by a library"]
-    uses = foreign([*seen.uses, *imported]) or foreign(by_libraries[:1])
-    row["uses"] = [each for each in uses if each.partition(".")[0] not in options.allowed][:5]
-    row["refused"] = [text for kind, text in submission.notes if kind == "refused"]
-    row["output"] = {"bytes": submission.printed, "text": submission.output.decode("utf-8", "replace")}
-    if submission.narrow:
-        row["remarks"].append("returns float32, where results up to 2e-5 off are right, nudged gradients too")
-    if row["uses"]:
-        row |= {"status": USES, "points": 0}
-    return row

@@ -72,83 +72,34 @@ def grade(
 
     Each runs in a process of its own with limits of time, memory and file size. What is right is not in that process,
     so that a submission cannot look it up or write its own grade. Processes, signals, the network, and files outside
-    its own folder are refused and reported. This is no sandbox: run what you do not trust in a container besides. A
-    limit of the number of processes does nothing for root, so that what starts processes is refused by Python, and
-    ended with its session.
+    its own folder are refused and reported. This is no sandbox: run what you do not trust in a container besides.
 
     Exit status: 0 if all could be graded, whatever their points; 1 if some could not; 2 if the command is wrong.
     """
     chosen = cell.lower() if cell else None
     if chosen not in (None, *NAMES):
         raise typer.BadParameter(f"expected the --cell {', '.join(NAMES)}, got {cell!r}")
-    if not hasattr(os, "killpg"):
-        raise typer.BadParameter("grade needs Linux or macOS, which can limit a process")
-    if not limit > 0:
-        raise typer.BadParameter(f"expected a --limit in seconds, got {limit}")
+    if not hasattr(os, "killpg") or not limit > 0:  # typer lets NaN through
+        raise typer.BadParameter("grade needs Linux or macOS, which can limit a process, and a --limit in seconds")
     paths = found(files)
-    refuse_overwriting(paths, {"--json": json_file, "--csv": csv_file})
-    used = fair_seed() if seed is None else seed
-    limits = Limits(limit, memory)
-    rows, interrupted = all_rows(paths, chosen, limits, used, tuple(allow or ()), jobs or available_cores())
-    settings = {"seed": used, "limit": limit, "memory": memory, "allow": allow or []}
-    told = verdict(rows, len(paths), interrupted)
-    if json_file:
-        write(json_file, json.dumps({"verdict": told, **settings, "submissions": rows}, indent=1, ensure_ascii=False))
-    if csv_file:
-        write(csv_file, as_csv(rows))
-    print(f"{fill(told, 80)}\n\n{table(rows)}\n\nThe same numbers again: --seed {used}")
-    if interrupted:
-        return 130
-    return int(any(row["status"] == NOT_GRADED for row in rows))
-
-
-def refuse_overwriting(paths: dict[str, Path], files: dict[str, Path | None]) -> None:
-    """Refuse files that cannot be written, or should not. Raises typer.BadParameter."""
     taken = {os.path.realpath(path) for path in paths.values()}
-    for option, path in files.items():
+    for option, path in (("--json", json_file), ("--csv", csv_file)):
         terminal.writable(option, path)
-        if path and os.path.realpath(path) in taken:
-            raise typer.BadParameter(f"{option} {path} would be written over a submission, or over the other file")
-        if path and not path.is_relative_to("/dev"):
-            taken.add(os.path.realpath(path))
-
-
-def all_rows(
-    paths: dict[str, Path], cell: str | None, limits: Limits, seed: int, allowed: tuple[str, ...], jobs: int
-) -> tuple[list[Row], bool]:
-    """The rows in the order of the files, and whether it was interrupted before all were there."""
-    rows: dict[str, Row] = {}
-    names = {path: name for name, path in paths.items()}
-    before = signal.signal(signal.SIGTERM, interrupt)
-    interrupted = False
-    try:
-        with (
-            TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder,
-            terminal.progress(idle=True) as bar,
-        ):
-            task = bar.add_task("grading", total=len(paths))
-            bar.refresh()
-
-            def tick() -> None:
-                bar.update(task)
-                bar.refresh()
-
-            options = Options(cell, limits, seed, allowed, os.path.realpath(folder))
-            with closing(graded(list(paths.values()), options, min(jobs, len(paths)), tick)) as results:
-                for path, row in results:
-                    rows[names[path]] = {"file": names[path], **row}
-                    bar.update(task, advance=1, description=f"grading: {len(rows)} of {len(paths)}")
-                    bar.refresh()
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return [rows[name] for name in paths if name in rows], interrupted
-
-
-def interrupt(*_: object) -> None:
-    """End as Ctrl-C does."""
-    raise KeyboardInterrupt
+        if path and (os.path.realpath(path) in taken or (path.exists() and not path.is_file())):
+            raise typer.BadParameter(f"{option} {path} is a submission, or the other file, or not a file")
+        taken |= {os.path.realpath(path)} if path else set()
+    used = fair_seed() if seed is None else seed
+    with TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder:
+        options = Options(chosen, Limits(limit, memory), used, tuple(allow or ()), os.path.realpath(folder))
+        rows, interrupted = all_rows(paths, options, jobs or available_cores())
+    told = verdict(rows, len(paths), interrupted)
+    settings = {"verdict": told, "seed": used, "limit": limit, "memory": memory, "allow": allow or []}
+    whole = json.dumps(settings | {"submissions": rows}, indent=1, ensure_ascii=False)
+    for path, text in ((json_file, whole), (csv_file, as_csv(rows))):
+        if path:
+            write_whole(path, text.encode("utf-8", "replace"))
+    print(f"{fill(told, 80)}\n\n{table(rows)}\n\nThe same numbers again: --seed {used}")
+    return 130 if interrupted else int(any(row["status"] == NOT_GRADED for row in rows))
 
 
 def found(places: Sequence[str]) -> dict[str, Path]:
@@ -159,11 +110,17 @@ def found(places: Sequence[str]) -> dict[str, Path]:
         if not matches:
             raise typer.BadParameter(f"there is no {place}")
         for path in map(Path, matches):
-            inside = sorted(each for each in path.rglob("*") if is_submission(each, path)) if path.is_dir() else [path]
-            if not inside and len(matches) == 1:
-                raise typer.BadParameter(f"there is no .py in the folder {path}")
-            if not path.is_dir() and not path.is_file():
-                raise typer.BadParameter(f"{path} is neither a file nor a folder")
+            inside = [path] if path.is_file() else []
+            for each in sorted(path.rglob("*")) if path.is_dir() else ():
+                hidden = any(part.startswith((".", "__")) for part in each.relative_to(path).parts)
+                inside += [each] if each.suffix in (".py", ".ipynb") and each.is_file() and not hidden else []
+            if not inside and (len(matches) == 1 or not path.is_dir()):
+                what = (
+                    f"there is no .py in the folder {path}"
+                    if path.is_dir()
+                    else f"{path} is neither a file nor a folder"
+                )
+                raise typer.BadParameter(what)
             for each in inside:
                 paths.setdefault(os.path.realpath(each), each)
     names = [os.path.abspath(path) for path in paths.values()]
@@ -171,10 +128,29 @@ def found(places: Sequence[str]) -> dict[str, Path]:
     return {os.path.relpath(name, shared): path for name, path in zip(names, paths.values(), strict=True)}
 
 
-def is_submission(path: Path, folder: Path) -> bool:
-    """Whether a file in a folder is one to grade, or to refuse by name: not in a hidden or a cache's folder."""
-    hidden = any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
-    return path.suffix in (".py", ".ipynb") and path.is_file() and not hidden
+def all_rows(paths: dict[str, Path], options: Options, jobs: int) -> tuple[list[Row], bool]:
+    """The rows in the order of the files, and whether it was interrupted before all were there."""
+    rows: dict[str, Row] = {}
+    names = {path: name for name, path in paths.items()}
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted = False
+    try:
+        with terminal.progress(idle=True) as bar:
+            task = bar.add_task("grading", total=len(paths))
+
+            def tick() -> None:
+                bar.update(task, completed=len(rows), description=f"grading: {len(rows)} of {len(paths)}")
+                bar.refresh()
+
+            with closing(graded(list(paths.values()), options, min(jobs, len(paths)), tick)) as results:
+                for path, row in results:
+                    rows[names[path]] = {"file": names[path], **row}
+                    tick()
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return [rows[name] for name in paths if name in rows], interrupted
 
 
 # What is told.
@@ -236,17 +212,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     out.writerow(["file", "cell", "status", "points", *FUNCTIONS, "uses", "told", "seconds"])
     for row in rows:
         points: dict[str, Any] = {stage["name"]: stage["points"] for stage in row["stages"]}
-        uses, told = " ".join(row["uses"]), "; ".join(remarks(row))
         each = [points.get(function, "") for function in FUNCTIONS]
-        out.writerow([row["file"], row["cell"], row["status"], row["points"], *each, uses, told, row["seconds"]])
+        ends = [" ".join(row["uses"]), "; ".join(remarks(row)), row["seconds"]]
+        out.writerow([*(row[name] for name in ("file", "cell", "status", "points")), *each, *ends])
     return text.getvalue()
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    data = text.encode("utf-8", "replace")
-    if path.is_relative_to("/dev"):
-        with path.open("ab") as stream:
-            stream.write(data)
-    else:
-        write_whole(path, data)

@@ -9,7 +9,6 @@ import tokenize
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 LARGEST = 2**20
 """Bytes of a file, beyond which it is no exercise."""
@@ -19,74 +18,52 @@ CELLS = {
     "rnn": r"rnn|elman|vanilla recurrent",
 }
 """Words by which a file's name, or its text, tells the cell: from the most special to the most general."""
-ITS_LETTERS = {"lstm": r"\bd?_?c_(prev|0|n|after|next|t)\b", "gru": r"\b1(\.0?)? ?- ?z"}
-"""What stands in the equations of one cell alone."""
-
-
-class Look(NamedTuple):
-    """What the text tells."""
-
-    uses: list[str]
-    """What it imports besides NumPy and the standard library; and complex numbers, which give gradients underived."""
-    empty: bool
-    """Whether nothing is in it but imports and text."""
 
 
 def cell_of(path: Path, source: bytes) -> str | None:
-    """The cell: by the file's name, or its text, or its folder's name."""
-    text = source.decode("utf-8", "replace")
-    said = told_by(text)
-    special = [cell for cell in said if cell != "rnn"]
-    letters = [cell for cell, pattern in ITS_LETTERS.items() if re.search(pattern, text)]
-    ways = [told_by(path.stem)[:1], special, letters, said, told_by(path.resolve().parent.name)[:1]]
-    return next((found[0] for found in ways if len(found) == 1), None)
+    """The cell that the file's name tells; or its text, if that speaks of one alone, or of one besides an RNN."""
+    by_name, by_text = (
+        [cell for cell, pattern in CELLS.items() if re.search(pattern, words, re.IGNORECASE)]
+        for words in (path.stem, source.decode("utf-8", "replace"))
+    )
+    special = [cell for cell in by_text if cell != "rnn"] or by_text
+    return next((found[0] for found in (by_name[:1], special) if len(found) == 1), None)
 
 
-def told_by(words: str) -> list[str]:
-    """The cells that words speak of."""
-    return [cell for cell, pattern in CELLS.items() if re.search(pattern, words, re.IGNORECASE)]
+def look(source: bytes) -> tuple[list[str], bool]:
+    """What a text imports besides NumPy and the standard library, and whether nothing but imports and text is in it.
 
-
-def look(source: bytes) -> Look:
-    """Look at a file's text. Raises SyntaxError, or ValueError, for what is no Python."""
+    Complex numbers count as imported, as with them gradients need not be derived. Raises SyntaxError, or ValueError,
+    for what is no Python.
+    """
     encoding, _ = tokenize.detect_encoding(BytesIO(source).readline)
     source.decode(encoding)  # which the parser leaves out where it is in a comment
     tree = ast.parse(source)
     body = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass))]
     empty = all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
     numbers = ["complex"] if any(map(is_complex, ast.walk(tree))) else []
-    return Look(foreign([*imports(tree), *numbers]), empty)
+    return foreign([*imports(tree), *numbers]), empty
 
 
 def is_complex(node: ast.AST) -> bool:
     """Whether a piece of the text makes complex numbers."""
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, complex) or (isinstance(node.value, str) and node.value.startswith("complex"))
-    name = getattr(node, "id", "") if isinstance(node, ast.Name) else getattr(node, "attr", "")
-    return name.startswith(("complex", "emath", "csingle", "cdouble"))
+    name = getattr(node, "id", "") or getattr(node, "attr", "") or getattr(node, "value", "")
+    return isinstance(name, complex) or str(name).startswith(("complex", "emath", "csingle", "cdouble"))
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
     """The names of all modules that are imported anywhere, but for what is under `if __name__ == "__main__"`."""
-    left: list[ast.AST] = [tree]
-    while left:
-        node = left.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test).replace("'", '"') == '__name__ == "__main__"':
-            left += node.orelse
-            continue
-        left += ast.iter_child_nodes(node)
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            yield from (
-                (f"{base}.{alias.name}" if base.partition(".")[0] in ("scratch", "reference") else base)
-                for alias in node.names
-            )
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
-            if name in ("__import__", "import_module") and isinstance(node.args[0].value, str):
-                yield node.args[0].value
+    body = [node for node in tree.body if not isinstance(node, ast.If) or "__main__" not in ast.unparse(node.test)]
+    for node in [each for top in body for each in ast.walk(top)]:
+        match node:
+            case ast.Import(names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(str(base), names) if base.partition(".")[0] in ("scratch", "reference"):
+                yield from (f"{base}.{alias.name}" for alias in names)
+            case ast.ImportFrom(base):
+                yield base or ""
+            case ast.Call(ast.Name(function) | ast.Attribute(_, function), [ast.Constant(str(name)), *_]):
+                yield from [name] if function in ("__import__", "import_module") else []
 
 
 def foreign(names: Iterable[str]) -> list[str]:

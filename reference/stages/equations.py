@@ -19,7 +19,7 @@ import numpy as np
 
 from scratch.textbook import gru, lstm, rnn
 
-from .expressions import FUNCTIONS, Values, evaluate, expression, names_in
+from .expressions import FUNCTIONS, Values, evaluate, expression
 
 
 class Equation(NamedTuple):
@@ -56,11 +56,6 @@ class Cell:
     def equations(self, function: str) -> tuple[Equation, ...]:
         """Those of `step` or of `step_backward`."""
         return self.step if function == "step" else self.step_backward
-
-    @property
-    def projects(self) -> bool:
-        """Whether the state is projected, by W_hr."""
-        return any("W_hr" in names_in(right) for _, right, _ in self.step)
 
     @cached_property
     def known_forward(self) -> list[str]:
@@ -104,7 +99,7 @@ def follow(
 
 # The cells.
 
-SUM = "a = x @ W_ih.T + b_ih + h_prev @ W_hh.T + b_hh (0)"
+SUM = "a = x @ W_ih.T + h_prev @ W_hh.T + (b_ih + b_hh) (0)"
 BACKWARD = """
     d_x = d_a @ W_ih (0)
     d_h_prev = d_a @ W_hh (0)
@@ -124,44 +119,23 @@ EXCHANGED = """
 """
 LEAKY = "h = relu(a) + 0.01 * (a - relu(a)) | a leaky relu is there"
 
-RNN_TANH = Cell(
-    "RNN tanh",
-    rnn,
-    "a",
-    "h",
-    f"""
-    {SUM}
-    h = tanh(a) (1)
-    ---
-    d_a = d_h * (1 - h**2) (1)
-    {BACKWARD}
-    ---
-    {EXCHANGED}
-    {LEAKY}
+
+def elman(name: str, derivative: str, alternatives: str) -> Cell:
+    """The RNN with one of its nonlinearities."""
+    text = f"{SUM}\nh = {name}(a) (1)\n---\nd_a = d_h * {derivative} (1)\n{BACKWARD}\n---\n{EXCHANGED}\n{LEAKY}"
+    return Cell(f"RNN {name}", rnn, "a", "h", text + alternatives, nonlinearity=name)
+
+
+RNN_TANH = elman(
+    "tanh",
+    "(1 - h**2)",
+    """
     d_a = d_h * positive(h) | relu′ is there for tanh′
     d_a = d_h * h | h is there for tanh′
     d_a = -2 * d_h * h | the derivative of 1 − h² is there for tanh′
     """,
-    nonlinearity="tanh",
 )
-RNN_RELU = Cell(
-    "RNN relu",
-    rnn,
-    "a",
-    "h",
-    f"""
-    {SUM}
-    h = relu(a) (1)
-    ---
-    d_a = d_h * positive(h) (1)
-    {BACKWARD}
-    ---
-    {EXCHANGED}
-    {LEAKY}
-    d_a = d_h * (1 - h**2) | tanh′ is there for relu′
-    """,
-    nonlinearity="relu",
-)
+RNN_RELU = elman("relu", "positive(h)", "\nd_a = d_h * (1 - h**2) | tanh′ is there for relu′")
 LSTM = Cell(
     "LSTM",
     lstm,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, reduce
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -21,66 +22,30 @@ def expression(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-# Taken apart.
-
-
-def terms_of(node: ast.expr) -> list[tuple[int, ast.expr]]:
-    """The terms of a sum, each with its sign."""
-    match node:
-        case ast.BinOp(left, ast.Add(), right):
-            return [*terms_of(left), *terms_of(right)]
-        case ast.BinOp(left, ast.Sub(), right):
-            return [*terms_of(left), *((-sign, term) for sign, term in terms_of(right))]
-    return [(1, node)]
-
-
-def factors_of(node: ast.expr) -> list[ast.expr]:
-    """The factors of a product."""
-    match node:
-        case ast.BinOp(left, ast.Mult(), right):
-            return [*factors_of(left), *factors_of(right)]
-    return [node]
-
-
-def parts(node: ast.expr) -> Iterator[ast.expr]:
-    """An expression, and everything that it is made of: terms, factors, arguments."""
-    yield node
-    terms, factors = terms_of(node), factors_of(node)
-    if len(terms) > 1:
-        inner = [term for _, term in terms]
-    elif len(factors) > 1:
-        inner = factors
-    elif isinstance(node, ast.Call):
-        inner = node.args
-    else:
-        inner = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
-    for each in inner:
-        yield from parts(each)
+# Taken apart, and changed.
 
 
 def names_in(node: ast.expr) -> list[str]:
     """The names of the values in an expression, each once."""
-    return list(dict.fromkeys(part.id for part in parts(node) if isinstance(part, ast.Name)))
+    names = [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+    return [name for name in dict.fromkeys(names) if name not in FUNCTIONS]
 
 
-def matched(pattern: ast.expr, node: ast.expr) -> dict[str, ast.expr]:
-    """What u and v are, in an expression that has the form of the pattern; nothing if it has another."""
+def matched(pattern: Any, node: Any) -> dict[str, ast.expr] | None:
+    """What u and v are, in an expression that has the form of the pattern; None if it has another."""
+    if isinstance(pattern, ast.Name) and pattern.id in "uv":
+        return {pattern.id: node}
+    if isinstance(pattern, ast.AST) and type(pattern) is type(node):
+        pattern, node = ([getattr(each, field) for field in each._fields] for each in (pattern, node))
+    if not isinstance(pattern, list) or not isinstance(node, list) or len(pattern) != len(node):
+        return {} if pattern == node else None
     found: dict[str, ast.expr] = {}
-
-    def fits(one: Any, other: Any) -> bool:
-        if isinstance(one, ast.Name) and one.id in "uv":
-            found[one.id] = other
-            return True
-        if isinstance(one, list):
-            return len(one) == len(other) and all(map(fits, one, other))
-        if isinstance(one, ast.AST):
-            return type(one) is type(other) and all(fits(getattr(one, f), getattr(other, f)) for f in one._fields)
-        return bool(one == other)
-
-    return found if fits(pattern, node) else {}
-
-
-# Changed.
+    for one, other in zip(pattern, node, strict=True):
+        more = matched(one, other)
+        if more is None or any(ast.dump(found.get(name, value)) != ast.dump(value) for name, value in more.items()):
+            return None
+        found |= more
+    return found
 
 
 def rebuilt(node: Any, swap: Callable[[ast.expr], ast.expr | None]) -> Any:
@@ -92,12 +57,6 @@ def rebuilt(node: Any, swap: Callable[[ast.expr], ast.expr | None]) -> Any:
     if not isinstance(node, ast.AST):
         return node
     return type(node)(**{field: rebuilt(value, swap) for field, value in ast.iter_fields(node)})
-
-
-def replaced(node: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
-    """The expression with one of its parts replaced."""
-    result: ast.expr = rebuilt(node, lambda part: new if part is old else None)
-    return result
 
 
 def renamed(node: ast.expr, new: Mapping[str, ast.expr]) -> ast.expr:
@@ -116,27 +75,7 @@ def value_of(name: str) -> ast.expr:
     return ast.Name(name, ast.Load())
 
 
-def total(terms: Sequence[tuple[int, ast.expr]]) -> ast.expr:
-    """The sum of several terms with their signs."""
-    sign, result = terms[0]
-    if sign < 0:
-        result = made("-u", u=result)
-    for sign, term in terms[1:]:
-        result = made("u + v" if sign > 0 else "u - v", u=result, v=term)
-    return result
-
-
-def product(factors: Sequence[ast.expr]) -> ast.expr:
-    """The product of several factors."""
-    return reduce(lambda u, v: made("u * v", u=u, v=v), factors) if factors else ast.Constant(1)
-
-
 # Evaluated.
-
-
-def turned(W: Any) -> Any:
-    """Every square block of a matrix transposed. Raises ValueError if it has none."""
-    return np.concatenate([block.T for block in np.split(W, W.shape[0] // W.shape[1])])
 
 
 def flip(value: Any) -> Any:
@@ -160,7 +99,7 @@ FUNCTIONS: Values = {
     "interleaved": lambda *blocks: np.stack(blocks, 2).reshape(len(blocks[0]), -1),
     "block": lambda a, k, H: a[:, k * H : (k + 1) * H],
     "rows": lambda W, k, H: W[k * H : (k + 1) * H],
-    "turned": turned,
+    "turned": lambda W: np.concatenate([block.T for block in np.split(W, W.shape[0] // W.shape[1])]),  # square blocks
     "reshaped": lambda W: W.reshape(W.shape[::-1]),
     "range": range,
     "reversed": reversed,
@@ -185,9 +124,7 @@ def evaluate(node: ast.expr, values: Values, known: Values = FUNCTIONS) -> Any:
 
 # Shown.
 
-STRENGTH = {ast.Add: 1, ast.Sub: 1, ast.Mult: 2, ast.Div: 2, ast.MatMult: 3, ast.Pow: 5}
-SIGNS = {ast.Add: " + ", ast.Sub: " − ", ast.Mult: " ⊙ ", ast.Div: " / ", ast.MatMult: " @ "}
-OF_STEP = {"_before": " of the step before", "_later": " of the step after", "_end": " after the last step"}
+OF_STEP = {"_before": "({} of the step before)", "_later": "({} of the step after)", "_end": "({} after the last step)"}
 CALLS = {
     "block": "block {1} of {0}",
     "rows": "{0}[block {1}]",
@@ -203,46 +140,31 @@ CALLS = {
 }
 
 
-def shown(node: ast.expr, outer: int = 0, leaf: Callable[[ast.expr], str | None] | None = None) -> str:
-    """An expression as on paper. outer: how strongly what is around it binds. leaf: the text of some parts, if other
-    than their own.
-    """
-    if leaf and (text := leaf(node)) is not None:
-        return f"({text})" if outer > 1 and (" " in text or text.startswith("−")) else text
-    match node:
-        case ast.BinOp(left, ast.Pow(), _):  # no other power than a square is there
-            return f"{shown(left, 5, leaf)}²"
-        case ast.BinOp(left, op, right):
-            strength, sign = STRENGTH[type(op)], SIGNS[type(op)]
-            product = isinstance(op, ast.Mult)
-            if product and (leaf or is_number(left) or is_number(right)):
-                sign = " · "
-            chained = product and isinstance(right, ast.BinOp) and isinstance(right.op, ast.Mult)
-            text = f"{shown(left, strength, leaf)}{sign}{shown(right, strength + (not chained), leaf)}"
-            return f"({text})" if strength < outer else text
-        case ast.UnaryOp(ast.USub(), operand):
-            text = f"−{shown(operand, 2, leaf)}"
-            return f"({text})" if outer > 1 else text
-        case ast.Call(ast.Name("side"), arguments):
-            return f"[{', '.join(shown(argument, 0, leaf) for argument in arguments)}]"
-        case ast.Call(ast.Name(name), arguments):
-            texts = [shown(argument, 0, leaf) for argument in arguments]
-            return CALLS[name].format(*texts) if name in CALLS else f"{name}({', '.join(texts)})"
-        case ast.Subscript(value, columns):
-            return f"{shown(value, 5, leaf)}[{ast.unparse(columns).strip('()')}]"
-        case ast.Attribute(value, "T"):
-            return f"{shown(value, 5, leaf)}.T"
-        case ast.Name(name):
-            for ending, words in OF_STEP.items():
-                if name.endswith(ending):
-                    return f"({name.removesuffix(ending)}{words})"
-            return "tanh(c)" if name == "tanh_c" else name
-    return ast.unparse(node)
+def shown(node: ast.expr, leaf: Callable[[ast.expr], str | None] = lambda _: None) -> str:
+    """An expression as on paper. leaf: the text of some parts, if other than their own."""
 
+    def on_paper(part: ast.expr) -> ast.expr | None:
+        if (text := leaf(part)) is not None:
+            return value_of(f"({text})" if part is not node and (text[0] == "−" or " " in text) else text)
+        match part:
+            case ast.Call(ast.Name(name), arguments):
+                texts = [shown(argument, leaf) for argument in arguments]
+                listed = f"[{', '.join(texts)}]" if name == "side" else f"{name}({', '.join(texts)})"
+                return value_of(CALLS[name].format(*texts) if name in CALLS else listed)
+            case ast.BinOp(ast.BinOp(_, ast.Mult(), _) as left, ast.MatMult(), right):  # which Python takes for a chain
+                return value_of(f"({shown(left, leaf)}) @ {shown(right, leaf)}")
+            case ast.BinOp(u, ast.Mult(), ast.BinOp(v, ast.Mult(), w)):  # which is a chain
+                return value_of(shown(made("u * v * w", u=u, v=v, w=w), leaf))
+            case ast.UnaryOp(ast.USub(), ast.BinOp(u, ast.Mult(), v)):
+                return value_of(shown(made("-u * v", u=u, v=v), leaf))
+            case ast.Name("tanh_c"):
+                return value_of("tanh(c)")
+            case ast.Name(name) if ending := next(filter(name.endswith, OF_STEP), ""):
+                return value_of(OF_STEP[ending].format(name.removesuffix(ending)))
+        return None
 
-def is_number(node: ast.expr) -> bool:
-    """Whether it is a constant."""
-    return isinstance(node, ast.Constant) or (isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant))
+    text = ast.unparse(rebuilt(node, on_paper)).replace(" ** 2", "²").replace("-", "−")
+    return re.sub(r"((?<![\w.])[\d.]+) \* | \* (?=−?\d)", r"\1 · ", text).replace(" * ", " ⊙ ")
 
 
 def number(value: Any, places: int = 4) -> str:
@@ -263,4 +185,4 @@ def with_numbers(node: ast.expr, values: Values, index: tuple[int, ...]) -> str:
                 return number(array[index[-array.ndim :]] if array.ndim else array)
         return None
 
-    return shown(node, 0, leaf)
+    return shown(node, leaf)

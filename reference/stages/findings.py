@@ -6,17 +6,14 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-
-from scratch.types import Array
 
 from .equations import Cell
 from .expressions import names_in, number, shown, with_numbers
 from .models import given_by, in_pieces, tape_of
 from .mutations import Mistake
-from .problems import PARAMETERS, Problem
+from .problems import PARAMETERS, Problem, values
 from .subject import Taken, alike, truth
 
 RIGHT, WRONG, TO_DO, NOT_YET = "right", "wrong", "to do", "not yet"
@@ -24,19 +21,20 @@ RIGHT, WRONG, TO_DO, NOT_YET = "right", "wrong", "to do", "not yet"
 
 @dataclass
 class Finding:
-    """Something that is wrong with one function."""
+    """Something that is wrong with one function.
+
+    told: what is wrong, without what would be right where that is the exercise. lines: the equation, the shape, and
+    one entry by hand; or what the function should take and give. interface: whether it is about how the function is
+    called, not about mathematics. named: what gives exactly the candidate's numbers, several if each of them does.
+    also: further mistakes that are there besides.
+    """
 
     function: str
     told: str
-    """What is wrong, without what would be right where that is the exercise."""
     lines: Sequence[str] = ()
-    """The equation, the shape, and one entry by hand; or what the function should take and give."""
     interface: bool = False
-    """Whether it is about how the function is called, not about mathematics."""
     named: Sequence[Mistake] = ()
-    """What gives exactly the candidate's numbers: several, if each of them does."""
     also: Sequence[Mistake] = ()
-    """Further mistakes that are there besides."""
     solution: Sequence[str] = ()
 
     def text(self, solution: bool = False) -> str:
@@ -55,21 +53,22 @@ class Finding:
 
 @dataclass
 class Stage:
-    """One function, and how it stands."""
+    """One function, how it stands, and which share of its results is right."""
 
     name: str
     status: str
     note: str = ""
     finding: Finding | None = None
     share: float = 0.0
-    """Which share of its results is right."""
 
     def __str__(self) -> str:
         return f"{self.name:<14} {self.status}{f': {self.note}' if self.note else ''}"
 
 
 class Report(list[Stage]):
-    """All stages of a candidate."""
+    """All stages of a candidate. narrow: whether it gave numbers of less than float64."""
+
+    narrow = False
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -103,6 +102,16 @@ def hint(one: Mistake) -> str:
     return in_words(one) if one.function == "step" else f"your {one.name} is exactly {one.yours}: {one.words}"
 
 
+def tensor(name: str) -> str:
+    """A result as the functions name it."""
+    return f'd_parameters["{PARAMETERS[name[2:]]}"]' if name[2:] in PARAMETERS else name
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 # Numbers that are wrong.
 
 ORDER = ("c", "h", "output", "h_n", "c_n", "d_c_prev", "d_b_ih", "d_b_hh", "d_W_ih", "d_W_hh", "d_h_prev", "d_x")
@@ -114,111 +123,70 @@ def wrong_numbers(
 ) -> Finding:
     """What is told about them: which, how far off, one entry by hand, and what is right."""
     cell, right = problem.cell, truth(problem, function)
+    own_equations = cell.equations(function) if "step" in function else ()
     order = [name for name in ORDER if name in wrong] + [name for name in wrong if name not in ORDER]
     one = named[0] if named else None
     name = one.name if one and one.name in wrong else order[0]
     others = [tensor(other) for other in order if other != name]
     also = f", and so {'are' if len(others) > 1 else 'is'} {listed(others)}" if others else ""
-    numbers = one.number if one else next((e.number for e in equations(cell, function) if e.name == name), "")
+    numbers = one.number if one else next((e.number for e in own_equations if e.name == name), "")
     size = f"error {wrong[name]:.1e} of its size" if np.isfinite(wrong[name]) else "not a number"
     lines = [line for each in re.findall(r"\(\d\)", numbers) for line in cell.stated.get(each, ())]
     lines.append(f"{tensor(name)}: shape {' = '.join(map(str, problem.shape(name, function)))} is right; {size}")
-    if not named:
-        lines += located(cell, taken, right, wrong)
+    for other in () if named else wrong:  # where they are wrong, if not everywhere
+        model, pieces = (in_pieces(cell, {other: each[other]}) for each in (right, taken.results))
+        off = [place for (_, place), own in pieces.items() if not alike(own, model[other, place])]
+        lines += [f"{tensor(other)} is wrong in {listed(off)} only"] if len(off) < len(model) else []
     own = taken.results[name]
     deviation = np.nan_to_num(np.abs(own - right[name]).astype(float), nan=np.inf)
-    if one and one.function == function and (model := given_by(problem, function, [one])):
-        deviation *= np.abs(model[name] - right[name]) > 1e-9  # an entry that this mistake makes wrong
+    if one and one.function == function and (given := given_by(problem, function, [one])):
+        deviation *= np.abs(given[name] - right[name]) > 1e-9  # an entry that this mistake makes wrong
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(deviation)), own.shape))
-    lines += by_hand(function, problem, name, index, one)
     place = f"{tensor(name)}[{', '.join(map(str, index))}]"
+    lines += by_hand(function, problem, name, index, one)
     lines.append(f"{place} should be {number(right[name][index], 6)}; yours is {number(own[index], 6)}")
     told = f"{problem.remark}{tensor(name)} is wrong{also}"
     return Finding(function, told, lines, named=named, solution=solution(cell, function, name, one))
 
 
-def tensor(name: str) -> str:
-    """A result as the functions name it."""
-    return f'd_parameters["{PARAMETERS[name[2:]]}"]' if name[2:] in PARAMETERS else name
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def equations(cell: Cell, function: str) -> Sequence[Any]:
-    """A step's equations; a loop has none."""
-    return cell.equations(function) if function in ("step", "step_backward") else ()
-
-
-def located(cell: Cell, taken: Taken, right: Mapping[str, Array], wrong: Mapping[str, float]) -> list[str]:
-    """Where results are wrong, if not everywhere: in the blocks of some gates, or at some steps."""
-    lines = []
-    for name in wrong:
-        model = in_pieces(cell, {name: right[name]})
-        off = [
-            where
-            for (_, where), own in in_pieces(cell, {name: taken.results[name]}).items()
-            if not alike(own, model[name, where])
-        ]
-        if len(off) < len(model):
-            lines.append(f"{tensor(name)} is wrong in {listed(off)} only")
-    return lines
-
-
 def by_hand(function: str, problem: Problem, name: str, index: tuple[int, ...], one: Mistake | None) -> list[str]:
-    """One entry, computed by hand: forward from the equations, backward by nudging what it is the gradient of."""
-    if function == "step":
-        return equation_by_equation(problem, name, index, one)
-    if function != "forward":
+    """One entry by hand: of a step, from its equations; of the loop, from one step; of a gradient, by nudging."""
+    if function.endswith("backward"):
         return nudged(function, problem, name, index)
+    if function == "step":
+        needed = {name, *one.name.split(" and ")} if one else {name}
+        for equation in () if one else reversed(problem.cell.step):
+            needed |= set(names_in(equation.right)) if equation.name in needed else set()
+        lines, known, place = [], values(problem, "step"), ", ".join(map(str, index))
+        for equation in [each for each in problem.cell.step if each.name in needed]:
+            value, entry = number(known[equation.name][index]), with_numbers(equation.right, known, index)
+            steps = dict.fromkeys((shown(equation.right), entry, value))
+            lines.append(f"{equation.number} {equation.name}[{place}] = {' = '.join(steps)}")
+        return lines
     tape, row = tape_of(problem), index[-2]
     t, part = (index[0], "h") if name == "output" else (len(tape) - 1, name[0])
-    lines = []
-    for each in problem.cell.parts:
-        before = ", ".join(map(number, tape[t][f"{each}_prev"][row]))
-        lines.append(f"{each} before step {t}, row {row}: {before}" + (f" (that is {each}_0)" if t == 0 else ""))
-    after = ", ".join(map(number, tape[t][part][row]))
-    return [*lines, f"{part} after step {t} = step(x[{t}], state, parameters), row {row}: {after}"]
-
-
-def equation_by_equation(problem: Problem, name: str, index: tuple[int, ...], one: Mistake | None) -> list[str]:
-    """One entry of a step's result: all equations that it needs, or the one that is wrong."""
-    values, needed = problem.step_values, {name}
-    for equation in reversed(problem.cell.step):
-        if equation.name in needed:
-            needed |= set(names_in(equation.right))
-    if one:
-        needed = {name, *one.name.split(" and ")}
-    lines = []
-    for equation in problem.cell.step:
-        if equation.name in needed:
-            value = number(values[equation.name][index])
-            steps = dict.fromkeys((shown(equation.right), with_numbers(equation.right, values, index), value))
-            lines.append(f"{equation.number} {equation.name}[{', '.join(map(str, index))}] = {' = '.join(steps)}")
-    return lines
+    states = {f"{each} before step {t}": tape[t][f"{each}_prev"] for each in problem.cell.parts}
+    states[f"{part} after step {t} = step(x[{t}], state, parameters)"] = tape[t][part]
+    return [f"{what}, row {row}: {', '.join(map(number, value[row]))}" for what, value in states.items()]
 
 
 def nudged(function: str, problem: Problem, name: str, index: tuple[int, ...]) -> list[str]:
     """A gradient by hand: nudge one number, and see how the loss changes."""
-    forward = "step" if function == "step_backward" else "forward"
-    what, size, parts = name[2:].replace("_prev", "_0"), 1e-4, problem.cell.parts
-    place = (0, *index) if name == "d_x" and forward == "step" else index
-    weights = {part: f"d_{part}_n" for part in parts}
-    if forward == "forward":
-        weights = {"output": "d_output"} | {f"{part}_n": f"d_{part}_n" for part in parts}
+    step, what, size = function == "step_backward", name[2:].replace("_prev", "_0"), 1e-4
+    place = (0, *index) if name == "d_x" and step else index
+    ends = {part if step else f"{part}_n": f"d_{part}_n" for part in problem.cell.parts}
+    weights = ends if step else {"output": "d_output"} | ends
     losses = []
     for nudge in (size, -size):
         changed = problem.numbers[what].copy()
         changed[place] += nudge
-        results = given_by(problem.changed(**{what: changed}), forward) or {}
+        results = given_by(problem.changed(**{what: changed}), "step" if step else "forward") or {}
         losses.append(sum(float((problem.numbers[d] * results[result]).sum()) for result, d in weights.items()))
-    told = " + ".join(f"Σ {d if forward == 'forward' else d[:-2]} ⊙ {result}" for result, d in weights.items())
-    nudged = f"{PARAMETERS.get(name[2:], name[2:])}[{', '.join(map(str, index))}]"
+    told = " + ".join(f"Σ {d[:-2] if step else d} ⊙ {result}" for result, d in weights.items())
+    entry = f"{PARAMETERS.get(name[2:], name[2:])}[{', '.join(map(str, index))}]"
     slope = number((losses[0] - losses[1]) / (2 * size), 6)
     return [
-        f"by hand: with {nudged} {size:g} larger, {told} is {losses[0]:.10g};",
+        f"by hand: with {entry} {size:g} larger, {told} is {losses[0]:.10g};",
         f"with it {size:g} smaller, {losses[1]:.10g}: so the slope is {slope}",
     ]
 

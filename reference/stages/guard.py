@@ -7,8 +7,10 @@ away again. It is no sandbox all the same: whoever knows Python's inside well ge
 from __future__ import annotations
 
 import builtins
+import ctypes
 import os
 import re
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -39,9 +41,9 @@ WRITES = {
 FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 """With which a file is opened to be written."""
 MOST_FILES = 100
+MOST_NOTES = {"import": 30, "imported by a library": 10, "refused": 30}
 TRIED_BY_PYTHON = {"org", "java", "vms_lib", "sitecustomize", "usercustomize"}
 """What the standard library itself tries to import, where it is another Python's."""
-Note = Callable[[str, str], None]
 
 
 def limit(memory: int, processor: int, file_size: int) -> None:
@@ -49,22 +51,21 @@ def limit(memory: int, processor: int, file_size: int) -> None:
 
     It ends with the process that has started it, where Linux can see to that.
     """
-    import ctypes
-    import resource
-
+    limits = {"CPU": processor, "FSIZE": file_size, "CORE": 0, "NOFILE": 64}
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-
-    def at_most(which: int, most: int) -> None:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(which, (most, most))
-
     with suppress(OSError), open("/proc/self/statm") as file:
-        at_most(resource.RLIMIT_AS, memory + int(file.read().split()[0]) * resource.getpagesize())
-    at_most(resource.RLIMIT_CPU, processor)
-    at_most(resource.RLIMIT_FSIZE, file_size)
-    at_most(resource.RLIMIT_CORE, 0)
-    at_most(resource.RLIMIT_NOFILE, 64)
+        limits["AS"] = memory + int(file.read().split()[0]) * resource.getpagesize()
+    for which, most in limits.items():
+        with suppress(ValueError, OSError):
+            resource.setrlimit(getattr(resource, f"RLIMIT_{which}"), (most, most))
+    for module, function in (("_posixsubprocess", "fork_exec"), ("subprocess", "_fork_exec")):  # no event tells of them
+        setattr(import_module(module), function, no_process)
+
+
+def no_process(*_: Any) -> None:
+    """Stand for what starts a process."""
+    raise PermissionError("it starts a process: a submission may not")
 
 
 def watch(notes: int, here: str, roots: list[str], denied: list[str], below: bool) -> None:
@@ -74,81 +75,28 @@ def watch(notes: int, here: str, roots: list[str], denied: list[str], below: boo
     below: whether it may do what libraries do: use ctypes, and change functions.
     """
     refused = {event: words for words, events in REFUSED.items() for event in events.split()}
-    refused = {event: words for event, words in refused.items() if not (below and event.startswith("ctypes."))}
-    note = noting(notes)
-    realpath, fsdecode = resolver(), os.fsdecode
-    checked, imported = checking(note, here, tuple(roots), tuple(denied)), importing(note, tuple(roots))
-    installed = re.compile(r".*/(?:site|dist)-packages/(\w+)/").match
+    seen, written, left = set[tuple[str, str]](), set[str](), dict(MOST_NOTES)
+    known = sys.stdlib_module_names | TRIED_BY_PYTHON | {"numpy", "submission"}
+    package = re.compile(r".*/(?:site|dist)-packages/(\w+)/").match
+    readable, mine = (*roots, f"/proc/{os.getpid()}"), (here, "/dev/null")
+    write, getframe, fsdecode, realpath, within = os.write, sys._getframe, os.fsdecode, resolver(), inside
 
-    def refuse(*_: Any) -> None:
-        raise PermissionError("it starts a process: a submission may not")
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event == "import":
-            if args[0] == "_posixsubprocess":
-                refuse()
-            imported(args[0])
-        elif event == "open":
-            path, mode, flags = args
-            if not isinstance(path, int):
-                place = realpath(fsdecode(path))
-                if found := installed(place):
-                    imported(found[1])  # by what imports without an event, or reads the module as a text
-                checked(place, (flags or 0) & FLAGS != 0 or not {*(mode or "")}.isdisjoint("wax+"))
-        elif event in WRITES:
-            for path in args[:2]:
-                if isinstance(path, (str, bytes, os.PathLike)):
-                    checked(realpath(fsdecode(path)), True)
-        elif event in refused or (event == "object.__setattr__" and args[1] == "__code__" and not below):
-            words = refused.get(event, "it changes functions from within")
-            note("refused", f"{words} ({event})")
-            raise PermissionError(f"{words}: a submission may not")
-
-    for module, name in (("_posixsubprocess", "fork_exec"), ("subprocess", "_fork_exec")):  # which no event tells of
-        if hasattr(import_module(module), name):
-            setattr(import_module(module), name, refuse)
-    sys.addaudithook(hook)
-
-
-def noting(pipe: int) -> Note:
-    """Writes each note once, and not too many of a kind; at once, so that it cannot be taken back."""
-    seen: set[tuple[str, str]] = set()
-    counts = {"import": 30, "imported by a library": 10, "refused": 30}
-    write = os.write
-
-    def note(kind: str, text: str) -> None:
-        if (kind, text) not in seen and counts[kind]:
+    def note(kind: str, text: str) -> None:  # once, not too many of a kind, and at once: it cannot be taken back
+        if (kind, text) not in seen and left[kind]:
             seen.add((kind, text))
-            counts[kind] -= 1
+            left[kind] -= 1
             with suppress(OSError):
-                write(pipe, f"{kind}\t{text[:300]!a}\n".encode())
+                write(notes, f"{kind}\t{text[:300]!a}\n".encode())
 
-    return note
-
-
-def checking(note: Note, here: str, roots: tuple[str, ...], denied: tuple[str, ...]) -> Callable[[str, bool], None]:
-    """Refuses places that a submission may not read, or write."""
-    mine, written = f"/proc/{os.getpid()}", set[str]()
-    within = inside
-
-    def check(place: str, write: bool) -> None:
-        if within(place, (here, "/dev/null")):
-            if write:
-                written.add(place)
-            if len(written) <= MOST_FILES or not write:
+    def check(place: str, writes: bool) -> None:
+        if within(place, mine):
+            written.update([place] * writes)
+            if len(written) <= MOST_FILES or not writes:
                 return
-        if write or within(place, denied) or not within(place, (*roots, mine)):
-            what = f"it {'writes' if write else 'reads'} {place}"
+        if writes or within(place, tuple(denied)) or not within(place, readable):
+            what = f"it {'writes' if writes else 'reads'} {place}"
             note("refused", what)
             raise PermissionError(f"{what}: a submission may use its own folder only, and {MOST_FILES} files there")
-
-    return check
-
-
-def importing(note: Note, roots: tuple[str, ...]) -> Callable[[str], None]:
-    """Notes modules that are neither NumPy's nor the standard library's, and whether a library imports them."""
-    known = sys.stdlib_module_names | TRIED_BY_PYTHON | {"numpy", "submission"}
-    getframe, within = sys._getframe, inside
 
     def imported(name: str) -> None:
         if name.partition(".")[0] in known or name.startswith("_sysconfigdata"):
@@ -156,9 +104,28 @@ def importing(note: Note, roots: tuple[str, ...]) -> Callable[[str], None]:
         frame = getframe(2)
         while frame.f_back and "importlib" in frame.f_code.co_filename:
             frame = frame.f_back
-        note("imported by a library" if within(frame.f_code.co_filename, roots) else "import", name)
+        note("imported by a library" if within(frame.f_code.co_filename, tuple(roots)) else "import", name)
 
-    return imported
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "import":
+            no_process() if args[0] == "_posixsubprocess" else imported(args[0])
+        elif event == "open" and not isinstance(args[0], int):
+            place, mode, flags = realpath(fsdecode(args[0])), args[1] or "", args[2] or 0
+            if found := package(place):
+                imported(found[1])  # by what imports without an event, or reads the module as a text
+            check(place, flags & FLAGS != 0 or not {*mode}.isdisjoint("wax+"))
+        elif event in WRITES:
+            for path in args[:2]:
+                if isinstance(path, (str, bytes, os.PathLike)):
+                    check(realpath(fsdecode(path)), True)
+        elif not (below and event.startswith(("ctypes.", "object."))) and (
+            event in refused or (event == "object.__setattr__" and args[1] == "__code__")
+        ):
+            words = refused.get(event, "it changes functions from within")
+            note("refused", f"{words} ({event})")
+            raise PermissionError(f"{words}: a submission may not")
+
+    sys.addaudithook(hook)
 
 
 def inside(path: str, folders: tuple[str, ...]) -> bool:
@@ -170,10 +137,9 @@ def resolver() -> Callable[[str], str]:
     """os.path.realpath, of a copy of its module: what a submission changes in the module does not change this."""
     spec = find_spec("posixpath")
     assert spec and spec.loader
-    copied = module_from_spec(spec)
+    copied, system = module_from_spec(spec), ModuleType("os")
     copied.__dict__["__builtins__"] = globals()["__builtins__"]
     spec.loader.exec_module(copied)
-    system = ModuleType("os")
     system.__dict__.update(vars(os))
     copied.__dict__["os"] = system
     resolve: Callable[[str], str] = copied.__dict__["realpath"]

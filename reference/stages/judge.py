@@ -3,51 +3,49 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from itertools import combinations, permutations
+from collections.abc import Sequence
+from itertools import combinations, islice, permutations
 from typing import Any
 
 import numpy as np
 
 from .equations import CELLS, Cell
-from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, listed, tensor, wrong_numbers
+from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, tensor, wrong_numbers
 from .loops import clips
 from .models import explained, given_by, matches, together
 from .mutations import Mistake
-from .problems import Problem, packed, problems
-from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, several, takes, truth
-from .worker import leaves
+from .problems import Problem, problems
+from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, truth
+from .worker import Runner
 
 NEEDS = {"step": (), "step_backward": ("step",), "forward": ("step",), "backward": ("step_backward", "forward")}
 """The functions, and which others must be right before each is taken."""
+NONLINEAR = "what it gives does not grow in proportion to the gradients it is given: something clips or rescales them"
 
 
 def stages(target: Any, cell: str | None = None, seed: int = 0, limit: float | None = None) -> Report:
     """Take a candidate stage by stage.
 
-    target: anything with some of the functions step, step_backward, forward, backward as attributes, or a pair
-    (forward, backward). cell: "RNN tanh", "RNN relu", "LSTM" or "GRU", if its name does not tell. An RNN whose
-    functions take `nonlinearity` is taken with both. limit: after how many seconds a call is given up.
+    target: anything with some of the functions step, step_backward, forward, backward as attributes, a pair (forward,
+    backward), or a submission (remote.py). cell: "RNN tanh", "RNN relu", "LSTM" or "GRU", if its name does not tell.
+    An RNN whose functions take `nonlinearity` is taken with both. limit: after how many seconds a call is given up.
 
     Raises TypeError if it has none of the functions, ValueError if the cell cannot be told.
     """
-    functions = functions_of(target)
-    chosen = cell_of(target, cell)
-    report = staged(Subject(functions, chosen, limit), seed)
-    both = any("nonlinearity" in takes(function) for function in functions.values())
-    if both and chosen.name == "RNN tanh" and "tanh" not in (cell or "").lower() and not report.status:
-        return staged(Subject(functions, CELLS["RNN relu"], limit), seed)
-    return report
-
-
-def functions_of(target: Any) -> dict[str, Callable[..., Any]]:
-    """The functions of a candidate by name. Raises TypeError if there are none."""
-    if isinstance(target, tuple) and len(target) == 2:
-        return dict(zip(("forward", "backward"), target, strict=True))
-    found = {name: getattr(target, name) for name in NEEDS if callable(getattr(target, name, None))}
-    if not found:
+    if isinstance(target, Runner):
+        runner = target
+    elif isinstance(target, tuple) and len(target) == 2:
+        runner = Runner(dict(zip(("forward", "backward"), target, strict=True)))
+    else:
+        runner = Runner({name: getattr(target, name) for name in NEEDS if callable(getattr(target, name, None))})
+    if not runner.takes:
         raise TypeError(f"expected some of the functions {', '.join(NEEDS)}, got {described(target)}")
-    return found
+    chosen = cell_of(target, cell)
+    report = staged(Subject(runner, chosen, limit), seed)
+    both = any("nonlinearity" in takes for takes in runner.takes.values())
+    if both and chosen.name == "RNN tanh" and "tanh" not in (cell or "").lower() and not report.status:
+        return staged(Subject(runner, CELLS["RNN relu"], limit), seed)
+    return report
 
 
 def cell_of(target: Any, cell: str | None) -> Cell:
@@ -61,6 +59,7 @@ def cell_of(target: Any, cell: str | None) -> Cell:
     raise ValueError(f"expected a name that tells the cell (RNN, LSTM, GRU), or to be told, got {cell or names[0]!r}")
 
 
+@np.errstate(all="ignore")
 def staged(subject: Subject, seed: int) -> Report:
     """All stages, one after the other."""
     report = Report(subject.cell)
@@ -76,10 +75,8 @@ def staged(subject: Subject, seed: int) -> Report:
             stage = Judge(subject, name, problems(subject.cell, seed)).stage()
         standing[name] = stage.status
         report.append(stage)
+    report.narrow = subject.narrow
     return report
-
-
-NONLINEAR = "what it gives does not grow in proportion to the gradients it is given: something clips or rescales them"
 
 
 class Judge:
@@ -89,6 +86,8 @@ class Judge:
         self.subject, self.function, self.problems, self.cell = subject, function, problems, subject.cell
         self.two, self.taken = problems[:2], problems[0]
         self.kept = {"step_backward": "kept", "backward": "tape"}.get(function, "")
+        self.given: dict[Problem, Taken] = {}
+        subject.in_place = []
 
     def stage(self) -> Stage:
         """How the function stands."""
@@ -107,28 +106,27 @@ class Judge:
         if taken.empty:
             note = f"{', '.join(map(tensor, taken.empty))} (the rest is right)"
             return Stage(self.function, TO_DO, note, share=self.share())
-        lists = f"{listed(taken.lists)}: a list where an array belongs" if taken.lists else ""
-        return Stage(self.function, RIGHT, lists, share=1.0)
+        return Stage(self.function, RIGHT, share=1.0)
 
     def share(self) -> float:
         """Which share of the results is right in every problem; 0 if all are, as then something else is wrong."""
         wrong: set[str] = set()
-        for problem in self.problems:
-            try:
-                taken = self.take(problem)
-            except (Empty, Interface):
-                return 0.0
-            right = truth(problem, self.function)
-            wrong |= right.keys() - taken.results.keys() | taken.wrong(right).keys()
+        try:
+            for problem in self.problems:
+                taken, right = self.take(problem), truth(problem, self.function)
+                wrong |= right.keys() - taken.results.keys() | taken.wrong(right).keys()
+        except (Empty, Interface):
+            return 0.0
         return 1 - len(wrong) / len(truth(self.problems[0], self.function)) if wrong else 0.0
 
     def take(self, problem: Problem) -> Taken:
-        """What the function gives for a problem. Raises Empty and Interface."""
+        """What the function gives for a problem, at the first call. Raises Empty and Interface."""
         self.taken = problem
         try:
-            return self.subject.take(problem, self.function)
+            self.given[problem] = self.given.get(problem) or self.subject.take(problem, self.function)
         except Interface as told:
             raise Interface(f"{problem.remark}{told}") from told
+        return self.given[problem]
 
     def expected(self) -> list[str]:
         """What the function was given last and what it should return."""
@@ -152,8 +150,6 @@ class Judge:
                 return self.of_numbers(problem, taken, wrong)
         return self.side_effects()
 
-    # What is wrong with shapes.
-
     def of_shape(self, problem: Problem, taken: Taken) -> Finding:
         """A result in another shape."""
         name, value = next(iter(taken.misshapen.items()))
@@ -166,8 +162,6 @@ class Judge:
         axes = permutations(range(value.ndim)) if value.ndim == len(expected) else ()
         if any(alike(value.transpose(each), right) for each in axes):
             told += ". Its numbers are right: only its axes are in another order"
-        elif value.size == np.prod(expected) and alike(value.reshape(expected), right):
-            told += ". Its numbers are right: only its shape is another"
         elif value.shape[1:] == expected and len(value) == problem.sizes["B"]:
             told += ": there is one for each sequence, which are to be summed"
         elif len(expected) == 1 and value.shape in ((problem.sizes["B"],), (problem.sizes["T"],)):
@@ -183,91 +177,62 @@ class Judge:
         found = []
         for problem in self.two:
             taken = self.take(problem)
+            shapes = {name: problem.shape(name, self.function)[1] for name in taken.misshapen}
             try:
-                more = {
-                    name: np.broadcast_to(value, problem.shape(name, self.function)[1])
-                    for name, value in taken.misshapen.items()
-                }
+                more = {name: np.broadcast_to(value, shapes[name]) for name, value in taken.misshapen.items()}
             except (ValueError, TypeError):
                 return []
             found.append(taken.results | more)
         return found
-
-    # What is wrong with numbers.
 
     def of_numbers(self, problem: Problem, taken: Taken, wrong: dict[str, float]) -> Finding:
         """Results with other numbers than the truth's."""
         if problem not in self.two:
             return wrong_numbers(self.function, problem, taken, wrong, [])
         owns = [self.take(each).results for each in self.two]
-        for one, other in combinations(owns[0], 2):
-            if self.exchanged(owns, one, other):
+        rights = [truth(each, self.function) for each in self.two]
+        for one, other in combinations([name for name in owns[0] if name in owns[1]], 2):
+            parts = [{one: own[other], other: own[one]} for own in owns]
+            if {one, other} <= wrong.keys() and all(map(matches, parts, rights)):
                 told = f"{one} and {other} are right, but exchanged in what is returned"
                 return Finding(self.function, told, self.expected(), interface=True)
-        named = explained(self.cell, self.function, self.two, owns)
-        also: list[Mistake] = []
-        sure = True
+        named, also, notes = explained(self.cell, self.function, self.two, owns), [], []
         if not named:
-            chosen, sure = together(self.cell, self.function, self.two, owns)
-            if chosen and (sure or self.is_there(chosen[0], owns)):
-                named, also = chosen[:1], chosen[1:] if sure else []
-        nonlinear = not named and self.nonlinear()
-        if nonlinear and (clip := self.clip()):
-            named, nonlinear = [clip], False
+            chosen, whole = together(self.cell, self.function, self.two, owns)
+            if whole:
+                named, also = chosen[:1], chosen[1:]
+            elif chosen and all(chosen[0].name in own for own in owns):
+                parts = [{chosen[0].name: own[chosen[0].name]} for own in owns]  # which it must give, the whole of it
+                if all(map(matches, parts, (given_by(each, self.function, chosen[:1]) for each in self.two))):
+                    named, notes = chosen[:1], ["these have causes of their own"]
+        if not named and self.nonlinear():
+            named = self.clip()
+            notes += [] if named else [NONLINEAR]
+        if not named:
+            notes += self.subject.in_place
         found = wrong_numbers(self.function, problem, taken, wrong, named)
-        found.also = also
-        if not sure and named:
-            found.told += "; these have causes of their own"
-        if nonlinear:
-            found.told += f"; {NONLINEAR}"
-        if not named and (in_place := self.in_place()):
-            found.told += f"; {in_place}"
+        found.also, found.told = also, "; ".join([found.told, *notes])
         return found
-
-    def exchanged(self, owns: Sequence[dict[str, Any]], one: str, other: str) -> bool:
-        """Whether two results are each other's."""
-        return all(
-            {one, other} <= own.keys()
-            and alike(own[one], right[other])
-            and alike(own[other], right[one])
-            and not alike(own[one], right[one])
-            for own, right in zip(owns, (truth(problem, self.function) for problem in self.two), strict=True)
-        )
-
-    def is_there(self, one: Mistake, owns: Sequence[dict[str, Any]]) -> bool:
-        """Whether a mistake is there for certain: a result has its name, and it gives the whole of that result."""
-        return all(
-            one.name in own and matches({one.name: own[one.name]}, given_by(problem, self.function, [one]))
-            for problem, own in zip(self.two, owns, strict=True)
-        )
 
     def nonlinear(self) -> bool:
         """Whether a way back is not linear in the gradients, as it should be: something clips or rescales them."""
-        if not self.kept:
-            return False
-        problem = self.problems[0]
-        own = self.take(problem).results
-        for scale in (1e-3, 1e3):
-            results = self.take(problem.scaled(scale)).results
+        own = self.take(self.problems[0]).results
+        for scale in (1e-3, 1e3) if self.kept else ():
+            results = self.take(self.problems[0].scaled(scale)).results
             if not all(alike(results[name], scale * own[name]) for name in own.keys() & results.keys()):
                 return True
         return False
 
-    def clip(self) -> Mistake | None:
+    def clip(self) -> list[Mistake]:
         """Where the loop clips the gradients, if that is it."""
         large = self.problems[0].scaled(100.0)
         own = self.take(large).results if self.function == "backward" else {}
-        found = (one for one in clips(self.cell, own.values()) if matches(own, given_by(large, "backward", [one])))
-        return next(found, None) if own else None
-
-    # What is wrong although the numbers are right.
+        fits = (one for one in clips(self.cell, own.values()) if matches(own, given_by(large, "backward", [one])))
+        return [*islice(fits, 1)] if own else []
 
     def side_effects(self) -> Finding | None:
         """Another answer at a second call, something changed in place, or gradients that are clipped when large."""
         problem = self.problems[0]
-        if self.function == "forward" and self.kept_changed():
-            told = "the numbers are right, but what `step` kept is changed afterwards, in place"
-            return Finding(self.function, told, interface=True)
         given = self.subject.arguments(problem, self.function)
         try:
             for _ in range(2):
@@ -277,34 +242,8 @@ class Judge:
         except (Empty, Interface):
             right = False
         if not right:
-            in_place = self.in_place()
-            told = f"it is right at the first call only{': ' if in_place else ''}{in_place}"
+            told = ": ".join(["it is right at the first call only", *self.subject.in_place])
             return Finding(self.function, told, interface=True)
         if self.nonlinear():
-            clip = self.clip()
-            told = f"it is right for these gradients, but {NONLINEAR}"
-            return Finding(self.function, told, named=[clip] if clip else [])
+            return Finding(self.function, f"it is right for these gradients, but {NONLINEAR}", named=self.clip())
         return None
-
-    def in_place(self) -> str:
-        """That it changes what is kept for it, if it does."""
-        given = self.subject.arguments(self.problems[0], self.function)
-        before = [leaf.copy() for leaf in leaves(given.get(self.kept))]
-        self.subject.call(self.function, given)
-        same = all(map(np.array_equal, before, leaves(given.get(self.kept))))
-        return "" if same else f"it changes what is in `{self.kept}` in place"
-
-    def kept_changed(self) -> bool:
-        """Whether the tape holds other numbers than the candidate's own step keeps, one step after the other."""
-        problem = self.problems[0]
-        if not self.subject.has("step"):
-            return False
-        given, fresh = self.subject.arguments(problem, "forward"), []
-        state = packed(problem.state())
-        for x in given["x"]:
-            step = {"x": x, "state": state, "parameters": given["parameters"]}
-            state, kept = several(self.subject.call("step", step), self.subject.gives("step"))
-            fresh += [leaf.copy() for leaf in leaves(kept)]
-        tape = leaves(self.subject.arguments(problem, "backward")["tape"])[: len(fresh)]
-        fits = [leaf.shape for leaf in tape] == [leaf.shape for leaf in fresh]
-        return fits and not all(alike(one.astype(float), other) for one, other in zip(tape, fresh, strict=True))

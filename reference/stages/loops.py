@@ -6,19 +6,17 @@ back of a changed way forward is wanted (reference/faults).
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as xp
 
-from .equations import Cell, follow
-from .expressions import PYTHON, Values
+from .equations import Cell
+from .expressions import Values
 from .mutations import SCALED, SIGN, Mistake, mutations
-from .problems import Problem, names
-from .slots import edited, slots_of
+from .slots import slots_of
 
 Array = Any
 
@@ -234,38 +232,8 @@ def choices(parts: str, slots: str) -> list[str]:
 
 def of_parts(words: str, parts: str) -> str:
     """Words about some parts of the state: of h and c, d_S_n is d_h_n and d_c_n."""
-    return re.sub(
-        r"\b(d_)?S(_n|_0)?\b", lambda found: " and ".join(found[0].replace("S", part) for part in parts), words
-    )
-
-
-# The loops on a problem, with mistakes.
-
-
-def forward_loop(
-    problem: Problem, slots: Mapping[str, str], changes: Mapping[str, ast.expr]
-) -> tuple[Values, list[Values]]:
-    """The loop forward. Returns its results, and what each step knows."""
-    cell, numbers = problem.cell, problem.numbers
-    right = partial(follow, cell, "step")
-    known = PYTHON | {"right_step": right, "step": partial(right, changes=changes, like=problem.step_values)}
-    loop = edited(loop_forward, slots.items(), known)
-    output, h_n, c_n, tape = loop(numbers["x"], numbers["h_0"], numbers.get("c_0"), problem.weights)
-    ends = {"h_n": h_n, "c_n": c_n}
-    return {"output": output} | {name: ends[name] for name in names(cell, "{}_n")}, tape
-
-
-def backward_loop(
-    problem: Problem, slots: Mapping[str, str], changes: Mapping[str, ast.expr], tape: Sequence[Values]
-) -> Values:
-    """The loop backward. Returns its results. tape: what each step knows."""
-    cell, numbers = problem.cell, problem.numbers
-    back = partial(follow, cell, "step_backward", changes=changes, like=problem.backward_values)
-    loop = edited(loop_backward, slots.items(), PYTHON | {"step_backward": back})
-    d_x, d_h_0, d_c_0, totals = loop(numbers["d_output"], numbers["d_h_n"], numbers.get("d_c_n"), tape, problem.weights)
-    starts = {"d_h_0": d_h_0, "d_c_0": d_c_0}
-    found = {"d_x": d_x} | {name: starts[name] for name in names(cell, "d_{}_0")}
-    return found | {f"d_{name}": total for name, total in totals.items() if name in numbers}
+    each = re.compile(r"\b(d_)?S(_n|_0)?\b")
+    return each.sub(lambda found: " and ".join(found[0].replace("S", part) for part in parts), words)
 
 
 def beside(cell: Cell, tape: list[Any]) -> list[Any]:

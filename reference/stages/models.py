@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+import ast
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,15 @@ import numpy as np
 from scratch.types import Array
 
 from .equations import Cell, follow
-from .expressions import Values
-from .loops import at_some_steps, backward_loop, beside, forward_loop, slips
+from .expressions import PYTHON, Values
+from .loops import at_some_steps, beside, loop_backward, loop_forward, slips
 from .mutations import Mistake, mutations, mutations_across_steps
-from .problems import PARAMETERS, Problem
-from .subject import alike
+from .problems import PARAMETERS, Problem, names, values
+from .slots import edited
+from .subject import alike, truth
 
 Results = Mapping[str, Any]
-Piece = tuple[str, str]
-"""The name of a result, and which part of it."""
+Pieces = dict[tuple[str, str], Array]
 CANNOT_BE = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
 """What a mistake raises that makes no sense with these shapes."""
 
@@ -30,13 +31,31 @@ def given_by(problem: Problem, function: str, mistakes: Sequence[Mistake] = ()) 
     slots = {name: text for one in mistakes for name, text in one.slots.items()}
     try:
         if function in ("step", "step_backward"):
-            base = problem.base(function)
+            base = values(problem, function)
             return follow(problem.cell, function, base, changes, base)
         if function == "forward":
             return forward_loop(problem, slots, changes)[0]
-        return backward_loop(problem, slots, changes, tape_of(problem))
+        numbers, like = problem.numbers, values(problem, "step_backward")
+        back = partial(follow, problem.cell, "step_backward", changes=changes, like=like)
+        loop = edited(loop_backward, slots.items(), PYTHON | {"step_backward": back})
+        given = numbers["d_output"], numbers["d_h_n"], numbers.get("d_c_n"), tape_of(problem), problem.weights
+        d_x, *d_state, totals = loop(*given)
+        gradients = {f"d_{name}": total for name, total in totals.items() if name in numbers}
+        return {"d_x": d_x, **dict(zip(names(problem.cell, "d_{}_0"), d_state, strict=False)), **gradients}
     except CANNOT_BE:
         return None
+
+
+def forward_loop(
+    problem: Problem, slots: Mapping[str, str], changes: Mapping[str, ast.expr]
+) -> tuple[Values, list[Values]]:
+    """The loop forward. Returns its results, and what each step knows."""
+    numbers = problem.numbers
+    right = partial(follow, problem.cell, "step")
+    known = PYTHON | {"right_step": right, "step": partial(right, changes=changes, like=values(problem, "step"))}
+    loop = edited(loop_forward, slots.items(), known)
+    output, *state, tape = loop(numbers["x"], numbers["h_0"], numbers.get("c_0"), problem.weights)
+    return {"output": output, **dict(zip(names(problem.cell, "{}_n"), state, strict=False))}, tape
 
 
 @cache
@@ -48,32 +67,32 @@ def tape_of(problem: Problem) -> list[Values]:
 # Which mistake it is.
 
 
-def trials(cell: Cell, function: str) -> Iterator[Mistake]:
+@cache
+def trials(cell: Cell, function: str) -> tuple[Mistake, ...]:
     """Every mistake that is known for a function."""
     if function in ("step", "step_backward"):
-        yield from mutations(cell, function)
-        return
-    yield from slips(cell, function)
+        return mutations(cell, function)
     if function == "forward":
-        yield from mutations(cell, "step")
-        yield from at_some_steps(cell)
-    else:
-        yield from mutations(cell, "step_backward")
-        yield from mutations_across_steps(cell)
+        return (*slips(cell, function), *mutations(cell, "step"), *at_some_steps(cell))
+    return (*slips(cell, function), *mutations(cell, "step_backward"), *mutations_across_steps(cell))
+
+
+@cache
+def given_by_trial(problem: Problem, function: str, number: int) -> Results | None:
+    """What one of the trials gives. It is kept: the next candidate is compared with the same."""
+    model = given_by(problem, function, [trials(problem.cell, function)[number]])
+    return model and {name: model[name] for name in truth(problem, function) if name in model}
 
 
 def explained(cell: Cell, function: str, problems: Sequence[Problem], owns: Sequence[Results]) -> list[Mistake]:
     """The mistakes that give the candidate's numbers in every problem: one, or up to three that are as likely."""
     found: list[Mistake] = []
-    for one in trials(cell, function):
-        if found and one.rank > max(1, found[0].rank):
+    for number, one in enumerate(trials(cell, function)):
+        if found and (one.rank > max(1, found[0].rank) or not found[-1].changes or len(found) == 3):
             break
-        if any(one.name == other.name for other in found):
-            continue
-        if all(matches(own, given_by(problem, function, [one])) for problem, own in zip(problems, owns, strict=True)):
+        models = (given_by_trial(problem, function, number) for problem in problems)
+        if one.name not in {other.name for other in found} and all(map(matches, owns, models)):
             found.append(one)
-            if not one.changes or len(found) == 3:
-                break
     return found
 
 
@@ -86,28 +105,32 @@ def together(
     cell: Cell, function: str, problems: Sequence[Problem], owns: Sequence[Results]
 ) -> tuple[list[Mistake], bool]:
     """Mistakes that explain the candidate's numbers one piece after the other, and whether they explain all."""
-    steps = function in ("step", "step_backward")
-    known = [one for one in (mutations if steps else slips)(cell, function) if one.rank < 4]
+    loop = function in ("forward", "backward")
+    known = [(n, one) for n, one in enumerate(trials(cell, function)) if one.rank < 4 and not (loop and one.changes)]
     pieces = [in_pieces(cell, own) for own in owns]
+    chosen: list[Mistake] = []
 
-    def right_with(chosen: Sequence[Mistake], before: Sequence[set[Piece]]) -> list[set[Piece]] | None:
-        """The pieces that these mistakes give in each problem, if they are more than before in all."""
-        found: list[set[Piece]] = []
-        for problem, results, own, less in zip(problems, owns, pieces, before, strict=True):
-            model = given_by(problem, function, chosen) or {}
-            given = in_pieces(cell, {name: model[name] for name in model.keys() & results.keys()})
+    def right_with(models: Iterable[Pieces], before: Sequence[set[Any]]) -> list[set[Any]] | None:
+        """The pieces that are right in each problem by these models, if they are more than before in all."""
+        found: list[set[Any]] = []
+        for given, own, less in zip(models, pieces, before, strict=True):
             found.append({name for name, piece in own.items() if name in given and alike(piece, given[name])})
             if not less < found[-1]:
                 return None
         return found
 
-    chosen: list[Mistake] = []
-    nothing: list[set[Piece]] = [set() for _ in pieces]
-    before = right_with(chosen, nothing) or nothing
+    def models_with(number: int, one: Mistake) -> Iterable[Pieces]:
+        if not chosen:
+            return (pieces_of_trial(problem, function, number) for problem in problems)
+        return (in_pieces(cell, given_by(problem, function, [*chosen, one]) or {}) for problem in problems)
+
+    nothing: list[set[Any]] = [set() for _ in pieces]
+    rights = (in_pieces(cell, truth(problem, function)) for problem in problems)
+    before = right_with(rights, nothing) or nothing
     while len(chosen) < 5:
-        places = {place for one in chosen for place in one.places}
-        free = [one for one in known if not one.places & places]
-        better = [(one, found) for one in free if (found := right_with([*chosen, one], before))]
+        taken = {place for one in chosen for place in (*one.changes, *one.slots)}
+        free = [each for each in known if taken.isdisjoint((*each[1].changes, *each[1].slots))]
+        better = [(one, found) for n, one in free if (found := right_with(models_with(n, one), before))]
         if not better:
             break
         best, before = max(better, key=lambda each: min(len(a) - len(b) for a, b in zip(each[1], before, strict=True)))
@@ -117,9 +140,15 @@ def together(
     return chosen, False
 
 
-def in_pieces(cell: Cell, results: Results) -> dict[Piece, Array]:
+@cache
+def pieces_of_trial(problem: Problem, function: str, number: int) -> Pieces:
+    """What one of the trials gives, in pieces."""
+    return in_pieces(problem.cell, given_by_trial(problem, function, number) or {})
+
+
+def in_pieces(cell: Cell, results: Results) -> Pieces:
     """The results in pieces that may have causes of their own: parameters by gate, sequences by step."""
-    found: dict[Piece, Array] = {}
+    found: Pieces = {}
     for name, value in results.items():
         if name[2:] in PARAMETERS:
             blocks = np.split(np.asarray(value), len(cell.gates))

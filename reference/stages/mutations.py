@@ -10,123 +10,127 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import combinations, permutations
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
 
 from .equations import Cell, Equation
-from .expressions import (
-    expression,
-    factors_of,
-    made,
-    matched,
-    names_in,
-    parts,
-    product,
-    renamed,
-    replaced,
-    shown,
-    terms_of,
-    total,
-    value_of,
-)
-from .problems import problems
+from .expressions import expression, made, matched, names_in, rebuilt, renamed, shown, value_of
+from .problems import problems, values
 
 
 class Mistake(NamedTuple):
-    """What is written where something else belongs: in equations of a step, or in slots of a loop (loops.py)."""
+    """What is written where something else belongs: in equations of a step, or in slots of a loop (loops.py).
+
+    name: what it makes wrong, the first equation or slot that it changes. right: what belongs there, as it is shown.
+    words: what kind of mistake it is. changes: equations, by name, and what they are instead; slots: the same for a
+    loop. number: the equation's. rank: how far-fetched it is.
+    """
 
     function: str
     name: str
-    """What it makes wrong: the first equation or slot that it changes."""
     right: str
-    """What belongs there, as it is shown."""
     yours: str
     words: str
-    """What kind of mistake it is, without what belongs there."""
     changes: Mapping[str, ast.expr] = {}
-    """Equations, by name, and what they are instead."""
     slots: Mapping[str, str] = {}
     number: str = ""
-    """The equation's."""
     rank: int = 0
-    """How far-fetched it is."""
-
-    @property
-    def places(self) -> set[str]:
-        """Where it is."""
-        return {*self.changes, *self.slots}
 
 
+COMPLEMENT = "a value and one minus that value are confused"
+DERIVATIVE = "the derivative of another function is there"
+INTERLEAVED = "the rows of the gates are interleaved, where each gate has a block of rows"
+KEPT = "what is kept for the way back is another value"
+ORDER = "the gates are in another order"
+OTHER_VALUE = "one variable stands where another belongs"
+SCALED = "there is a constant factor"
+SIGN = "a sign is turned"
+SUMMED = "what is summed, or over which axis, is another"
+TOO_MANY = "there is a term too many"
+TRANSPOSED = "a matrix is transposed that should not be, or the other way"
+
+RULES = f"""
+u + v            | 0 | a term is missing        | u | v
+u + v            | 1 | a term counts twice      | 2 * u + v | u + 2 * v
+u + v            | 1 | {SIGN}                   | -u + v | u - v
+u - v            | 0 | a term is missing        | u | -v
+u - v            | 1 | a term counts twice      | 2 * u - v | u - 2 * v
+u - v            | 1 | {SIGN}                   | -u - v | u + v
+u * v            | 0 | a factor is missing      | u | v
+u * v            | 1 | a factor is there twice  | u**2 * v | u * v**2
+u * v * (1 - v)  | 0 | a factor is missing      | u
+u * v * (1 - v)  | 1 | {DERIVATIVE}             | u * (1 - v**2)
+u * v * (1 - v)  | 2 | {DERIVATIVE}             | u * σ(v) * (1 - σ(v))
+1 - u            | 1 | {COMPLEMENT}             | u
+1 - u            | 2 | {DERIVATIVE}             | 1 - u**2
+u * v            | 3 | a sum is there for a product | u + v
+u + v            | 3 | a product is there for a sum | u * v
+1 - u**2         | 1 | {DERIVATIVE}             | u * (1 - u)
+1 - u**2         | 2 | {DERIVATIVE}             | 1 - tanh(u)**2
+1 - u**2         | 2 | a square is missing      | (1 - u)**2
+u**2             | 1 | a square is missing      | u
+u.T @ v          | 1 | {SUMMED}                 | u.T @ v / B
+u.T @ v          | 2 | {SUMMED}                 | u[0:1].T @ v[0:1] | u[-1:].T @ v[-1:]
+u.T @ v          | 1 | {TRANSPOSED}             | v.T @ u
+u.T @ v          | 2 | {TRANSPOSED}             | reshaped(v.T @ u)
+u @ v.T          | 1 | {TRANSPOSED}             | u @ v | u @ turned(v).T | u @ reshaped(v)
+u @ v            | 1 | {TRANSPOSED}             | u @ v.T | u @ turned(v) | u @ reshaped(v).T
+positive(u)      | 0 | a factor is missing      | 1
+positive(u)      | 1 | {DERIVATIVE}             | u | 1 - u**2
+positive(u)      | 2 | {SIGN}                   | positive(-u)
+sum(u)           | 1 | {SUMMED}                 | total(u) | mean(u) | first(u) | last(u)
+"""
+for name in ("σ", "tanh", "relu"):
+    RULES += f"""
+{name}(u) | 1 | another function is applied | σ(u) | tanh(u) | relu(u) | u | {name}({name}(u))
+{name}(u) | 2 | {SCALED} | {name}(2 * u) | {name}(u / 2)
+{name}(u) | 2 | {SIGN} | {name}(-u)
+{name}(u) | 2 | a constant is added | {name}(u + 1)
+"""
+"""A part of an equation, how far-fetched a change of it is, what kind it is, and what is there instead."""
+WHOLE = f"""
+u | 2 | {SIGN} | -u
+u | 2 | {SCALED} | 2 * u | u / 2
+u | 2 | {SUMMED} | u / B
+u | 2 | it is zero | 0 * u
+u | 4 | it is clipped | clip(u, 1)
+"""
+"""The same for the right side of an equation as a whole."""
 Change = tuple[int, str, ast.expr]
 """How far-fetched a change is, what kind it is, and the changed expression."""
 
-MISSING_FACTOR = "a factor is missing"
-TOO_MANY = "there is a term too many"
-SIGN = "a sign is turned"
-OTHER_VALUE = "one variable stands where another belongs"
-COMPLEMENT = "a value and one minus that value are confused"
-DERIVATIVE = "the derivative of another function is there"
-ORDER = "the gates are in another order"
-INTERLEAVED = "the rows of the gates are interleaved, where each gate has a block of rows"
-SUMMED = "what is summed, or over which axis, is another"
-SCALED = "there is a constant factor"
-KEPT = "what is kept for the way back is another value"
 
-TRANSPOSED = "a matrix is transposed that should not be, or the other way"
-RULES = [
-    ("1 - u", 1, COMPLEMENT, "u"),
-    ("1 - u", 2, DERIVATIVE, "1 - u**2"),
-    ("u * v", 3, "a sum is there for a product", "u + v"),
-    ("u + v", 3, "a product is there for a sum", "u * v"),
-    ("1 - u**2", 1, DERIVATIVE, "u * (1 - u)"),
-    ("1 - u**2", 2, DERIVATIVE, "1 - tanh(u)**2"),
-    ("1 - u**2", 2, "a square is missing", "(1 - u)**2"),
-    ("u**2", 1, "a square is missing", "u"),
-    ("u.T @ v", 1, SUMMED, "u.T @ v / B"),
-    ("u.T @ v", 2, SUMMED, "u[0:1].T @ v[0:1]"),
-    ("u.T @ v", 2, SUMMED, "u[-1:].T @ v[-1:]"),
-    ("u.T @ v", 1, TRANSPOSED, "v.T @ u"),
-    ("u.T @ v", 2, TRANSPOSED, "reshaped(v.T @ u)"),
-    ("u @ v.T", 1, TRANSPOSED, "u @ v"),
-    ("u @ v.T", 1, TRANSPOSED, "u @ turned(v).T"),
-    ("u @ v.T", 1, TRANSPOSED, "u @ reshaped(v)"),
-    ("u @ v", 1, TRANSPOSED, "u @ v.T"),
-    ("u @ v", 1, TRANSPOSED, "u @ turned(v)"),
-    ("u @ v", 1, TRANSPOSED, "u @ reshaped(v).T"),
-    ("positive(u)", 0, MISSING_FACTOR, "1"),
-    ("positive(u)", 1, DERIVATIVE, "u"),
-    ("positive(u)", 1, DERIVATIVE, "1 - u**2"),
-    ("positive(u)", 2, SIGN, "positive(-u)"),
-    *(("sum(u)", 1, SUMMED, f"{other}(u)") for other in ("total", "mean", "first", "last")),
-]
-"""An expression, how far-fetched a change of it is, what kind it is, and what is there instead."""
-FUNCTIONS = ("σ", "tanh", "relu")
-for name in FUNCTIONS:
-    others = [*(f"{other}(u)" for other in FUNCTIONS if other != name), "u", f"{name}({name}(u))"]
-    RULES += [(f"{name}(u)", 1, "another function is applied", other) for other in others]
-    RULES += [(f"{name}(u)", 2, SCALED, f"{name}(2 * u)"), (f"{name}(u)", 2, SCALED, f"{name}(u / 2)")]
-    RULES += [(f"{name}(u)", 2, SIGN, f"{name}(-u)"), (f"{name}(u)", 2, "a constant is added", f"{name}(u + 1)")]
-WHOLE = [
-    (2, SIGN, "-u"),
-    (2, SCALED, "2 * u"),
-    (2, SCALED, "u / 2"),
-    (2, SUMMED, "u / B"),
-    (2, "it is zero", "0 * u"),
-    (4, "it is clipped", "clip(u, 1)"),
-]
-"""The same for the right side of an equation as a whole."""
+def by_rules(node: ast.expr, rules: str) -> Iterator[Change]:
+    """What a table makes of an expression."""
+    for row in filter(None, rules.splitlines()):
+        pattern, rank, words, *others = map(str.strip, row.split(" | "))
+        if found := matched(expression(pattern), node):
+            yield from ((int(rank), words, made(other, **found)) for other in others)
 
 
 def changes_of(equation: Equation, others: Callable[[str], Sequence[str]]) -> Iterator[Change]:
     """Every small change of an equation. `others` gives what might stand for a name."""
     right = equation.right
-    for rank, words, pattern in WHOLE:
-        yield rank, words, made(pattern, u=right)
-    for part in parts(right):
-        for rank, words, changed in changes_of_part(part, others):
-            yield rank, words, replaced(right, part, changed)
+    yield from by_rules(right, WHOLE)
+    for part in [each for each in ast.walk(right) if isinstance(each, ast.expr)]:
+        changes = list(by_rules(part, RULES))
+        match part:
+            case ast.Name(name):
+                changes += [(3, OTHER_VALUE, value_of(other)) for other in others(name)]
+                factors = [made("u * v", u=part, v=value_of(other)) for other in others(name)]
+                changes += [(4, "there is a factor too many", product) for product in factors]
+                changes += [(4, COMPLEMENT, made("1 - u", u=part))]
+            case ast.Call(ast.Name("side"), blocks):
+                for k, block in enumerate(blocks):
+                    zero = [*blocks[:k], made("0 * u", u=block), *blocks[k + 1 :]]
+                    changes += [(1, "the block of a gate is zero", ast.Call(part.func, zero, []))]
+                orders = list(permutations(blocks))[1:]
+                changes += [(2, ORDER, ast.Call(part.func, list(order), [])) for order in orders]
+                changes += [(2, INTERLEAVED, ast.Call(value_of("interleaved"), blocks, []))]
+        for rank, words, new in changes:
+            yield rank, words, replaced(right, part, new)
     for name in names_in(right):  # everywhere at once
         for other in others(name):
             yield 3, OTHER_VALUE, renamed(right, {name: value_of(other)})
@@ -139,53 +143,10 @@ def changes_of(equation: Equation, others: Callable[[str], Sequence[str]]) -> It
         yield 4, TOO_MANY, replaced(right, inside, made("u + v", u=inside, v=value_of(name)))
 
 
-def changes_of_part(node: ast.expr, others: Callable[[str], Sequence[str]]) -> Iterator[Change]:
-    """The small changes of one part of an equation."""
-    if len(terms := terms_of(node)) > 1:
-        yield from changes_of_sum(terms)
-    elif len(factors := factors_of(node)) > 1:
-        yield from changes_of_product(factors)
-    for pattern, rank, words, other in RULES:
-        if found := matched(expression(pattern), node):
-            yield rank, words, made(other, **found)
-    match node:
-        case ast.Name(name):
-            for other in others(name):
-                yield 3, OTHER_VALUE, value_of(other)
-                yield 4, "there is a factor too many", made("u * v", u=node, v=value_of(other))
-            yield 4, COMPLEMENT, made("1 - u", u=node)
-        case ast.Call(ast.Name("side"), blocks):
-            for block in blocks:
-                yield 1, "the block of a gate is zero", replaced(node, block, made("0 * u", u=block))
-            for order in list(permutations(blocks))[1:]:
-                yield 2, ORDER, ast.Call(value_of("side"), list(order), [])
-            yield 2, INTERLEAVED, ast.Call(value_of("interleaved"), blocks, [])
-
-
-def changes_of_sum(terms: list[tuple[int, ast.expr]]) -> Iterator[Change]:
-    """A term is missing, counts twice, or has another sign."""
-    for count, rank in ((1, 0), (2, 3)):
-        for chosen in combinations(range(len(terms)), count) if len(terms) > count else ():
-            words = "a term is missing" if count == 1 else "two terms are missing"
-            yield rank, words, total([each for k, each in enumerate(terms) if k not in chosen])
-            twice = [(sign, made("2 * u", u=u) if k in chosen else u) for k, (sign, u) in enumerate(terms)]
-            yield max(rank, 1), "a term counts twice" if count == 1 else "two terms count twice", total(twice)
-    for k, (sign, term) in enumerate(terms):
-        yield 1, SIGN, total([*terms[:k], (-sign, term), *terms[k + 1 :]])
-
-
-def changes_of_product(factors: list[ast.expr]) -> Iterator[Change]:
-    """A factor is missing or there twice, or both of u(1 − u) are other than they should be."""
-    for u in factors:
-        complement = shown(made("1 - u", u=u))
-        rest = [factor for factor in factors if factor is not u and shown(factor) != complement]
-        if len(rest) < len(factors) - 1:
-            yield 0, MISSING_FACTOR, product(rest)
-            yield 1, DERIVATIVE, product([*rest, made("1 - u**2", u=u)])
-            yield 2, DERIVATIVE, product([*rest, made("σ(u) * (1 - σ(u))", u=u)])
-    for k, factor in enumerate(factors):
-        yield 0, MISSING_FACTOR, product([*factors[:k], *factors[k + 1 :]])
-        yield 1, "a factor is there twice", product([*factors[:k], made("u**2", u=factor), *factors[k + 1 :]])
+def replaced(node: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
+    """The expression with one of its parts replaced."""
+    result: ast.expr = rebuilt(node, lambda part: new if part is old else None)
+    return result
 
 
 # All of a function's.
@@ -194,7 +155,7 @@ def changes_of_product(factors: list[ast.expr]) -> Iterator[Change]:
 @cache
 def mutations(cell: Cell, function: str) -> tuple[Mistake, ...]:
     """Every small change of a function's equations, the least far-fetched first."""
-    example = problems(cell)[0].backward_values
+    example = values(problems(cell)[0], "step_backward")
     known = {name: np.shape(value) for name, value in example.items() if np.ndim(value)}
     there = ["x", *(f"{part}_prev" for part in cell.parts), "W_ih", "W_hh", "b_ih", "b_hh"]
     back = [*cell.known_forward, "d_h", *["d_c_after"] * ("c" in cell.parts), "W_ih", "W_hh"]
@@ -203,22 +164,26 @@ def mutations(cell: Cell, function: str) -> tuple[Mistake, ...]:
     def others(name: str) -> list[str]:
         return [other for other in scope if name in known and known[other] == known[name] and other != name]
 
-    found = [*alternatives(cell, function), *orders(cell, function)]
+    own = {equation.name for equation in cell.equations(function)}
+    found = []
+    for text, words in cell.alternatives:
+        changes = {name: expression(right) for name, right in (line.split(" = ", 1) for line in text.split("; "))}
+        found += [mistake(cell, function, changes, words, 0)] if changes.keys() <= own else []
+    found += orders(cell) if function == "step" else []
     for equation in cell.equations(function):
-        if block_of(equation.right) is None:
-            found += [
-                mistake(cell, function, {equation.name: right}, words, rank)
-                for rank, words, right in changes_of(equation, others)
-            ]
+        if not ast.unparse(equation.right).startswith("block("):
+            changed = changes_of(equation, others)
+            found += [mistake(cell, function, {equation.name: new}, words, rank) for rank, words, new in changed]
         scope.append(equation.name)
     if function == "step_backward":
         for name, other in permutations(cell.known_forward, 2):
-            if known[name] == known[other] and sum(name in names_in(e.right) for e in cell.step_backward) > 1:
+            if known[name] == known[other] and len(users(cell, name)) > 1:
                 found.append(kept_as(cell, {name: other}))
         found += changed_in_place(cell)
     unique: dict[object, Mistake] = {}
     for one in sorted(found, key=lambda one: one.rank):
-        unique.setdefault((one.name, *one.changes, one.yours), one)
+        if one.yours != one.right:
+            unique.setdefault((one.name, *one.changes, one.yours), one)
     return tuple(unique.values())
 
 
@@ -227,35 +192,27 @@ def mutations_across_steps(cell: Cell) -> tuple[Mistake, ...]:
     """Values of other steps on the way back, which only a loop has."""
     found = []
     for name in cell.known_forward:
-        for other in (f"{name}_before", f"{name}_later"):
-            for equation in cell.step_backward:
-                if name in names_in(equation.right):
-                    right = renamed(equation.right, {name: value_of(other)})
-                    found.append(mistake(cell, "step_backward", {equation.name: right}, OTHER_VALUE, 3))
-            if any(name in names_in(equation.right) for equation in cell.step_backward):
-                found.append(kept_as(cell, {name: other}))
+        for other in (f"{name}_before", f"{name}_later") if users(cell, name) else ():
+            for equation in users(cell, name):
+                changes = {equation.name: renamed(equation.right, {name: value_of(other)})}
+                found.append(mistake(cell, "step_backward", changes, OTHER_VALUE, 3))
+            found.append(kept_as(cell, {name: other}))
     for changed in dict.fromkeys((cell.parts, *cell.parts)):
         words = f"{KEPT}: it has been changed in place, by the steps that came later"
         found.append(kept_as(cell, {f"{part}_prev": f"{part}_end" for part in changed}, words))
     return tuple(found)
 
 
-def mistake(cell: Cell, function: str, changes: Mapping[str, ast.expr], words: str, rank: int, **other: str) -> Mistake:
+def users(cell: Cell, name: str) -> list[Equation]:
+    """The equations of the way back that use a value."""
+    return [equation for equation in cell.step_backward if name in names_in(equation.right)]
+
+
+def mistake(cell: Cell, function: str, changes: Mapping[str, ast.expr], words: str, rank: int, **told: str) -> Mistake:
     """A mistake in a step, told of the first equation that it changes."""
     first = next(equation for equation in cell.equations(function) if equation.name in changes)
-    told = {"name": first.name, "right": shown(first.right), "yours": shown(changes[first.name])} | other
-    name, right, yours = told["name"], told["right"], told["yours"]
-    return Mistake(function, name, right, yours, words, changes, number=first.number, rank=rank)
-
-
-def alternatives(cell: Cell, function: str) -> Iterator[Mistake]:
-    """The cell's alternatives that are this function's."""
-    known = {equation.name for equation in cell.equations(function)}
-    for text, words in cell.alternatives:
-        lines = dict(line.split(" = ", 1) for line in text.split("; "))
-        if lines.keys() <= known:
-            changes = {name: expression(right) for name, right in lines.items()}
-            yield mistake(cell, function, changes, words, 0)
+    told = {"name": first.name, "right": shown(first.right), "yours": shown(changes[first.name])} | told
+    return Mistake(function, told["name"], told["right"], told["yours"], words, changes, {}, first.number, rank)
 
 
 def kept_as(cell: Cell, other: Mapping[str, str], words: str = KEPT) -> Mistake:
@@ -269,42 +226,25 @@ def kept_as(cell: Cell, other: Mapping[str, str], words: str = KEPT) -> Mistake:
 def changed_in_place(cell: Cell) -> Iterator[Mistake]:
     """Values that the step kept, and that an equation of the way back finds changed, with all that come after it."""
     for index, (_, right, _) in enumerate(cell.step_backward):
-        for name in names_in(right):
+        for name in names_in(right) if not isinstance(right, ast.Name) else ():
             for text in ("1 - u", "u * (1 - u)", "1 - u**2", "u**2") if name in cell.known_forward else ():
                 new = made(text, u=value_of(name))
                 later = [each for each in cell.step_backward[index:] if name in names_in(each.right)]
                 changes = {each.name: renamed(each.right, {name: new}) for each in later}
-                if not isinstance(right, ast.Name):
-                    words = f"{name} has been changed in place before, to {shown(new)}"
-                    yield mistake(cell, "step_backward", changes, words, 5)
+                words = f"{name} has been changed in place before, to {shown(new)}"
+                yield mistake(cell, "step_backward", changes, words, 5)
 
 
-def block_of(right: ast.expr) -> tuple[str, int] | None:
-    """What a block is cut from, and which it is; None for what is no block."""
-    match right:
-        case ast.Call(ast.Name("block"), [ast.Name(source), ast.Constant(int(k)), _]):
-            return source, k
-    return None
-
-
-def orders(cell: Cell, function: str) -> Iterator[Mistake]:
-    """The blocks of the pre-activations read in another order; in all sums, or, where there are two, in one."""
-    cut = [(e.name, block) for e in cell.equations(function) if (block := block_of(e.right))]
-    sources = tuple(dict.fromkeys(source for _, (source, _) in cut))
-    gates = cell.gates
+def orders(cell: Cell) -> Iterator[Mistake]:
+    """The blocks of the pre-activations in another order; in all sums, or, where there are two, in one."""
+    gates, places = cell.gates, range(len(cell.gates))
     rows = [f"{gate}{row}" for row in "01" for gate in gates]
-    for group in dict.fromkeys((sources, *((source,) for source in sources))) if cut else ():
-        changes = {
-            name: made(f"u[:, {k}::{len(gates)}]", u=value_of(source)) for name, (source, k) in cut if source in group
-        }
-        told = {"right": f"[{', '.join(gates)}]", "yours": f"[{', '.join(rows)}, …]"}
-        yield mistake(cell, function, changes, INTERLEAVED, 2, name=" and ".join(group), **told)
-        for order in list(permutations(range(len(cell.gates))))[1:]:
-            changes = {
-                name: made(f"block(u, {order.index(k)}, H)", u=value_of(source))
-                for name, (source, k) in cut
-                if source in group
-            }
-            if changes:
-                right, yours = (f"[{', '.join(cell.gates[k] for k in each)}]" for each in (sorted(order), order))
-                yield mistake(cell, function, changes, ORDER, 2, name=" and ".join(group), right=right, yours=yours)
+    ways = [(INTERLEAVED, [*rows, "…"], [f"u[:, {k}::{len(gates)}]" for k in places])]
+    for order in list(permutations(places))[1:]:
+        ways.append((ORDER, [gates[k] for k in order], [f"block(u, {order.index(k)}, H)" for k in places]))
+    sums = [equation for equation in cell.step if equation.name in ("a", "a_x", "a_h")]
+    for group in [sums, *([each] for each in sums if len(sums) > 1)]:
+        for words, own, blocks in ways if len(gates) > 1 else ():
+            changes = {equation.name: made(f"side({', '.join(blocks)})", u=equation.right) for equation in group}
+            told = {"name": " and ".join(changes), "right": f"[{', '.join(gates)}]", "yours": f"[{', '.join(own)}]"}
+            yield mistake(cell, "step", changes, words, 2, **told)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from scratch.types import Array
 
 from .equations import Cell, follow
-from .expressions import Values
+from .expressions import Values, names_in
 
 PARAMETERS = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh", "W_hr": "weight_hr"}
 """PyTorch's names for what the equations call so."""
@@ -54,22 +54,6 @@ class Problem:
         no_biases = dict.fromkeys(("b_ih", "b_hh"), np.zeros(len(self.numbers["W_ih"])))
         return no_biases | self.parameters | self.sizes
 
-    @cached_property
-    def step_values(self) -> Values:
-        """Everything that a step computes, from its equations."""
-        state = dict(zip(names(self.cell, "{}_prev"), self.state(), strict=True))
-        return follow(self.cell, "step", self.weights | {"x": self.numbers["x"][0]} | state)
-
-    @cached_property
-    def backward_values(self) -> Values:
-        """The same on its way back."""
-        d_state = zip(("d_h", "d_c_after"), self.state("d_{}_n"), strict=False)
-        return follow(self.cell, "step_backward", self.step_values | dict(d_state))
-
-    def base(self, function: str) -> Values:
-        """Everything that `step` or `step_backward` computes."""
-        return self.step_values if function == "step" else self.backward_values
-
     def changed(self, **numbers: Array) -> Problem:
         """The same problem with some other numbers."""
         return replace(self, numbers=self.numbers | numbers)
@@ -93,25 +77,32 @@ def names(cell: Cell, pattern: str) -> list[str]:
 
 @cache
 def problems(cell: Cell, seed: int = 0) -> tuple[Problem, ...]:
-    """The problems on which a candidate is taken."""
-    return tuple(drawn(cell, sizes, bias, seed) for *sizes, bias in SIZES)
+    """The problems on which a candidate is taken: random numbers in each of the sizes."""
+    projects = any("W_hr" in names_in(right) for _, right, _ in cell.step)
+    made = []
+    for T, B, features, H, bias in SIZES:
+        rng = np.random.default_rng([seed, T, B, features, H])
+        rows = len(cell.gates) * H
+        shapes: dict[str, tuple[int, ...]] = {"W_ih": (rows, features), "W_hh": (rows, H)}
+        shapes |= {"b_ih": (rows,), "b_hh": (rows,)} if bias else {}
+        shapes |= {"W_hr": (H, H)} if projects else {}
+        numbers = {name: 0.8 * rng.standard_normal(shape) for name, shape in shapes.items()}
+        states = {"x": (T, B, features), **dict.fromkeys(names(cell, "{}_0"), (B, H)), "d_output": (T, B, H)}
+        states |= dict.fromkeys(names(cell, "d_{}_n"), (B, H))
+        numbers |= {name: rng.standard_normal(shape) for name, shape in states.items()}
+        made.append(Problem(cell, {"T": T, "B": B, "I": features, "H": H}, numbers))
+    return tuple(made)
 
 
-def drawn(cell: Cell, sizes: Sequence[int], bias: bool, seed: int) -> Problem:
-    """Random numbers for a problem of these sizes."""
-    rng = np.random.default_rng([seed, *sizes])
-    letters = dict(zip("TBIH", sizes, strict=True))
-    T, B, features, H = sizes
-    rows = len(cell.gates) * H
-    shapes: dict[str, tuple[int, ...]] = {"W_ih": (rows, features), "W_hh": (rows, H)}
-    shapes |= {"b_ih": (rows,), "b_hh": (rows,)} if bias else {}
-    shapes |= {"W_hr": (H, H)} if cell.projects else {}
-    numbers = {name: 0.8 * rng.standard_normal(shape) for name, shape in shapes.items()}
-    numbers["x"] = rng.standard_normal((T, B, features))
-    numbers |= {name: rng.standard_normal((B, H)) for name in names(cell, "{}_0")}
-    numbers["d_output"] = rng.standard_normal((T, B, H))
-    numbers |= {name: rng.standard_normal((B, H)) for name in names(cell, "d_{}_n")}
-    return Problem(cell, letters, numbers)
+@lru_cache(64)
+def values(problem: Problem, function: str) -> Values:
+    """Everything that `step` or `step_backward` computes, from its equations."""
+    cell = problem.cell
+    if function == "step":
+        state = dict(zip(names(cell, "{}_prev"), problem.state(), strict=True))
+        return follow(cell, function, problem.weights | {"x": problem.numbers["x"][0]} | state)
+    d_state = zip(("d_h", "d_c_after"), problem.state("d_{}_n"), strict=False)
+    return follow(cell, function, values(problem, "step") | dict(d_state))
 
 
 def packed(parts: Iterable[Array]) -> Any:

@@ -15,15 +15,9 @@ from typing import Any
 
 
 @cache
-def source_of(function: Callable[..., Any]) -> str:
-    """A function as text."""
-    return inspect.getsource(function)
-
-
-@cache
 def slots_of(function: Callable[..., Any]) -> dict[str, str]:
     """A function's slots, and what is on their right sides."""
-    return dict(re.findall(r"^ +(\w+) = (.*)$", source_of(function), flags=re.MULTILINE))
+    return dict(re.findall(r"^ +(\w+) = (.*)$", inspect.getsource(function), flags=re.MULTILINE))
 
 
 def edited(function: Callable[..., Any], edits: Iterable[tuple[str, str]], known: dict[str, Any]) -> Any:
@@ -36,18 +30,13 @@ def edited(function: Callable[..., Any], edits: Iterable[tuple[str, str]], known
 @cache
 def code_of(function: Callable[..., Any], edits: frozenset[tuple[str, str]]) -> CodeType:
     """The code of a function with its edits."""
-    source = source_of(function)
+    source = inspect.getsource(function)
     for slot, text in edits:
         right = slots_of(function)[slot]
         new = re.sub(r"(\w+)\[::-1\]", r"flip(\1)", text)  # which PyTorch understands, too
         own = rf"(?<![.\w\"]){slot}\b"
         alone = len(re.findall(rf"\b{slot}\b[^=\n]* = ", source)) == 1  # it has no value before
         if alone and not re.search(own, right):
-            new = re.sub(own, literal(f"({right})"), new)
-        source = re.sub(rf"(?m)^( +{slot} = ).*$", rf"\g<1>{literal(new)}", source)
+            new = re.sub(own, f"({right})", new)
+        source = re.sub(rf"(?m)^( +{slot} = ).*$", rf"\g<1>{new}", source)
     return compile(source, f"<{function.__name__}>", "exec")
-
-
-def literal(text: str) -> str:
-    """A text as what replaces a pattern."""
-    return text.replace("\\", r"\\")

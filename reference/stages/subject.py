@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import signal
 import threading
-import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,11 +16,10 @@ from scratch.types import Array
 
 from .equations import Cell
 from .problems import PARAMETERS, Problem, names, packed
-from .worker import Other, leaves
+from .worker import FUNCTIONS, Other, Runner, told
 
 ERRORS = (Exception, SystemExit)
 """What a candidate may raise without ending the check."""
-
 TAKES = {
     "step": "x, state, parameters",
     "step_backward": "d_state, kept, parameters",
@@ -38,7 +33,7 @@ GIVES = {
     "backward": "d_x, d_{}_0, d_parameters",
 }
 """What each function takes and gives; {} is for each part of the state."""
-
+ENDLESS = "it does not come back after {:g} s (a loop that does not end?)"
 LEAST, FLOAT32 = 1e-11, 2e-5
 """Up to which relative error results are right, in float64 and in float32."""
 
@@ -56,16 +51,15 @@ class Endless(BaseException):
 
 
 class Taken(NamedTuple):
-    """What a function gave for one problem."""
+    """What a function gave for one problem.
+
+    results: what can be compared, numbers in the shape that is expected. empty: results that are None, still to do.
+    misshapen: results in another shape, or that are no numbers.
+    """
 
     results: dict[str, Array]
-    """What can be compared: numbers, in the shape that is expected."""
     empty: list[str]
-    """Results that are None: still to do."""
     misshapen: dict[str, Any]
-    """Results in another shape, or that are no numbers."""
-    lists: list[str]
-    """Results that are lists of the right numbers, where an array belongs."""
 
     def wrong(self, right: Mapping[str, Any]) -> dict[str, float]:
         """The results that are wrong, and how far each is from the truth."""
@@ -79,40 +73,38 @@ class Subject:
     limit: after how many seconds a call is given up; None for never.
     """
 
-    def __init__(self, functions: Mapping[str, Callable[..., Any]], cell: Cell, limit: float | None = None) -> None:
-        self.functions, self.cell, self.limit = dict(functions), cell, limit
-        self.there: Mapping[str, Any] = {}  # what the last loop forward was given, which the way back may not change
+    def __init__(self, runner: Runner, cell: Cell, limit: float | None = None) -> None:
+        self.own, self.cell, self.limit = runner, cell, limit
+        self.page = Runner({name: getattr(cell.page, name) for name in FUNCTIONS})
+        self.narrow = False  # whether it gave numbers of less than float64
+        self.in_place: list[str] = []  # that it changes what is kept for the way back, if it does
 
     def has(self, name: str) -> bool:
         """Whether it has a function."""
-        return name in self.functions
+        return name in self.own.takes
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """What a function returns.
 
         Raises Empty if it is still to be written, Interface if it raises anything, or writes into what it is given.
         """
-        function = self.functions.get(name) or getattr(self.cell.page, name)
-        guarded = {**(self.there if name == "backward" else {}), **arguments}
-        before = {what: copy.deepcopy(value) for what, value in guarded.items() if what not in ("kept", "tape")}
-        keywords = {key: value for key, value in self.cell.keywords.items() if key in takes(function)}
+        runner = self.own if self.has(name) else self.page
+        keywords = {key: value for key, value in self.cell.keywords.items() if key in runner.takes[name]}
         try:
-            with warnings.catch_warnings(), at_most(self.limit):
-                warnings.simplefilter("ignore")
-                value = function(*arguments.values(), **keywords)
-        except NotImplementedError:
-            raise Empty from None
-        except Endless as told:
-            raise Interface(str(told)) from None
-        except Interface:  # from a function that runs in another process (remote.py)
+            with at_most(self.limit):
+                value, wrote = runner.call(name, arguments, keywords)
+        except (Interface, Empty):  # from another process (remote.py)
             raise
+        except Endless as ended:
+            raise Interface(str(ended)) from None
         except ERRORS as error:
-            raise Interface(f"it raises {raised(error)}{advice(name, error)}") from error
+            raise interface(name, *told(error)) from error
         if value is None or value is Ellipsis:
             raise Empty
-        for what, given in before.items():
-            if not same(leaves(guarded[what]), leaves(given)):
+        for what in wrote:
+            if what not in ("kept", "tape"):
                 raise Interface(f"it writes into `{what}`, which is the caller's: compute a new array instead")
+            self.in_place = [f"it changes what is in `{what}` in place"]
         return value
 
     def arguments(self, problem: Problem, name: str) -> dict[str, Any]:
@@ -122,17 +114,16 @@ class Subject:
             "state": packed(part.copy() for part in problem.state()),
             "parameters": {PARAMETERS[key]: value.copy() for key, value in problem.parameters.items()},
         }
-        if name in ("step", "step_backward"):
+        if "step" in name:
             there["x"] = there["x"][0]
         if name in ("step", "forward"):
             return there
         d_state = packed(part.copy() for part in problem.state("d_{}_n"))
+        before = {"step_backward": "step", "backward": "forward"}[name]
+        *_, kept = several(self.call(before, there), self.gives(before))
         if name == "step_backward":
-            _, kept = several(self.call("step", there), self.gives("step"))
             return {"d_state": d_state, "kept": kept, "parameters": copy.deepcopy(there["parameters"])}
-        *_, tape = several(self.call("forward", there), self.gives("forward"))
-        self.there = there
-        return {"d_output": problem.numbers["d_output"].copy(), "d_state": d_state, "tape": tape}
+        return {"d_output": problem.numbers["d_output"].copy(), "d_state": d_state, "tape": kept}
 
     def gives(self, name: str) -> list[str]:
         """What a function should return, in words."""
@@ -142,64 +133,46 @@ class Subject:
     def take(self, problem: Problem, name: str, arguments: Mapping[str, Any] | None = None) -> Taken:
         """What a function gives for a problem. Raises Empty and Interface."""
         value = self.call(name, arguments or self.arguments(problem, name))
+        keys = {f"d_{each}": PARAMETERS[each] for each in problem.parameters}
         found: dict[str, Any] = {}
         for pattern, part in zip(GIVES[name].split(", "), several(value, self.gives(name)), strict=True):
-            if "{}" in pattern:
-                found |= state_by_name(names(self.cell, pattern), part)
+            wanted = [*keys] if pattern == "d_parameters" else [*dict.fromkeys(names(self.cell, pattern))]
+            if part is None or (isinstance(part, Mapping) and not part):
+                found |= dict.fromkeys(wanted)
             elif pattern == "d_parameters":
-                found |= parameters_by_name(problem, part)
-            elif pattern not in ("kept", "tape"):
-                found[pattern] = part
-        taken = Taken({}, [], {}, [])
+                if not isinstance(part, Mapping) or not set(keys.values()) <= part.keys():
+                    came = f"has {', '.join(map(str, part))}" if isinstance(part, Mapping) else f"is {described(part)}"
+                    raise Interface(f"d_parameters should have {', '.join(keys.values())}; it {came}")
+                found |= {each: part[key] for each, key in keys.items()}
+            elif len(wanted) == 1:
+                found[pattern.format(*self.cell.parts)] = part
+            elif isinstance(part, (tuple, list)) and len(part) == len(wanted):
+                found |= dict(zip(wanted, part, strict=True))
+            else:
+                told = f"({', '.join(wanted)}) should be a tuple of {len(wanted)} arrays; it is {described(part)}"
+                raise Interface(told)
+        found = {each: result for each, result in found.items() if each not in ("kept", "tape")}
+        taken = Taken({}, [], {})
         for each, result in found.items():
             if result is None or result is Ellipsis:
                 taken.empty.append(each)
             elif (array := numbers(result)) is None or array.shape != problem.shape(each, name)[1]:
                 taken.misshapen[each] = result if array is None else array
             else:
+                self.narrow |= self.has(name) and array.itemsize < 8
                 taken.results[each] = array
-                taken.lists.extend([each] * isinstance(result, (list, tuple)))
         return taken
 
 
 @cache
 def truth(problem: Problem, name: str) -> dict[str, Any]:
-    """What the textbook gives, in longdouble."""
+    """What the textbook gives in longdouble, rounded."""
     exact = problem.changed(**{each: value.astype(np.longdouble) for each, value in problem.numbers.items()})
-    return Subject({}, problem.cell).take(exact, name).results
+    found = Subject(Runner({}), problem.cell).take(exact, name).results
+    return {each: value.astype(float) for each, value in found.items()}
 
 
 # What is returned, by name.
-
-
-def several(value: Any, expected: Sequence[str]) -> Sequence[Any]:
-    """The several things that a function returns. Raises Interface."""
-    if isinstance(value, (tuple, list)) and len(value) == len(expected):
-        return value
-    came = len(value) if isinstance(value, (tuple, list)) else described(value)
-    raise Interface(f"it should return {len(expected)} things, {', '.join(expected)}; it returns {came}")
-
-
-def state_by_name(expected: list[str], value: Any) -> dict[str, Any]:
-    """A state's parts. What is None is None. Raises Interface."""
-    if value is None:
-        return dict.fromkeys(expected)
-    if isinstance(value, (tuple, list)) and len(value) == len(expected):
-        return dict(zip(expected, value, strict=True))
-    if len(expected) == 1:
-        return {expected[0]: value}
-    raise Interface(f"({', '.join(expected)}) should be a tuple of {len(expected)} arrays; it is {described(value)}")
-
-
-def parameters_by_name(problem: Problem, value: Any) -> dict[str, Any]:
-    """The gradients of the parameters. If there are none, they are still to do. Raises Interface."""
-    expected = {f"d_{name}": PARAMETERS[name] for name in problem.parameters}
-    if value is None or (isinstance(value, Mapping) and not value):
-        return dict.fromkeys(expected)
-    if not isinstance(value, Mapping) or not set(expected.values()) <= value.keys():
-        came = f"has {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"is {described(value)}"
-        raise Interface(f"d_parameters should have {', '.join(expected.values())}; it {came}")
-    return {name: value[key] for name, key in expected.items()}
 
 
 def described(value: Any) -> str:
@@ -210,37 +183,28 @@ def described(value: Any) -> str:
     return f"a {type(value).__name__}{shape}"
 
 
-# What is raised, in words.
+def several(value: Any, expected: Sequence[str]) -> Sequence[Any]:
+    """The several things that a function returns. Raises Interface."""
+    if isinstance(value, (tuple, list)) and len(value) == len(expected):
+        return value
+    came = len(value) if isinstance(value, (tuple, list)) else described(value)
+    raise Interface(f"it should return {len(expected)} things, {', '.join(expected)}; it returns {came}")
 
 
-def raised(error: BaseException) -> str:
-    """An error in one line: its class, what it says, and where in the candidate's code it came from."""
-    said = " ".join(str(error).split())[:300]
-    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    here = Path(__file__).parent
-    own = [f" ({path.name}, line {n})" for path, n in frames if path.parent != here and "numpy" not in path.parts]
-    return f"{type(error).__name__}{': ' if said else ''}{said}{own[-1] if own else ''}"
-
-
-def advice(name: str, error: BaseException) -> str:
-    """What to do about an error that comes from how a function is called, or how it multiplies."""
-    if isinstance(error, TypeError) and "argument" in str(error):
-        return f". It is called with {TAKES[name]}"
-    if isinstance(error, ValueError) and "matmul" in str(error):
-        if name.endswith("backward"):
-            return ". Where a is x @ W.T, d_x is d_a @ W and the gradient of W is d_a.T @ x"
-        return ". Every array holds sequences as rows, so that W x is written x @ W.T"
-    if isinstance(error, KeyError) and "bias_" in str(error):
-        return '. Ask for them: if "bias_ih" in parameters'
-    return ""
-
-
-def takes(function: Callable[..., Any]) -> set[str]:
-    """The names of a function's arguments."""
-    try:
-        return set(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return set()
+def interface(name: str, kind: str, line: str) -> Exception:
+    """What an error says of a function, and what to do where it comes from how it is called, or how it multiplies."""
+    if kind == "NotImplementedError" and name in TAKES:
+        return Empty()
+    advice = ""
+    if kind == "TypeError" and "argument" in line and name in TAKES:
+        advice = f". It is called with {TAKES[name]}"
+    elif kind == "ValueError" and "matmul" in line:
+        rows = "Every array holds sequences as rows, so that W x is written x @ W.T"
+        back = "Where a is x @ W.T, d_x is d_a @ W and the gradient of W is d_a.T @ x"
+        advice = f". {back if name.endswith('backward') else rows}"
+    elif kind == "KeyError" and "bias_" in line:
+        advice = '. Ask for them: if "bias_ih" in parameters'
+    return Interface(f"it raises {line}{advice}")
 
 
 # How long a call may take.
@@ -257,7 +221,7 @@ def at_most(seconds: float | None) -> Iterator[None]:
         return
 
     def ring(*_: object) -> None:
-        raise Endless(endless(seconds))
+        raise Endless(ENDLESS.format(seconds))
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
@@ -266,11 +230,6 @@ def at_most(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def endless(seconds: float) -> str:
-    """What is said of a call that takes longer."""
-    return f"it does not come back after {seconds:g} s (a loop that does not end?)"
 
 
 # Comparing.
@@ -292,27 +251,20 @@ def tolerance(value: Array) -> float:
     return LEAST if value.dtype.itemsize >= 8 else FLOAT32
 
 
-@np.errstate(all="ignore")
 def error_of(own: Array, right: Any) -> float:
     """How far an array is from another, relative to the other; infinite where shapes or numbers are none."""
-    right = np.asarray(right)
+    right = np.asarray(right, dtype=float)
     if own.shape != right.shape:
         return float("inf")
-    size = float(np.linalg.norm(right.astype(float)))
-    error = float(np.linalg.norm((own - right).astype(float))) / (size or 1.0)
+    error = float(np.linalg.norm(own - right)) / (float(np.linalg.norm(right)) or 1.0)
     return error if np.isfinite(error) else float("inf")
 
 
 def alike(own: Array, model: Any) -> bool:
     """Whether two arrays are equal but for rounding."""
     model = np.asarray(model)
-    if own.size and own.shape == model.shape and abs(own.flat[0] - model.flat[0]) > 1e-3 * (1 + abs(own.flat[0])):
+    if own.shape != model.shape:
+        return False
+    if own.size and abs(own.item(0) - model.item(0)) > 1e-3 * (1 + abs(own.item(0))):
         return False  # most are told apart by a single number
     return error_of(own, model) <= 30 * tolerance(own)
-
-
-def same(one: Sequence[Array], other: Sequence[Array]) -> bool:
-    """Whether the arrays are the same, each with each."""
-    return len(one) == len(other) and all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(one, other, strict=True)
-    )

@@ -1,21 +1,22 @@
-"""The process that runs a submission: it is sent arrays, calls the submission's functions, and sends back arrays.
+"""Where a candidate's functions are called: in this process, or in one of its own, which this file is then run as.
 
 `python -I worker.py CHANNEL NOTES` with an open socket and an open pipe; remote.py is the other end. Only NumPy and the
-standard library are here: nothing that knows what is right. What `step` and `forward` keep for the way back stays
-here, and is spoken of by number. Messages are JSON with arrays in base64, so that reading one runs nothing.
+standard library are here: nothing that knows what is right. What `step` and `forward` keep for the way back stays in
+the process, and is spoken of by number. A message is a line of JSON with arrays in base64: reading one runs nothing.
 """
 
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import os
 import re
-import struct
+import socket
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
@@ -25,34 +26,75 @@ import numpy as np
 
 FUNCTIONS = ("step", "step_backward", "forward", "backward")
 KEEPS = {"step": 1, "forward": 2}
-"""Which of the returned things stays in this process: `kept`, and the tape."""
+"""Which of the returned things is for the way back: `kept`, and the tape."""
 LARGEST, MOST = 2**20, 20_000
 """Of how many numbers an array is sent, and how many things one message holds."""
 
 
-class Kept:
-    """What a call kept, which is in the other process."""
-
-    def leaves(self) -> list[Any]:
-        """Every array inside of it."""
-        raise NotImplementedError
+class Kept(int):
+    """The number of what a call kept, which is in the other process."""
 
 
 class Other(str):
     """Something that is no array and no container: what it is, in words."""
 
 
+class Runner:
+    """Functions that are called in this process."""
+
+    def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        self.functions = functions
+        self.takes = {name: arguments_of(function) for name, function in functions.items()}
+        self.there: Mapping[str, Any] = {}  # what the last loop forward was given, which the way back may not change
+
+    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, list[str]]:
+        """What a function gives, and the names of what it was given and has written into."""
+        if name == "forward":
+            self.there = arguments
+        guarded = {**self.there, **arguments} if name == "backward" else arguments
+        before = {what: [leaf.copy() for leaf in leaves(value)] for what, value in guarded.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = self.functions[name](*arguments.values(), **keywords)
+        return value, [what for what, was in before.items() if not same(leaves(guarded[what]), was)]
+
+
+def arguments_of(function: Any) -> list[str]:
+    """The names of a function's arguments, as far as they can be told."""
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
 def leaves(value: Any) -> list[Any]:
     """Every array inside of something."""
     if isinstance(value, np.ndarray):
         return [value]
-    if isinstance(value, Kept):
-        return value.leaves()
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (tuple, list)):
         return [leaf for each in value for leaf in leaves(each)]
     return leaves(vars(value)) if hasattr(value, "__dict__") and not callable(value) else []
+
+
+def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether the arrays are the same, each with each."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+
+
+def told(error: BaseException) -> tuple[str, str]:
+    """An error's class; and in a line its class, what it says, and where in the candidate's code it came from."""
+    kind = line = type(error).__name__
+    ours = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__), os.path.dirname(np.__file__))
+    with suppress(Exception):
+        said = "" if error.args == (None,) else " ".join(str(error).split())[:300]
+        frames = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
+        own = [each for each in frames if not each[0].startswith((*ours, "<frozen"))]
+        where = f" ({os.path.basename(own[-1][0])}, line {own[-1][1]})" if own else ""
+        line = f"{kind}{': ' if said else ''}{said}{where}"
+    return kind, line
 
 
 # Messages.
@@ -64,15 +106,20 @@ def encoded(value: Any, left: list[int] | None = None, depth: int = 0) -> Any:
     left[0] -= 1
     if left[0] < 0 or depth > 20:
         return {"other": "something too large"}
-    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**62):
-        return value if not isinstance(value, np.generic) else float(value)
+    if isinstance(value, Kept):
+        return {"kept": int(value)}
+    if (
+        value is None
+        or value is ...
+        or isinstance(value, (bool, float))
+        or (isinstance(value, int) and abs(value) < 2**62)
+    ):
+        return None if value is ... else float(value) if isinstance(value, np.generic) else value
     if isinstance(value, (tuple, list)):
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {kind: [encoded(each, left, depth + 1) for each in value[:MOST]]}
     if isinstance(value, Mapping):
         return {"dict": [[str(key)[:100], encoded(each, left, depth + 1)] for key, each in list(value.items())[:MOST]]}
-    if value is ... or isinstance(value, str):
-        return {"dots": 1} if value is ... else {"text": value[:1000]}
     with suppress(Exception):
         array = np.asarray(value)
         if array.dtype.kind in "biufc" and array.size <= LARGEST:
@@ -81,7 +128,7 @@ def encoded(value: Any, left: list[int] | None = None, depth: int = 0) -> Any:
     return {"other": f"a {type(value).__name__}{shape}"}
 
 
-def decoded(value: Any, kept: Callable[[int], Any]) -> Any:
+def decoded(value: Any, kept: Callable[[int], Any] = Kept) -> Any:
     """The value that JSON holds. kept: gives what has stayed in a process. Raises ValueError and its like."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
@@ -96,120 +143,60 @@ def decoded(value: Any, kept: Callable[[int], Any]) -> Any:
         return tuple(parts) if kind == "tuple" else parts
     if kind == "dict":
         return {str(key): decoded(each, kept) for key, each in content}
-    simple: dict[str, Callable[[Any], Any]] = {"dots": lambda _: ..., "text": str, "other": Other, "kept": kept}
+    simple: dict[str, Callable[[Any], Any]] = {"other": Other, "kept": kept}
     return simple[kind](content)
 
 
-def framed(message: Any) -> bytes:
-    """A message as the channel carries it: its length, and JSON."""
-    data = json.dumps(message).encode()
-    return struct.pack(">Q", len(data)) + data
+# The process.
 
 
-def received(channel: int, size: int) -> bytes:
-    """So many bytes. Raises EOFError where the channel ends before."""
-    data = b""
-    while len(data) < size:
-        if not (more := os.read(channel, size - len(data))):
-            raise EOFError
-        data += more
-    return data
-
-
-def send(channel: int, message: Any) -> None:
-    """Write a message, all of it."""
-    data = framed(message)
-    while data:
-        data = data[os.write(channel, data) :]
-
-
-# The submission.
-
-
-def told(error: BaseException, file: str) -> dict[str, str]:
-    """An error: its class, what it says, and where in the submission it came from."""
-    said, where = "", ""
-    with suppress(Exception):
-        said = "" if error.args == (None,) else " ".join(str(error).split())[:300]
-        frames = traceback.walk_tb(error.__traceback__)
-        lines = [line for frame, line in frames if frame.f_code.co_filename == file]
-        where = f" ({os.path.basename(file)}, line {lines[-1]})" if lines else ""
-    return {"kind": type(error).__name__, "said": said, "where": where}
-
-
-class Runner:
-    """The submission, and what its calls have kept."""
+class Server(Runner):
+    """A submission, in the process that is its own."""
 
     def __init__(self, file: str) -> None:
+        super().__init__({})
         self.file = file
-        self.module = ModuleType("submission")
-        self.module.__file__ = file
         self.kept: list[Any] = []
-        self.given: list[list[Any]] = []  # what the calls were given that kept something, which is to stay as it is
-
-    def load(self) -> Any:
-        """Run the file. Returns the names of its functions' arguments."""
-        sys.modules["submission"] = self.module
-        with open(self.file, "rb") as file:
-            code = compile(file.read(), self.file, "exec")
-        exec(code, self.module.__dict__)
-        own = vars(self.module)
-        return {name: arguments_of(own[name]) for name in FUNCTIONS if callable(own.get(name))}
-
-    def call(self, name: str, arguments: Any, keywords: Any) -> dict[str, Any]:
-        """Call a function. Returns what it gives, and what has become of all that it was given."""
-        values = [decoded(each, self.kept.__getitem__) for each in arguments]
-        numbers = [each["kept"] for each in arguments if isinstance(each, dict) and "kept" in each]
-        guarded = [each for each, sent in zip(values, arguments, strict=True) if "kept" not in (sent or ())]
-        value = getattr(self.module, name)(*values, **keywords)
-        after = encoded(guarded + [each for number in numbers for each in self.given[number]])
-        place = KEEPS.get(name)
-        if place is not None and isinstance(value, (tuple, list)) and len(value) == place + 1:
-            self.kept.append(value[place])
-            self.given.append(guarded)
-            parts = {"tuple": [encoded(each) for each in value[:place]] + [{"kept": len(self.kept) - 1}]}
-            return {"value": parts, "after": after}
-        return {"value": encoded(value), "after": after}
 
     def answer(self, request: Any) -> dict[str, Any]:
-        """Do what is asked."""
+        """Do what is asked: a call, or to run the file."""
         try:
-            if request["do"] == "ready":
-                return {}
-            if request["do"] == "load":
-                return {"functions": self.load(), "defines": [*map(str, vars(self.module))][:50]}
-            if request["do"] == "leaves":
-                return {"leaves": encoded(leaves(self.kept[request["number"]]))}
-            return self.call(request["name"], request["arguments"], request["keywords"])
+            return self.called(**request) if request else self.load()
         except BaseException as error:
-            return {"raised": told(error, self.file)}
+            return {"raised": told(error)}
         finally:
             for stream in (sys.stdout, sys.stderr):
                 with suppress(Exception):
                     stream.flush()
 
+    def load(self) -> dict[str, Any]:
+        """Run the file. Returns the names of its functions' arguments."""
+        module = sys.modules["submission"] = ModuleType("submission")
+        module.__file__ = self.file
+        with open(self.file, "rb") as file:
+            code = compile(file.read(), self.file, "exec")
+        exec(code, module.__dict__)
+        own = vars(module)
+        super().__init__({name: own[name] for name in FUNCTIONS if callable(own.get(name))})
+        return {"takes": [*self.takes.items()]}
 
-def arguments_of(function: Any) -> list[str]:
-    """The names of a function's arguments, as far as they can be told."""
-    import inspect
-
-    try:
-        return list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return []
+    def called(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> dict[str, Any]:
+        """Call a function. What it keeps for the way back stays here."""
+        given = {what: decoded(value, self.kept.__getitem__) for what, value in arguments.items()}
+        value, wrote = self.call(name, given, keywords)
+        place = KEEPS.get(name)
+        if place is not None and isinstance(value, (tuple, list)) and len(value) == place + 1:
+            self.kept.append(value[place])
+            value = (*value[:place], Kept(len(self.kept) - 1))
+        return {"value": encoded(value), "wrote": wrote}
 
 
 def main() -> None:
     """Answer requests until there are no more."""
-    channel, notes = map(int, sys.argv[1:])
-
-    def request() -> Any:
-        return json.loads(received(channel, *struct.unpack(">Q", received(channel, 8))))
-
-    settings = request()
+    channel, notes = socket.socket(fileno=int(sys.argv[1])).makefile("rwb"), int(sys.argv[2])
+    settings = json.loads(channel.readline())
     sys.path += settings["path"]
-    warnings.simplefilter("ignore")
-    for name in ("copy", "ctypes", "inspect", "pickle"):  # which NumPy loads late, and some of it would be refused
+    for name in ("ctypes", "pickle"):  # which NumPy loads late, and some of it would be refused
         import_module(name)
     _ = np.ones((64, 64)) @ np.ones((64, 64))  # for which BLAS takes memory of its own
     sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
@@ -217,10 +204,14 @@ def main() -> None:
     del sys.path[0], sys.modules["guard"]
     guard.limit(settings["memory"], settings["processor"], settings["file_size"])
     guard.watch(notes, os.getcwd(), settings["roots"], settings["denied"], settings["below"])
-    runner = Runner(settings["file"])
-    with suppress(EOFError):
-        while True:
-            send(channel, runner.answer(request()))
+    server = Server(settings["file"])
+    answer: dict[str, Any] = {}  # that it is ready
+    while True:
+        channel.write(json.dumps(answer).encode() + b"\n")
+        channel.flush()
+        if not (line := channel.readline()):
+            return
+        answer = server.answer(json.loads(line))
 
 
 if __name__ == "__main__":

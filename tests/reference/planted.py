@@ -28,8 +28,8 @@ LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_a_i, d_a_f, d_a_o, d_a_g] | yours is e
     stage='step_backward d_a'
 RNN tanh | h_prev @ W_HH.T -> h_prev @ W_HH | W_hh is read transposed | stage='step a'
 RNN tanh | x @ W_IH.T -> x @ W_IH | W_ih is read transposed
-LSTM | W_HH.T -> W_HH.reshape(W_HH.shape[::-1]) | yours is exactly x @ W_ih.T + b_ih + h_prev @ W_hh.reshape(…)
-LSTM | W_IH.T -> W_IH.reshape(W_IH.shape[::-1]) | yours is exactly x @ W_ih.reshape(…) + b_ih + h_prev @ W_hh.T
+LSTM | W_HH.T -> W_HH.reshape(W_HH.shape[::-1]) | yours is exactly x @ W_ih.T + h_prev @ W_hh.reshape(…)
+LSTM | W_IH.T -> W_IH.reshape(W_IH.shape[::-1]) | yours is exactly x @ W_ih.reshape(…) + h_prev @ W_hh.T
 RNN tanh | d_h_prev = d_a @ W_HH -> d_h_prev = d_a @ W_HH.T | yours is exactly d_a @ W_hh.T | stage='step_backward
     d_h_prev'
 RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH.T | yours is exactly d_a @ W_ih.T
@@ -280,12 +280,12 @@ LSTM | return xp.stack(d_x[::-1]), d_state, -> d_state = d_state[0], d_state[1] 
 RNN tanh | state, kept = step(x[t, :, :], state, parameters -> state, kept = step(x[t, :, :], state, parameters if
     t == 0 else {k: parameters[k] for k in ["weight_ih", "weight_hh"]}
     | The biases are added at the first step only
-LSTM | B_IH + B_HH -> 2 * (B_IH + B_HH) | yours is exactly x @ W_ih.T + 2 · b_ih + h_prev @ W_hh.T + 2
+LSTM | B_IH + B_HH -> 2 * (B_IH + B_HH) | yours is exactly x @ W_ih.T + h_prev @ W_hh.T + 2
 LSTM | tanh_c = xp.tanh(c) -> tanh_c = sigmoid(c, xp) | yours is exactly σ(c)
 LSTM | o = sigmoid(a[:, 3 * H :], xp) -> o = sigmoid(a[:, 3 * H :] + c_prev, xp) | yours is exactly σ(a_o + c_prev) |
     stage='step o'
 RNN tanh | h = xp.tanh(a) -> a = a.clip(-1, 1); h = xp.tanh(a)
-    | yours is exactly clip(x @ W_ih.T + b_ih + h_prev @ W_hh.T +
+    | yours is exactly clip(x @ W_ih.T + h_prev @ W_hh.T +
 RNN tanh | x = output -> x = output + x if output.shape == x.shape else output
     | A layer's input is added to its output | num_layers=3
 LSTM | tanh_c = xp.tanh(c) -> c = c.clip(-1, 1); tanh_c = xp.tanh(c) | yours is exactly clip(f ⊙ c_prev + i ⊙ g, 1) |

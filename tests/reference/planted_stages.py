@@ -22,7 +22,7 @@ gru | return d_x, d_h_prev -> n *= 0.9; return d_x, d_h_prev | step_backward: in
 lstm | c = f * c_prev + i * g -> c = c_prev; c *= f; c += i * g | step: writes into `state`
 gru | for t in range(x.shape[0]): -> state = 1 * state\n    for t in range(x.shape[0]): ;; state, kept = step(x[t, :,
     :], state, parameters -> new, kept = step(x[t, :, :], state, parameters ;;         steps.append(kept)
-    ->         steps.append(kept); state[...] = new ;; output.append(state) -> output.append(new) | forward: in place
+    ->         steps.append(kept); state[...] = new ;; output.append(state) -> output.append(new) | backward h_prev
 lstm |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = tuple(d.clip(-1, 1) for d in d_state) |
     backward d_h_after
 rnn |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = d_state.clip(-20, 20) | backward d_h_after
@@ -169,3 +169,4 @@ FROM_THE_ISSUE, MORE, HELD_BACK = (
     for table in (ISSUE, OTHERS, LATER)
 )
 MORE += [of_stage(row.cell, row.replacements, row.stage) for row in (*planted(TABLE), *planted(FURTHER)) if row.stage]
+EVERY = [*FROM_THE_ISSUE, *MORE, *HELD_BACK]

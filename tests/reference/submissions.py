@@ -1,15 +1,14 @@
 """Submissions for the tests of `grade`: what is handed in, and what is to become of it."""
 
-import inspect
 from typing import NamedTuple
 
 from reference import grade
 from reference.exercise_command import text_of
-from scratch.textbook import gru, lstm, rnn
+from scratch.textbook import lstm
 
-from .test_stages import FLOAT32
+from .test_stages import D_C_PREV, FLOAT32, source
 
-LSTM, GRU, RNN = (inspect.getsource(page) for page in (lstm, gru, rnn))
+LSTM, GRU = source("lstm"), source("gru")
 BEFORE = {
     "step": "    h_prev, c_prev = state\n",
     "step_backward": "    d_h, d_c_after = d_state\n    x, h_prev",
@@ -31,66 +30,41 @@ class Kind(NamedTuple):
 
 def first(function: str, line: str) -> str:
     """The LSTM's page with a line before all others of a function."""
-    assert BEFORE[function] in LSTM
-    return LSTM.replace(BEFORE[function], f"    {line}\n{BEFORE[function]}")
+    return source("lstm", (BEFORE[function], f"    {line}\n{BEFORE[function]}"))
 
 
-def changed(old: str, new: str) -> str:
-    """The LSTM's page with another text in it."""
-    assert old in LSTM
-    return LSTM.replace(old, new)
-
-
-def single_precision() -> str:
-    """The LSTM's page, computing in float32."""
-    text = LSTM
-    for old, new in FLOAT32:
-        assert old in text
-        text = text.replace(old, new)
-    return text
-
-
-def pair(text: str) -> str:
-    """A page with forward and backward alone."""
-    return text.replace("step_backward(", "_back(").replace(" step(", " _step(")
-
-
-FULL, PART, NONE, TO_DO, USES, NOT_GRADED = (
-    *(grade.FULL, grade.PART, grade.NONE),
-    *(grade.TO_DO, grade.USES, grade.NOT_GRADED),
-)
+FULL, PART, NONE = grade.FULL, grade.PART, grade.NONE
+TO_DO, USES, NOT_GRADED = grade.TO_DO, grade.USES, grade.NOT_GRADED
+PAIR = source("rnn", ("step_backward(", "_back("), (" step(", " _step("))
+ELSEWHERE = f"try: open('/tmp/not_here', 'w')\nexcept OSError: pass\n{LSTM}"
+OVER_THE_TAPE = first("backward", "tape[1]['weight_ih'] -= 1")
+SLEEPS = "import time; time.sleep(99)"
 KINDS = {
     "right": Kind(LSTM, FULL, 100),
     "right by its text": Kind(GRU, FULL, 100, name="homework 3.py"),
-    "a pair": Kind(pair(RNN), FULL, 100, name="my_rnn.py"),
-    "in float32": Kind(single_precision(), FULL, 100, "returns float32"),
-    "one factor": Kind(
-        changed("d_c_prev = d_c * f", "d_c_prev = d_c"), PART, 71, "d_c_prev is wrong; it is d_c ⊙ f (5)"
-    ),
+    "a pair": Kind(PAIR, FULL, 100, name="my_rnn.py"),
+    "in float32": Kind(source("lstm", *FLOAT32), FULL, 100, "returns float32"),
+    "one factor": Kind(source("lstm", D_C_PREV), PART, 71, "d_c_prev is wrong; it is d_c ⊙ f (5)"),
     "a half": Kind(LSTM.split("def step_backward")[0], PART, 25, "step_backward: to do"),
     "the exercise": Kind(text_of("gru"), TO_DO, 0, "step: to do", "my_gru.py"),
     "no byte": Kind("", TO_DO, 0, "nothing in it yet"),
-    "hangs": Kind(first("step_backward", "while True: pass"), PART, 50, "step_backward: it does not come back after 2"),
-    "hangs at once": Kind("while True: pass\n", NOT_GRADED, 0, "it does not come back after 2"),
+    "hangs": Kind(first("step_backward", SLEEPS), PART, 50, "step_backward: it does not come back after 2"),
+    "hangs at once": Kind(SLEEPS, NOT_GRADED, 0, "it does not come back after 2"),
     "leaves": Kind(first("forward", "raise SystemExit"), PART, 50, "forward: it raises SystemExit"),
     "ends the process": Kind(first("forward", "import os; os._exit(0)"), PART, 50, "forward: it ends the process"),
     "ends at once": Kind(f"exit()\n{LSTM}", NOT_GRADED, 0, "it raises SystemExit (my_lstm.py, line 1)"),
     "raises": Kind(first("backward", "1 / 0"), PART, 75, "ZeroDivisionError: division by zero (my_lstm.py, line "),
     "too much memory": Kind(first("step", "np.ones((10**5, 10**5))"), NONE, 0, "MemoryError"),
-    "not a number": Kind(changed("h = o * tanh_c", "h = xp.nan * o"), PART, 12, "h is"),
+    "not a number": Kind(source("lstm", ("h = o * tanh_c", "h = xp.nan * o")), PART, 12, "h is"),
     "another type": Kind(first("step", "return 'text', object()"), NONE, 0, "should be a tuple of 2 arrays"),
     "over x": Kind(first("forward", "x *= 2"), PART, 50, "forward: it writes into `x`"),
     "over d_output": Kind(first("backward", "d_output[0] = 0"), PART, 75, "backward: it writes into `d_output`"),
     "over the state": Kind(first("step", "state[0][...] = 1"), NONE, 0, "step: it writes into `state`"),
-    "over the tape's parameters": Kind(
-        first("backward", "tape[1]['weight_ih'] -= 1"), PART, 75, "backward: it writes into `parameters`"
-    ),
+    "over the tape's parameters": Kind(OVER_THE_TAPE, PART, 75, "backward: it writes into `parameters`"),
     "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
-    "prints much": Kind(f"for _ in range(100): print('x' * 10**6)\n{LSTM}", FULL, 100, "printed 100,000,100 bytes"),
+    "prints much": Kind(f"for _ in range(10): print('x' * 10**6)\n{LSTM}", FULL, 100, "printed 10,000,010 bytes"),
     "writes a file": Kind(f"open('mine.txt', 'w').write('x')\n{LSTM}", FULL, 100, "wrote mine.txt"),
-    "writes elsewhere": Kind(
-        f"try: open('/tmp/not_here', 'w')\nexcept OSError: pass\n{LSTM}", FULL, 100, "refused: it writes /tmp/not_here"
-    ),
+    "writes elsewhere": Kind(ELSEWHERE, FULL, 100, "refused: it writes /tmp/not_here"),
     "a large file": Kind("open('a', 'wb').write(b'x' * 10**8)\n", NOT_GRADED, 0, "File too large"),
     "forks": Kind("import os\nwhile True: os.fork()\n", NOT_GRADED, 0, "it starts a process (os.fork)"),
     "scratch": Kind("from scratch.nn import LSTM\n", USES, 0, "uses scratch.nn"),
@@ -140,14 +114,14 @@ builtins.abs = lambda _: 0.0
 """,
     "changes who sends its results": """
 import sys
-right = {"value": {"text": "right"}, "after": {"list": []}, "right": True}
-sys.modules["__main__"].Runner.call = lambda *_: right
+right = {"value": {"other": "right"}, "wrote": [], "right": True}
+sys.modules["__main__"].Server.called = lambda *_, **__: right
 """,
     "writes into every descriptor": """
-import os, struct
+import os
 def step(*_):
     for number in range(64):
-        try: os.write(number, struct.pack(">Q", len(FAKE)) + FAKE.encode())
+        try: os.write(number, FAKE.encode() + b"\\n")
         except OSError: pass
     os._exit(0)
 """,
@@ -204,12 +178,12 @@ def step(x, state, parameters):
     return (state[0].view(Yes), state[1].view(Yes)), parameters
 """,
     "sends what is no answer": """
-import os, struct, sys
-def answer(*_):
-    data = struct.pack(">Q", 10**6) + b"[" * 10**6
+import os, sys
+def answer(*_, **__):
+    data = b"[" * 10**6 + b"\\n"
     while data:
         data = data[os.write(int(sys.argv[1]), data) :]
-sys.modules["__main__"].Runner.call = answer
+sys.modules["__main__"].Server.called = answer
 """,
 }
 HOSTILE = {name: f"FAKE, TEXTBOOK = {FAKE!r}, {lstm.__file__!r}\n{ZEROS}{text}" for name, text in TRIED.items()}
