@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from scratch.types import Array
 
-from ..candidates import Implementation, NotOffered, Raised, Unfit
+from ..candidates import FunctionsCandidate, Implementation, NotOffered, Raised, Unfit
 from ..equivalence import relative_error
 from ..faults import Fault, Setting, by_step, cell_of, right_run, setting_of
 from ..problems import Configuration
@@ -19,67 +20,65 @@ from ..runs import Run
 EXACT = {"float64": 1e-10, "float32": 3e-5}
 """Up to which relative error two runs are the same but for rounding, on the benign problems that are looked at."""
 
-Explanation = tuple[Fault, ...]
-"""Faults that together explain everything."""
-
 
 class Look:
-    """The subject on one configuration, beside the truth: the first of its two calls, or if that is right the second.
+    """The subject on one configuration, beside the truth: the first of two calls, or what only a later one shows.
 
     Raises NotOffered if the subject does not have what the configuration needs.
     """
 
     def __init__(self, subject: Implementation, configuration: Configuration, dtype: str) -> None:
-        self.subject, self.c, self.dtype = subject, configuration, np.dtype(dtype)
-        self.form = subject.cell_form
+        self.subject, self.c, self.dtype, self.form = subject, configuration, np.dtype(dtype), subject.cell_form
         self.setting = setting_of(configuration, self.form)
         self.problem = self.setting.problem.astype(self.dtype)
-        self.raised, self.exact = "", EXACT[dtype]
-        self.run: Run = {}
+        self.raised, self.run, self.exact, masks = "", {}, EXACT[dtype], None
+        self.outlives = ""
+        """Outside of what something is kept, if two new objects or calls give different numbers."""
+        self.differing: list[str] = []
+        """The names of the tensors in which they do."""
+        self.first_is_right = False
         try:
-            given, masks = subject.run(self.problem)
+            run, masks = subject.run(self.problem)
+            self.run = as_arrays(run)
         except Raised as error:
-            self.raised, masks = str(error), None
-            if not isinstance(error, Unfit):
-                self.raised = f"it raises an error: {error}"
-        else:
-            self.run = as_arrays(given)
+            self.raised = str(error) if isinstance(error, Unfit) else f"it raises an error: {error}"
         self.drops = masks is not None
         if masks is not None:  # as they should be scaled
-            scaled = [np.where(mask != 0, 1 / (1 - configuration.dropout), 0.0) for mask in masks]
-            self.setting = Setting(self.setting.problem, scaled, self.form)
-            self.truth = right_run(self.problem.astype(np.longdouble), scaled, self.form)
-        else:
-            self.truth = truth_of(configuration, dtype, self.form)
-        if self.wrong and not self.first_is_right and self.first_run:
-            self.run = self.first_run  # what is wrong there is not mixed with what it leaves for the second
-            for name in ("offered", "errors", "wrong_in_value", "wrong"):
-                self.__dict__.pop(name, None)
+            masks = [np.where(mask != 0, 1 / (1 - configuration.dropout), 0.0) for mask in masks]
+            self.setting = Setting(self.setting.problem, masks, self.form)
+            self.truth = right_run(self.problem.astype(np.longdouble), masks, self.form)
+            return
+        self.truth = truth_of(configuration, dtype, self.form)
+        if self.wrong and not self.raised:
+            with suppress(Raised, NotOffered):  # a state of another shape that is left from elsewhere is replaced
+                subject.first_run(setting_of(replace(configuration, initial_state=True)).problem.astype(dtype))
+            with suppress(Raised, NotOffered):
+                self.judge_calls(*(as_arrays(subject.first_run(self.problem)) for _ in range(2)))
 
-    @cached_property
-    def first_run(self) -> Run:
-        """What a new object's first call gives; nothing if that cannot be compared."""
-        if self.raised or self.drops:
-            return {}
-        try:
-            return as_arrays(self.subject.first_run(self.problem))
-        except (Raised, NotOffered):
-            return {}
+    def judge_calls(self, one: Run, other: Run) -> None:
+        """See whether what is wrong is left over from another call, by what two new objects give at their first."""
+        second = self.changed_to(one)
+        self.first_is_right = not self.wrong and bool(one)
+        for name in one:
+            u, v = numbers(one[name]), numbers(other.get(name))
+            if u is not None and v is not None and u.shape == v.shape and np.isfinite([u, v]).all():
+                self.differing += [name] * (not relative_error(v, u) <= self.exact)
+        if self.differing:
+            self.outlives = "object (a class attribute, a mutable default argument)"
+            if isinstance(self.subject, FunctionsCandidate):
+                self.outlives = "call (a mutable default argument, a global variable)"
+            self.changed_to(other)
+        elif self.first_is_right:
+            self.changed_to(second)
+        if self.outlives or self.first_is_right:
+            self.setting = Setting(self.setting.problem, None, self.form, one)
 
-    @cached_property
-    def first_is_right(self) -> bool:
-        """Whether the first call is right, and only the second wrong."""
-        first = self.first_run
-        return bool(first) and all(
-            value is None or self.is_right(value, right)
-            for name, right in self.truth.items()
-            for value in [first.get(name, None if self.run.get(name, right) is None else np.empty(0))]
-        )
-
-    def is_right(self, value: Array, right: Array) -> bool:
-        """Whether a tensor is right, in shape, dtype and value."""
-        same = value.shape == right.shape and value.dtype == self.dtype
-        return same and relative_error(value, right) <= self.exact
+    def changed_to(self, run: Run) -> Run:
+        """Look at another run from now on. Returns the one before."""
+        before, self.run = self.run, run
+        for name in ("offered", "errors", "wrong_in_value", "wrong"):
+            self.__dict__.pop(name, None)
+        return before
 
     @cached_property
     def offered(self) -> dict[str, Array]:
@@ -108,11 +107,6 @@ class Look:
         return [n for n in self.errors if n in value or (n in self.run and self.run[n].dtype != self.dtype)]
 
     @property
-    def fails(self) -> bool:
-        """Whether there is anything to explain."""
-        return bool(self.raised or self.wrong)
-
-    @property
     def forward_wrong(self) -> list[str]:
         """Those of the tensors with wrong values that the forward pass makes."""
         return [name for name in self.wrong_in_value if not name.startswith("d_")]
@@ -123,8 +117,6 @@ class Look:
 
         A model that gives the truth explains nothing where something is wrong.
         """
-        if self.raised:
-            return False
         for name, value in reversed(model.items()):  # the gradients of the parameters tell most models apart
             own = self.run.get(name)
             if own is None:
@@ -132,16 +124,31 @@ class Look:
                     continue  # not offered
                 if not name.startswith("d_"):
                     return False
-                own = np.zeros_like(value)  # the gradient of a parameter that got none
-            elif own.shape != value.shape or own.dtype != self.dtype:
-                return False
-            if not alike(own, value, self.exact):
+                own = np.zeros(value.shape, self.dtype)  # the gradient of a parameter that got none
+            if own.dtype != self.dtype or not alike(own, value, self.exact):
                 return False
         return not (self.wrong_in_value and all(alike(v, self.truth[n], self.exact) for n, v in model.items()))
 
     def explains(self, *faults: Fault, forward_only: bool = False) -> bool:
-        """Whether these faults together give what the subject gave."""
-        return any(map(self.fits, self.setting.runs(faults, forward_only)))
+        """Whether these faults together give what the subject gave, with a way back of the page or the exact one."""
+        if self.raised:
+            return False
+        if any(map(self.fits, self.setting.runs(faults, forward_only))):
+            return True
+        exact = not forward_only and faults and all(fault.forward and not fault.leftover for fault in faults)
+        return bool(exact) and self.explains(*faults, forward_only=True) and self.follows(faults)
+
+    @np.errstate(all="ignore")
+    def follows(self, faults: tuple[Fault, ...]) -> bool:
+        """Whether the gradients are those of a forward pass with these faults."""
+        rng, leaves = np.random.default_rng(0), self.problem.leaves
+        directions = {n: rng.standard_normal(v.shape) for n, v in leaves.items() if f"d_{n}" in self.offered}
+        slopes = self.setting.slopes(faults, directions)
+        sizes = {name: norm(self.offered[f"d_{name}"]) * norm(direction) for name, direction in directions.items()}
+        return bool(slopes) and all(
+            abs((self.offered[f"d_{name}"] * directions[name]).sum() - slope) <= self.exact * max(sizes[name], 1e-30)
+            for name, slope in slopes.items()
+        )
 
 
 def as_arrays(given: Run) -> Run:
@@ -177,38 +184,28 @@ def alike(one: Array, other: Array, exact: float) -> bool:
         return False
     if one.size and abs(one.flat[0] - other.flat[0]) > 2 * exact * max(norm(one), norm(other)):
         return False  # most are told apart by a single number
-    scale = max(size := norm(one), norm(other), 1e-30)
+    size, scale = norm(one), max(norm(one), norm(other), 1e-30)
     return bool(np.isfinite(size) and np.isfinite(scale) and norm(one - other) <= exact * scale)
 
 
 @lru_cache(maxsize=512)
 def truth_of(configuration: Configuration, dtype: str, form: str) -> Run:
     """The right values, in longdouble, of the numbers rounded to the dtype."""
-    problem = setting_of(configuration, form).problem.astype(dtype).astype(np.longdouble)
-    return right_run(problem, form=form)
+    return right_run(setting_of(configuration, form).problem.astype(dtype).astype(np.longdouble), form=form)
 
 
 def take(subject: Implementation, configuration: Configuration, dtype: str) -> Look | None:
     """The subject on the configuration, without what it does not offer; None if that is not possible."""
-    options: dict[str, dict[str, Any]] = {
+    without: dict[str, dict[str, Any]] = {
         "initial state": {"initial_state": False},
         "upstream gradient of the final state": {"upstream": ("output",)},
         "bias": {"bias": True},
     }
-    for _ in range(len(options) + 1):
-        try:
-            return Look(subject, configuration, dtype)
-        except NotOffered as missing:
-            changed = replace(configuration, **options.get(str(missing.args[0]), {}))
-            if changed == configuration:
-                return None
-            configuration = changed
-    return None
-
-
-def has_gates(name: str) -> bool:
-    """Whether a tensor has a block of rows for each gate."""
-    return name.startswith(("d_weight_ih", "d_weight_hh", "d_bias"))
+    try:
+        return Look(subject, configuration, dtype)
+    except NotOffered as missing:
+        changed = replace(configuration, **without.get(str(missing.args[0]), {}))
+        return take(subject, changed, dtype) if changed != configuration else None
 
 
 def pieces(c: Configuration, name: str, value: Array) -> dict[str, Array]:
@@ -216,4 +213,6 @@ def pieces(c: Configuration, name: str, value: Array) -> dict[str, Array]:
     gates = cell_of(c).gates
     if name in ("d_input", "output"):
         return {str(t): step for t, step in enumerate(by_step(c, value))}
-    return dict(zip(gates, value.reshape(len(gates), -1), strict=True)) if has_gates(name) else {"": value}
+    if name.startswith(("d_weight_ih", "d_weight_hh", "d_bias")):
+        return dict(zip(gates, value.reshape(len(gates), -1), strict=True))
+    return {"": value}

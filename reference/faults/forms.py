@@ -25,6 +25,7 @@ from typing import TypeVar
 from scratch.textbook import gru, lstm
 
 from ..candidates import Implementation
+from ..problems import Configuration
 from ..stages.equations import CELLS, Cell, Equation, equations
 from ..stages.expressions import renamed, value_of
 
@@ -78,6 +79,11 @@ PROJECTING.alternatives = LSTM.alternatives
 FORMS = {"reset before": ("GRU", RESET_BEFORE)}
 """The forms of a cell that a subject may be held to instead of PyTorch's."""
 Subject = TypeVar("Subject", bound=Implementation)
+
+
+def cell_of(configuration: Configuration, form: str = "") -> Cell:
+    """The equations of a configuration: of its cell, or of a form of it."""
+    return FORMS[form][1] if form else PROJECTING if configuration.proj_size else CELLS[configuration.cell]
 
 
 def held_to(subject: Subject, form: str) -> Subject:

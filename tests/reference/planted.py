@@ -111,7 +111,7 @@ LSTM | d_c_prev = d_c * f -> d_c_prev = d_c | yours is exactly d_c
 RNN tanh & LSTM | B_IH + B_HH -> B_IH | b_hh is forgotten
 RNN tanh & LSTM | B_IH + B_HH -> B_HH | b_ih is forgotten
 RNN tanh & LSTM | B_IH + B_HH -> 0 | The biases are not added
-LSTM | B_IH + B_HH -> B_IH + B_IH | The first bias, b_ih, is added twice, and the second bias,
+LSTM | B_IH + B_HH -> B_IH + B_IH | The first bias, b_ih, is added twice, and b_hh
 RNN tanh & LSTM | "bias_hh": xp.sum(d_a, axis=0) -> "bias_hh": 0 * xp.sum(d_a, axis=0)
     | In the sum over all steps that is the gradient of b_hh
 RNN tanh & LSTM | xp.sum(d_a, axis=0) -> xp.sum(d_a, axis=0) / 2
@@ -177,7 +177,7 @@ RNN tanh & LSTM | = piece[::-1] -> = piece
 RNN tanh & LSTM | += d_part -> = d_part
     | In the module, a direction's part of the gradient of its | num_layers=3, bidirectional=True
 RNN tanh & LSTM | zip(final, parts_of(end) -> zip(final, (made[-1], *parts_of(end)[1:])
-    | The reverse direction ends at step 0, and its final state is | bidirectional=True
+    | The reverse direction ends at step 0, with its final | bidirectional=True
 RNN tanh & LSTM | self.weights(layer, direction) -> self.weights(layer, 0)
     | In the order of layers and directions of the weights, those | bidirectional=True
 RNN tanh & LSTM | k = layer * self.D + direction -> k = direction * self.layers + layer
@@ -187,7 +187,7 @@ RNN tanh & LSTM | k = layer * self.D + direction -> k = layer * self.D + (self.D
 RNN tanh | k = layer * self.D + direction -> k = (self.layers - 1 - layer) * self.D + direction
     | In the order of layers and directions of the states, the | num_layers=3
 RNN tanh | d_y = d_x\n -> d_y = np.zeros_like(d_y)\n
-    | The gradient of a layer's input is the gradient of the output | num_layers=3
+    | The gradient of a layer's input is not passed on | num_layers=3
 RNN tanh | x = output\n -> x = output if layer == self.layers - 1 else x\n
     | Each layer reads the output of the layer below | num_layers=3
 RNN tanh & LSTM | self.weights(layer, direction) -> self.weights(0, direction)
@@ -203,7 +203,7 @@ RNN tanh | (slice(b, b + 1), self.lengths[b]) -> (slice(b, b + 1), self.steps)
     | The padding is taken for part of the sequence | layout='packed', lengths=(5, 3, 4)
 RNN tanh | [value[:, 0] if self.single else value for value in state] -> [value[:, np.argsort([-n for n in
     self.lengths])] for value in state]
-    | The sequences of a packed batch are sorted by length inside | layout='packed', lengths=(5, 3, 4)
+    | A packed batch is sorted by length inside, and h_n | layout='packed', lengths=(5, 3, 4)
 RNN tanh | / (1 - self.p or 1) ->  | What dropout keeps is to be scaled by 1/ | num_layers=3, dropout=0.5
 LSTM | d_x = d_x * self.masks[layer - 1] -> pass
     | The mask of dropout is not applied on the way back | num_layers=3, dropout=0.5
