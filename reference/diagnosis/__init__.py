@@ -86,7 +86,7 @@ def looked_at(subject: Implementation, configuration: Configuration, dtype: str,
         look = take(subject, configuration, dtype)
         if look is not None and not look.raised:
             look.exact = max(tolerances(look.problem, look.errors, look.setting.masks).values())
-            look.changed_to(look.run)
+            look.judge(look.run)
         if look is None or not (look.raised or look.wrong):
             return None
         told = ["It is right at other sizes: something about these sizes or numbers makes the difference."]

@@ -40,17 +40,17 @@ def explain(look: Look) -> list[Explanation]:
 
 
 def nearest(look: Look, faults: Iterable[Fault], *besides: Fault) -> list[Fault]:
-    """The faults of the lowest rank at which any explains everything, with some that are there besides."""
+    """The faults of the lowest rank at which any explains everything, with some that are there besides.
+
+    Of those that need not be told apart, and of those that are another and more, there is only one.
+    """
     for _, group in groupby(faults, key=lambda fault: fault.rank):
-        if found := [fault for fault in group if look.explains(*besides, fault)]:
-            return distinct(fault for fault in found if not any(other.edits < fault.edits for other in found))
+        found = [fault for fault in group if look.explains(*besides, fault)]
+        least = [fault for fault in found if not any(other.edits < fault.edits for other in found)]
+        if found:
+            by_name = {fault.name or fault.explanation: fault for fault in reversed(least)}
+            return list({fault.explanation: fault for fault in by_name.values()}.values())[::-1]
     return []
-
-
-def distinct(faults: Iterable[Fault]) -> list[Fault]:
-    """Each name and each sentence once."""
-    by_name = {fault.name or fault.explanation: fault for fault in reversed(list(faults))}
-    return list({fault.explanation: fault for fault in by_name.values()}.values())[::-1]
 
 
 def explain_forward(look: Look, forward: Sequence[Fault], back: Sequence[Fault]) -> list[Explanation]:
@@ -59,17 +59,14 @@ def explain_forward(look: Look, forward: Sequence[Fault], back: Sequence[Fault])
     """
     found = [fault for fault in forward if look.explains(fault, forward_only=True)]
     if not found:
-        pairs = two_together(look, forward)
-        return [pair for pair in pairs if look.explains(*pair)] or pairs
+        return two_together(look, forward)
     if whole := nearest(look, found):
         return [(fault,) for fault in whole]
-    first = distinct(fault for fault in found if fault.rank == found[0].rank)
-    if len(look.wrong_in_value) > len(look.forward_wrong):
-        near = [fault for fault in back if fault.rank <= NEAR + 1]
-        for fault in first[:3]:
-            if also := nearest(look, near, fault):
-                return [(fault, other) for other in also]
-    return [(fault,) for fault in first]
+    near = [fault for fault in back if fault.rank <= NEAR + 1 and len(look.wrong_in_value) > len(look.forward_wrong)]
+    for fault in found[:3]:
+        if also := nearest(look, near, fault):
+            return [(fault, other) for other in also]
+    return [(found[0],)]
 
 
 def two_together(look: Look, faults: Sequence[Fault]) -> list[Explanation]:
@@ -87,23 +84,22 @@ def two_together(look: Look, faults: Sequence[Fault]) -> list[Explanation]:
     places = [place for place in (short, look) if place.wrong_in_value]
     alone = [shown(place.c, near, place.form, forward) for place in places]
     wrong = [changed(place.c, place.truth, place.offered, forward, place.exact) for place in places]
+
+    def may_be(*pair: Fault) -> bool:
+        made = ({*shows.get(pair[0], ()), *shows.get(pair[1], ())} for shows in alone)
+        return all(each >= {*own} and (forward or each <= {*own}) for each, own in zip(made, wrong, strict=True))
+
     firsts = {
         fault: None
         for own, shows in zip(wrong, alone, strict=True)
         for fault, made in shows.items()
         if any(name in own and alike(own[name], piece, look.exact) for name, piece in made.items())
     }
-    pairs = {frozenset((one, other)): (one, other) for one in firsts for other in near if one != other}
-    for _, group in groupby(sorted(pairs.values(), key=rank_of), key=rank_of):
-        found = []
-        for pair in group:
-            made = [{*shows.get(pair[0], ()), *shows.get(pair[1], ())} for shows in alone]
-            may = (each >= {*own} and (forward or each <= {*own}) for each, own in zip(made, wrong, strict=True))
-            if all(may) and all(place.explains(*pair, forward_only=forward) for place in places):
-                found.append(pair)
+    pairs = sorted(((one, other) for one in firsts for other in near if one != other), key=rank_of)
+    for _, group in groupby((pair for pair in pairs if may_be(*pair)), key=rank_of):
+        found = [pair for pair in group if all(place.explains(*pair, forward_only=forward) for place in places)]
         if found:
-            by_name = {frozenset(fault.name or fault.explanation for fault in pair): pair for pair in found}
-            return list({frozenset(fault.explanation for fault in pair): pair for pair in by_name.values()}.values())
+            return list({frozenset(fault.name or fault.explanation for fault in pair): pair for pair in found}.values())
     return []
 
 

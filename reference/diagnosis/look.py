@@ -14,7 +14,7 @@ from scratch.types import Array
 from ..candidates import FunctionsCandidate, Implementation, NotOffered, Raised, Unfit
 from ..equivalence import relative_error
 from ..faults import Fault, Setting, by_step, cell_of, right_run, setting_of
-from ..problems import Configuration
+from ..problems import Configuration, Problem
 from ..runs import Run
 
 EXACT = {"float64": 1e-10, "float32": 3e-5}
@@ -29,87 +29,61 @@ class Look:
 
     def __init__(self, subject: Implementation, configuration: Configuration, dtype: str) -> None:
         self.subject, self.c, self.dtype, self.form = subject, configuration, np.dtype(dtype), subject.cell_form
-        self.setting = setting_of(configuration, self.form)
+        self.setting, self.exact = setting_of(configuration, self.form), EXACT[dtype]
         self.problem = self.setting.problem.astype(self.dtype)
-        self.raised, self.run, self.exact, masks = "", {}, EXACT[dtype], None
-        self.outlives = ""
-        """Outside of what something is kept, if two new objects or calls give different numbers."""
+        self.raised, run, masks = "", Run(), None
+        self.first_is_right, self.outlives = False, ""
         self.differing: list[str] = []
-        """The names of the tensors in which they do."""
-        self.first_is_right = False
+        """The tensors in which two new objects or calls differ: something is kept outside of what `outlives` says."""
         try:
             run, masks = subject.run(self.problem)
-            self.run = as_arrays(run)
         except Raised as error:
             self.raised = str(error) if isinstance(error, Unfit) else f"it raises an error: {error}"
         self.drops = masks is not None
+        self.truth = truth_of(configuration, dtype, self.form)
         if masks is not None:  # as they should be scaled
             masks = [np.where(mask != 0, 1 / (1 - configuration.dropout), 0.0) for mask in masks]
             self.setting = Setting(self.setting.problem, masks, self.form)
             self.truth = right_run(self.problem.astype(np.longdouble), masks, self.form)
-            return
-        self.truth = truth_of(configuration, dtype, self.form)
-        if self.wrong and not self.raised:
+        self.judge(run)
+        if self.wrong and not self.raised and not self.drops:
             with suppress(Raised, NotOffered):  # a state of another shape that is left from elsewhere is replaced
                 subject.first_run(setting_of(replace(configuration, initial_state=True)).problem.astype(dtype))
             with suppress(Raised, NotOffered):
-                self.judge_calls(*(as_arrays(subject.first_run(self.problem)) for _ in range(2)))
+                self.compare_calls(subject.first_run(self.problem), subject.first_run(self.problem))
 
-    def judge_calls(self, one: Run, other: Run) -> None:
+    def judge(self, run: Run) -> None:
+        """Compare a run with the truth: the numbers, whatever their dtype, and the dtypes."""
+        self.run: Run = {name: None if value is None else np.asarray(value) for name, value in run.items()}
+        found = {name: numbers(self.run.get(name)) for name in self.truth}
+        self.offered = {name: v for name, v in found.items() if v is not None and v.shape == self.truth[name].shape}
+        self.errors = {
+            name: relative_error(self.offered[name], right) if name in self.offered else float("inf")
+            for name, right in self.truth.items()
+            if self.run.get(name, right) is not None
+        }
+        self.wrong_in_value = [name for name, error in self.errors.items() if not error <= self.exact]
+        self.forward_wrong = [name for name in self.wrong_in_value if not name.startswith("d_")]
+        dtypes = {name: value.dtype for name, value in self.run.items() if value is not None}
+        right = [n for n in self.errors if n not in self.wrong_in_value and dtypes.get(n, self.dtype) == self.dtype]
+        self.wrong = [name for name in self.errors if name not in right]
+
+    def compare_calls(self, one: Run, other: Run) -> None:
         """See whether what is wrong is left over from another call, by what two new objects give at their first."""
-        second = self.changed_to(one)
-        self.first_is_right = not self.wrong and bool(one)
-        for name in one:
-            u, v = numbers(one[name]), numbers(other.get(name))
+        second = self.run
+        self.judge(one)
+        self.first_is_right = not self.wrong
+        for name, value in self.run.items():
+            u, v = numbers(value), numbers(np.asarray(other.get(name)))
             if u is not None and v is not None and u.shape == v.shape and np.isfinite([u, v]).all():
                 self.differing += [name] * (not relative_error(v, u) <= self.exact)
         if self.differing:
             self.outlives = "object (a class attribute, a mutable default argument)"
             if isinstance(self.subject, FunctionsCandidate):
                 self.outlives = "call (a mutable default argument, a global variable)"
-            self.changed_to(other)
-        elif self.first_is_right:
-            self.changed_to(second)
-        if self.outlives or self.first_is_right:
-            self.setting = Setting(self.setting.problem, None, self.form, one)
-
-    def changed_to(self, run: Run) -> Run:
-        """Look at another run from now on. Returns the one before."""
-        before, self.run = self.run, run
-        for name in ("offered", "errors", "wrong_in_value", "wrong"):
-            self.__dict__.pop(name, None)
-        return before
-
-    @cached_property
-    def offered(self) -> dict[str, Array]:
-        """What the subject gave that can be compared: the numbers, whatever their dtype."""
-        found = {name: numbers(self.run.get(name)) for name in self.truth}
-        return {name: v for name, v in found.items() if v is not None and v.shape == self.truth[name].shape}
-
-    @cached_property
-    def errors(self) -> dict[str, float]:
-        """How far each tensor is from the truth, relatively; infinite for one of another shape, or without numbers."""
-        return {
-            name: relative_error(self.offered[name], right) if name in self.offered else float("inf")
-            for name, right in self.truth.items()
-            if self.run.get(name, right) is not None
-        }
-
-    @cached_property
-    def wrong_in_value(self) -> list[str]:
-        """The names of the tensors whose numbers are wrong, or cannot be compared."""
-        return [name for name, error in self.errors.items() if not error <= self.exact]
-
-    @cached_property
-    def wrong(self) -> list[str]:
-        """The names of the tensors that are wrong, in value or in dtype."""
-        value = self.wrong_in_value
-        return [n for n in self.errors if n in value or (n in self.run and self.run[n].dtype != self.dtype)]
-
-    @property
-    def forward_wrong(self) -> list[str]:
-        """Those of the tensors with wrong values that the forward pass makes."""
-        return [name for name in self.wrong_in_value if not name.startswith("d_")]
+        if self.differing or self.first_is_right:
+            self.setting = Setting(self.setting.problem, None, self.form, self.run)
+            self.judge(other if self.differing else second)
 
     @np.errstate(all="ignore")
     def fits(self, model: Run) -> bool:
@@ -135,40 +109,35 @@ class Look:
             return False
         if any(map(self.fits, self.setting.runs(faults, forward_only))):
             return True
-        exact = not forward_only and faults and all(fault.forward and not fault.leftover for fault in faults)
-        return bool(exact) and self.explains(*faults, forward_only=True) and self.follows(faults)
+        exact = not forward_only and faults and all(fault.forward for fault in faults)
+        return bool(exact) and self.explains(*faults, forward_only=True) and self.is_consistent
 
-    @np.errstate(all="ignore")
-    def follows(self, faults: tuple[Fault, ...]) -> bool:
-        """Whether the gradients are those of a forward pass with these faults."""
-        rng, leaves = np.random.default_rng(0), self.problem.leaves
-        directions = {n: rng.standard_normal(v.shape) for n, v in leaves.items() if f"d_{n}" in self.offered}
-        slopes = self.setting.slopes(faults, directions)
-        sizes = {name: norm(self.offered[f"d_{name}"]) * norm(direction) for name, direction in directions.items()}
-        return bool(slopes) and all(
-            abs((self.offered[f"d_{name}"] * directions[name]).sum() - slope) <= self.exact * max(sizes[name], 1e-30)
-            for name, slope in slopes.items()
-        )
+    @cached_property
+    def is_consistent(self) -> bool:
+        """Whether the gradients are those of the subject's own forward pass, by central differences."""
+        if self.drops or self.outlives or self.first_is_right:
+            return False
+        eps, rng = float(np.finfo(self.dtype).eps), np.random.default_rng(0)
+        for name, value in self.problem.leaves.items():
+            if (own := self.offered.get(f"d_{name}")) is not None:
+                step = (eps ** (1 / 3) * rng.standard_normal(value.shape)).astype(self.dtype)
+                up, down = (self.subject.first_run(nudged(self.problem, value, way)) for way in (step, -step))
+                slope = sum((d * (up[n] - down[n])).sum() for n, d in self.problem.upstream.items()) / 2
+                if not abs(slope - (own * step).sum()) <= eps**0.4 * norm(own) * norm(step):
+                    return False
+        return True
 
 
-def as_arrays(given: Run) -> Run:
-    """Whatever the subject gave as arrays; one of objects, if it is nothing of the kind."""
-    found: Run = {}
-    for name, value in given.items():
-        try:
-            found[name] = None if value is None else np.asarray(value)
-        except Exception:  # whatever the subject's object does
-            found[name] = np.empty((), object)
-    return found
+def nudged(problem: Problem, at: Array, step: Array) -> Problem:
+    """The problem with one of its arrays moved."""
+    return problem.map(lambda value: value + step if value is at else value)
 
 
 def numbers(value: Any) -> Array | None:
     """The real numbers that an array holds, in whatever dtype, or None if it holds something else."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiubc":
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiubc" or value.imag.any():
         return None
-    if value.dtype.kind == "c":
-        return None if value.imag.any() else value.real
-    return value if value.dtype.kind == "f" else value.astype(float)
+    return value.real if value.dtype.kind in "fc" else value.astype(float)
 
 
 @np.errstate(all="ignore")

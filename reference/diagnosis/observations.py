@@ -11,12 +11,11 @@ import numpy as np
 
 from scratch.types import Array
 
-from ..candidates import TorchCandidate
 from ..equivalence import relative_error
-from ..faults import by_step, cell_of
+from ..faults import by_step
 from ..stages.findings import listed
-from .explain import Explanation
-from .look import Look, alike, norm, pieces, take
+from .explain import Explanation, changed
+from .look import Look, alike, take
 
 
 def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
@@ -36,27 +35,20 @@ def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
     yield " ".join([*told, f"Right: {shortened(right) or 'nothing'}."])
     if not look.c.lengths or not look.wrong_in_value:
         return
-    if look.outlives and not found:
+    if look.differing and not found:
         where = f"in {shortened(look.differing)}: something is kept outside of the {look.outlives}, or drawn at random."
         yield f"Two new {look.outlives.split()[0]}s give different numbers for the same problem, {where}"
     comparable = [name for name in look.wrong_in_value if name in look.offered]
-    yield from of_steps(look, "output" if look.forward_wrong else "d_input")
-    if not look.forward_wrong:
+    if look.forward_wrong:
+        yield from of_steps(look, "output")
+        yield from of_layers(look, [name for name in comparable if not name.startswith("d_")])
+        if len(look.wrong_in_value) > len(look.forward_wrong) and not any(look.explains(*each) for each in found):
+            yield f"The gradients are {'' if look.is_consistent else 'not '}those of this forward pass."
+    else:
+        yield from of_steps(look, "d_input")
         yield from of_gates(look)
         yield from of_single_step(look)
         yield from of_layers(look, comparable)
-    else:
-        yield from of_layers(look, [name for name in comparable if not name.startswith("d_")])
-        gradients = len(look.wrong_in_value) > len(look.forward_wrong)
-        if gradients and not found:
-            yield "The gradients follow from the forward pass and can be judged once that is right."
-        elif gradients and not (
-            isinstance(look.subject, TorchCandidate) or any(look.explains(*each) for each in found)
-        ):
-            yield (
-                "The gradients are none of those that are known to go with such a forward pass: whether they have a "
-                "fault of their own can be judged once the forward pass is right."
-            )
     yield from of_values(look, comparable)
 
 
@@ -90,68 +82,57 @@ def of_steps(look: Look, name: str) -> Iterator[str]:
         return
     value, right = by_step(look.c, look.offered[name]), by_step(look.c, look.truth[name])
     off = ~(np.abs(value - right) <= 10 * look.exact * (float(np.abs(right).max()) or 1.0))
+    total, forward = len(off), name == "output"
+    wrong = np.flatnonzero(off.any(axis=(1, 2))[:: 1 if forward else -1]).tolist()
     if look.c.bidirectional:
         halves = zip(("forward", "reverse"), np.split(off, 2, axis=2), strict=True)
-        wrong_halves = [told for told, half in halves if half.any()] if name == "output" else []
-        if len(wrong_halves) == 1:
-            yield f"Only the {wrong_halves[0]} half of the output is wrong."
-        return
-    forward, total = name == "output", len(off)
-    ragged = len(set(look.c.lengths)) > 1
-    rows = [off[:length, b].any(axis=1)[:: 1 if forward else -1] for b, length in enumerate(look.c.lengths)]
-    wrong = sorted({int(t) for row in rows for t in np.flatnonzero(row)})
-    own = " (each sequence counted from its own end)" if ragged and not forward else ""
-    if not wrong:  # not by so much at any single step
-        return
-    first = wrong[0]
-    if wrong != list(range(first, total)):
-        at = listed([str(t + 1 if forward else total - t) for t in (wrong if forward else wrong[::-1])])
-        yield f"{'The output' if forward else name} is wrong at step {at} of {total}{own}, and right at the others."
-    elif forward:
-        until = f"right until step {first} and wrong from step {first + 1} (of {total}) on"
-        why = ": the first step is right, so what is wrong has to do with the state that it hands on"
-        told = f"{until}{why if first == 1 else ''}" if first else f"wrong from the first step on (of {total})"
-        yield f"The output is {told}."
-    elif first == 0:
-        yield f"d_input is wrong from the last step on{own}: the fault is in the step itself or in what comes in."
-    else:
-        last = "the last step" if first == 1 else f"the last {first} steps"
-        why = "what is wrong is carried from step to step on the way back"
-        yield f"d_input is right at {last} and wrong at every earlier one{own}: {why}."
-    sequences = [str(b + 1) for b, row in enumerate(rows) if row.any()]
-    if ragged and len(sequences) < len(rows):
-        yield f"Only sequence {listed(sequences)} of {len(rows)} is wrong (their lengths are {look.c.lengths})."
+        if len(where := [told for told, half in halves if half.any() and forward]) == 1:
+            yield f"Only the {where[0]} half of the output is wrong."
+    elif len(set(look.c.lengths)) > 1:
+        sequences = [str(b + 1) for b in range(off.shape[1]) if off[:, b].any()]
+        if len(sequences) < off.shape[1]:
+            yield f"Only sequence {listed(sequences)} of {off.shape[1]} is wrong (their lengths are {look.c.lengths})."
+    elif wrong and wrong != list(range(wrong[0], total)):
+        at = listed([str(t + 1) for t in wrong] if forward else [str(total - t) for t in reversed(wrong)])
+        yield f"{'The output' if forward else name} is wrong at step {at} of {total}, and right at the others."
+    elif wrong and forward:
+        first = wrong[0]
+        told = f"right until step {first} and wrong from step {first + 1}" if first else "wrong from the first step"
+        why = ": what is wrong has to do with the state that the first step hands on" if first == 1 else ""
+        yield f"The output is {told} (of {total}) on{why}."
+    elif wrong == list(range(total)):
+        yield "d_input is wrong from the last step on: the fault is in the step itself or in what comes in."
+    elif wrong:
+        last = "the last step" if wrong[0] == 1 else f"the last {wrong[0]} steps"
+        yield f"d_input is right at {last} and wrong at every earlier one: what is wrong is carried from step to step."
 
 
 def of_gates(look: Look) -> Iterator[str]:
     """Which gates are wrong in the gradients of weights and biases."""
-    gates = cell_of(look.c).gates
-    seen: dict[tuple[str, ...], list[str]] = {}
-    for name in [name for name in look.wrong_in_value if name in look.offered]:
-        right, allowed = pieces(look.c, name, look.truth[name]), look.exact * (norm(look.truth[name]) or 1.0)
-        own = pieces(look.c, name, look.offered[name])
-        wrong = tuple(gate for gate, block in own.items() if not norm(block - right[gate]) <= allowed)
-        if set(own) == set(gates) and 0 < len(wrong) < len(gates):
-            seen.setdefault(wrong, []).append(name)
-    for wrong, where in seen.items():
-        rest = listed([gate for gate in gates if gate not in wrong])
-        yield f"In {shortened(where)} the rows of gate {listed(wrong)} are wrong and those of {rest} right."
+    gates, rows, seen = look.setting.cell.gates, dict[str, str](), dict[str, list[str]]()
+    for key in changed(look.c, look.truth, look.offered, False, look.exact):
+        name, _, gate = key[:-1].partition("[")
+        rows[name] = rows.get(name, "") + gate * (gate in gates)
+    for name, which in rows.items():
+        seen.setdefault(which, []).append(name)
+    for which, names in seen.items():
+        if 0 < len(which) < len(gates):
+            rest = listed([gate for gate in gates if gate not in which])
+            yield f"In {shortened(names)} the rows of gate {listed([*which])} are wrong and those of {rest} right."
 
 
 def of_single_step(look: Look) -> Iterator[str]:
     """What is wrong where there is only one step, so that nothing is carried from one to another."""
-    if max(look.c.lengths) == 1 or look.first_is_right:
-        return
     there = take(look.subject, replace(look.c, lengths=(1,) * len(look.c.lengths)), str(look.dtype))
-    if there is None or there.raised or there.forward_wrong:
+    if max(look.c.lengths) == 1 or look.first_is_right or there is None or there.raised:
         return
-    wrong = there.wrong_in_value
-    if not wrong:
+    if not there.wrong_in_value:
         yield "With a single step everything is right: the fault is in what goes from step to step, or adds up."
-    elif len(wrong) < len(look.wrong_in_value):
-        yield f"With a single step only {shortened(wrong)} {'is' if len(wrong) == 1 else 'are'} wrong."
-    if (told := list(of_gates(there))) and not list(of_gates(look)):
-        yield f"With a single step, it can be told where: {told[0][0].lower()}{told[0][1:]}"
+    elif len(there.wrong_in_value) < len(look.wrong_in_value):
+        several = len(there.wrong_in_value) > 1
+        yield f"With a single step only {shortened(there.wrong_in_value)} {'are' if several else 'is'} wrong."
+    if not list(of_gates(look)):
+        yield from (f"With a single step: {told[0].lower()}{told[1:]}" for told in of_gates(there))
 
 
 def of_layers(look: Look, names: Sequence[str]) -> Iterator[str]:
@@ -161,28 +142,17 @@ def of_layers(look: Look, names: Sequence[str]) -> Iterator[str]:
     if look.c.bidirectional and parameters and len(reverse) in (0, len(parameters)):
         direction = "reverse" if reverse else "forward"
         yield f"Of the parameters' gradients only those of the {direction} direction are wrong."
-    layers, told = look.c.num_layers, "the parameters' gradients"
-    sizes = [0.0] * layers
-    errors = [(int(m[1]), e) for name, e in look.errors.items() if (m := re.search(r"_l(\d+)", name))]
-    if states := [name for name in ("h_n", "c_n") if name in names]:
-        told, errors = "the final state", []
-        for name in states:
-            pairs = enumerate(zip(look.offered[name], look.truth[name], strict=True))
-            errors += [(k // (1 + look.c.bidirectional), relative_error(own, right)) for k, (own, right) in pairs]
-    for layer, error in errors:
-        sizes[layer] = max(sizes[layer], error if np.isfinite(error) else 0.0)
-    wrong = [layer for layer, size in enumerate(sizes) if not size <= look.exact]
-    if not wrong or layers == 1:
-        return
-    where = f"in layer {listed([str(layer) for layer in wrong])} only"
-    if len(wrong) == layers:
-        where = "in every layer"
-    elif wrong == list(range(wrong[0], layers)):
-        where = f"from layer {wrong[0]} on"
-    elif wrong == list(range(wrong[-1] + 1)):
-        where = f"from layer {wrong[-1]} down"
-    listing = ", ".join(f"{size:.0e} in layer {layer}" for layer, size in enumerate(sizes))
-    yield f"The error of {told}, layer by layer: {listing}; wrong {where}."
+    errors = [(int(re.findall(r"_l(\d+)", name)[0]), look.errors[name]) for name in parameters]
+    for name in set(names) & {"h_n", "c_n"}:
+        pairs = zip(look.offered[name], look.truth[name], strict=True)
+        errors += [
+            (k // (1 + look.c.bidirectional), relative_error(own, right)) for k, (own, right) in enumerate(pairs)
+        ]
+    if errors and look.c.num_layers > 1:
+        sizes = [max((size for at, size in errors if at == layer), default=0.0) for layer in range(look.c.num_layers)]
+        listing = [f"{size:.0e}" if not size <= look.exact else "none" for size in sizes]
+        told = ", ".join(f"{size} in layer {layer}" for layer, size in enumerate(listing))
+        yield f"The error of {'the parameters’ gradients' if parameters else 'the final state'}: {told}."
 
 
 def of_values(look: Look, names: Sequence[str]) -> Iterator[str]:
@@ -196,7 +166,7 @@ def of_values(look: Look, names: Sequence[str]) -> Iterator[str]:
         if told:
             are, it = ("are", "they") if len(where) > 1 else ("is", "it")
             yield f"{shortened(where)} {are} {told.replace('it should', it + ' should')}."
-    largest = max((look.errors[name] for name in look.wrong_in_value), default=0.0)
+    largest = max(look.errors[name] for name in look.wrong_in_value)
     if look.dtype == np.float64 and 1e-9 < largest < 1e-5:
         yield f"The deviation is small, {largest:.0e} relative: as if float32 were used somewhere."
 
@@ -210,11 +180,9 @@ def in_simple_terms(value: Array, right: Array, exact: float) -> str:
     largest = float(np.abs(value).max())
     part = value / largest  # so that no square is beyond all numbers
     factor = float((part * right).sum()) / (float((right * right).sum()) or 1.0)
-    if value.size > 3 and factor and alike(part, factor * right, exact):
-        near = Fraction(factor * largest).limit_denominator(32)
-        simple = abs(near.numerator) <= 1000 and abs(float(near) - factor * largest) < 2 * exact * abs(factor * largest)
-        told = f"exactly {near}" if simple else f"{factor * largest:.4g}"
-        return "" if told in ("exactly 1", "1") else f"{told.replace('-', '−')} times what it should be"
-    if value.ndim == 2 and value.shape[0] == value.shape[1] and alike(value, right.T, exact):
-        return "the transpose of what it should be"
-    return "in the opposite order along the first axis" if alike(value, right[::-1], exact) else ""
+    if value.size <= 3 or not factor or not alike(part, factor * right, exact):
+        return ""
+    near, factor = Fraction(factor * largest).limit_denominator(32), factor * largest
+    simple = abs(near.numerator) <= 1000 and abs(float(near) - factor) < 2 * exact * abs(factor)
+    told = f"exactly {near}" if simple else f"{factor:.4g}"
+    return "" if told in ("exactly 1", "1") else f"{told.replace('-', '−')} times what it should be"

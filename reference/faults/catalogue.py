@@ -14,7 +14,7 @@ from ..problems import Configuration
 from ..stages.equations import Cell
 from ..stages.expressions import renamed, value_of
 from ..stages.loops import STATE, at_some_steps, choices, clips, of_parts, slips
-from ..stages.mutations import INTERLEAVED, ORDER, TRANSPOSED, Mistake, mutations, mutations_across_steps
+from ..stages.mutations import TRANSPOSED, Mistake, mutations, mutations_across_steps
 from ..stages.problems import PARAMETERS
 from . import tables
 from .forms import cell_of
@@ -129,10 +129,6 @@ def of_mistake(one: Mistake) -> Fault:
     kind = one.words if one.words == TRANSPOSED else one.yours.replace(" · 1", "")  # which may be the same
     name, rank = f"{one.name} = {kind}{''.join(one.slots.values())}", 1 + one.rank + len(one.slots)
     told = f"{begins}, {one.name} is {f'{one.right} {one.number}'.strip()}; yours is exactly {one.yours}: {one.words}."
-    if one.words in (ORDER, INTERLEAVED) and one.right.startswith("[") and one.function == "step":
-        part = "" if one.name in ("a", "a_x and a_h") else f" (in {one.name} alone)"
-        order = f"your order is {one.yours.strip('[]')}; PyTorch's is {one.right.strip('[]')}"
-        told = f"The rows of the weights and biases are read as the gates in another order{part}: {order}."
     return Fault(told, frozenset(edits), rank, name)
 
 

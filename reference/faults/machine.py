@@ -7,8 +7,8 @@ own, unchanged, on a tape that is wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -175,21 +175,6 @@ class Setting:
         for back in [None] if forward_only else {edits - ahead: 0, own: 0}:
             if (run := run_with(self, ahead, back)) is not None:
                 yield run
-
-    def slopes(self, faults: Sequence[Fault], directions: Mapping[str, Array]) -> dict[str, float]:
-        """By how much the loss grows in a direction in each of the problem's numbers, by complex step: so what the
-        gradients of a changed way forward should be. Empty if it cannot be.
-        """
-        found, p = {}, self.problem
-        ahead = frozenset(each for fault in faults for each in fault.edits if each[0] in FORWARD)
-        for name, direction in directions.items():
-            leaves = {own: v + (1e-100j * direction if own == name else 0j) for own, v in p.leaves.items()}
-            parameters, initial = ({n: leaves[n] for n in group} for group in (p.parameters, p.initial))
-            nudged = replace(p, input=leaves["input"], parameters=parameters, initial=initial)
-            if (there := forward_with(Setting(nudged, self.drawn, self.form), ahead)) is None:
-                return {}
-            found[name] = float(np.imag(sum((there[0][n] * d).sum() for n, d in p.upstream.items()))) / 1e-100
-        return found
 
 
 # Run with faults. What makes no sense with these shapes raises one of these errors.

@@ -17,13 +17,13 @@ Replacements = tuple[tuple[str, str], ...]
 TABLE = r"""
 LSTM | i = sigmoid(a[:, :H] -> a = xp.concat([a[:, k * H : (k + 1) * H] for k in (0, 1, 3, 2)], axis=1)\n    i =
     sigmoid(a[:, :H]
-    | your order is i, f, o, g
+    | yours is exactly [i, f, o, g]: the gates are in another order
 LSTM | i = sigmoid(a[:, :H] -> a = xp.concat([a[:, k * H : (k + 1) * H] for k in (1, 0, 3, 2)], axis=1)\n    i =
     sigmoid(a[:, :H]
-    | your order is f, i, o, g
+    | yours is exactly [f, i, o, g]: the gates are in another order
 LSTM | i = sigmoid(a[:, :H] -> a = xp.concat([a[:, k * H : (k + 1) * H] for k in (3, 2, 1, 0)], axis=1)\n    i =
     sigmoid(a[:, :H]
-    | your order is o, g, f, i
+    | yours is exactly [o, g, f, i]: the gates are in another order
 LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_a_i, d_a_f, d_a_o, d_a_g] | yours is exactly [d_a_i, d_a_f, d_a_o, d_a_g] |
     stage='step_backward d_a'
 RNN tanh | h_prev @ W_HH.T -> h_prev @ W_HH | W_hh is read transposed | stage='step a'
@@ -73,7 +73,7 @@ GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> h_n = ((r * h_prev) @ W_HH.T + p
 GRU | a_h = a_h + B_HH -> pass | b_hh is forgotten
 GRU | h_n = a_h -> a_x, a_h = (xp.concat([a[:, H : 2 * H], a[:, :H], a[:, 2 * H :]], axis=1) for a in (a_x,
     a_h))\n    h_n = a_h
-    | your order is z, r, n
+    | yours is exactly [z, r, n]: the gates are in another order
 GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> b = B_HH[2 * H :]\n    n = xp.tanh(a_x[:, 2 * H :] + b + r * (h_n -
     b))
     | yours is exactly tanh(x_n + b_hh[block 2] + r ⊙ (h_n −
@@ -362,6 +362,61 @@ GRU | xp.tanh(a_x[:, 2 * H :] + r * h_n) -> xp.tanh(a_x[:, 2 * H :] + h_n) ;; d_
     | yours is exactly tanh(x_n + h_n)
 """
 """Further ones, which the faults were not made for when they were written down."""
+
+PAIRS = r"""
+LSTM | d_a_i = d_i * i * (1 - i) -> d_a_i = d_i ;; d_c = d_c_after + d_h -> d_c = d_h
+    | yours is exactly d_i: ++ yours is exactly d_h ⊙ o ⊙ (1 − tanh(c)²):
+LSTM | tanh_c = xp.tanh(c) -> tanh_c = c ;; B_IH + B_HH -> B_IH
+    | tanh_c is tanh(c) (6); yours is exactly c: ++ b_hh is forgotten
+RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h) ;; "bias_hh": xp.sum(d_a, axis=0) -> "bias_hh": 0 * d_a[0]
+    | yours is exactly d_h ⊙ (1 − h): ++ the gradient of b_hh: it is left at zero
+RNN tanh | B_IH + B_HH -> B_IH ;; d_output[t, :, :] + -> d_output[t, :, :] + 0 *
+    | b_hh is forgotten ++ what comes from the step after is not added to d_h
+"""
+"""Two mistakes at once."""
+
+SEEN = r"""
+LSTM | d_g = d_c * i -> d_g = -3 * d_c * i | the rows of gate g are wrong and those of i, f and o right
+LSTM | d_a.T @ h_prev -> 3 * d_a.T @ h_prev | d_weight_hh is exactly 3 times what it should be
+LSTM | d_a.T @ h_prev -> 1e200 * d_a.T @ h_prev | d_weight_hh is 1e+200 times what it should be
+LSTM | d_a.T @ h_prev -> 0.71828 * d_a.T @ h_prev | d_weight_hh is 0.7183 times what it should be
+LSTM | d_a.T @ h_prev -> -1.5 * d_a.T @ h_prev | d_weight_hh is exactly −3/2 times what it should be
+LSTM | d_a.T @ h_prev -> (1 + 1e-8) * d_a.T @ h_prev | as if float32 were used somewhere ++ NOT times what it should be
+LSTM | output.append(state[0]) -> output.append(state[0] + 1e-8 * xp.sin(1e5 * state[0])) | as if float32 were
+LSTM | step(x[t, :, :] -> step(x[t, :, :] + (0.1 if t == 2 else 0)
+    | The output is right until step 2 and wrong from step 3 (of 5) on ++ The gradients are those of this forward pass
+LSTM | output.append(state[0]) -> output.append(state[0] * (1 + (t == 1))) | wrong at step 2 of 5, and right
+RNN tanh | d_h_prev = d_a @ W_HH -> d_h_prev = d_a @ W_HH * 0.9
+    | d_input is right at the last step and wrong at every earlier one ++ With a single step only d_h_0 is wrong
+RNN tanh | d_x.append(d_x_t) -> d_x.append(d_x_t * (1 + 2 * (t == 1))) | d_input is wrong at step 2 of 5, and right
+RNN tanh | d_x.append(d_x_t) -> d_x.append(d_x_t); d_state = d_state * (1 - 0.5 * (t > 1))
+    | With a single step everything is right
+LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * f * (1 - i * g) | d_input is wrong from the last step on
+RNN tanh | d_a.T @ x -> xp.nan * d_a.T @ x | d_weight_ih is not a number
+LSTM | return xp.stack(output), state -> return xp.stack(output)[:, :, :2], state | output has the shape (5, 3, 2)
+LSTM | return xp.stack(output), state -> return xp.stack(output), (state[0].astype(xp.float32), state[1])
+    | h_n is float32, expected float64
+LSTM | return xp.stack(output) -> return 1e200 * xp.stack(output) | output is 1e+200 times ++ NOT different
+RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH[None, 0] | It raises an error: ValueError
+RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH * np.random.random()
+    | give different numbers for the same problem, in d_input
+LSTM | self.xp.flip(made, (0,)) -> made | only with two directions ++ Only the reverse half of the output is wrong
+    | num_layers=3, bidirectional=True, batch_first=True, initial_state=False
+RNN tanh | x = output\n -> x = output * (1 + 0.1 * (layer < self.layers - 1))\n
+    | The error of the final state: none in layer 0, | num_layers=3
+RNN tanh | piece = piece[::-1] if direction else piece -> piece = piece * 0.7 if direction else piece
+    | only those of the reverse direction are wrong | bidirectional=True
+RNN tanh | made = self.xp.flip(made, (0,)) if direction else made -> made = made * (1 + (length == 3))
+    | Only sequence 2 of 3 is wrong (their lengths are (5, 3, 4)) | layout='packed', lengths=(5, 3, 4)
+RNN tanh | parameter.grad = None\n -> pass\n | The first call is right and the second wrong
+LSTM | return xp.stack(d_x[::-1]), d_state -> del d_parameters['bias_hh']; return xp.stack(d_x[::-1]), d_state
+    | of b_hh: it is left at zero ++ d_bias_hh_l0 is missing
+RNN tanh & LSTM | return xp.stack(d_x[::-1]) -> return xp.stack(d_x[::-1]).astype(float)
+    | Wrong in dtype alone: ++ d_input is float64, expected float32 as the input is
+RNN relu | return xp.stack(output) -> return xp.stack(output).astype(complex)
+    | Wrong in dtype alone: ++ output is complex128, expected float64
+"""
+"""What the tensors show where no fault that is known gives them, and sometimes where one does."""
 
 LETTERS = {"W_HH": "weight_hh", "W_IH": "weight_ih", "B_IH": "bias_ih", "B_HH": "bias_hh"}
 PAGES = {"RNN": rnn, "LSTM": lstm, "GRU": gru}
