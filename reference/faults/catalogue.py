@@ -12,7 +12,6 @@ from scratch.types import Array
 
 from ..problems import Configuration
 from ..stages.equations import Cell
-from ..stages.expressions import renamed, value_of
 from ..stages.loops import STATE, at_some_steps, choices, clips, of_parts, slips
 from ..stages.mutations import TRANSPOSED, Mistake, mutations, mutations_across_steps
 from ..stages.problems import PARAMETERS
@@ -47,6 +46,7 @@ def catalogue(c: Configuration, form: str = "") -> tuple[Fault, ...]:
         (tables.LAYOUTS, 0, c.batch_first or c.layout == "packed"),
         (tables.DROPOUT, 0, layers and c.dropout),
         (tables.LEFTOVERS, 0, True),
+        (tables.GATES, 1, plain),
         (tables.LOOPS, 1, plain),
         (tables.PLACES, 2, layers or c.bidirectional),
         (tables.ORDERS, 3, plain),
@@ -71,7 +71,10 @@ def filled(cell: Cell, c: Configuration) -> dict[str, dict[str, str]]:
     right, *orders = permutations(range(len(cell.gates)))
     gates = {order: ", ".join(cell.gates[n] for n in order) for order in (right, *orders)}
     return {
-        **tables.FILLED,
+        "INNER": tables.INNER,
+        "SLOT": tables.INNER | tables.OUTER,
+        "PLACE": tables.PLACE,
+        "RATE": dict.fromkeys(("1.0", "0.1", "0.01", "0.001"), ""),
         "NAME": {name: name for name in names},
         "MATRIX": {name: name for name in names if name[0] == "W"},
         "SUM": sums,
@@ -94,7 +97,7 @@ def of_table(table: str, rank: int, words: dict[str, dict[str, str]], parts: str
                 yield from filled_in(edits.replace(word, text), sentence.replace(word, told))
 
     for row in re.findall(r"\S.*", re.sub(r"\n {4}", " ", table)):
-        if "c" in parts or not re.search(r"\(h, c\)|, d_c_", row.partition(" | ")[2]):
+        if "c" in parts or not re.search("c_[0n]", row):
             for edits, sentence in filled_in(*row.split(" | ")):
                 for chosen in choices(parts, edits):
                     texts = [
@@ -110,11 +113,11 @@ def of_table(table: str, rank: int, words: dict[str, dict[str, str]], parts: str
 
 @cache
 def of_equations(cell: Cell) -> tuple[Fault, ...]:
-    """The small changes of the equations, at some steps, and in all that are alike; and those of the loops."""
-    mistakes = [*mutations(cell, "step"), *mutations(cell, "step_backward"), *mutations_across_steps(cell)]
+    """The small changes of the loops, and of the equations, at all steps or at some."""
+    mistakes = [one for way in ("forward", "backward") for one in slips(cell, way)]
+    mistakes += [*mutations(cell, "step"), *mutations(cell, "step_backward"), *mutations_across_steps(cell)]
     mistakes += [one for one in at_some_steps(cell) if one.rank < 4]
-    mistakes += [*slips(cell, "forward"), *slips(cell, "backward")]
-    return (*map(of_mistake, mistakes), *in_all_alike(cell, "step"), *in_all_alike(cell, "step_backward"))
+    return tuple(map(of_mistake, mistakes))
 
 
 def of_mistake(one: Mistake) -> Fault:
@@ -130,31 +133,6 @@ def of_mistake(one: Mistake) -> Fault:
     name, rank = f"{one.name} = {kind}{''.join(one.slots.values())}", 1 + one.rank + len(one.slots)
     told = f"{begins}, {one.name} is {f'{one.right} {one.number}'.strip()}; yours is exactly {one.yours}: {one.words}."
     return Fault(told, frozenset(edits), rank, name)
-
-
-def in_all_alike(cell: Cell, function: str) -> Iterator[Fault]:
-    """The same change in all equations that are alike but for the gate, or that a change makes alike."""
-    found: dict[tuple[str, str], dict[str, Mistake]] = {}
-    rights = {equation.name: equation.right for equation in cell.equations(function)}
-    for one in mutations(cell, function):
-        gate = one.name.rpartition("_")[2]
-        if gate in cell.gates and one.rank < 4 and len(one.changes) == 1:
-            right, yours = (of_any_gate(node, gate) for node in (rights[one.name], one.changes[one.name]))
-            for kind in ((right, yours), ("", yours)):
-                found.setdefault(kind, {}).setdefault(one.name, one)
-    for each in found.values():
-        if len(each) > 1:
-            first, names = next(iter(each.values())), f"{', '.join(list(each)[:-1])} and {list(each)[-1]}"
-            pairs = "; ".join(f"{one.name} is {one.right}; yours is exactly {one.yours}" for one in each.values())
-            told = f"{BEGINNINGS[function]}, the same in {names}: {first.words}. {pairs}."
-            edits = frozenset(one for mistake in each.values() for one in of_mistake(mistake).edits)
-            yield Fault(told, edits, 2 + max(one.rank for one in each.values()), f"{first.words} in {names}")
-
-
-def of_any_gate(node: ast.expr, gate: str) -> str:
-    """An expression with the gate's name left open."""
-    names = [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
-    return ast.unparse(renamed(node, {name: value_of(re.sub(rf"(^|_){gate}$", r"\1GATE", name)) for name in names}))
 
 
 def clipped(cell: Cell, gradients: Iterable[Array]) -> Iterator[Fault]:

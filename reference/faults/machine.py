@@ -114,11 +114,10 @@ class Setting:
         self.d_output = self.given.get("d_output", self.as_given(self.zeros(T, B, self.D * self.P)))
         self.lengths = np.array(c.lengths or [T])
         self.alive = (np.arange(T)[:, None] < self.lengths)[..., None] * 1.0
-        self.longest_first = np.argsort(-self.lengths, kind="stable")
-        self.unsorted = np.argsort(self.longest_first)
-        self.all_dropped = [self.zeros(T, B, self.D * self.P)] * (c.num_layers - 1)
-        self.masks = self.all_dropped if c.training and c.dropout == 1 else []
-        self.masks = [self.by_step(mask) for mask in masks] if masks else self.masks
+        self.longest = np.argsort(-self.lengths, kind="stable")
+        self.unsorted = np.argsort(self.longest)
+        everything = [self.zeros(T, B, self.D * self.P)] * (c.num_layers - 1) if c.training and c.dropout == 1 else []
+        self.masks = [self.by_step(mask) for mask in masks] if masks else everything
         biases = dict.fromkeys(("b_ih", "b_hh"), self.zeros(len(self.cell.gates) * c.hidden_size))
         self.weights: list[Values] = [biases | {"H": c.hidden_size} for _ in range(self.L * self.D)]
         self.places: dict[tuple[str, int], str] = {}
@@ -145,7 +144,7 @@ class Setting:
             return self.zeros(self.L * self.D, B, self.P if "h" in name else self.H)
         return value[:, None] if self.c.layout == "unbatched" else value
 
-    def state_as_given(self, value: Any) -> Any:
+    def outward(self, value: Any) -> Any:
         """The same in the caller's layout."""
         return value[:, 0] if self.c.layout == "unbatched" else value
 

@@ -62,8 +62,8 @@ def forward(m: Any) -> tuple[Values, Values]:
     h_n = xp.stack([h_ends[k] for k in range(m.L * m.D)])
     c_n = xp.stack([c_ends[k] for k in range(m.L * m.D)])
     given_output = m.as_given(m.masked(output))
-    given_h_n = m.state_as_given(h_n)
-    given_c_n = m.state_as_given(c_n)
+    given_h_n = m.outward(h_n)
+    given_c_n = m.outward(c_n)
     run = {"output": given_output, "h_n": given_h_n, "c_n": given_c_n}
     return run, {"tapes": tapes, "values": values, "T": T, "B": B}
 
@@ -113,6 +113,6 @@ def backward(m: Any, kept: Values) -> Values:
     d_h_0 = xp.stack([d_h_starts[k] for k in range(m.L * m.D)])
     d_c_0 = xp.stack([d_c_starts[k] for k in range(m.L * m.D)])
     d_input = m.as_given(m.masked(d_value))
-    given_d_h_0 = m.state_as_given(d_h_0)
-    given_d_c_0 = m.state_as_given(d_c_0)
+    given_d_h_0 = m.outward(d_h_0)
+    given_d_c_0 = m.outward(d_c_0)
     return {"d_input": d_input, "d_h_0": given_d_h_0, "d_c_0": given_d_c_0, "gradients": gradients}

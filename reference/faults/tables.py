@@ -11,15 +11,13 @@ ENDS = """
 d_S_n: 0 * m.state("d_S_n", B) | The gradient that comes in from the final state, d_S_n, is ignored: it is where the
     way back begins, before the last step.
 layer_output: layer_output + layer_input | A layer's input is added to its output.
-h_0: m.state("c_0", B); c_0: m.state("h_0", B); given_h_n: m.state_as_given(c_n); given_c_n: m.state_as_given(h_n);
-    d_h_n: m.state("d_c_n", B); d_c_n: m.state("d_h_n", B); given_d_h_0: m.state_as_given(d_c_0); given_d_c_0:
-    m.state_as_given(d_h_0) | The parts of the state are exchanged: the state is the tuple (h, c), in this order.
-given_h_n: m.state_as_given(c_n); given_c_n: m.state_as_given(h_n); d_h_n: m.state("d_c_n", B); d_c_n:
-    m.state("d_h_n", B) | The parts of the final state are exchanged: the state is the tuple (h, c), in this order.
-given_d_h_0: m.state_as_given(d_c_0); given_d_c_0: m.state_as_given(d_h_0) | The parts of the gradient of the
-    initial state are exchanged: (d_h_0, d_c_0).
-d_h_n: m.state("d_c_n", B); d_c_n: m.state("d_h_n", B) | The parts of the gradient of the final state are exchanged:
-    (d_h_n, d_c_n).
+h_0: m.state("c_0", B); c_0: m.state("h_0", B); given_h_n: m.outward(c_n); given_c_n: m.outward(h_n); d_h_n:
+    m.state("d_c_n", B); d_c_n: m.state("d_h_n", B); given_d_h_0: m.outward(d_c_0); given_d_c_0: m.outward(d_h_0)
+    | The parts of the state are exchanged: the state is the tuple (h, c), in this order.
+given_h_n: m.outward(c_n); given_c_n: m.outward(h_n); d_h_n: m.state("d_c_n", B); d_c_n: m.state("d_h_n", B)
+    | The parts of the final state are exchanged: the state is the tuple (h, c), in this order.
+given_d_h_0: m.outward(d_c_0); given_d_c_0: m.outward(d_h_0) | d_h_0 and d_c_0 are exchanged.
+d_h_n: m.state("d_c_n", B); d_c_n: m.state("d_h_n", B) | d_h_n and d_c_n are exchanged.
 """
 WEIGHTS = """
 used: {**weights, "NAME": 0 * weights["NAME"]} | NAME is forgotten: it is not used where it belongs.
@@ -35,63 +33,50 @@ used: {**weights, "b_hh": weights["b_ih"]} | The first bias, b_ih, is added twic
 gradient: totals["b_ih"] + totals["b_hh"] if name[0] == "b" else total | Each bias gets the sum of both gradients.
 gradient: totals["b_hh"] if name == "b_ih" else total | The gradient of b_hh is given for b_ih, too.
 gradient: totals["b_ih"] if name == "b_hh" else total | The gradient of b_ih is given for b_hh, too.
-d_parameter: whole(total) if name[0] == "b" else total | The gradient of the biases is summed over everything: every
-    entry of it is the sum of all.
+d_parameter: whole(total) if name[0] == "b" else total | The gradient of the biases is summed over everything.
 loop_forward.used: {**weights, "b_ih": weights["b_ih"] * (t == 0), "b_hh": weights["b_hh"] * (t == 0)} | The biases
     are added at the first step only: they belong to every step.
 """
 LAYERS = """
-d_S_end: (layer == m.L - 1) * d_S_n[k_out][which] | The gradient of S_n is taken in at the last layer only; each
-    layer has a final state.
+d_S_end: (layer == m.L - 1) * d_S_n[k_out][which] | The gradient of S_n is taken in at the last layer only.
 d_below: 0 * d_x if layer else d_x | The gradient of a layer's input is not passed on to the layer below.
-d_below: d_output if layer else d_x | The layers below the last get the gradient of the output itself; theirs is the
-    gradient of the input of the layer above.
+d_below: d_output if layer else d_x | The layers below the last get the gradient of the module's output for their own.
 d_below: d_x + d_value if layer else d_x | The gradient of a layer's output is added to that of the layer below.
-d_below: d_x + d_output if layer else d_x | The gradient of the output enters at the last layer; here it is added in
-    every layer.
+d_below: d_x + d_output if layer else d_x | The gradient of the output is added in every layer: it is the last one's.
 layer_input: x | Each layer reads the output of the layer below; here every layer reads the input x itself.
 layer_input: x; d_below: 0 * d_x if layer else d_x | Each layer reads the output of the layer below; here every
     layer reads the input x itself.
-layer_input: value + x | A layer's input is added to the output of the layer below.
-given_S_n: m.state_as_given(S_n[[m.L * m.D - m.D + k % m.D for k in range(m.L * m.D)]]) | Every layer has a final state
-    of its own; the last layer's is given for all.
-given_S_n: m.state_as_given(S_n[[k % m.D for k in range(m.L * m.D)]]) | Every layer has a final state of its own; the
-    first layer's is given for all.
-weights: {**m.weights[direction], "W_ih": m.weights[k]["W_ih"]} | Every layer has weights of its own; here every
-    layer uses W_hh and the biases of layer 0.
-weights: {**m.weights[k], "NAME": m.weights[direction]["NAME"]} | Every layer has weights of its own; here every
-    layer uses NAME of layer 0.
-backward.weights: {**m.weights[k], "NAME": m.weights[direction]["NAME"]} | Backward every layer uses NAME of layer
-    0; forward each uses its own.
+layer_input: value + x | The module's input is added to the output of the layer below.
+given_S_n: m.outward(S_n[[m.L * m.D - m.D + k % m.D for k in range(m.L * m.D)]]) | The last layer's S_n is there for
+    all.
+given_S_n: m.outward(S_n[[k % m.D for k in range(m.L * m.D)]]) | The first layer's S_n is given for all.
+weights: {**m.weights[direction], "W_ih": m.weights[k]["W_ih"]} | Every layer uses W_hh and the biases of layer 0.
+weights: {**m.weights[k], "NAME": m.weights[direction]["NAME"]} | Every layer uses NAME of layer 0.
+backward.weights: {**m.weights[k], "NAME": m.weights[direction]["NAME"]} | Backward every layer uses NAME of layer 0.
 backward.weights: {**m.weights[k], "all_x": m.by_step(m.input)[:, :, : m.weights[k]["I"]]}; loop_backward.used:
-    {**weights, "x": weights["all_x"][t]} | The gradient of W_ih is Σ d_a xᵀ with x the layer's own input: the
-    output of the layer below, not the input of the whole stack.
-S_start: (layer == 0) * S_0[k_in][which] + (layer > 0) * S_ends.get(k - m.D, S_0[k_in])[which] | Every layer has an
-    initial state of its own; here each begins with the final state of the layer below.
+    {**weights, "x": weights["all_x"][t]} | The gradient of W_ih is formed with the module's input, where the layer's
+    own belongs.
+S_start: (layer == 0) * S_0[k_in][which] + (layer > 0) * S_ends.get(k - m.D, S_0[k_in])[which] | Each layer begins with
+    the final state of the layer below, where it has an initial state of its own.
 """
 DIRECTIONS = """
-placed: made | The output of the reverse direction is not turned back: what it computed at step t belongs to step t of
-    the output.
+placed: made | The output of the reverse direction is not turned back: what it computed at step t belongs to step t.
 read: part; placed: made; d_made: d_part; d_placed: d_read | The reverse direction reads the sequence from the first
     step on, as the forward direction does.
 read: part; d_placed: d_read | The reverse direction reads the sequence from the first step on, and its output is
     turned around all the same.
 output_halves: list(reversed(halves)); column: m.D - 1 - direction | The two halves of the output are exchanged: the
-    forward direction belongs first, then the reverse.
-output_halves: [(halves[0] + halves[1]) / 2] * m.D | The two directions are averaged, where their outputs belong side
-    by side.
+    forward direction's is first.
+output_halves: [(halves[0] + halves[1]) / 2] * m.D | The two directions are averaged, where they belong side by side.
 h_final: half[m.lengths - 1, range(B)] if direction else h_end | The reverse direction ends at step 0, with its final
     state; here that is the last step of its output, where it has seen a single step.
-S_start: S_ends[k - 1][which] if direction else S_0[k_in][which] | The reverse direction has an initial state of its
-    own; it begins where the forward direction ended.
-weights: {**m.weights[k], "NAME": m.weights[layer * m.D]["NAME"]} | The reverse direction has weights of its own; it
-    uses NAME of the forward direction.
-d_placed: d_read | The reverse direction's part of the gradient of its input is not turned back before the two
-    directions' parts are added.
-d_placed: d_placed / m.D | Both directions read the same input, so its gradient is the sum of both parts; here it is
-    their mean.
-column: 0 | Both directions are given the forward half of the output's gradient: each has its own half.
-column: 1 | Both directions are given the reverse half of the output's gradient: each has its own half.
+S_start: S_ends[k - 1][which] if direction else S_0[k_in][which] | The reverse direction begins where the forward
+    direction ended: it has an initial state of its own.
+weights: {**m.weights[k], "NAME": m.weights[layer * m.D]["NAME"]} | The reverse direction uses the forward one's NAME.
+d_placed: d_read | The reverse direction's part of the gradient of its input is not turned back.
+d_placed: d_placed / m.D | The gradient of an input that both directions read is the sum of both parts, not their mean.
+column: 0 | Both directions are given the forward half of the output's gradient.
+column: 1 | Both directions are given the reverse half of the output's gradient.
 column: m.D - 1 - direction | The two halves of the output's gradient are exchanged: the forward direction's is first.
 d_made: d_part | The reverse direction runs from the last step to the first, and the gradient of its output has to
     be turned around with it.
@@ -105,16 +90,16 @@ d_input: d_value | With batch_first the gradient of the input is (batch, steps, 
 groups: [(slice(None), T)] | The padding is taken for part of the sequence: a sequence that has ended keeps its state.
 groups: [(slice(None), T)]; done: half | The padding is taken for part of the sequence: a sequence that has ended keeps
     its state.
-given_S_n: S_n[:, m.longest_first] | A packed batch is sorted by length inside, and S_n is not put back.
-given_S_n: S_n[:, m.longest_first]; d_S_n: m.state("d_S_n", B)[:, m.unsorted] | A packed batch is sorted by length
-    inside, and S_n is not put back.
-given_S_n: S_n[:, m.longest_first]; given_d_S_0: d_S_0[:, m.longest_first] | A packed batch is sorted by length inside,
-    and S_n and d_S_0 are not put back.
-given_S_n: S_n[:, m.longest_first]; S_0: m.state("S_0", B)[:, m.unsorted]; d_S_n: m.state("d_S_n", B)[:, m.unsorted];
-    given_d_S_0: d_S_0[:, m.longest_first] | A packed batch is sorted by length inside, and the states are left so.
-S_0: m.state("S_0", B)[:, m.unsorted]; given_d_S_0: d_S_0[:, m.longest_first] | A packed batch is sorted by length
-    inside, and S_0 is not sorted with it.
-given_d_S_0: d_S_0[:, m.longest_first] | A packed batch is sorted by length inside, and d_S_0 is not put back.
+given_S_n: S_n[:, m.longest] | A packed batch is sorted by length inside, and S_n is not put back.
+given_S_n: S_n[:, m.longest]; d_S_n: m.state("d_S_n", B)[:, m.unsorted] | A packed batch is sorted by length inside, and
+    S_n is not put back.
+given_S_n: S_n[:, m.longest]; given_d_S_0: d_S_0[:, m.longest] | A packed batch is sorted by length inside, and S_n and
+    d_S_0 are not put back.
+given_S_n: S_n[:, m.longest]; S_0: m.state("S_0", B)[:, m.unsorted]; d_S_n: m.state("d_S_n", B)[:, m.unsorted];
+    given_d_S_0: d_S_0[:, m.longest] | A packed batch is sorted by length inside, and the states are left so.
+S_0: m.state("S_0", B)[:, m.unsorted]; given_d_S_0: d_S_0[:, m.longest] | A packed batch is sorted by length inside, and
+    S_0 is not sorted with it.
+given_d_S_0: d_S_0[:, m.longest] | A packed batch is sorted by length inside, and d_S_0 is not put back.
 given_h_n: m.alive[-1] * h_n | The final state h_n is read from the last step of the padded output, which is zero
     for the sequences that have ended before; each has its own last step.
 """
@@ -124,26 +109,29 @@ mask: (masks[layer - 1] != 0) * 1.0 | What dropout keeps is to be scaled by 1/(1
 d_mask: 1 + 0 * mask | The mask of dropout is not applied on the way back: what was dropped forward gets no gradient.
 d_mask: (mask != 0) * 1.0 | On the way back the mask of dropout is applied without its scale, 1/(1 − p).
 masks: [] | In training mode dropout between the layers does nothing.
-given_output: 0 * given_output; d_output: 0 * d_output | Dropout acts on what goes from one layer to the next; the
-    last layer's output is not dropped.
-x: 0 * x; d_input: 0 * d_input | Dropout acts on what goes from one layer to the next; the input of the first layer
-    is not dropped.
-masks: m.all_dropped | After eval() dropout does nothing; here it still drops.
+given_output: 0 * given_output; d_output: 0 * d_output | Dropout acts between the layers, not on the last's output.
+x: 0 * x; d_input: 0 * d_input | Dropout acts between the layers, not on the input of the first one.
+masks: [m.zeros(T, B, 1)] * m.L | After eval() dropout does nothing; here it still drops.
 """
 LEFTOVERS = """
 S_0: m.left("S_n") | The state is not reset: without an initial state every call begins with zeros, and here S is
     what the call before ended with.
-d_parameter: total + m.left(name, k) | The gradients of the parameters are not reset: a call adds to what the one
-    before left.
-d_parameter: total + m.left(name, k) * (name == "NAME") | The gradient of NAME is not reset: a call adds to what the
-    one before left.
-d_parameter: total + m.left(name, k) * (name[0] == "b") | The gradients of both biases are not reset: a call adds to
-    what the one before left.
+d_parameter: total + m.left(name, k) | The gradients of the parameters are not reset: they are added to those of the
+    call before.
+d_parameter: total + m.left(name, k) * (name == "NAME") | The gradient of NAME is not reset before each call.
+d_parameter: total + m.left(name, k) * (name[0] == "b") | The gradients of both biases are not reset before each call.
 d_S_n: m.state("d_S_n", B) + m.left("d_S_0") | What is carried back through time, d_S, is not reset: the way back begins
     with what the call before left.
-d_input: d_input + m.left("d_input") | The gradient of the input is not reset: a call adds to what the one before left.
+d_input: d_input + m.left("d_input") | The gradient of the input is not reset: it is added to that of the call before.
 """
-
+GATES = """
+step_backward.d_a_i: d_i; step_backward.d_a_f: d_f; step_backward.d_a_o: d_o | In all gates σ′ is missing.
+step_backward.d_a_r: d_r; step_backward.d_a_z: d_z | In all gates σ′ is missing.
+step_backward.d_a_i: d_i; step_backward.d_a_f: d_f; step_backward.d_a_o: d_o; step_backward.d_a_g: d_g | In all gates the
+    derivative of σ or tanh is missing.
+step_backward.d_a_r: d_r; step_backward.d_a_z: d_z; step_backward.d_x_n: d_n | In all gates the derivative of σ or tanh
+    is missing.
+"""
 LOOPS = """
 total: (SUM) if name in GROUP else total + d_step | In the sum over all steps that is the gradient of GROUP: SUM.
 total: total + d_step / (B * T) | In the sum over all steps that is the gradient of all parameters: the mean over batch
@@ -168,7 +156,13 @@ SLOT: SLOT[::-1] | In the module, SLOT is in the opposite order along its first 
 PLACES = """
 INNER: 0 * INNER if WHERE else INNER | In the module, INNER is zero WHERE.
 INNER: -INNER if WHERE else INNER | In the module, INNER has its sign turned WHERE.
-STATES | In the order of layers and directions of STATES, PLACE.
+k_in: PLACE; k_out: PLACE | In the order of layers and directions of the states, PLACE.
+k_in: PLACE | In the order of layers and directions of the initial states and their gradients, PLACE.
+k_out: PLACE | In the order of layers and directions of the final states and their gradients, PLACE.
+forward.k_in: PLACE | In the order of layers and directions of the initial states, PLACE.
+forward.k_out: PLACE | In the order of layers and directions of the final states, PLACE.
+backward.k_in: PLACE | In the order of layers and directions of the gradients of the initial states, PLACE.
+backward.k_out: PLACE | In the order of layers and directions of the gradients of the final states, PLACE.
 weights: m.weights[PLACE] | In the order of layers and directions of the weights, PLACE.
 backward.weights: m.weights[PLACE] | In the order of layers and directions of the weights on the way back, PLACE.
 """
@@ -190,29 +184,15 @@ OUTER = {
     "d_input": "the gradient of the input",
     "given_d_S_0": "d_S_0",
 }
-FILLED = {
-    "INNER": INNER,
-    "SLOT": INNER | OUTER,
-    "STATES": {
-        "k_in: PLACE; k_out: PLACE": "the states",
-        "k_in: PLACE": "the initial states and their gradients",
-        "forward.k_in: PLACE": "the initial states",
-        "backward.k_in: PLACE": "the gradients of the initial states",
-        "k_out: PLACE": "the final states and their gradients",
-        "forward.k_out: PLACE": "the final states",
-        "backward.k_out: PLACE": "the gradients of the final states",
-    },
-    "PLACE": {
-        "(m.L - 1 - layer) * m.D + direction": "the layers are in the opposite order",
-        "direction * m.L + layer": "all forward directions come first, where both directions of layer 0 belong first",
-        "(layer + 1) % m.L * m.D + direction": "each layer has those of the one above",
-        "(layer - 1) % m.L * m.D + direction": "each layer has those of the one below",
-        "k ^ 1": "the two directions are exchanged: each layer's forward direction belongs first, then its reverse",
-        "direction": "those of layer 0 are there for every layer",
-        "(m.L - 1) * m.D + direction": "those of the last layer are there for every layer",
-        "layer * m.D": "those of the forward direction are there for both directions",
-    },
-    "RATE": dict.fromkeys(("1.0", "0.1", "0.01", "0.001"), ""),
+PLACE = {
+    "(m.L - 1 - layer) * m.D + direction": "the layers are in the opposite order",
+    "direction * m.L + layer": "all forward directions come first, where both directions of layer 0 belong first",
+    "(layer + 1) % m.L * m.D + direction": "each layer has those of the one above",
+    "(layer - 1) % m.L * m.D + direction": "each layer has those of the one below",
+    "k ^ 1": "the two directions are exchanged: each layer's forward direction belongs first, then its reverse",
+    "direction": "those of layer 0 are there for every layer",
+    "(m.L - 1) * m.D + direction": "those of the last layer are there for every layer",
+    "layer * m.D": "those of the forward direction are there for both directions",
 }
 WHERE = {
     "layer == 0": "in layer 0 alone",

@@ -94,8 +94,8 @@ LSTM | d_a_f = d_f * f * (1 - f) -> a_f = xp.log(f / (1 - f)); d_a_f = d_f * a_f
 LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * sigmoid(f, xp) * (1 - sigmoid(f, xp))
     | yours is exactly d_f ⊙ σ(f) ⊙ (1 − σ(f))
 LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * (1 - f * f) | yours is exactly d_f ⊙ (1 − f²)
-LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_a_g, d_o] | Backward, the same in d_a_o, d_a_f and d_a_i
-LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_g, d_o] | Backward, the same in d_a_o, d_a_g, d_a_f and d_a_i
+LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_a_g, d_o] | In all gates σ′ is missing
+LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_g, d_o] | In all gates the derivative of σ or tanh is missing
 LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g * (1 - g) | yours is exactly d_g ⊙ (1 − g)
 LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g * g * (1 - g) | yours is exactly d_g ⊙ g ⊙ (1 − g) |
     stage='step_backward d_a_g'
@@ -298,27 +298,27 @@ RNN tanh | / (1 - self.p or 1) -> / (self.p or 1)
     | What dropout keeps is to be scaled by 1/ | num_layers=3, dropout=0.3
 RNN tanh | return self.as_given(x), self.states_given(final) -> return self.as_given(x * (self.mask(x) if self.p
     and self.training else 1)), self.states_given(final)
-    | Dropout acts on what goes from one layer to the next | num_layers=3, dropout=1.0
+    | Dropout acts between the layers, not on | num_layers=3, dropout=1.0
 RNN tanh | [value[k, which] for value in state] -> [value[k, which] * (1 - direction) for value in state]
     | In the module, the initial h is zero in the reverse direction | bidirectional=True
 RNN tanh | x = output\n -> x = output if self.D < 2 else self.xp.concatenate([(output[:, :, : self.P] + output[:, :,
     self.P :]) / 2] * 2, axis=2)\n
     | The two directions are averaged | bidirectional=True
 LSTM | d_x[:length, which] += d_part -> d_x[:length, which] += d_part / self.D
-    | Both directions read the same input, so its gradient is the | bidirectional=True
+    | the sum of both parts, not their mean | bidirectional=True
 RNN tanh | self.weights(layer, direction) -> {**self.weights(layer, direction), 'weight_hh': self.weights(0,
     direction)['weight_hh']}
-    | Every layer has weights of its own | num_layers=2
+    | Every layer uses W_hh of layer 0 | num_layers=2
 LSTM | start = whole([value[k, which] for value in state]) -> start = whole([(final if layer else state)[n][k -
     self.D * (layer > 0), which].clone() for n in range(len(state))])
-    | here each begins with the final state | form='torch', num_layers=2
+    | Each layer begins with the final state | form='torch', num_layers=2
 RNN tanh | parameter.grad = gradient if -> gradient = gradient * (layer == self.layers - 1); parameter.grad =
     gradient if
     | In the module, the gradient of the parameters is zero below | num_layers=3
 RNN tanh | d_final = self.states(d_state) -> d_final = [v[::-1] for v in self.states(d_state)]
     | In the order of layers and directions of the gradients of the | num_layers=3
 RNN tanh | piece = d_y[:length, which, columns] -> piece = d_y[:length, which, : self.P]
-    | Both directions are given the forward half of the output's | bidirectional=True
+    | Both directions are given the forward half | bidirectional=True
 RNN tanh | zip(final, parts_of(end) -> zip(final, [v if length == self.steps else 0 * v for v in parts_of(end)]
     | The final state h_n is read from the last step of the padded | layout='packed', lengths=(5, 3, 4)
 LSTM | return xp.stack(d_x[::-1]), d_state, d_parameters -> return xp.stack(d_x[::-1]), d_state, {n: v / len(steps)
