@@ -127,8 +127,8 @@ d_input: d_input + m.left("d_input") | The gradient of the input is not reset: i
 GATES = """
 step_backward.d_a_i: d_i; step_backward.d_a_f: d_f; step_backward.d_a_o: d_o | In all gates σ′ is missing.
 step_backward.d_a_r: d_r; step_backward.d_a_z: d_z | In all gates σ′ is missing.
-step_backward.d_a_i: d_i; step_backward.d_a_f: d_f; step_backward.d_a_o: d_o; step_backward.d_a_g: d_g | In all gates the
-    derivative of σ or tanh is missing.
+step_backward.d_a_i: d_i; step_backward.d_a_f: d_f; step_backward.d_a_o: d_o; step_backward.d_a_g: d_g
+    | In all gates the derivative of σ or tanh is missing.
 step_backward.d_a_r: d_r; step_backward.d_a_z: d_z; step_backward.d_x_n: d_n | In all gates the derivative of σ or tanh
     is missing.
 """

@@ -208,4 +208,4 @@ def test_gradients_that_outlive_the_call_are_named() -> None:
     zeros, end = "{name: xp.zeros_like(value) for name, value in parameters.items()}", f"{D_RETURNED}, d_state"
     key = "parameters['weight_ih'].tobytes()"
     kept = (zeros, f"globals().get({key}) or {zeros}"), (end, f"globals()[{key}] = d_parameters; {end}")
-    assert "a call adds to what the one before left. It is kept outside of the call" in str(of_functions(RNN, *kept))
+    assert "added to those of the call before. It is kept outside of the call" in str(of_functions(RNN, *kept))
