@@ -142,17 +142,15 @@ def of_layers(look: Look, names: Sequence[str]) -> Iterator[str]:
     if look.c.bidirectional and parameters and len(reverse) in (0, len(parameters)):
         direction = "reverse" if reverse else "forward"
         yield f"Of the parameters' gradients only those of the {direction} direction are wrong."
-    errors = [(int(re.findall(r"_l(\d+)", name)[0]), look.errors[name]) for name in parameters]
-    for name in set(names) & {"h_n", "c_n"}:
-        pairs = zip(look.offered[name], look.truth[name], strict=True)
-        errors += [
-            (k // (1 + look.c.bidirectional), relative_error(own, right)) for k, (own, right) in enumerate(pairs)
-        ]
-    if errors and look.c.num_layers > 1:
-        sizes = [max((size for at, size in errors if at == layer), default=0.0) for layer in range(look.c.num_layers)]
-        listing = [f"{size:.0e}" if not size <= look.exact else "none" for size in sizes]
-        told = ", ".join(f"{size} in layer {layer}" for layer, size in enumerate(listing))
-        yield f"The error of {'the parameters’ gradients' if parameters else 'the final state'}: {told}."
+    layers: list[list[float]] = [[0.0] for _ in range(look.c.num_layers)]
+    for name in parameters:
+        layers[int(re.findall(r"_l(\d+)", name)[0])].append(look.errors[name])
+    for name in {"h_n", "c_n"} & {*names}:
+        for k, (own, right) in enumerate(zip(look.offered[name], look.truth[name], strict=True)):
+            layers[k // (1 + look.c.bidirectional)].append(relative_error(own, right))
+    if len(layers) > 1 and any(map(any, layers)):
+        listing = ", ".join(f"{max(errors):.0e} in layer {layer}" for layer, errors in enumerate(layers))
+        yield f"The error of {'the gradients of the parameters' if parameters else 'the final state'}: {listing}."
 
 
 def of_values(look: Look, names: Sequence[str]) -> Iterator[str]:

@@ -6,7 +6,6 @@ own, unchanged, on a tape that is wrong.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -132,7 +131,7 @@ class Setting:
 
     def zeros(self, *shape: int) -> Array:
         """Zeros in the problem's dtype."""
-        return np.zeros(shape, self.problem.input.dtype)
+        return np.zeros(shape, self.input.dtype)
 
     def as_given(self, value: Any) -> Any:
         """The inverse of `by_step`."""
@@ -162,7 +161,7 @@ class Setting:
     def left(self, name: str, k: int = 0) -> Any:
         """What the call before gave: a part of the state or its gradient, d_input, or a parameter's gradient."""
         value = self.before[self.places.get((name, k), name)]
-        return value[:, None] if self.c.layout == "unbatched" and re.search("h_|c_", name) else value
+        return value[:, None] if self.c.layout == "unbatched" and name[-2:] in ("_n", "_0") else value
 
     def runs(self, faults: Sequence[Fault], forward_only: bool = False) -> Iterator[Run]:
         """What implementations with these faults give, each in the page's ways back that go with them."""
@@ -187,6 +186,7 @@ def forward_with(setting: Setting, edits: Edits) -> tuple[Run, Values] | None:
     """What the way forward gives with these edits, and what it keeps for the way back; None if it cannot be."""
     try:
         run, kept = functions(setting.cell, edits)["forward"](setting)
+        kept["tapes"] = {place: beside(setting.cell, tape) for place, tape in kept["tapes"].items()}
     except CANNOT_BE:
         return None
     return {name: run[name] for name in ("output", *(f"{part}_n" for part in setting.cell.parts))}, kept
@@ -200,8 +200,6 @@ def run_with(setting: Setting, ahead: Edits, back: Edits | None) -> Run | None:
     if there is None or back is None:
         return there and there[0]
     run, kept = there
-    if any(re.search("_(before|later|end)\\b", text) for _, _, text in back):
-        kept = kept | {"tapes": {place: beside(setting.cell, tape) for place, tape in kept["tapes"].items()}}
     try:
         given = functions(setting.cell, back)["backward"](setting, kept)
     except CANNOT_BE:
