@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..candidates import Implementation
 from ..conditioning import tolerances
 from ..faults import Fault
@@ -59,6 +61,7 @@ class Diagnosis:
         return "\n".join([*lines, *self.observations])
 
 
+@np.errstate(all="ignore")
 def diagnose(subject: Implementation, configuration: Configuration) -> Diagnosis:
     """What is wrong with the subject, which fails at this configuration.
 

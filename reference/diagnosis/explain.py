@@ -39,13 +39,13 @@ def explain(look: Look) -> list[Explanation]:
     return [(fault,) for fault in found] or two_together(look, back)
 
 
-def nearest(look: Look, faults: Iterable[Fault], *besides: Fault) -> list[Fault]:
+def nearest(look: Look, faults: Iterable[Fault], *besides: Fault, forward_only: bool = False) -> list[Fault]:
     """The faults of the lowest rank at which any explains everything, with some that are there besides.
 
     Of those that need not be told apart, and of those that are another and more, there is only one.
     """
     for _, group in groupby(faults, key=lambda fault: fault.rank):
-        found = [fault for fault in group if look.explains(*besides, fault)]
+        found = [fault for fault in group if look.explains(*besides, fault, forward_only=forward_only)]
         least = [fault for fault in found if not any(other.edits < fault.edits for other in found)]
         if found:
             by_name = {fault.name or fault.explanation: fault for fault in reversed(least)}
@@ -57,16 +57,14 @@ def explain_forward(look: Look, forward: Sequence[Fault], back: Sequence[Fault])
     """Faults of the forward pass. If that is equal, there is no doubt, whatever the backward pass makes of it; if the
     backward pass is not equal as well, perhaps it has a fault of its own.
     """
-    found = [fault for fault in forward if look.explains(fault, forward_only=True)]
-    if not found:
-        return two_together(look, forward)
-    if whole := nearest(look, found):
+    if whole := nearest(look, forward):
         return [(fault,) for fault in whole]
+    found = nearest(look, forward, forward_only=True)
     near = [fault for fault in back if fault.rank <= NEAR + 1 and len(look.wrong_in_value) > len(look.forward_wrong)]
     for fault in found[:3]:
         if also := nearest(look, near, fault):
             return [(fault, other) for other in also]
-    return [(found[0],)]
+    return [(fault,) for fault in found] or two_together(look, forward)
 
 
 def two_together(look: Look, faults: Sequence[Fault]) -> list[Explanation]:

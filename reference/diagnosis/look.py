@@ -85,7 +85,6 @@ class Look:
             self.setting = Setting(self.setting.problem, None, self.form, self.run)
             self.judge(other if self.differing else second)
 
-    @np.errstate(all="ignore")
     def fits(self, model: Run) -> bool:
         """Whether the subject gave what the model gives, in each tensor that it offers.
 
@@ -105,12 +104,11 @@ class Look:
 
     def explains(self, *faults: Fault, forward_only: bool = False) -> bool:
         """Whether these faults together give what the subject gave, with a way back of the page or the exact one."""
-        if self.raised:
+        ahead = any(fault.forward for fault in faults)
+        if self.raised or (ahead and not forward_only and not self.explains(*faults, forward_only=True)):
             return False
-        if any(map(self.fits, self.setting.runs(faults, forward_only))):
-            return True
-        exact = not forward_only and faults and all(fault.forward for fault in faults)
-        return bool(exact) and self.explains(*faults, forward_only=True) and self.is_consistent
+        exact = not forward_only and ahead and all(fault.forward for fault in faults)
+        return any(map(self.fits, self.setting.runs(faults, forward_only))) or (exact and self.is_consistent)
 
     @cached_property
     def is_consistent(self) -> bool:
@@ -140,7 +138,6 @@ def numbers(value: Any) -> Array | None:
     return value.real if value.dtype.kind in "fc" else value.astype(float)
 
 
-@np.errstate(all="ignore")
 def alike(one: Array, other: Array, exact: float) -> bool:
     """Whether two tensors are equal but for rounding. None that is infinite, or not a number, is."""
     if one.shape == other.shape and one.size and abs(one.flat[0] - other.flat[0]) > 1e-3 * (1 + abs(one.flat[0])):

@@ -157,8 +157,7 @@ def of_values(look: Look, names: Sequence[str]) -> Iterator[str]:
     """What the numbers of a wrong tensor are, if they are anything simple."""
     simple: dict[str, list[str]] = {}
     for name in names:
-        with np.errstate(over="ignore"):
-            told = in_simple_terms(look.offered[name].astype(float), look.truth[name].astype(float), look.exact)
+        told = in_simple_terms(look.offered[name].astype(float), look.truth[name].astype(float), look.exact)
         simple.setdefault(told, []).append(name)
     for told, where in simple.items():
         if told:

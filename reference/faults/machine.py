@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,12 @@ class Fault:
     name: str = ""
     """The same for two faults that need not be told apart; if empty, the explanation."""
 
-    @property
+    @cached_property
     def forward(self) -> bool:
         """Whether the forward pass is wrong already."""
         return any(function in FORWARD for function, _, _ in self.edits)
 
-    @property
+    @cached_property
     def leftover(self) -> bool:
         """Whether it shows only after another call."""
         return any("m.left" in text for _, _, text in self.edits)
@@ -111,7 +111,7 @@ class Setting:
         T, B = max(c.lengths, default=3), len(c.lengths)
         self.given = problem.initial | {f"d_{name}": value for name, value in problem.upstream.items()}
         self.d_output = self.given.get("d_output", self.as_given(self.zeros(T, B, self.D * self.P)))
-        self.lengths = np.array(c.lengths or [T])
+        self.lengths, self.ragged = np.array(c.lengths or [T]), len(set(c.lengths)) > 1
         self.alive = (np.arange(T)[:, None] < self.lengths)[..., None] * 1.0
         self.longest = np.argsort(-self.lengths, kind="stable")
         self.unsorted = np.argsort(self.longest)
@@ -149,14 +149,13 @@ class Setting:
 
     def masked(self, value: Any) -> Any:
         """A sequence with zeros after the end."""
-        return value * self.alive if len(self.groups(0)) > 1 else value
+        return value * self.alive if self.ragged else value
 
     def groups(self, T: int) -> list[tuple[Any, int]]:
         """Sequences of one length: which, and the length."""
-        lengths = np.unique(self.lengths)
-        return (
-            [(np.flatnonzero(self.lengths == n), int(n)) for n in lengths] if len(lengths) > 1 else [(slice(None), T)]
-        )
+        if not self.ragged:
+            return [(slice(None), T)]
+        return [(np.flatnonzero(self.lengths == length), int(length)) for length in np.unique(self.lengths)]
 
     def left(self, name: str, k: int = 0) -> Any:
         """What the call before gave: a part of the state or its gradient, d_input, or a parameter's gradient."""
@@ -192,7 +191,7 @@ def forward_with(setting: Setting, edits: Edits) -> tuple[Run, Values] | None:
     return {name: run[name] for name in ("output", *(f"{part}_n" for part in setting.cell.parts))}, kept
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=20_000)
 @np.errstate(all="ignore")
 def run_with(setting: Setting, ahead: Edits, back: Edits | None) -> Run | None:
     """Both ways with these edits, or the way forward alone; None if they cannot be."""

@@ -36,7 +36,7 @@ def named(table: str) -> list[Any]:
     return [pytest.param(n, row, id=f"{row.cell} {row.told}") for n, row in enumerate(planted(table))]
 
 
-@pytest.mark.parametrize(("n", "fault"), some([*named(TABLE), *named(MORE)], 2))
+@pytest.mark.parametrize(("n", "fault"), some([*named(TABLE), *named(MORE)], 3))
 def test_names_a_planted_fault(n: int, fault: Planted) -> None:
     """Each in one of its forms."""
     diagnosis = diagnosed(fault, fault.forms[n % len(fault.forms)])
