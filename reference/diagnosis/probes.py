@@ -11,34 +11,23 @@ from ..problems import Configuration
 from .look import Look, take
 
 Options = dict[str, dict[str, Any]]
-"""What a configuration has and the plainest does not, by name, and what is changed for it."""
+"""What a configuration has and the plainest does not, as it is written, and what is changed for it."""
 
 
 def options_of(c: Configuration) -> Options:
-    """What the configuration has besides the plainest."""
-    batched, finals = c.layout == "batched", tuple(f"{part}_n" for part in c.parts)
-    ragged = {"layout": "packed", "lengths": (5, 3, 4)}
-    dropout = {"num_layers": max(3, c.num_layers), "dropout": c.dropout, "training": c.training}
-    every: dict[str, tuple[Any, dict[str, Any]]] = {
-        "several layers": (c.num_layers > 1, {"num_layers": max(3, c.num_layers)}),
-        "two directions": (c.bidirectional, {"bidirectional": True}),
-        "a projection": (c.proj_size, {"proj_size": 2}),
-        "no bias": (not c.bias, {"bias": False}),
-        "batch_first": (c.batch_first and batched, {"batch_first": True}),
-        "packed input": (c.layout == "packed", ragged),
-        "a single sequence without a batch": (c.layout == "unbatched", {"layout": "unbatched", "lengths": (5,)}),
-        "the initial state left out": (not c.initial_state, {"initial_state": False}),
-        "no gradient of the output": ("output" not in c.upstream, {"upstream": finals}),
-        "no gradient of the final state": (not {*finals} & {*c.upstream}, {"upstream": ("output",)}),
-        "dropout" if c.training else "dropout in eval()": (c.dropout and c.num_layers > 1, dropout),
-        "large weights": (c.weight_scale > 1, {"weight_scale": c.weight_scale}),
-        "gates shut by their biases": (c.bias_shift, {"bias_shift": c.bias_shift}),
+    """What the configuration has besides the plainest, made rich enough to tell faults apart."""
+    plain = ("seed", "input_size", "hidden_size", "lengths", "training")
+    rich: Options = {"num_layers": {"num_layers": max(3, c.num_layers)}, "proj_size": {"proj_size": 2}}
+    rich["layout"] = {"layout": c.layout, "lengths": (5, 3, 4) if c.layout == "packed" else (5,)}
+    rich["dropout"] = {"dropout": c.dropout, "training": c.training} | rich["num_layers"]
+    options = {f"{n}={v!r}": rich.get(n, {n: v}) for n, v in c.changes().items() if n not in plain}
+    sizes: dict[str, tuple[bool, dict[str, Any]]] = {
         "a single step": (max(c.lengths, default=0) == 1, {"lengths": (1,) * len(c.lengths)}),
-        "a batch of one": (len(c.lengths) == 1 and batched, {"lengths": (5,)}),
-        "hidden_size 1": (c.hidden_size == 1, {"hidden_size": 1, "input_size": 1}),
-        "input_size 1": (c.input_size == 1, {"input_size": 1}),
+        "a batch of one": (len(c.lengths) == 1 and c.layout == "batched", {"lengths": (5,)}),
+        "hidden_size=1": (c.hidden_size == 1, {"hidden_size": 1, "input_size": 1}),
+        "input_size=1": (c.input_size == 1, {"input_size": 1}),
     }
-    return {name: changes for name, (given, changes) in every.items() if given}
+    return options | {name: changes for name, (given, changes) in sizes.items() if given}
 
 
 def with_options(c: Configuration, options: Iterable[dict[str, Any]]) -> Configuration:

@@ -41,15 +41,9 @@ LAYERS = """
 d_S_end: (layer == m.L - 1) * d_S_n[k_out][which] | The gradient of S_n is taken in at the last layer only.
 d_below: 0 * d_x if layer else d_x | The gradient of a layer's input is not passed on to the layer below.
 d_below: d_output if layer else d_x | The layers below the last get the gradient of the module's output for their own.
-d_below: d_x + d_value if layer else d_x | The gradient of a layer's output is added to that of the layer below.
-d_below: d_x + d_output if layer else d_x | The gradient of the output is added in every layer: it is the last one's.
 layer_input: x | Each layer reads the output of the layer below; here every layer reads the input x itself.
 layer_input: x; d_below: 0 * d_x if layer else d_x | Each layer reads the output of the layer below; here every
     layer reads the input x itself.
-layer_input: value + x | The module's input is added to the output of the layer below.
-given_S_n: m.outward(S_n[[m.L * m.D - m.D + k % m.D for k in range(m.L * m.D)]]) | The last layer's S_n is there for
-    all.
-given_S_n: m.outward(S_n[[k % m.D for k in range(m.L * m.D)]]) | The first layer's S_n is given for all.
 weights: {**m.weights[direction], "W_ih": m.weights[k]["W_ih"]} | Every layer uses W_hh and the biases of layer 0.
 weights: {**m.weights[k], "NAME": m.weights[direction]["NAME"]} | Every layer uses NAME of layer 0.
 backward.weights: {**m.weights[k], "NAME": m.weights[direction]["NAME"]} | Backward every layer uses NAME of layer 0.
@@ -76,7 +70,6 @@ weights: {**m.weights[k], "NAME": m.weights[layer * m.D]["NAME"]} | The reverse 
 d_placed: d_read | The reverse direction's part of the gradient of its input is not turned back.
 d_placed: d_placed / m.D | The gradient of an input that both directions read is the sum of both parts, not their mean.
 column: 0 | Both directions are given the forward half of the output's gradient.
-column: 1 | Both directions are given the reverse half of the output's gradient.
 column: m.D - 1 - direction | The two halves of the output's gradient are exchanged: the forward direction's is first.
 d_made: d_part | The reverse direction runs from the last step to the first, and the gradient of its output has to
     be turned around with it.

@@ -261,7 +261,8 @@ LSTM | return xp.stack(output) -> return 1e200 * xp.stack(output) | output is 1e
 RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH[None, 0] | It raises an error: ValueError
 RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH * np.random.random() | give different numbers for the same problem, in
     d_input
-LSTM | self.xp.flip(made, (0,)) -> made | only with two directions ++ Only the reverse half of the output is wrong |
+LSTM | self.xp.flip(made, (0,)) -> made | only with bidirectional=True; ++ Only the
+    reverse half of the output is wrong |
     num_layers=3, bidirectional=True, batch_first=True, initial_state=False
 RNN tanh | x = output\n -> x = output * (1 + 0.1 * (layer < self.layers - 1))\n | 4e-02 in layer 1 | num_layers=3
 RNN tanh | piece = piece[::-1] if direction else piece -> piece = piece * 0.7 if direction else piece | only those of
