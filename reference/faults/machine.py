@@ -6,7 +6,7 @@ own, unchanged, on a tape that is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -72,6 +72,7 @@ def edit(text: str) -> Edits:
 
 
 KNOWN: Values = PYTHON | {
+    "beside": beside,
     "in_order": lambda value, order: np.concatenate([np.split(value, len(order))[block] for block in order]),
     "whole": lambda value: 0 * value + value.sum(),
 }
@@ -104,7 +105,9 @@ class Setting:
     """
 
     def __init__(self, problem: Problem, masks: Masks | None = None, form: str = "", before: Run | None = None) -> None:
-        self.problem, self.drawn, self.form, self.before = problem, masks, form, before or {}
+        self.problem, self.form, self.before = problem, form, before or {}
+        self.found: dict[tuple[Edits, Edits | None], Run | None] = {}
+        self.last: tuple[Edits | None, Any] = None, None
         self.c = c = problem.configuration
         self.cell, self.input, self.by_step = cell_of(c, form), problem.input, partial(by_step, c)
         self.L, self.D, self.H, self.P = c.num_layers, 1 + c.bidirectional, c.hidden_size, c.proj_size or c.hidden_size
@@ -170,42 +173,34 @@ class Setting:
         ahead = frozenset(each for each in edits if each[0] in FORWARD)
         own = frozenset(each for fault in faults if not fault.forward for each in fault.edits)
         for back in [None] if forward_only else {edits - ahead: 0, own: 0}:
-            if (run := run_with(self, ahead, back)) is not None:
+            if (ahead, back) not in self.found:
+                self.found[ahead, back] = self.run(ahead, back)
+            if (run := self.found[ahead, back]) is not None:
                 yield run
 
+    def run(self, ahead: Edits, back: Edits | None) -> Run | None:
+        """Both ways with these edits, or the way forward alone; None if they make no sense with these shapes."""
+        if self.last[0] != ahead:
+            self.last = ahead, tried(lambda: functions(self.cell, ahead)["forward"](self))
+        if (there := self.last[1]) is None:
+            return None
+        run = {name: there[0][name] for name in ("output", *(f"{part}_n" for part in self.cell.parts))}
+        if back is None:
+            return run
+        given = tried(lambda: functions(self.cell, back)["backward"](self, there[1]))
+        states = [f"d_{name}" for name in self.problem.initial]
+        return given and run | {n: given[n] for n in ("d_input", *states)} | {
+            name: given["gradients"][place] for place, name in self.places.items()
+        }
 
-# Run with faults. What makes no sense with these shapes raises one of these errors.
 
-CANNOT_BE = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
-
-
-@lru_cache(maxsize=8)
 @np.errstate(all="ignore")
-def forward_with(setting: Setting, edits: Edits) -> tuple[Run, Values] | None:
-    """What the way forward gives with these edits, and what it keeps for the way back; None if it cannot be."""
+def tried(run: Callable[[], Any]) -> Any:
+    """What is computed; None if that makes no sense with these shapes."""
     try:
-        run, kept = functions(setting.cell, edits)["forward"](setting)
-        kept["tapes"] = {place: beside(setting.cell, tape) for place, tape in kept["tapes"].items()}
-    except CANNOT_BE:
+        return run()
+    except (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError):
         return None
-    return {name: run[name] for name in ("output", *(f"{part}_n" for part in setting.cell.parts))}, kept
-
-
-@lru_cache(maxsize=20_000)
-@np.errstate(all="ignore")
-def run_with(setting: Setting, ahead: Edits, back: Edits | None) -> Run | None:
-    """Both ways with these edits, or the way forward alone; None if they cannot be."""
-    there = forward_with(setting, ahead)
-    if there is None or back is None:
-        return there and there[0]
-    run, kept = there
-    try:
-        given = functions(setting.cell, back)["backward"](setting, kept)
-    except CANNOT_BE:
-        return None
-    names = ("d_input", *(f"d_{name}" for name in setting.problem.initial))
-    gradients = {name: given["gradients"][place] for place, name in setting.places.items()}
-    return run | {name: given[name] for name in names} | gradients
 
 
 @lru_cache(maxsize=32)

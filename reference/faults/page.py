@@ -13,7 +13,7 @@ from typing import Any
 import numpy as xp
 
 from ..stages.expressions import Values, flip
-from ..stages.loops import loop_backward, loop_forward
+from ..stages.loops import beside, loop_backward, loop_forward
 
 
 def forward(m: Any) -> tuple[Values, Values]:
@@ -49,7 +49,7 @@ def forward(m: Any) -> tuple[Values, Values]:
                 placed = flip(made) if direction else made
                 half[:length, which] = placed
                 h_end[which], c_end[which] = h_last, 0 if c_last is None else c_last
-                tapes[k, length] = tape
+                tapes[k, length] = beside(m.cell, tape)
             done = m.masked(half)
             h_final = h_end
             h_ends[k_out], c_ends[k_out] = h_final, c_end
