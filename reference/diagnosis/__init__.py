@@ -49,16 +49,16 @@ class Diagnosis:
         if len(self.explanations) > 1:
             lines.append("These faults give exactly these numbers, and cannot be told apart here:")
             lines += [f"  - {' '.join(fault.explanation for fault in each)}" for each in self.explanations]
-        elif self.explanations and len(self.patterns) > 1:
+        elif len(self.patterns) > 1:
             lines.append("Two known faults together give exactly these numbers:")
             lines += [f"  {number}. {fault.explanation}" for number, fault in enumerate(self.patterns, 1)]
-        elif self.explanations:
+        elif self.patterns:
             lines.append(self.patterns[0].explanation)
         elif any(told.startswith("Wrong: ") for told in self.observations):
             lines.append("No known fault gives these numbers.")
-        if self.observations:
-            lines.append(f"Looked at in {self.configuration}:")
-        return "\n".join([*lines, *self.observations])
+        return "\n".join(
+            [*lines, *[f"Looked at in {self.configuration}:"] * bool(self.observations), *self.observations]
+        )
 
 
 @np.errstate(all="ignore")
@@ -67,39 +67,33 @@ def diagnose(subject: Implementation, configuration: Configuration) -> Diagnosis
 
     Raises nothing, whatever the subject raises or gives.
     """
+    first: list[str] = []
     try:
-        dtypes = [dtype for dtype in ("float64", "float32") if dtype in subject.dtypes]
-        for dtype in dtypes:
-            if (found := looked_at(subject, configuration, dtype, dtype != dtypes[0])) is not None:
-                return found
         told = "This is not offered, so there is nothing to compare."
-        if any(take(subject, configuration, dtype) is not None for dtype in dtypes):
-            told = "The deviation is a few roundings more than is allowed: the accuracy falls short, not a formula."
+        for dtype in [dtype for dtype in ("float64", "float32") if dtype in subject.dtypes]:
+            look, first_told = where_it_fails(subject, configuration, dtype)
+            if look is not None and (look.raised or look.wrong):
+                found = told_apart(look, explain(look)) if look.c.lengths else []
+                return Diagnosis(look.c, tuple(found), (*first, *first_told, *observe(look, found)))
+            first = [f"In {dtype} everything is right."]
+            if look is not None:
+                told = "The deviation is a few roundings more than allowed: the accuracy falls short, not a formula."
     except Exception as error:  # what a subject's tensors can be is not foreseen
         words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".removesuffix(": ")
         told = f"What it gives could not be looked at ({words})."
     return Diagnosis(configuration, (), (told,))
 
 
-def looked_at(subject: Implementation, configuration: Configuration, dtype: str, second: bool) -> Diagnosis | None:
-    """The same in one dtype; None if nothing is wrong there. second: whether it is right in the first dtype."""
-    look, options = simplest_kind(subject, configuration, dtype)
-    told = [f"It is wrong only with {listed(options)}; without, everything is right."] if options else []
-    if look is None:  # then it is something about these sizes or numbers
-        look = take(subject, configuration, dtype)
-        if look is not None and not look.raised:
-            look.exact = max(tolerances(look.problem, look.errors, look.setting.masks).values())
-            look.judge(look.run)
-        if look is None or not (look.raised or look.wrong):
-            return None
-        told = ["It is right at other sizes: something about these sizes or numbers makes the difference."]
-    found = explain(look) if look.c.lengths else []
-    if len(found) > 1:
-        found = told_apart(look, found)
-    if second:
-        accuracy = look.wrong_in_value and set(look.wrong_in_value) <= set(look.offered)
-        told.insert(0, f"In float64 everything is right{': this is about the accuracy of float32' * bool(accuracy)}.")
-    return Diagnosis(look.c, tuple(found), (*told, *observe(look, found)))
+def where_it_fails(subject: Implementation, c: Configuration, dtype: str) -> tuple[Look | None, list[str]]:
+    """The subject where it is looked at, and what is special there: a rich problem, or if it is right there its own."""
+    look, options = simplest_kind(subject, c, dtype)
+    if look is not None:
+        return look, [f"It is wrong only with {listed(options)}; without, everything is right."] * bool(options)
+    look = take(subject, c, dtype)
+    if look is not None and not look.raised:
+        look.exact = max(tolerances(look.problem, look.errors, look.setting.masks).values())
+        look.judge(look.run)
+    return look, ["It is right at other sizes: something about these sizes or numbers makes the difference."]
 
 
 def told_apart(look: Look, found: list[Explanation]) -> list[Explanation]:

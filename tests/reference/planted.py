@@ -21,7 +21,6 @@ LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_a_i, d_a_f, d_a_o, d_a_g] | exactly [d
     stage='step_backward d_a'
 RNN tanh | h_prev @ W_HH.T -> h_prev @ W_HH | W_hh is read transposed | stage='step a'
 RNN tanh | x @ W_IH.T -> x @ W_IH | W_ih is read transposed
-LSTM | W_HH.T -> W_HH.reshape(W_HH.shape[::-1]) | exactly x @ W_ih.T + b_ih + h_prev @ W_hh.reshape(…)
 RNN tanh | d_h_prev = d_a @ W_HH -> d_h_prev = d_a @ W_HH.T | exactly d_a @ W_hh.T | stage='step_backward d_h_prev'
 LSTM | W_HH.T -> W_HH.reshape(4, -1, W_HH.shape[1]).swapaxes(0, 1).reshape(W_HH.shape[1], -1) | W_hh is read transposed
 RNN tanh | d_a.T @ h_prev -> h_prev.T @ d_a | The gradient of W_hh is transposed
@@ -31,9 +30,7 @@ LSTM | d_c = d_c_after + d_h -> d_c = d_h | exactly d_h ⊙ o ⊙ (1 − tanh(c)
 LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after | d_c_n stands for what comes from the step after
 RNN tanh | APPEND -> APPEND; d_state = d_state * (t != len(steps) - 2) | through time is truncated
 GRU | [d_a_r, d_a_z, d_h_n] -> [d_a_r, d_a_z, d_x_n] | exactly d_x_n | stage='step_backward d_h_n'
-GRU | [d_a_r, d_a_z, d_x_n] -> [d_a_r, d_a_z, d_h_n] | exactly [d_a_r, d_a_z, d_h_n]
 GRU | xp.sum(d_a_h -> xp.sum(d_a_x | The gradient of b_ih is given for b_hh, too
-GRU | d_h_prev = d_h * z -> d_h_prev = 0 | exactly d_a_h @ W_hh
 GRU | d_n = d_h * (1 - z) -> d_n = d_h | exactly d_h | stage='step_backward d_n'
 GRU | d_z = d_h * (h_prev - n) -> d_z = d_h * (n - h_prev) | exactly −d_h ⊙ (h_prev − n) | stage='step_backward d_z'
 GRU | d_r = d_x_n * h_n -> d_r = d_x_n * h_prev | exactly d_x_n ⊙ h_prev | stage='step_backward d_r'
@@ -44,40 +41,27 @@ GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> h_n = ((r * h_prev) @ W_HH.T + p
 GRU | a_h = a_h + B_HH -> pass | b_hh is forgotten
 GRU | h_n = a_h -> a_x, a_h = (xp.concat([a[:, H : 2 * H], a[:, :H], a[:, 2 * H :]], axis=1) for a in (a_x,
     a_h))\n    h_n = a_h | exactly [z, r, n]
-GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> b = B_HH[2 * H :]\n    n = xp.tanh(a_x[:, 2 * H :] + b + r * (h_n - b))
-    | exactly tanh(x_n + b_hh[block 2] + r ⊙ (h_n −
-GRU | d_a_h.T @ h_prev -> d_a_h.T @ ((1 - z) * n + z * h_prev) | exactly d_a_h.T @ h
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h | exactly d_h
 RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h) | exactly d_h ⊙ (1 − h) | stage='step_backward d_a'
 RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - xp.tanh(h) ** 2) | exactly d_h ⊙ (1 − tanh(h)²)
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - xp.atanh(h) ** 2) | exactly d_h ⊙ (1 − a²)
-RNN relu | d_a = xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_a = d_h | exactly d_h
 LSTM | d_a_i = d_i * i * (1 - i) -> d_a_i = d_i | exactly d_i | stage='step_backward d_a_i'
-LSTM | d_a_f = d_f * f * (1 - f) -> a_f = xp.log(f / (1 - f)); d_a_f = d_f * a_f * (1 - a_f) | exactly d_f ⊙ a_f ⊙ (1 −
-    a_f)
 LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * sigmoid(f, xp) * (1 - sigmoid(f, xp)) | exactly d_f ⊙ σ(f) ⊙ (1 −
     σ(f))
 LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_a_g, d_o] | In all gates σ′ is missing
 LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_g, d_o] | derivative of σ or tanh is missing
 LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g * g * (1 - g) | exactly d_g ⊙ g ⊙ (1 − g) | stage='step_backward d_a_g'
 LSTM | o * (1 - tanh_c * tanh_c) -> o | exactly d_c_after + d_h ⊙ o
-LSTM | o * (1 - tanh_c * tanh_c) -> o * (1 - (f * c_prev + i * g) ** 2) | exactly d_c_after + d_h ⊙ o ⊙ (1 − c²)
 LSTM | d_h * o * (1 - tanh_c * tanh_c) -> d_h * (1 - tanh_c * tanh_c) | exactly d_c_after + d_h ⊙ (1 − tanh(c)²) |
     stage='step_backward d_c'
 LSTM | d_i = d_c * g -> d_i = d_c * i | exactly d_c ⊙ i | stage='step_backward d_i'
-LSTM | d_c_prev = d_c * f -> d_c_prev = d_c | exactly d_c
 RNN tanh & LSTM | B_IH + B_HH -> B_IH | b_hh is forgotten
-RNN tanh & LSTM | B_IH + B_HH -> 0 | The biases are not added
 LSTM | B_IH + B_HH -> B_IH + B_IH | b_ih, is added twice
 RNN tanh & LSTM | "bias_hh": xp.sum(d_a, axis=0) -> "bias_hh": 0 * xp.sum(d_a, axis=0) | that is the gradient of b_hh
 RNN tanh & LSTM | xp.sum(d_a, axis=0) -> xp.sum(d_a, axis=0) / 2 | that is the gradient of b_hh and
 RNN tanh | TAPE -> TAPE; d_state = 0 * d_state | from the final state, d_h_n, is ignored
-LSTM | TAPE -> TAPE; d_state = d_state[0], 0 * d_state[1] | from the final state, d_c_n, is ignored
 LSTM | TAPE -> TAPE; d_state = (0 * d_state[1],) * 2 | from the final state, d_h_n and d_c_n, is
 RNN tanh & LSTM | d_h = D_OUT + -> d_h = 0 * D_OUT + | d_output is not used
 RNN tanh & LSTM | d_h = D_OUT + -> d_h = (t == len(steps) - 1) * D_OUT + | d_output is used at the last step alone
 RNN tanh | D_END -> return xp.stack(d_x[::-1]), 0 * d_state | zeros are returned for d_h_0
-LSTM | D_END -> return xp.stack(d_x[::-1]), (d_state[0], 0 * d_state[1]) | zeros are returned for d_c_0
 LSTM | output, steps = [], [] -> output, steps = [], []; state = 0 * state[0], 0 * state[1] | nothing reads h_0 and c_0
 LSTM | output, steps = [], [] -> output, steps = [], []; state = state[::-1] | h_0 and c_0 are exchanged
 RNN tanh & LSTM | ADDED -> total * (name != "weight_hh") + d_step[name] | that is the gradient of W_hh
@@ -85,9 +69,7 @@ RNN tanh & LSTM | ADDED -> ADDED * (name != "weight_ih" or (t == len(steps) - 1)
 LSTM | d_a.T @ h_prev -> d_a.T @ (o * tanh_c) | exactly d_a.T @ h
 RNN tanh & LSTM | D_END, d_parameters -> D_END, {name: total / len(steps) for name, total in d_parameters.items()} | the
     mean over the steps is there for their sum
-LSTM | i = sigmoid(a[ -> i = sigmoid(2 * a[ | exactly σ(2 · a_i)
 LSTM | f = sigmoid(a[ -> f = 1 - sigmoid(a[ | exactly σ(−a_f)
-LSTM | c = f * c_prev + i * g -> c = c_prev + i * g | exactly c_prev + i ⊙ g
 LSTM | c = f * c_prev + i * g -> c = f * c_prev + (1 - f) * g | exactly f ⊙ c_prev + (1 − f) ⊙ g | stage='step c'
 LSTM | tanh_c = xp.tanh(c) -> tanh_c = c | exactly c | stage='step tanh_c'
 LSTM | g = xp.tanh(a[:, 2 * H : 3 * H]) -> g = sigmoid(a[:, 2 * H : 3 * H], xp) | exactly σ(a_g) | stage='step g'
@@ -106,8 +88,6 @@ RNN tanh & LSTM | self.weights(layer, direction) -> self.weights(layer, 0) | dir
     bidirectional=True
 RNN tanh & LSTM | k = layer * self.D + direction -> k = direction * self.layers + layer | directions of the states, all
     | num_layers=3, bidirectional=True
-RNN tanh & LSTM | k = layer * self.D + direction -> k = layer * self.D + (self.D - 1 - direction) | directions of the
-    states, the two | bidirectional=True
 RNN tanh | k = layer * self.D + direction -> k = (self.layers - 1 - layer) * self.D + direction | directions of the
     states, the | num_layers=3
 RNN tanh | d_y = d_x\n -> d_y = np.zeros_like(d_y)\n | is not passed on | num_layers=3
@@ -155,7 +135,6 @@ LSTM | APPEND -> APPEND\n        for name in parameters:\n            parameters
 LSTM | TAPE -> TAPE; parameters = dict(parameters) ;; APPEND -> APPEND\n        parameters = {n: v - 0.1 * d_step[n] for
     n, v in parameters.items()} | The weights are updated
 LSTM | D_OUT + d_h_after -> D_OUT + 2 * d_h_after | d_h from the step after is added twice
-LSTM | D_OUT + d_h_after -> 2 * D_OUT + d_h_after | d_output is added twice
 LSTM | a = x @ W_IH.T + h_prev @ W_HH.T -> a = xp.concat([h_prev, x], axis=1) @ xp.concat([W_IH, W_HH], axis=1).T |
     exactly [h_prev, x] @ [W_ih, W_hh].T + b_ih + b_hh
 LSTM | "weight_ih": d_a.T @ x -> "weight_ih": (d_a.T @ xp.concat([h_prev, x], axis=1))[:, : x.shape[1]] | exactly (d_a.T
@@ -172,7 +151,6 @@ RNN tanh | x = output -> x = output + x if output.shape == x.shape else output |
 LSTM | tanh_c = xp.tanh(c) -> c = c.clip(-1, 1); tanh_c = xp.tanh(c) | exactly clip(f ⊙ c_prev + i ⊙ g, 1) | stage='step
     c'
 GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> n = xp.tanh(a_x[:, 2 * H :] + z * h_n) | exactly tanh(x_n + z ⊙ h_n)
-GRU | xp.tanh(a_x[:, 2 * H :] + r * h_n) -> xp.tanh(r * (a_x[:, 2 * H :] + h_n)) | exactly tanh(r ⊙ (x_n + h_n))
 RNN tanh | / (1 - self.p or 1) -> / (self.p or 1) | scaled by 1/ | num_layers=3, dropout=0.3
 RNN tanh | return self.as_given(x), self.states_given(final) -> return self.as_given(x * (self.mask(x) if self.p and
     self.training else 1)), self.states_given(final) | between the layers, not on | num_layers=3, dropout=1.0
@@ -195,17 +173,13 @@ RNN tanh | piece = d_y[:length, which, columns] -> piece = d_y[:length, which, :
     bidirectional=True
 RNN tanh | zip(final, parts_of(end) -> zip(final, [v if length == self.steps else 0 * v for v in parts_of(end)] | h_n is
     read from the last step | layout='packed', lengths=(5, 3, 4)
-LSTM | D_END, d_parameters -> D_END, {n: v / len(steps) if n[0] == 'b' else v for n, v in d_parameters.items()} | that
-    is the gradient of b_hh and
 LSTM | return xp.stack(output), state, -> return xp.stack(output), (output[0], state[1]), | h after the first step is
     returned as the last | stage='forward h_n'
 LSTM | return xp.stack(output), state, -> return xp.stack(output), (state[1], state[1]), | c is returned as h
 RNN tanh | output.append(state) -> output.append(xp.tanh(state)) | tanh is applied once more to what is put into the
     output
 GRU | step(x[t, :, :] -> step(x[0, :, :] | every step reads the first input
-LSTM | step(x[t, :, :] -> step(x[x.shape[0] - 1 - t, :, :] | the inputs are read from the last to the first
 GRU | steps[t], parameters -> steps[t - 1], parameters | what the step before kept is read
-LSTM | d_o = d_h * tanh_c -> d_o = d_h * xp.tanh(c_prev) | exactly d_h ⊙ tanh(c_prev)
 LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after * f | exactly d_c_after ⊙ f | stage='step_backward d_c_prev'
 LSTM | (x, h_prev, c_prev, i, f, g, o, tanh_c) -> (x, h, c_prev, i, f, g, o, tanh_c) | exactly d_a.T @ h | form='class'
 LSTM | d_h_prev = d_a @ -> d_h_prev = d_h + d_a @ | d_h_prev is added to d_h, where it replaces it
@@ -219,10 +193,8 @@ LSTM | d_h_after, d_c_after = d_state -> d_h_after, d_c_after = d_state; d_h_aft
     1)) | the final h counts twice
 RNN tanh | d_a.T @ h_prev -> d_a[:1].T @ h_prev[:1] | exactly d_a[0:1].T @ h_prev[0:1]
 LSTM | f = sigmoid(a[:, H : 2 * H], xp) -> f = sigmoid(a[:, H : 2 * H] + 1, xp) | exactly σ(a_f + 1) | stage='step f'
-LSTM | d_f = d_c * c_prev -> d_f = d_c ;; d_a_g = d_g * (1 - g * g) -> d_a_g = d_g | exactly d_c |
-    stage='step_backward d_f'
-GRU | xp.tanh(a_x[:, 2 * H :] + r * h_n) -> xp.tanh(a_x[:, 2 * H :] + h_n) ;; d_h_prev = d_h * z -> d_h_prev = d_h |
-    exactly tanh(x_n + h_n)
+LSTM | d_f = d_c * c_prev -> d_f = d_c ;; d_a_g = d_g * (1 - g * g) -> d_a_g = d_g | exactly d_c | stage='step_backward
+    d_f'
 """
 """Further ones, which the faults were not made for when they were written down."""
 

@@ -60,7 +60,7 @@ def test_says_what_the_tensors_show(n: int, fault: Planted) -> None:
         assert text.removeprefix("NOT ") in told if text[:4] != "NOT " else text[4:] not in told
     no_numbers = "Wrong in dtype alone" in told or "It raises" in told
     assert told.startswith("Looked at in " if no_numbers else "No known fault gives") or diagnosis.patterns
-    assert "accuracy of float32" not in told and "could not be looked at" not in told
+    assert "could not be looked at" not in told
 
 
 @pytest.mark.parametrize("form", ["functions", "class", "torch"])
