@@ -119,8 +119,11 @@ class Look:
         for name, value in self.problem.leaves.items():
             if (own := self.offered.get(f"d_{name}")) is not None:
                 step = (eps ** (1 / 3) * rng.standard_normal(value.shape)).astype(self.dtype)
-                up, down = (self.subject.first_run(nudged(self.problem, value, way)) for way in (step, -step))
-                slope = sum((d * (up[n] - down[n])).sum() for n, d in self.problem.upstream.items()) / 2
+                try:
+                    up, down = (self.subject.first_run(nudged(self.problem, value, way)) for way in (step, -step))
+                    slope = sum((d * (up[n] - down[n])).sum() for n, d in self.problem.upstream.items()) / 2
+                except (NotOffered, Raised, LookupError, TypeError, ValueError):
+                    return False
                 if not abs(slope - (own * step).sum()) <= eps**0.4 * np.linalg.norm(own) * np.linalg.norm(step):
                     return False
         return True

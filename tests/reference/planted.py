@@ -226,6 +226,8 @@ RNN tanh | APPEND -> d_x.append(d_x_t * (1 + 2 * (t == 1))) | d_input is wrong a
 RNN tanh | APPEND -> APPEND; d_state = d_state * (1 - 0.5 * (t > 1)) | With a single step everything is right
 LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * f * (1 - i * g) | d_input is wrong from the last step on
 RNN tanh | d_a.T @ x -> xp.nan * d_a.T @ x | d_weight_ih is not a number
+RNN tanh | return xp.stack(output) -> return xp.stack(output)[1:] ;; d_a.T @ x -> 3 * d_a.T @ x
+    | output has the shape (4, 3, 4) ++ The gradients are not those of this forward pass
 LSTM | return xp.stack(output), state -> return xp.stack(output)[:, :, :2], state | output has the shape (5, 3, 2)
 LSTM | return xp.stack(output), state -> return xp.stack(output), (state[0].astype(xp.float32), state[1]) | h_n is
     float32, expected float64

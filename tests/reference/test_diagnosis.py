@@ -19,7 +19,6 @@ from tests.reference.stack import PROJECTION
 from tests.strategies import some
 
 RNN, LSTM = "RNN tanh", "LSTM"
-RETURNED, D_RETURNED = "return xp.stack(output)", "return xp.stack(d_x[::-1])"
 
 
 def diagnosed(fault: Planted, form: str) -> Diagnosis:
@@ -124,26 +123,17 @@ def test_gradients_of_a_wrong_forward_pass(form: str, gradient: tuple[str, str],
 
 
 @pytest.mark.parametrize("made", ["astype(object)", "astype(str)", "tolist()", "astype(bool)", "astype(int)", "imag"])
-@pytest.mark.parametrize("old", [RETURNED, D_RETURNED])
+@pytest.mark.parametrize("old", ["xp.stack(output)", "xp.stack(d_x[::-1])"])
 def test_tensors_of_any_kind_raise_nothing(old: str, made: str) -> None:
     diagnosis = of_functions(RNN, (old, f"{old}.{made}"))
-    assert diagnosis.observations
-    assert "could not be looked at" not in str(diagnosis)
+    assert diagnosis.observations and "could not be looked at" not in str(diagnosis)
 
 
-@pytest.mark.parametrize("factor", ["np.inf", "np.nan", "1e300"])
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (RETURNED, "return {} * xp.stack(output)"),
-        ("d_a = d_h", "d_a = {} * d_h"),
-        ("d_a.T @ h_prev", "{} * d_a.T @ h_prev"),
-    ],
-)
-def test_numbers_beyond_all_bounds_name_no_fault(old: str, new: str, factor: str) -> None:
-    diagnosis = of_functions(RNN, (old, new.format(factor)))
-    assert diagnosis.patterns == ()
-    assert "0000000" not in str(diagnosis) and "could not be looked at" not in str(diagnosis)
+@pytest.mark.parametrize("factor", ["xp.inf", "xp.nan", "1e300"])
+@pytest.mark.parametrize("old", ["xp.stack(output)", "d_h * (1 - h * h)", "d_a.T @ h_prev"])
+def test_numbers_beyond_all_bounds_name_no_fault(old: str, factor: str) -> None:
+    diagnosis = of_functions(RNN, (old, f"{factor} * {old}"))
+    assert diagnosis.patterns == () and "could not be looked at" not in str(diagnosis)
 
 
 class Odd(Scratch):
@@ -205,7 +195,10 @@ def test_a_state_that_outlives_the_object_is_named(cell: str, parts: str) -> Non
 
 
 def test_gradients_that_outlive_the_call_are_named() -> None:
-    zeros, end = "{name: xp.zeros_like(value) for name, value in parameters.items()}", f"{D_RETURNED}, d_state"
+    zeros, end = (
+        "{name: xp.zeros_like(value) for name, value in parameters.items()}",
+        "return xp.stack(d_x[::-1]), d_state",
+    )
     key = "parameters['weight_ih'].tobytes()"
     kept = (zeros, f"globals().get({key}) or {zeros}"), (end, f"globals()[{key}] = d_parameters; {end}")
     assert "added to those of the call before. It is kept outside of the call" in str(of_functions(RNN, *kept))
