@@ -64,7 +64,8 @@ def explain_forward(look: Look, forward: Sequence[Fault], back: Sequence[Fault])
     for fault in found[:3]:
         if also := nearest(look, near, fault):
             return [(fault, other) for other in also]
-    return [(fault,) for fault in found] or two_together(look, forward)
+    pairs = [] if found else two_together(look, forward)
+    return [(fault,) for fault in found] or [pair for pair in pairs if look.explains(*pair)] or pairs
 
 
 def two_together(look: Look, faults: Sequence[Fault]) -> list[Explanation]:
