@@ -113,10 +113,10 @@ def of_table(table: str, rank: int, words: dict[str, dict[str, str]], parts: str
 
 @cache
 def of_equations(cell: Cell) -> tuple[Fault, ...]:
-    """The small changes of the loops, and of the equations, at all steps or at some."""
-    mistakes = [one for way in ("forward", "backward") for one in slips(cell, way)]
-    mistakes += [*mutations(cell, "step"), *mutations(cell, "step_backward"), *mutations_across_steps(cell)]
+    """The small changes of the equations, at all steps or at some, and of the loops."""
+    mistakes = [*mutations(cell, "step"), *mutations(cell, "step_backward"), *mutations_across_steps(cell)]
     mistakes += [one for one in at_some_steps(cell) if one.rank < 4]
+    mistakes += [*slips(cell, "forward"), *slips(cell, "backward")]
     return tuple(map(of_mistake, mistakes))
 
 
