@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -10,121 +11,85 @@ import numpy as np
 
 from scratch.types import Array
 
-from ..candidates import Implementation, NotOffered, Raised, Unfit
+from ..candidates import FunctionsCandidate, Implementation, NotOffered, Raised, Unfit
 from ..equivalence import relative_error
 from ..faults import Fault, Setting, by_step, cell_of, right_run, setting_of
-from ..problems import Configuration
+from ..problems import Configuration, Problem
 from ..runs import Run
 
 EXACT = {"float64": 1e-10, "float32": 3e-5}
 """Up to which relative error two runs are the same but for rounding, on the benign problems that are looked at."""
 
-Explanation = tuple[Fault, ...]
-"""Faults that together explain everything."""
-
 
 class Look:
-    """The subject on one configuration, beside the truth: the first of its two calls, or if that is right the second.
+    """The subject on one configuration, beside the truth: the first of two calls, or what only a later one shows.
 
     Raises NotOffered if the subject does not have what the configuration needs.
     """
 
     def __init__(self, subject: Implementation, configuration: Configuration, dtype: str) -> None:
-        self.subject, self.c, self.dtype = subject, configuration, np.dtype(dtype)
-        self.form = subject.cell_form
-        self.setting = setting_of(configuration, self.form)
+        self.subject, self.c, self.dtype, self.form = subject, configuration, np.dtype(dtype), subject.cell_form
+        self.setting, self.exact = setting_of(configuration, self.form), EXACT[dtype]
         self.problem = self.setting.problem.astype(self.dtype)
-        self.raised, self.exact = "", EXACT[dtype]
-        self.run: Run = {}
+        self.raised, run, masks = "", Run(), None
+        self.first_is_right, self.outlives = False, ""
+        self.differing: list[str] = []
+        """The tensors in which two new objects or calls differ: something is kept outside of what `outlives` says."""
         try:
-            given, masks = subject.run(self.problem)
+            run, masks = subject.run(self.problem)
         except Raised as error:
-            self.raised, masks = str(error), None
-            if not isinstance(error, Unfit):
-                self.raised = f"it raises an error: {error}"
-        else:
-            self.run = as_arrays(given)
+            self.raised = str(error) if isinstance(error, Unfit) else f"it raises an error: {error}"
         self.drops = masks is not None
+        self.truth = truth_of(configuration, dtype, self.form)
         if masks is not None:  # as they should be scaled
-            scaled = [np.where(mask != 0, 1 / (1 - configuration.dropout), 0.0) for mask in masks]
-            self.setting = Setting(self.setting.problem, scaled, self.form)
-            self.truth = right_run(self.problem.astype(np.longdouble), scaled, self.form)
-        else:
-            self.truth = truth_of(configuration, dtype, self.form)
-        if self.wrong and not self.first_is_right and self.first_run:
-            self.run = self.first_run  # what is wrong there is not mixed with what it leaves for the second
-            for name in ("offered", "errors", "wrong_in_value", "wrong"):
-                self.__dict__.pop(name, None)
+            masks = [np.where(mask != 0, 1 / (1 - configuration.dropout), 0.0) for mask in masks]
+            self.setting = Setting(self.setting.problem, masks, self.form)
+            self.truth = right_run(self.problem.astype(np.longdouble), masks, self.form)
+        self.judge(run)
+        if self.wrong and not self.raised and not self.drops:
+            with suppress(Raised, NotOffered):  # a state of another shape that is left from elsewhere is replaced
+                subject.first_run(setting_of(replace(configuration, initial_state=True)).problem.astype(dtype))
+            with suppress(Raised, NotOffered):
+                self.compare_calls(subject.first_run(self.problem), subject.first_run(self.problem))
 
-    @cached_property
-    def first_run(self) -> Run:
-        """What a new object's first call gives; nothing if that cannot be compared."""
-        if self.raised or self.drops:
-            return {}
-        try:
-            return as_arrays(self.subject.first_run(self.problem))
-        except (Raised, NotOffered):
-            return {}
-
-    @cached_property
-    def first_is_right(self) -> bool:
-        """Whether the first call is right, and only the second wrong."""
-        first = self.first_run
-        return bool(first) and all(
-            value is None or self.is_right(value, right)
-            for name, right in self.truth.items()
-            for value in [first.get(name, None if self.run.get(name, right) is None else np.empty(0))]
-        )
-
-    def is_right(self, value: Array, right: Array) -> bool:
-        """Whether a tensor is right, in shape, dtype and value."""
-        same = value.shape == right.shape and value.dtype == self.dtype
-        return same and relative_error(value, right) <= self.exact
-
-    @cached_property
-    def offered(self) -> dict[str, Array]:
-        """What the subject gave that can be compared: the numbers, whatever their dtype."""
+    def judge(self, run: Run) -> None:
+        """Compare a run with the truth: the numbers, whatever their dtype, and the dtypes."""
+        self.run: Run = {name: None if value is None else np.asarray(value) for name, value in run.items()}
         found = {name: numbers(self.run.get(name)) for name in self.truth}
-        return {name: v for name, v in found.items() if v is not None and v.shape == self.truth[name].shape}
-
-    @cached_property
-    def errors(self) -> dict[str, float]:
-        """How far each tensor is from the truth, relatively; infinite for one of another shape, or without numbers."""
-        return {
+        self.offered = {name: v for name, v in found.items() if v is not None and v.shape == self.truth[name].shape}
+        self.errors = {
             name: relative_error(self.offered[name], right) if name in self.offered else float("inf")
             for name, right in self.truth.items()
             if self.run.get(name, right) is not None
         }
+        self.wrong_in_value = [name for name, error in self.errors.items() if not error <= self.exact]
+        self.forward_wrong = [name for name in self.wrong_in_value if not name.startswith("d_")]
+        dtypes = {name: value.dtype for name, value in self.run.items() if value is not None}
+        right = [n for n in self.errors if n not in self.wrong_in_value and dtypes.get(n, self.dtype) == self.dtype]
+        self.wrong = [name for name in self.errors if name not in right]
 
-    @cached_property
-    def wrong_in_value(self) -> list[str]:
-        """The names of the tensors whose numbers are wrong, or cannot be compared."""
-        return [name for name, error in self.errors.items() if not error <= self.exact]
+    def compare_calls(self, one: Run, other: Run) -> None:
+        """See whether what is wrong is left over from another call, by what two new objects give at their first."""
+        second = self.run
+        self.judge(one)
+        self.first_is_right = not self.wrong
+        for name, value in self.run.items():
+            u, v = numbers(value), numbers(np.asarray(other.get(name)))
+            if u is not None and v is not None and u.shape == v.shape and np.isfinite([u, v]).all():
+                self.differing += [name] * (not relative_error(v, u) <= self.exact)
+        if self.differing:
+            self.outlives = "object (a class attribute, a mutable default argument)"
+            if isinstance(self.subject, FunctionsCandidate):
+                self.outlives = "call (a mutable default argument, a global variable)"
+        if self.differing or self.first_is_right:
+            self.setting = Setting(self.setting.problem, None, self.form, self.run)
+            self.judge(other if self.differing else second)
 
-    @cached_property
-    def wrong(self) -> list[str]:
-        """The names of the tensors that are wrong, in value or in dtype."""
-        value = self.wrong_in_value
-        return [n for n in self.errors if n in value or (n in self.run and self.run[n].dtype != self.dtype)]
-
-    @property
-    def fails(self) -> bool:
-        """Whether there is anything to explain."""
-        return bool(self.raised or self.wrong)
-
-    @property
-    def forward_wrong(self) -> list[str]:
-        """Those of the tensors with wrong values that the forward pass makes."""
-        return [name for name in self.wrong_in_value if not name.startswith("d_")]
-
-    @np.errstate(all="ignore")
     def fits(self, model: Run) -> bool:
         """Whether the subject gave what the model gives, in each tensor that it offers.
 
         A model that gives the truth explains nothing where something is wrong.
         """
-        if self.raised:
-            return False
         for name, value in reversed(model.items()):  # the gradients of the parameters tell most models apart
             own = self.run.get(name)
             if own is None:
@@ -132,83 +97,75 @@ class Look:
                     continue  # not offered
                 if not name.startswith("d_"):
                     return False
-                own = np.zeros_like(value)  # the gradient of a parameter that got none
-            elif own.shape != value.shape or own.dtype != self.dtype:
-                return False
-            if not alike(own, value, self.exact):
+                own = np.zeros(value.shape, self.dtype)  # the gradient of a parameter that got none
+            if own.dtype != self.dtype or not alike(own, value, self.exact):
                 return False
         return not (self.wrong_in_value and all(alike(v, self.truth[n], self.exact) for n, v in model.items()))
 
     def explains(self, *faults: Fault, forward_only: bool = False) -> bool:
-        """Whether these faults together give what the subject gave."""
-        return any(map(self.fits, self.setting.runs(faults, forward_only)))
+        """Whether these faults together give what the subject gave, with a way back of the page or the exact one."""
+        ahead = any(fault.forward for fault in faults)
+        if self.raised or (ahead and not forward_only and not self.explains(*faults, forward_only=True)):
+            return False
+        exact = not forward_only and ahead and all(fault.forward for fault in faults)
+        return any(map(self.fits, self.setting.runs(faults, forward_only))) or (exact and self.is_consistent)
+
+    @cached_property
+    def is_consistent(self) -> bool:
+        """Whether the gradients are those of the subject's own forward pass, by central differences."""
+        if self.drops or self.outlives or self.first_is_right:
+            return False
+        eps, rng = float(np.finfo(self.dtype).eps), np.random.default_rng(0)
+        for name, value in self.problem.leaves.items():
+            if (own := self.offered.get(f"d_{name}")) is not None:
+                step = (eps ** (1 / 3) * rng.standard_normal(value.shape)).astype(self.dtype)
+                try:
+                    up, down = (self.subject.first_run(nudged(self.problem, value, way)) for way in (step, -step))
+                    slope = sum((d * (up[n] - down[n])).sum() for n, d in self.problem.upstream.items()) / 2
+                except (NotOffered, Raised, LookupError, TypeError, ValueError):
+                    return False
+                if not abs(slope - (own * step).sum()) <= eps**0.4 * np.linalg.norm(own) * np.linalg.norm(step):
+                    return False
+        return True
 
 
-def as_arrays(given: Run) -> Run:
-    """Whatever the subject gave as arrays; one of objects, if it is nothing of the kind."""
-    found: Run = {}
-    for name, value in given.items():
-        try:
-            found[name] = None if value is None else np.asarray(value)
-        except Exception:  # whatever the subject's object does
-            found[name] = np.empty((), object)
-    return found
+def nudged(problem: Problem, at: Array, step: Array) -> Problem:
+    """The problem with one of its arrays moved."""
+    return problem.map(lambda value: value + step if value is at else value)
 
 
 def numbers(value: Any) -> Array | None:
     """The real numbers that an array holds, in whatever dtype, or None if it holds something else."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiubc":
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiubc" or value.imag.any():
         return None
-    if value.dtype.kind == "c":
-        return None if value.imag.any() else value.real
-    return value if value.dtype.kind == "f" else value.astype(float)
+    return value.real if value.dtype.kind in "fc" else value.astype(float)
 
 
-@np.errstate(all="ignore")
-def norm(value: Array) -> float:
-    """The size of a tensor; infinite if its square is beyond all numbers."""
-    return float(np.linalg.norm(value))
-
-
-@np.errstate(all="ignore")
 def alike(one: Array, other: Array, exact: float) -> bool:
     """Whether two tensors are equal but for rounding. None that is infinite, or not a number, is."""
-    if one.shape != other.shape:
-        return False
-    if one.size and abs(one.flat[0] - other.flat[0]) > 2 * exact * max(norm(one), norm(other)):
+    if one.shape == other.shape and one.size and abs(one.flat[0] - other.flat[0]) > 1e-3 * (1 + abs(one.flat[0])):
         return False  # most are told apart by a single number
-    scale = max(size := norm(one), norm(other), 1e-30)
-    return bool(np.isfinite(size) and np.isfinite(scale) and norm(one - other) <= exact * scale)
+    return one.shape == other.shape and relative_error(one, other) <= exact
 
 
 @lru_cache(maxsize=512)
 def truth_of(configuration: Configuration, dtype: str, form: str) -> Run:
     """The right values, in longdouble, of the numbers rounded to the dtype."""
-    problem = setting_of(configuration, form).problem.astype(dtype).astype(np.longdouble)
-    return right_run(problem, form=form)
+    return right_run(setting_of(configuration, form).problem.astype(dtype).astype(np.longdouble), form=form)
 
 
 def take(subject: Implementation, configuration: Configuration, dtype: str) -> Look | None:
     """The subject on the configuration, without what it does not offer; None if that is not possible."""
-    options: dict[str, dict[str, Any]] = {
+    without: dict[str, dict[str, Any]] = {
         "initial state": {"initial_state": False},
         "upstream gradient of the final state": {"upstream": ("output",)},
         "bias": {"bias": True},
     }
-    for _ in range(len(options) + 1):
-        try:
-            return Look(subject, configuration, dtype)
-        except NotOffered as missing:
-            changed = replace(configuration, **options.get(str(missing.args[0]), {}))
-            if changed == configuration:
-                return None
-            configuration = changed
-    return None
-
-
-def has_gates(name: str) -> bool:
-    """Whether a tensor has a block of rows for each gate."""
-    return name.startswith(("d_weight_ih", "d_weight_hh", "d_bias"))
+    try:
+        return Look(subject, configuration, dtype)
+    except NotOffered as missing:
+        changed = replace(configuration, **without.get(str(missing.args[0]), {}))
+        return take(subject, changed, dtype) if changed != configuration else None
 
 
 def pieces(c: Configuration, name: str, value: Array) -> dict[str, Array]:
@@ -216,4 +173,6 @@ def pieces(c: Configuration, name: str, value: Array) -> dict[str, Array]:
     gates = cell_of(c).gates
     if name in ("d_input", "output"):
         return {str(t): step for t, step in enumerate(by_step(c, value))}
-    return dict(zip(gates, value.reshape(len(gates), -1), strict=True)) if has_gates(name) else {"": value}
+    if name.startswith(("d_weight_ih", "d_weight_hh", "d_bias")):
+        return dict(zip(gates, value.reshape(len(gates), -1), strict=True))
+    return {"": value}

@@ -2,73 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..candidates import Implementation
 from ..problems import Configuration
 from .look import Look, take
 
-
-class Option(NamedTuple):
-    """Something that a configuration has and the plainest does not."""
-
-    name: str
-    changes: dict[str, Any]
+Options = dict[str, dict[str, Any]]
+"""What a configuration has and the plainest does not, as it is written, and what is changed for it."""
 
 
-def options_of(c: Configuration) -> list[Option]:
-    """What the configuration has besides the plainest."""
-    lengths = (5, 3, 4) if len(set(c.lengths)) > 1 or c.layout == "packed" else (5, 5, 5)
-    given: list[tuple[Any, Option]] = [
-        (c.num_layers > 1, Option("several layers", {"num_layers": max(3, c.num_layers)})),
-        (c.bidirectional, Option("two directions", {"bidirectional": True})),
-        (c.proj_size, Option("a projection", {"proj_size": 2})),
-        (not c.bias, Option("no bias", {"bias": False})),
-        (c.batch_first and c.layout == "batched", Option("batch_first", {"batch_first": True})),
-        (c.layout == "packed", Option("packed input", {"layout": "packed", "lengths": lengths})),
-        (
-            c.layout == "unbatched",
-            Option("a single sequence without a batch", {"layout": "unbatched", "lengths": (5,)}),
-        ),
-        (not c.initial_state, Option("the initial state left out", {"initial_state": False})),
-        (
-            "output" not in c.upstream,
-            Option("no gradient of the output", {"upstream": tuple(f"{p}_n" for p in c.parts)}),
-        ),
-        (
-            not {f"{part}_n" for part in c.parts} & set(c.upstream),
-            Option("no gradient of the final state", {"upstream": ("output",)}),
-        ),
-        (
-            c.dropout and c.num_layers > 1,
-            Option(
-                "dropout" if c.training else "dropout in eval()",
-                {"num_layers": max(3, c.num_layers), "dropout": c.dropout, "training": c.training},
-            ),
-        ),
-        (c.weight_scale > 1, Option("large weights", {"weight_scale": c.weight_scale})),
-        (c.bias_shift, Option("gates shut by their biases", {"bias_shift": c.bias_shift})),
-        (c.lengths and max(c.lengths) == 1, Option("a single step", {"lengths": (1,) * len(c.lengths)})),
-        (c.lengths and len(c.lengths) == 1 and c.layout == "batched", Option("a batch of one", {"lengths": (5,)})),
-        (c.hidden_size == 1, Option("hidden_size 1", {"hidden_size": 1, "input_size": 1})),
-        (c.input_size == 1, Option("input_size 1", {"input_size": 1})),
-    ]
-    return [option for is_given, option in given if is_given]
+def options_of(c: Configuration) -> Options:
+    """What the configuration has besides the plainest, made rich enough to tell faults apart."""
+    plain = ("seed", "input_size", "hidden_size", "lengths", "training")
+    rich: Options = {"num_layers": {"num_layers": max(3, c.num_layers)}, "proj_size": {"proj_size": 2}}
+    rich["layout"] = {"layout": c.layout, "lengths": (5, 3, 4) if c.layout == "packed" else (5,)}
+    rich["dropout"] = {"dropout": c.dropout, "training": c.training} | rich["num_layers"]
+    options = {f"{n}={v!r}": rich.get(n, {n: v}) for n, v in c.changes().items() if n not in plain}
+    sizes: dict[str, tuple[bool, dict[str, Any]]] = {
+        "a single step": (max(c.lengths, default=0) == 1, {"lengths": (1,) * len(c.lengths)}),
+        "a batch of one": (len(c.lengths) == 1 and c.layout == "batched", {"lengths": (5,)}),
+        "hidden_size=1": (c.hidden_size == 1, {"hidden_size": 1, "input_size": 1}),
+        "input_size=1": (c.input_size == 1, {"input_size": 1}),
+    }
+    return options | {name: changes for name, (given, changes) in sizes.items() if given}
 
 
-def plainest(c: Configuration) -> Configuration:
-    """A problem without options, in which most faults can be told apart."""
-    return Configuration(c.cell, input_size=4, hidden_size=4, lengths=(5, 5, 5))
+def with_options(c: Configuration, options: Iterable[dict[str, Any]]) -> Configuration:
+    """A problem in which most faults can be told apart, with these options alone.
 
-
-def with_options(c: Configuration, options: Iterable[Option]) -> Configuration:
-    """The plainest problem with these options, and as many input features as each layer puts out."""
-    changes: dict[str, Any] = {}
-    for option in options:
-        changes |= option.changes
-    base = replace(plainest(c), **{name: value for name, value in changes.items() if name != "input_size"})
+    There are as many input features as each layer puts out.
+    """
+    plainest = Configuration(c.cell, input_size=4, hidden_size=4, lengths=(5, 5, 5))
+    changes = {name: value for option in options for name, value in option.items()}
+    base = replace(plainest, **changes)
     width = (1 + base.bidirectional) * (base.proj_size or base.hidden_size)
     return replace(base, input_size=changes.get("input_size", width if base.num_layers > 1 else base.hidden_size))
 
@@ -89,28 +58,25 @@ def failing(subject: Implementation, configurations: Iterable[Configuration], dt
     raised = None
     for configuration in configurations:
         look = take(subject, configuration, dtype)
-        if look is not None and look.fails:
+        if look is not None and (look.raised or look.wrong):
             if not look.raised and look.offered:
                 return look
             raised = raised or look
     return raised
 
 
-def simplest_kind(
-    subject: Implementation, configuration: Configuration, dtype: str
-) -> tuple[Look | None, tuple[Option, ...]]:
-    """Where to look: a rich problem with as few options as are needed to fail, and these options."""
-    options = options_of(configuration)
-    kinds: list[tuple[Option, ...]] = [(), *((option,) for option in options), tuple(options)]
-    for kind in kinds:
-        looked = failing(subject, variations(with_options(configuration, kind)), dtype)
-        if looked is None:
-            continue
-        needed = list(kind)
-        for option in kind if len(kind) > 1 else ():
-            fewer = [other for other in needed if other is not option]
-            simpler = failing(subject, variations(with_options(configuration, fewer)), dtype)
-            if simpler is not None:
-                needed, looked = fewer, simpler
-        return looked, tuple(needed)
+def simplest_kind(subject: Implementation, c: Configuration, dtype: str) -> tuple[Look | None, Sequence[str]]:
+    """Where to look: a rich problem with as few options as are needed to fail, and the names of these options."""
+    options = options_of(c)
+
+    def fails_with(names: Iterable[str]) -> Look | None:
+        return failing(subject, variations(with_options(c, [options[name] for name in names])), dtype)
+
+    for names in ([], *([name] for name in options), list(options)):
+        if (look := fails_with(names)) is not None:
+            for name in names if len(names) > 1 else ():
+                fewer = [other for other in names if other != name]
+                if (simpler := fails_with(fewer)) is not None:
+                    names, look = fewer, simpler
+            return look, names
     return None, ()

@@ -2,20 +2,15 @@
 reset gate acts before the product with W_hh.
 
 The GRU of Cho et al. (2014), and Keras' with `reset_after=False`, resets the state before the product. With u for the
-state after the reset, W_n and b_n for the rows of W_hh and b_hh that belong to n, and everything else as in the
-textbook's page:
+state after the reset, W_n and b_n for the rows of W_hh and b_hh that belong to n, and all else as in the textbook:
 
 (3)  u = r ⊙ h_prev,   a_n = x_n + W_n u + b_n,   n = tanh(a_n)
-(4)  h = (1 − z) ⊙ n + z ⊙ h_prev
 
-On the way back (4) and tanh are as they were: d_n = d_h ⊙ (1 − z), d_z = d_h ⊙ (h_prev − n), d_a_n = d_n ⊙ (1 − n²).
-The product is W_n u now, so d_u = W_nᵀ d_a_n, and the rows of n in the gradient of W_hh are d_a_n uᵀ.
-Through u = r ⊙ h_prev the reset gate gets d_r = d_u ⊙ h_prev, and h_prev gets d_u ⊙ r. So h_prev has three shares:
-directly by (4), through u, and through the gates' rows W_rz of W_hh:
+On the way back d_a_n is as it was. The product is W_n u now, so d_u = W_nᵀ d_a_n, and the rows of n in the gradient of
+W_hh are d_a_n uᵀ. Through u the reset gate gets d_r = d_u ⊙ h_prev. So h_prev has three shares: directly by (4),
+through u, and through the gates' rows W_rz of W_hh. b_ih and b_hh have the same gradient, as n has one pre-activation:
 
      d_h_prev = d_h ⊙ z + d_u ⊙ r + W_rzᵀ (d_a_r, d_a_z)
-
-n has one pre-activation, a_n, so b_ih and b_hh have the same gradient, the sum of (d_a_r, d_a_z, d_a_n).
 """
 
 from __future__ import annotations
@@ -25,6 +20,7 @@ from typing import TypeVar
 from scratch.textbook import gru, lstm
 
 from ..candidates import Implementation
+from ..problems import Configuration
 from ..stages.equations import CELLS, Cell, Equation, equations
 from ..stages.expressions import renamed, value_of
 
@@ -78,6 +74,11 @@ PROJECTING.alternatives = LSTM.alternatives
 FORMS = {"reset before": ("GRU", RESET_BEFORE)}
 """The forms of a cell that a subject may be held to instead of PyTorch's."""
 Subject = TypeVar("Subject", bound=Implementation)
+
+
+def cell_of(configuration: Configuration, form: str = "") -> Cell:
+    """The equations of a configuration: of its cell, or of a form of it."""
+    return FORMS[form][1] if form else PROJECTING if configuration.proj_size else CELLS[configuration.cell]
 
 
 def held_to(subject: Subject, form: str) -> Subject:

@@ -1,38 +1,94 @@
-"""A module with faults: the page's functions on a problem's numbers.
+"""A module with faults: the page's functions on a problem's numbers, with other right sides in some of their lines.
 
-A changed way forward may go with several ways back: the exact one, which PyTorch's autograd finds; the page's own with
-the same edits; and the page's own, unchanged, on a tape that is wrong.
+A changed way forward may go with several ways back: the exact one; the page's own with the same edits; and the page's
+own, unchanged, on a tape that is wrong.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from scratch.types import Array
 
 from ..problems import Configuration, Problem, draw
 from ..runs import Masks, Run
-from ..stages.equations import CELLS, Cell
-from ..stages.expressions import Values
+from ..stages.equations import Cell, follow
+from ..stages.expressions import PYTHON, Values, expression
 from ..stages.loops import beside
 from ..stages.problems import PARAMETERS
-from .edits import BACKWARD, FORWARD, Edits, Fault, functions
-from .forms import FORMS, PROJECTING
+from ..stages.slots import edited, slots_of
+from . import page
+from .forms import cell_of
 
-WEIGHTS = {theirs: own for own, theirs in PARAMETERS.items()}
-"""The equations' names of the parameters, by PyTorch's."""
-CANNOT_BE = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
-"""What a fault raises that makes no sense with these shapes."""
+Edits = frozenset[tuple[str, str, str]]
+"""Function, slot, and what is there instead: of an equation of `step` or `step_backward`, the loops, or the page."""
+
+FORWARD = ("step", "loop_forward", "forward")
+BACKWARD = ("step_backward", "loop_backward", "backward")
 
 
-# What the page reads.
+@dataclass(frozen=True)
+class Fault:
+    """A known fault: a sentence, and the edits that make it."""
+
+    explanation: str
+    """What is wrong and where, as a teacher would tell it."""
+    edits: Edits = frozenset()
+    rank: int = 0
+    """How far-fetched it is."""
+    name: str = ""
+    """The same for two faults that need not be told apart; if empty, the explanation."""
+
+    @cached_property
+    def forward(self) -> bool:
+        """Whether the forward pass is wrong already."""
+        return any(function in FORWARD for function, _, _ in self.edits)
+
+    @cached_property
+    def leftover(self) -> bool:
+        """Whether it shows only after another call."""
+        return any("m.left" in text for _, _, text in self.edits)
+
+
+def edit(text: str) -> Edits:
+    """Edits from their text, `slot: expression; function.slot: expression`: without a function, wherever there is such
+    a slot, in the page rather than in the loops.
+    """
+    found = set()
+    for each in text.split("; "):
+        slot, right = each.split(": ", 1)
+        function, _, slot = slot.rpartition(".")
+        pages, loops = (
+            [name for name in names if slot in slots_of(getattr(page, name))]
+            for names in (("forward", "backward"), ("loop_forward", "loop_backward"))
+        )
+        found |= {(place, slot, right) for place in ([function] if function else pages or loops)}
+    return frozenset(found)
+
+
+KNOWN: Values = PYTHON | {
+    "beside": beside,
+    "in_order": lambda value, order: np.concatenate([np.split(value, len(order))[block] for block in order]),
+    "whole": lambda value: 0 * value + value.sum(),
+}
+"""What the page and its edits may call."""
+
+
+def functions(cell: Cell, edits: Edits) -> Values:
+    """The page's functions with these edits."""
+    known = KNOWN | {"right_step": partial(follow, cell, "step", known=KNOWN)}
+    for names in (FORWARD, BACKWARD):
+        own = {name: {slot: text for function, slot, text in edits if function == name} for name in names}
+        changes = {slot: expression(text) for slot, text in own[names[0]].items()}
+        known[names[0]] = partial(follow, cell, names[0], changes=changes, known=KNOWN)
+        for name in names[1:]:
+            known[name] = edited(getattr(page, name), own[name].items(), known)
+    return known
 
 
 def by_step(c: Configuration, value: Any) -> Any:
@@ -42,205 +98,109 @@ def by_step(c: Configuration, value: Any) -> Any:
     return value.swapaxes(0, 1) if c.batch_first and c.layout == "batched" else value
 
 
-class Module:
-    """A problem's numbers as page.py reads them."""
+class Setting:
+    """A problem on which faults are tried, and its numbers as page.py reads them.
 
-    left: Mapping[str, Array]
-    """What the call before left."""
-    states: Mapping[str, Array]
-    """The gradients of the initial state, which the way back leaves."""
+    before: what another call gave, for faults that go on from it.
+    """
 
-    def __init__(self, problem: Problem, masks: Masks | None, cell: Cell, xp: Any = np) -> None:
+    def __init__(self, problem: Problem, masks: Masks | None = None, form: str = "", before: Run | None = None) -> None:
+        self.problem, self.form, self.before = problem, form, before or {}
+        self.found: dict[tuple[Edits, Edits | None], Run | None] = {}
+        self.last: tuple[Edits | None, Any] = None, None
         self.c = c = problem.configuration
-        self.xp, self.dtype, self.parts = xp, problem.input.dtype, cell.parts
-        convert = torch.from_numpy if xp is torch else np.asarray
-        self.input = convert(problem.input)
-        upstream = {f"d_{name}": value for name, value in problem.upstream.items()}
-        self.given = {name: convert(value) for name, value in (problem.initial | upstream).items()}
-        self.parameters = {name: convert(value) for name, value in problem.parameters.items()}
-        if xp is torch:
-            for leaf in self.leaves.values():
-                leaf.requires_grad_()
+        self.cell, self.input, self.by_step = cell_of(c, form), problem.input, partial(by_step, c)
         self.L, self.D, self.H, self.P = c.num_layers, 1 + c.bidirectional, c.hidden_size, c.proj_size or c.hidden_size
         T, B = max(c.lengths, default=3), len(c.lengths)
-        self.alive = convert((np.arange(T)[:, None] < np.array(c.lengths or [0])[: max(B, 1)])[..., None] * 1.0)
-        nothing = [np.zeros((T, B, self.D * self.P))] * (c.num_layers - 1)
-        given = masks or (nothing if c.training and c.dropout == 1 else [])
-        self.all_dropped = [convert(mask) for mask in nothing]
-        self.masks = [self.time_first(convert(mask)) for mask in given] if masks else [convert(mask) for mask in given]
-        rows = len(cell.gates) * c.hidden_size
-        none = {"b_ih": self.zeros(rows), "b_hh": self.zeros(rows)}
-        self.names = {name: self.place(name) for name in problem.parameters}
-        self.weights: list[Values] = [{**none, "H": c.hidden_size} for _ in range(self.L * self.D)]
-        for name, (own, k) in self.names.items():
-            self.weights[k][own] = self.parameters[name]
+        self.given = problem.initial | {f"d_{name}": value for name, value in problem.upstream.items()}
+        self.d_output = self.given.get("d_output", self.as_given(self.zeros(T, B, self.D * self.P)))
+        self.lengths, self.ragged = np.array(c.lengths or [T]), len(set(c.lengths)) > 1
+        self.alive = (np.arange(T)[:, None] < self.lengths)[..., None] * 1.0
+        self.longest = np.argsort(-self.lengths, kind="stable")
+        self.unsorted = np.argsort(self.longest)
+        everything = [self.zeros(T, B, self.D * self.P)] * (c.num_layers - 1) if c.training and c.dropout == 1 else []
+        self.masks = [self.by_step(mask) for mask in masks] if masks else everything
+        biases = dict.fromkeys(("b_ih", "b_hh"), self.zeros(len(self.cell.gates) * c.hidden_size))
+        self.weights: list[Values] = [biases | {"H": c.hidden_size} for _ in range(self.L * self.D)]
+        self.places: dict[tuple[str, int], str] = {}
+        for name, value in problem.parameters.items():
+            kind, _, layer = name.removesuffix("_reverse").rpartition("_l")
+            own = next(own for own, theirs in PARAMETERS.items() if theirs == kind)
+            k = int(layer) * self.D + name.endswith("_reverse")
+            self.places[own, k] = f"d_{name}"
+            self.weights[k][own] = value
         for weights in self.weights:
             weights["I"] = weights["W_ih"].shape[1]
-        d_output = self.given.get("d_output")
-        self.d_output = self.as_given(self.zeros(T, B, self.D * self.P)) if d_output is None else d_output
 
-    @property
-    def leaves(self) -> Values:
-        """All that has a gradient, by the gradient's name."""
-        initial = {f"d_{name}": value for name, value in self.given.items() if name.endswith("_0")}
-        return {"d_input": self.input} | initial | {f"d_{name}": value for name, value in self.parameters.items()}
-
-    def place(self, name: str) -> tuple[str, int]:
-        """A parameter's name in the equations, and its layer and direction."""
-        kind, _, layer = name.removesuffix("_reverse").rpartition("_l")
-        return WEIGHTS[kind], int(layer) * self.D + name.endswith("_reverse")
-
-    def zeros(self, *shape: int) -> Any:
+    def zeros(self, *shape: int) -> Array:
         """Zeros in the problem's dtype."""
-        return torch.zeros(shape, dtype=torch.float64) if self.xp is torch else np.zeros(shape, self.dtype)
-
-    def time_first(self, value: Any) -> Any:
-        """The caller's sequence as (T, B, features)."""
-        return by_step(self.c, value)
+        return np.zeros(shape, self.input.dtype)
 
     def as_given(self, value: Any) -> Any:
-        """The inverse of `time_first`."""
-        return value[:, 0] if self.c.layout == "unbatched" else self.time_first(value)
-
-    def groups(self, T: int, B: int) -> list[tuple[Any, int]]:
-        """Sequences of one length: which, and the length."""
-        lengths = self.c.lengths
-        if len(set(lengths)) <= 1:
-            return [(slice(None), T)]
-        return [([b for b in range(B) if lengths[b] == length], length) for length in sorted(set(lengths))]
-
-    def last_rows(self, value: Any) -> Any:
-        """The last step of each sequence."""
-        return self.xp.stack([value[length - 1, b] for b, length in enumerate(self.c.lengths)])
-
-    def left_of(self, name: str, k: int) -> Any:
-        """A parameter's gradient that the call before left."""
-        return next(self.left[f"d_{known}"] for known, place in self.names.items() if place == (name, k))
-
-    @property
-    def longest_first(self) -> list[int]:
-        """The sequences by their length."""
-        return sorted(range(len(self.c.lengths)), key=lambda b: -self.c.lengths[b])
-
-    @property
-    def back(self) -> list[int]:
-        """The inverse of `longest_first`."""
-        return [self.longest_first.index(b) for b in range(len(self.c.lengths))]
-
-    def masked(self, value: Any) -> Any:
-        """A sequence with zeros after the end."""
-        return value * self.alive if len(set(self.c.lengths)) > 1 else value
+        """The inverse of `by_step`."""
+        return value[:, 0] if self.c.layout == "unbatched" else self.by_step(value)
 
     def state(self, name: str, B: int) -> Any:
         """A part of the state or its gradient, (L·D, B, features): zeros if none is given."""
-        value = self.given.get(name)
-        if value is None:
+        if (value := self.given.get(name)) is None:
             return self.zeros(self.L * self.D, B, self.P if "h" in name else self.H)
         return value[:, None] if self.c.layout == "unbatched" else value
 
-    def state_as_given(self, value: Any) -> Any:
+    def outward(self, value: Any) -> Any:
         """The same in the caller's layout."""
         return value[:, 0] if self.c.layout == "unbatched" else value
 
+    def masked(self, value: Any) -> Any:
+        """A sequence with zeros after the end."""
+        return value * self.alive if self.ragged else value
 
-# Run with faults.
+    def groups(self, T: int) -> list[tuple[Any, int]]:
+        """Sequences of one length: which, and the length."""
+        if not self.ragged:
+            return [(slice(None), T)]
+        return [(np.flatnonzero(self.lengths == length), int(length)) for length in np.unique(self.lengths)]
 
+    def left(self, name: str, k: int = 0) -> Any:
+        """What the call before gave: a part of the state or its gradient, d_input, or a parameter's gradient."""
+        value = self.before[self.places.get((name, k), name)]
+        return value[:, None] if self.c.layout == "unbatched" and name[-2:] in ("_n", "_0") else value
 
-@cache
-def cell_of(configuration: Configuration, form: str = "") -> Cell:
-    """The equations of a configuration: of its cell, or of a form of it."""
-    if form:
-        return FORMS[form][1]
-    return PROJECTING if configuration.proj_size else CELLS[configuration.cell]
-
-
-@dataclass(eq=False)
-class Setting:
-    """A problem on which faults are tried; what they give forward is kept for the ways back."""
-
-    problem: Problem
-    masks: Masks | None = None
-    form: str = ""
-    kept: dict[Edits, tuple[Run, Values, Module]] = field(default_factory=dict)
-    found: dict[tuple[Edits, str, Edits], Run | None] = field(default_factory=dict)
-
-    @property
-    def cell(self) -> Cell:
-        """The equations."""
-        return cell_of(self.problem.configuration, self.form)
-
-    @np.errstate(all="ignore")
-    def forward(self, edits: Edits, left: Mapping[str, Array] | None = None) -> tuple[Run, Values, Module]:
-        """What the way forward gives with these edits, and what it leaves for the way back."""
-        if left is None and edits in self.kept:
-            return self.kept[edits]
-        module = Module(self.problem, self.masks, self.cell)
-        module.left = left or {}
-        run, kept = functions(self.cell, edits, np)["forward"](module)
-        found = {"output": run["output"]} | {f"{part}_n": run[f"{part}_n"] for part in self.cell.parts}
-        there = found, kept, module
-        if left is None:
-            self.kept[edits] = there
-        return there
-
-    @np.errstate(all="ignore")
-    def backward(self, edits: Edits, ahead: tuple[Run, Values, Module]) -> Run:
-        """What the way back gives after one forward."""
-        _, kept, module = ahead
-        if any(re.search("_(before|later|end)\\b", text) for _, _, text in edits):
-            kept = kept | {"tapes": {place: beside(self.cell, tape) for place, tape in kept["tapes"].items()}}
-        given = functions(self.cell, edits, np)["backward"](module, kept)
-        run = {"d_input": given["d_input"]}
-        if self.problem.configuration.initial_state:
-            run |= {f"d_{part}_0": given[f"d_{part}_0"] for part in self.cell.parts}
-        run |= {f"d_{name}": given["gradients"][place] for name, place in module.names.items()}
-        return run
-
-    def exact(self, edits: Edits) -> Run:
-        """The gradients of a changed way forward, by autograd."""
-        module = Module(self.problem, self.masks, self.cell, torch)
-        run, _ = functions(self.cell, edits, torch)["forward"](module)
-        upstream = self.problem.upstream
-        loss = sum((run[name] * torch.from_numpy(value)).sum() for name, value in upstream.items())
-        leaves = module.leaves
-        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
-        return {name: value.numpy() for name, value in zip(leaves, found, strict=True)}
-
-    def runs(self, faults: Iterable[Fault], forward_only: bool = False) -> Iterator[Run]:
-        """What implementations with these faults give, each in the ways back that go with them."""
-        faults = tuple(faults)
+    def runs(self, faults: Sequence[Fault], forward_only: bool = False) -> Iterator[Run]:
+        """What implementations with these faults give, each in the page's ways back that go with them."""
         edits = frozenset[tuple[str, str, str]]().union(*(fault.edits for fault in faults))
-        if len({edit[:2] for edit in edits}) < len(edits):
+        if len({each[:2] for each in edits}) < len(edits):
             return  # two of them are about the same line
-        ahead = frozenset(edit for edit in edits if edit[0] in FORWARD)
-        back = edits - ahead
-        own = frozenset(edit for fault in faults if not fault.forward for edit in fault.edits)
-        try:
-            left = self.left(edits) if any(fault.leftover for fault in faults) else None
-            there = self.forward(ahead, left)
-        except CANNOT_BE:
-            return
-        if forward_only:
-            yield there[0]
-            return
-        ways = {("page", way): partial(self.backward, way, there) for way in (back, own)}
-        if ahead and not own and left is None:
-            ways["exact", ahead] = partial(self.exact, ahead)
-        for way, run in ways.items():
-            if left is not None or (ahead, *way) not in self.found:
-                try:
-                    self.found[ahead, *way] = there[0] | run()
-                except CANNOT_BE:
-                    self.found[ahead, *way] = None
-            if (model := self.found[ahead, *way]) is not None:
-                yield model
+        ahead = frozenset(each for each in edits if each[0] in FORWARD)
+        own = frozenset(each for fault in faults if not fault.forward for each in fault.edits)
+        for back in [None] if forward_only else {edits - ahead: 0, own: 0}:
+            if (ahead, back) not in self.found:
+                self.found[ahead, back] = self.run(ahead, back)
+            if (run := self.found[ahead, back]) is not None:
+                yield run
 
-    def left(self, edits: Edits) -> Mapping[str, Array]:
-        """What a first call leaves, which is right but for the faults that show there already."""
-        first = frozenset(edit for edit in edits if "m.left" not in edit[2])
-        there = self.forward(frozenset(edit for edit in first if edit[0] in FORWARD))
-        gradients = self.backward(frozenset(edit for edit in first if edit[0] in BACKWARD), there)
-        return {**there[1], **gradients, **there[2].states}
+    def run(self, ahead: Edits, back: Edits | None) -> Run | None:
+        """Both ways with these edits, or the way forward alone; None if they make no sense with these shapes."""
+        if self.last[0] != ahead:
+            self.last = ahead, tried(lambda: functions(self.cell, ahead)["forward"](self))
+        if (there := self.last[1]) is None:
+            return None
+        run = {name: there[0][name] for name in ("output", *(f"{part}_n" for part in self.cell.parts))}
+        if back is None:
+            return run
+        given = tried(lambda: functions(self.cell, back)["backward"](self, there[1]))
+        states = [f"d_{name}" for name in self.problem.initial]
+        return given and run | {n: given[n] for n in ("d_input", *states)} | {
+            name: given["gradients"][place] for place, name in self.places.items()
+        }
+
+
+@np.errstate(all="ignore")
+def tried(run: Callable[[], Any]) -> Any:
+    """What is computed; None if that makes no sense with these shapes."""
+    try:
+        return run()
+    except (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError):
+        return None
 
 
 @lru_cache(maxsize=32)
@@ -251,6 +211,4 @@ def setting_of(configuration: Configuration, form: str = "") -> Setting:
 
 def right_run(problem: Problem, masks: Masks | None = None, form: str = "") -> Run:
     """What the equations give without a fault, in the problem's dtype; of a form of the cell, if another is named."""
-    setting = Setting(problem, masks, form)
-    ahead = setting.forward(frozenset())
-    return ahead[0] | setting.backward(frozenset(), ahead)
+    return next(Setting(problem, masks, form).runs(()))

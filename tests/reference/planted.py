@@ -16,354 +16,258 @@ Replacements = tuple[tuple[str, str], ...]
 
 TABLE = r"""
 LSTM | i = sigmoid(a[:, :H] -> a = xp.concat([a[:, k * H : (k + 1) * H] for k in (0, 1, 3, 2)], axis=1)\n    i =
-    sigmoid(a[:, :H]
-    | your order is i, f, o, g
-LSTM | i = sigmoid(a[:, :H] -> a = xp.concat([a[:, k * H : (k + 1) * H] for k in (1, 0, 3, 2)], axis=1)\n    i =
-    sigmoid(a[:, :H]
-    | your order is f, i, o, g
-LSTM | i = sigmoid(a[:, :H] -> a = xp.concat([a[:, k * H : (k + 1) * H] for k in (3, 2, 1, 0)], axis=1)\n    i =
-    sigmoid(a[:, :H]
-    | your order is o, g, f, i
-LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_a_i, d_a_f, d_a_o, d_a_g] | yours is exactly [d_a_i, d_a_f, d_a_o, d_a_g] |
+    sigmoid(a[:, :H] | exactly [i, f, o, g]
+LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_a_i, d_a_f, d_a_o, d_a_g] | exactly [d_a_i, d_a_f, d_a_o, d_a_g] |
     stage='step_backward d_a'
 RNN tanh | h_prev @ W_HH.T -> h_prev @ W_HH | W_hh is read transposed | stage='step a'
 RNN tanh | x @ W_IH.T -> x @ W_IH | W_ih is read transposed
-LSTM | W_HH.T -> W_HH.reshape(W_HH.shape[::-1]) | yours is exactly x @ W_ih.T + h_prev @ W_hh.reshape(…)
-LSTM | W_IH.T -> W_IH.reshape(W_IH.shape[::-1]) | yours is exactly x @ W_ih.reshape(…) + h_prev @ W_hh.T
-RNN tanh | d_h_prev = d_a @ W_HH -> d_h_prev = d_a @ W_HH.T | yours is exactly d_a @ W_hh.T | stage='step_backward
-    d_h_prev'
-RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH.T | yours is exactly d_a @ W_ih.T
-LSTM | W_HH.T -> W_HH.reshape(4, -1, W_HH.shape[1]).swapaxes(0, 1).reshape(W_HH.shape[1], -1)
-    | W_hh is read transposed
-LSTM | d_h_prev = d_a @ W_HH -> d_h_prev = d_a @ W_HH.reshape(4, -1, W_HH.shape[1]).swapaxes(0,
-    1).reshape(W_HH.shape[1], -1).T
-    | yours is exactly d_a @ W_hh with each block transposed
+RNN tanh | d_h_prev = d_a @ W_HH -> d_h_prev = d_a @ W_HH.T | exactly d_a @ W_hh.T | stage='step_backward d_h_prev'
+LSTM | W_HH.T -> W_HH.reshape(4, -1, W_HH.shape[1]).swapaxes(0, 1).reshape(W_HH.shape[1], -1) | W_hh is read transposed
 RNN tanh | d_a.T @ h_prev -> h_prev.T @ d_a | The gradient of W_hh is transposed
-RNN tanh & LSTM | d_h = d_output[t, :, :] + -> d_h = d_output[t, :, :] + 0 *
-    | what comes from the step after is not added to d_h
-RNN tanh & LSTM | d_h = d_output[t, :, :] + -> d_h = d_output[t, :, :] + (t == len(steps) - 1) *
-    | d_h is not carried from step to step
-LSTM | d_c = d_c_after + d_h -> d_c = d_h | yours is exactly d_h ⊙ o ⊙ (1 − tanh(c)²) | stage='step_backward d_c'
-LSTM | (d_h, d_c_after) -> (d_h, d_c_after * (t == len(steps) - 1)) | d_c is not carried from step to step
+RNN tanh & LSTM | d_h = D_OUT + -> d_h = D_OUT + 0 * | the step after is not added to d_h
+RNN tanh & LSTM | d_h = D_OUT + -> d_h = D_OUT + (t == len(steps) - 1) * | d_h is not carried from step to step
+LSTM | d_c = d_c_after + d_h -> d_c = d_h | exactly d_h ⊙ o ⊙ (1 − tanh(c)²) | stage='step_backward d_c'
 LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after | d_c_n stands for what comes from the step after
-RNN tanh & LSTM | d_h_prev = d_a @ W_HH -> d_h_prev = 0 * h_prev | d_h is not carried from step to step
-RNN tanh | d_x.append(d_x_t) -> d_x.append(d_x_t); d_state = d_state * (t != len(steps) - 2)
-    | Backpropagation through time is truncated
-LSTM | d_x.append(d_x_t) -> d_x.append(d_x_t); d_state = tuple(d * ((len(steps) - t) % 3 != 0) for d in d_state)
-    | Backpropagation through time is truncated
-GRU | [d_a_r, d_a_z, d_h_n] -> [d_a_r, d_a_z, d_x_n] | yours is exactly d_x_n | stage='step_backward d_h_n'
-GRU | [d_a_r, d_a_z, d_x_n] -> [d_a_r, d_a_z, d_h_n] | yours is exactly [d_a_r, d_a_z, d_h_n]
+RNN tanh | APPEND -> APPEND; d_state = d_state * (t != len(steps) - 2) | through time is truncated
+GRU | [d_a_r, d_a_z, d_h_n] -> [d_a_r, d_a_z, d_x_n] | exactly d_x_n | stage='step_backward d_h_n'
 GRU | xp.sum(d_a_h -> xp.sum(d_a_x | The gradient of b_ih is given for b_hh, too
-GRU | xp.sum(d_a_x -> xp.sum(d_a_h | The gradient of b_hh is given for b_ih, too
-GRU | d_h_prev = d_h * z -> d_h_prev = 0 | yours is exactly d_a_h @ W_hh
-GRU | d_h_prev = d_h * z -> d_h_prev = d_h * (1 - z) | yours is exactly d_h ⊙ (1 − z) + d_a_h @ W_hh
-GRU | d_h_prev = d_h * z -> d_h_prev = d_h | yours is exactly d_h + d_a_h @ W_hh
-GRU | d_n = d_h * (1 - z) -> d_n = d_h | yours is exactly d_h | stage='step_backward d_n'
-GRU | d_z = d_h * (h_prev - n) -> d_z = d_h * (n - h_prev) | yours is exactly −d_h ⊙ (h_prev − n) | stage='step_backward
-    d_z'
-GRU | d_z = d_h * (h_prev - n) -> d_z = d_h * h_prev | yours is exactly d_h ⊙ h_prev
-GRU | d_r = d_x_n * h_n -> d_r = d_x_n * h_prev | yours is exactly d_x_n ⊙ h_prev | stage='step_backward d_r'
-GRU | d_h_n = d_x_n * r -> d_h_n = d_x_n * (1 - r) | yours is exactly d_x_n ⊙ (1 − r)
-GRU | h = (1 - z) * n + z * h_prev -> h = z * n + (1 - z) * h_prev | yours is exactly z ⊙ n + (1 − z) ⊙ h_prev |
-    stage='step h'
-GRU | + r * h_n -> + h_n | yours is exactly tanh(x_n + h_n)
-GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> h_n = ((r * h_prev) @ W_HH.T + parameters.get("bias_hh", 0))[:, 2 *
-    H :]\n    n = xp.tanh(a_x[:, 2 * H :] + h_n)
-    | yours is exactly tanh(x_n + (r ⊙ h_prev) @ W_hh[block 2].T +
+GRU | d_n = d_h * (1 - z) -> d_n = d_h | exactly d_h | stage='step_backward d_n'
+GRU | d_z = d_h * (h_prev - n) -> d_z = d_h * (n - h_prev) | exactly −d_h ⊙ (h_prev − n) | stage='step_backward d_z'
+GRU | d_r = d_x_n * h_n -> d_r = d_x_n * h_prev | exactly d_x_n ⊙ h_prev | stage='step_backward d_r'
+GRU | h = (1 - z) * n + z * h_prev -> h = z * n + (1 - z) * h_prev | exactly z ⊙ n + (1 − z) ⊙ h_prev | stage='step h'
+GRU | + r * h_n -> + h_n | exactly tanh(x_n + h_n)
+GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> h_n = ((r * h_prev) @ W_HH.T + parameters.get("bias_hh", 0))[:, 2 * H
+    :]\n    n = xp.tanh(a_x[:, 2 * H :] + h_n) | exactly tanh(x_n + (r ⊙ h_prev) @ W_hh[block 2].T +
 GRU | a_h = a_h + B_HH -> pass | b_hh is forgotten
 GRU | h_n = a_h -> a_x, a_h = (xp.concat([a[:, H : 2 * H], a[:, :H], a[:, 2 * H :]], axis=1) for a in (a_x,
-    a_h))\n    h_n = a_h
-    | your order is z, r, n
-GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> b = B_HH[2 * H :]\n    n = xp.tanh(a_x[:, 2 * H :] + b + r * (h_n -
-    b))
-    | yours is exactly tanh(x_n + b_hh[block 2] + r ⊙ (h_n −
-GRU | d_h = d_output[t, :, :] + -> d_h = d_output[t, :, :] + 0 * | what comes from the step after is not added to d_h
-GRU | d_a_h.T @ h_prev -> d_a_h.T @ ((1 - z) * n + z * h_prev) | yours is exactly d_a_h.T @ h
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h | yours is exactly d_h
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h) | yours is exactly d_h ⊙ (1 − h) | stage='step_backward d_a'
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - xp.tanh(h) ** 2) | yours is exactly d_h ⊙ (1 − tanh(h)²)
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - xp.atanh(h) ** 2) | yours is exactly d_h ⊙ (1 − a²)
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * h * (1 - h) | yours is exactly d_h ⊙ h ⊙ (1 − h)
-RNN relu | d_a = xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_a = d_h | yours is exactly d_h
-RNN relu | d_a = xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_a = d_h * h | yours is exactly d_h ⊙ h
-RNN relu | d_a = xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_a = d_h * (1 - h * h) | yours is exactly d_h ⊙ (1 − h²)
-LSTM | d_a_i = d_i * i * (1 - i) -> d_a_i = d_i | yours is exactly d_i | stage='step_backward d_a_i'
-LSTM | d_a_o = d_o * o * (1 - o) -> d_a_o = d_o * (1 - o) | yours is exactly d_o ⊙ (1 − o)
-LSTM | d_a_f = d_f * f * (1 - f) -> a_f = xp.log(f / (1 - f)); d_a_f = d_f * a_f * (1 - a_f)
-    | yours is exactly d_f ⊙ a_f ⊙ (1 − a_f)
-LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * sigmoid(f, xp) * (1 - sigmoid(f, xp))
-    | yours is exactly d_f ⊙ σ(f) ⊙ (1 − σ(f))
-LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * (1 - f * f) | yours is exactly d_f ⊙ (1 − f²)
-LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_a_g, d_o] | Backward, the same in d_a_o, d_a_f and d_a_i
-LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_g, d_o] | Backward, the same in d_a_o, d_a_g, d_a_f and d_a_i
-LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g * (1 - g) | yours is exactly d_g ⊙ (1 − g)
-LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g * g * (1 - g) | yours is exactly d_g ⊙ g ⊙ (1 − g) |
-    stage='step_backward d_a_g'
-LSTM | o * (1 - tanh_c * tanh_c) -> o | yours is exactly d_c_after + d_h ⊙ o
-LSTM | o * (1 - tanh_c * tanh_c) -> o * (1 - (f * c_prev + i * g) ** 2)
-    | yours is exactly d_c_after + d_h ⊙ o ⊙ (1 − c²)
-LSTM | d_h * o * (1 - tanh_c * tanh_c) -> d_h * (1 - tanh_c * tanh_c) | yours is exactly d_c_after + d_h ⊙ (1 −
-    tanh(c)²) | stage='step_backward d_c'
-LSTM | d_c_after + d_h * o * (1 - tanh_c * tanh_c) -> d_c_after | yours is exactly d_c_after
-LSTM | d_f = d_c * c_prev -> d_f = d_c * (f * c_prev + i * g) | yours is exactly d_c ⊙ c
-LSTM | d_i = d_c * g -> d_i = d_c * i | yours is exactly d_c ⊙ i | stage='step_backward d_i'
-LSTM | d_c_prev = d_c * f -> d_c_prev = d_c | yours is exactly d_c
+    a_h))\n    h_n = a_h | exactly [z, r, n]
+RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h) | exactly d_h ⊙ (1 − h) | stage='step_backward d_a'
+RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - xp.tanh(h) ** 2) | exactly d_h ⊙ (1 − tanh(h)²)
+LSTM | d_a_i = d_i * i * (1 - i) -> d_a_i = d_i | exactly d_i | stage='step_backward d_a_i'
+LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * sigmoid(f, xp) * (1 - sigmoid(f, xp)) | exactly d_f ⊙ σ(f) ⊙ (1 −
+    σ(f))
+LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_a_g, d_o] | In all gates σ′ is missing
+LSTM | [d_a_i, d_a_f, d_a_g, d_a_o] -> [d_i, d_f, d_g, d_o] | derivative of σ or tanh is missing
+LSTM | d_a_g = d_g * (1 - g * g) -> d_a_g = d_g * g * (1 - g) | exactly d_g ⊙ g ⊙ (1 − g) | stage='step_backward d_a_g'
+LSTM | o * (1 - tanh_c * tanh_c) -> o | exactly d_c_after + d_h ⊙ o
+LSTM | d_h * o * (1 - tanh_c * tanh_c) -> d_h * (1 - tanh_c * tanh_c) | exactly d_c_after + d_h ⊙ (1 − tanh(c)²) |
+    stage='step_backward d_c'
+LSTM | d_i = d_c * g -> d_i = d_c * i | exactly d_c ⊙ i | stage='step_backward d_i'
 RNN tanh & LSTM | B_IH + B_HH -> B_IH | b_hh is forgotten
-RNN tanh & LSTM | B_IH + B_HH -> B_HH | b_ih is forgotten
-RNN tanh & LSTM | B_IH + B_HH -> 0 | The biases are not added
-LSTM | B_IH + B_HH -> B_IH + B_IH | The first bias, b_ih, is added twice, and the second bias,
-RNN tanh & LSTM | "bias_hh": xp.sum(d_a, axis=0) -> "bias_hh": 0 * xp.sum(d_a, axis=0)
-    | In the sum over all steps that is the gradient of b_hh
-RNN tanh & LSTM | xp.sum(d_a, axis=0) -> xp.sum(d_a, axis=0) / 2
-    | In the sum over all steps that is the gradient of b_hh and
-RNN tanh & LSTM | xp.sum(d_a, axis=0) -> 2 * xp.sum(d_a, axis=0)
-    | In the sum over all steps that is the gradient of b_hh and
-RNN tanh | steps, parameters = tape -> steps, parameters = tape; d_state = 0 * d_state
-    | The gradient that comes in from the final state, d_h_n, is
-LSTM | steps, parameters = tape -> steps, parameters = tape; d_state = 0 * d_state[0], d_state[1]
-    | The gradient that comes in from the final state, d_h_n, is
-LSTM | steps, parameters = tape -> steps, parameters = tape; d_state = d_state[0], 0 * d_state[1]
-    | The gradient that comes in from the final state, d_c_n, is
-LSTM | steps, parameters = tape -> steps, parameters = tape; d_state = (0 * d_state[1],) * 2
-    | The gradient that comes in from the final state, d_h_n and
-RNN tanh & LSTM | d_h = d_output[t, :, :] + -> d_h = 0 * d_output[t, :, :] +
-    | d_output is not used
-RNN tanh & LSTM | d_h = d_output[t, :, :] + -> d_h = (t == len(steps) - 1) * d_output[t, :, :] +
-    | d_output is used at the last step alone
-RNN tanh | return xp.stack(d_x[::-1]), d_state -> return xp.stack(d_x[::-1]), 0 * d_state
-    | zeros are returned for d_h_0
-LSTM | return xp.stack(d_x[::-1]), d_state -> return xp.stack(d_x[::-1]), (d_state[0], 0 * d_state[1])
-    | zeros are returned for d_c_0
-RNN tanh | output, steps = [], [] -> output, steps = [], []; state = 0 * state | nothing reads h_0
-LSTM | output, steps = [], [] -> output, steps = [], []; state = 0 * state[0], 0 * state[1]
-    | nothing reads h_0 and c_0
-LSTM | output, steps = [], [] -> output, steps = [], []; state = state[0], 0 * state[1] | nothing reads c_0
-LSTM | output, steps = [], [] -> output, steps = [], []; state = state[::-1]
-    | h_0 and c_0 are exchanged
-RNN tanh & LSTM | total + d_step[name] -> total * (name != "weight_hh") + d_step[name]
-    | In the sum over all steps that is the gradient of W_hh
-RNN tanh & LSTM | total + d_step[name] -> total + d_step[name] * (name != "weight_ih" or (t == len(steps) - 1))
-    | In the sum over all steps that is the gradient of W_ih
-RNN tanh | d_a.T @ h_prev -> d_a.T @ h | yours is exactly d_a.T @ h
-LSTM | d_a.T @ h_prev -> d_a.T @ (o * tanh_c) | yours is exactly d_a.T @ h
-RNN tanh & LSTM | total + d_step[name] -> total + d_step[name] * (name != "weight_hh" or t > 0)
-    | In the sum over all steps that is the gradient of W_hh
-RNN tanh & LSTM | return xp.stack(d_x[::-1]), d_state, d_parameters -> return xp.stack(d_x[::-1]), d_state, {name:
-    total / len(steps) for name, total in d_parameters.items()}
-    | the mean over the steps is there for their sum
-LSTM | i = sigmoid(a[ -> i = sigmoid(2 * a[ | yours is exactly σ(2 · a_i)
-LSTM | f = sigmoid(a[ -> f = 1 - sigmoid(a[ | yours is exactly σ(−a_f)
-LSTM | c = f * c_prev + i * g -> c = c_prev + i * g | yours is exactly c_prev + i ⊙ g
-LSTM | c = f * c_prev + i * g -> c = f * c_prev + (1 - f) * g | yours is exactly f ⊙ c_prev + (1 − f) ⊙ g | stage='step
-    c'
-LSTM | c = f * c_prev + i * g -> c = (1 - f) * c_prev + i * g | yours is exactly
-LSTM | tanh_c = xp.tanh(c) -> tanh_c = c | yours is exactly c | stage='step tanh_c'
-LSTM | g = xp.tanh(a[:, 2 * H : 3 * H]) -> g = sigmoid(a[:, 2 * H : 3 * H], xp) | yours is exactly σ(a_g) | stage='step
-    g'
-LSTM | h = o * tanh_c -> h = tanh_c | yours is exactly tanh(c) | stage='step h'
-RNN tanh & LSTM | self.xp.flip(made, (0,)) -> made
-    | The output of the reverse direction is not turned back | bidirectional=True
-RNN tanh & LSTM | = self.xp.flip(part, (0,)) -> = part
-    | The reverse direction reads the sequence from the first step | bidirectional=True
-RNN tanh & LSTM | if direction else -> if False else
-    | The reverse direction reads the sequence from the first step | bidirectional=True, lengths=(5, 5)
+LSTM | B_IH + B_HH -> B_IH + B_IH | b_ih, is added twice
+RNN tanh & LSTM | "bias_hh": xp.sum(d_a, axis=0) -> "bias_hh": 0 * xp.sum(d_a, axis=0) | that is the gradient of b_hh
+RNN tanh & LSTM | xp.sum(d_a, axis=0) -> xp.sum(d_a, axis=0) / 2 | that is the gradient of b_hh and
+RNN tanh | TAPE -> TAPE; d_state = 0 * d_state | from the final state, d_h_n, is ignored
+LSTM | TAPE -> TAPE; d_state = (0 * d_state[1],) * 2 | from the final state, d_h_n and d_c_n, is
+RNN tanh & LSTM | d_h = D_OUT + -> d_h = 0 * D_OUT + | d_output is not used
+RNN tanh & LSTM | d_h = D_OUT + -> d_h = (t == len(steps) - 1) * D_OUT + | d_output is used at the last step alone
+RNN tanh | D_END -> return xp.stack(d_x[::-1]), 0 * d_state | zeros are returned for d_h_0
+LSTM | output, steps = [], [] -> output, steps = [], []; state = 0 * state[0], 0 * state[1] | nothing reads h_0 and c_0
+LSTM | output, steps = [], [] -> output, steps = [], []; state = state[::-1] | h_0 and c_0 are exchanged
+RNN tanh & LSTM | ADDED -> total * (name != "weight_hh") + d_step[name] | that is the gradient of W_hh
+RNN tanh & LSTM | ADDED -> ADDED * (name != "weight_ih" or (t == len(steps) - 1)) | that is the gradient of W_ih
+LSTM | d_a.T @ h_prev -> d_a.T @ (o * tanh_c) | exactly d_a.T @ h
+RNN tanh & LSTM | D_END, d_parameters -> D_END, {name: total / len(steps) for name, total in d_parameters.items()} | the
+    mean over the steps is there for their sum
+LSTM | f = sigmoid(a[ -> f = 1 - sigmoid(a[ | exactly σ(−a_f)
+LSTM | c = f * c_prev + i * g -> c = f * c_prev + (1 - f) * g | exactly f ⊙ c_prev + (1 − f) ⊙ g | stage='step c'
+LSTM | tanh_c = xp.tanh(c) -> tanh_c = c | exactly c | stage='step tanh_c'
+LSTM | g = xp.tanh(a[:, 2 * H : 3 * H]) -> g = sigmoid(a[:, 2 * H : 3 * H], xp) | exactly σ(a_g) | stage='step g'
+LSTM | h = o * tanh_c -> h = tanh_c | exactly tanh(c) | stage='step h'
+RNN tanh & LSTM | self.xp.flip(made, (0,)) -> made | output of the reverse direction is not turned | bidirectional=True
+RNN tanh & LSTM | = self.xp.flip(part, (0,)) -> = part | reverse direction reads the sequence | bidirectional=True
 RNN tanh & LSTM | slice(direction * self.P, (direction + 1) * self.P) -> slice((self.D - 1 - direction) * self.P,
-    (self.D - direction) * self.P)
-    | The two halves of the output are exchanged | num_layers=3, bidirectional=True
-RNN tanh & LSTM | = d_part[::-1] -> = d_part
-    | The reverse direction's part of the gradient of its input is | bidirectional=True
-RNN tanh & LSTM | = piece[::-1] -> = piece
-    | The reverse direction runs from the last step | bidirectional=True, layout='packed', lengths=(5, 3, 4)
-RNN tanh & LSTM | += d_part -> = d_part
-    | In the module, a direction's part of the gradient of its | num_layers=3, bidirectional=True
-RNN tanh & LSTM | zip(final, parts_of(end) -> zip(final, (made[-1], *parts_of(end)[1:])
-    | The reverse direction ends at step 0, and its final state is | bidirectional=True
-RNN tanh & LSTM | self.weights(layer, direction) -> self.weights(layer, 0)
-    | In the order of layers and directions of the weights, those | bidirectional=True
-RNN tanh & LSTM | k = layer * self.D + direction -> k = direction * self.layers + layer
-    | In the order of layers and directions of the states, all | num_layers=3, bidirectional=True
-RNN tanh & LSTM | k = layer * self.D + direction -> k = layer * self.D + (self.D - 1 - direction)
-    | In the order of layers and directions of the states, the two | bidirectional=True
-RNN tanh | k = layer * self.D + direction -> k = (self.layers - 1 - layer) * self.D + direction
-    | In the order of layers and directions of the states, the | num_layers=3
-RNN tanh | d_y = d_x\n -> d_y = np.zeros_like(d_y)\n
-    | The gradient of a layer's input is the gradient of the output | num_layers=3
-RNN tanh | x = output\n -> x = output if layer == self.layers - 1 else x\n
-    | Each layer reads the output of the layer below | num_layers=3
-RNN tanh & LSTM | self.weights(layer, direction) -> self.weights(0, direction)
-    | In the order of layers and directions of the weights, those | num_layers=3
-RNN tanh | [value[k, which] for value in state] -> [value[0, which] for value in state]
-    | In the order of layers and directions of the initial states | num_layers=3
-LSTM | return value.swapaxes(0, 1) if self.batch_first else value -> return value
-    | batch_first is ignored | batch_first=True
-RNN tanh | [value[:, 0] if self.single else value for value in state] -> [value.swapaxes(0, 1) if self.batch_first
-    else value for value in state]
-    | batch_first is for input and output only | batch_first=True
-RNN tanh | (slice(b, b + 1), self.lengths[b]) -> (slice(b, b + 1), self.steps)
-    | The padding is taken for part of the sequence | layout='packed', lengths=(5, 3, 4)
-RNN tanh | [value[:, 0] if self.single else value for value in state] -> [value[:, np.argsort([-n for n in
-    self.lengths])] for value in state]
-    | The sequences of a packed batch are sorted by length inside | layout='packed', lengths=(5, 3, 4)
-RNN tanh | / (1 - self.p or 1) ->  | What dropout keeps is to be scaled by 1/ | num_layers=3, dropout=0.5
-LSTM | d_x = d_x * self.masks[layer - 1] -> pass
-    | The mask of dropout is not applied on the way back | num_layers=3, dropout=0.5
+    (self.D - direction) * self.P) | halves of the output are exchanged | num_layers=3, bidirectional=True
+RNN tanh & LSTM | = d_part[::-1] -> = d_part | The reverse direction's part | bidirectional=True
+RNN tanh & LSTM | = piece[::-1] -> = piece | The reverse direction runs from the last step | bidirectional=True,
+    layout='packed', lengths=(5, 3, 4)
+RNN tanh & LSTM | += d_part -> = d_part | a direction's part of the gradient of its | num_layers=3, bidirectional=True
+RNN tanh & LSTM | zip(final, parts_of(end) -> zip(final, (made[-1], *parts_of(end)[1:]) | The reverse direction ends at
+    step 0 | bidirectional=True
+RNN tanh & LSTM | self.weights(layer, direction) -> self.weights(layer, 0) | directions of the weights, those |
+    bidirectional=True
+RNN tanh & LSTM | k = layer * self.D + direction -> k = direction * self.layers + layer | directions of the states, all
+    | num_layers=3, bidirectional=True
+RNN tanh | k = layer * self.D + direction -> k = (self.layers - 1 - layer) * self.D + direction | directions of the
+    states, the | num_layers=3
+RNN tanh | d_y = d_x\n -> d_y = np.zeros_like(d_y)\n | is not passed on | num_layers=3
+RNN tanh | x = output\n -> x = output if layer == self.layers - 1 else x\n | every layer reads the input | num_layers=3
+RNN tanh & LSTM | self.weights(layer, direction) -> self.weights(0, direction) | directions of the weights, those |
+    num_layers=3
+RNN tanh | [value[k, which] for value in state] -> [value[0, which] for value in state] | directions of the initial
+    states | num_layers=3
+LSTM | return value.swapaxes(0, 1) if self.batch_first else value -> return value | batch_first is ignored |
+    batch_first=True
+RNN tanh | GIVEN -> [value.swapaxes(0, 1) if self.batch_first else value for value in state] | for input and output only
+    | batch_first=True
+RNN tanh | (slice(b, b + 1), self.lengths[b]) -> (slice(b, b + 1), self.steps) | The padding is taken | layout='packed',
+    lengths=(5, 3, 4)
+RNN tanh | GIVEN -> [value[:, np.argsort([-n for n in self.lengths])] for value in state] | sorted by length inside, and
+    h_n | layout='packed', lengths=(5, 3, 4)
+RNN tanh | / (1 - self.p or 1) ->  | scaled by 1/ | num_layers=3, dropout=0.5
+LSTM | d_x = d_x * self.masks[layer - 1] -> pass | mask of dropout is not applied | num_layers=3, dropout=0.5
 RNN tanh | and self.p and self.training -> and self.p | After eval | num_layers=3, dropout=1.0, training=False
-RNN tanh | parameter.grad = None\n -> pass\n | The gradients of the parameters are not reset
-RNN tanh | state = self.states(state)\n        final = [self.xp.zeros_like(value) for value in state] -> state =
-    self.states(state) if state is not None else [getattr(v, 'detach', lambda: v)() for v in
-    vars(self).get('final', self.states(None))]\n        self.final = final = [self.xp.zeros_like(value) for value
-    in state]
-    | The state is not reset | initial_state=False
-LSTM | state = self.states(state)\n        final = [self.xp.zeros_like(value) for value in state] -> state =
-    self.states(state) if state is not None else [getattr(v, 'detach', lambda: v)() for v in
-    vars(self).get('final', self.states(None))]\n        self.final = final = [self.xp.zeros_like(value) for value
-    in state]
-    | The state is not reset | initial_state=False
-LSTM | parameters.get("weight_hr", xp.eye(o.shape[1], dtype=o.dtype)).T -> parameters.get("weight_hr",
-    xp.eye(o.shape[1], dtype=o.dtype)).reshape(parameters.get("weight_hr", xp.eye(o.shape[1],
-    dtype=o.dtype)).shape[::-1])
-    | yours is exactly m @ W_hr.reshape(…) | proj_size=2
-LSTM | d_h @ parameters.get("weight_hr", xp.eye(o.shape[1], dtype=o.dtype)) -> d_h @ parameters.get("weight_hr",
-    xp.eye(o.shape[1], dtype=o.dtype)).reshape(parameters.get("weight_hr", xp.eye(o.shape[1],
-    dtype=o.dtype)).shape[::-1]).T
-    | yours is exactly d_h @ W_hr.reshape(…).T | proj_size=2
-LSTM | total + d_step[name] -> total * (name != "weight_hr") + d_step[name]
-    | In the sum over all steps that is the gradient of W_hr | proj_size=2
+RNN tanh | parameter.grad = None\n -> pass\n | the parameters are not reset
+RNN tanh & LSTM | START -> state = self.states(state) if state is not None else [getattr(v, 'detach', lambda: v)() for v
+    in vars(self).get('final', self.states(None))]\n        self.final = final = [self.xp.zeros_like(value) for value in
+    state] | The state is not reset | initial_state=False
+LSTM | W_HR.T -> W_HR.reshape(W_HR.shape[::-1]) | exactly m @ W_hr.reshape(…) | proj_size=2
+LSTM | d_h @ W_HR -> d_h @ W_HR.reshape(W_HR.shape[::-1]).T | exactly d_h @ W_hr.reshape(…).T | proj_size=2
+LSTM | ADDED -> total * (name != "weight_hr") + d_step[name] | that is the gradient of W_hr | proj_size=2
 """
 """Cells, the texts and what replaces them, what the diagnosis says, and options."""
 
 MORE = r"""
-LSTM | "bias_ih": xp.sum(d_a, axis=0) -> "bias_ih": 0 * d_a[0] + xp.sum(d_a)
-    | yours is exactly the sum of d_a over everything
-RNN tanh | xp.sum(d_a, axis=0) -> 0 * d_a[0] + xp.sum(d_a) | The gradient of the biases is summed over everything
-GRU | "bias_ih": xp.sum(d_a_x, axis=0) -> "bias_ih": xp.sum(d_a_x) | yours is exactly the sum of d_a_x over everything
+LSTM | "bias_ih": xp.sum(d_a, axis=0) -> "bias_ih": 0 * d_a[0] + xp.sum(d_a) | exactly the sum of d_a over everything
+RNN tanh | xp.sum(d_a, axis=0) -> 0 * d_a[0] + xp.sum(d_a) | summed over everything
 LSTM | for t in reversed(range(len(steps))): -> for t in reversed(range(1, len(steps))): ;; (d_x[::-1]) -> ([0 *
-    steps[0][0], *d_x[::-1]])
-    | the loop stops one step early
-RNN tanh | for t in reversed(range(len(steps))): -> for t in reversed(range(1, len(steps))): ;; (d_x[::-1]) -> ([0
-    * steps[0][0], *d_x[::-1]])
-    | the loop stops one step early
-LSTM | d_a_f = d_f * f * (1 - f) -> f *= 1 - f; d_a_f = d_f * f * (1 - f)
-    | yours is exactly d_f ⊙ f ⊙ (1 − f) ⊙ (1 − f ⊙ (1 − f))
-GRU | for t in range(x.shape[0]): -> state = 1 * state\n    for t in range(x.shape[0]): ;; state, kept = step(x[t,
-    :, :], state, parameters -> new, kept = step(x[t, :, :], state, parameters ;; steps.append(kept) ->
-    steps.append(kept); state[...] = new ;; output.append(state) -> output.append(new)
-    | yours is exactly (h after the last step) | form='functions'
-LSTM | c = f * c_prev + i * g -> c = c_prev; c *= f; c += i * g
-    | Forward writes to the caller's c_0 | form='class'
-LSTM | d_x.append(d_x_t) -> d_x.append(d_x_t); d_state = tuple(d.clip(-1, 1) for d in d_state)
-    | yours is exactly clip(d_c ⊙ f, 1)
-RNN tanh | d_x.append(d_x_t) -> d_x.append(d_x_t); d_state = d_state.clip(-0.5, 0.5)
-    | In the loop backward: the gradient is clipped at ±0.5
-GRU | total + d_step[name] -> total + d_step[name].clip(-1, 1) | In the loop backward: the gradient is clipped at ±1
-LSTM | d_x.append(d_x_t) -> d_x.append(d_x_t)\n        for name in parameters:\n            parameters[name] -= 0.1
-    * d_step[name]
-    | Backward writes to the caller's weight_ih_l0 | form='class'
-LSTM | steps, parameters = tape -> steps, parameters = tape; parameters = dict(parameters) ;; d_x.append(d_x_t) ->
-    d_x.append(d_x_t)\n        parameters = {n: v - 0.1 * d_step[n] for n, v in parameters.items()}
-    | The weights are updated while the way back still needs them
-RNN tanh | d_x.append(d_x_t) -> d_x.append(d_x_t)\n        for name in parameters:\n            parameters[name] -=
-    0.01 * d_step[name]
-    | Backward writes to the caller's weight_ih_l0 | form='class'
-GRU | d_output[t, :, :] + d_state -> d_output[t, :, :] + d_state + d_state | d_h from the step after is added twice
-LSTM | d_output[t, :, :] + d_h_after -> d_output[t, :, :] + 2 * d_h_after | d_h from the step after is added twice
-LSTM | d_output[t, :, :] + d_h_after -> 2 * d_output[t, :, :] + d_h_after | d_output is added twice
-LSTM | a = x @ W_IH.T + h_prev @ W_HH.T -> a = xp.concat([h_prev, x], axis=1) @ xp.concat([W_IH, W_HH], axis=1).T
-    | yours is exactly [h_prev, x] @ [W_ih, W_hh].T + b_ih + b_hh
-RNN tanh | a = x @ W_IH.T + h_prev @ W_HH.T -> a = xp.concat([h_prev, x], axis=1) @ xp.concat([W_IH, W_HH], axis=1).T
-    | yours is exactly [h_prev, x] @ [W_ih, W_hh].T + b_ih + b_hh
-LSTM | "weight_ih": d_a.T @ x -> "weight_ih": (d_a.T @ xp.concat([h_prev, x], axis=1))[:, : x.shape[1]]
-    | yours is exactly (d_a.T @ [h_prev, x])[:, :I]
-LSTM | return xp.stack(d_x[::-1]), d_state, -> d_state = d_state[0], d_state[1] / steps[0][4]\n    return
-    xp.stack(d_x[::-1]), d_state,
-    | d_c_0 lacks its factor
-RNN tanh | state, kept = step(x[t, :, :], state, parameters -> state, kept = step(x[t, :, :], state, parameters if
-    t == 0 else {k: parameters[k] for k in ["weight_ih", "weight_hh"]}
-    | The biases are added at the first step only
-LSTM | B_IH + B_HH -> 2 * (B_IH + B_HH) | yours is exactly x @ W_ih.T + h_prev @ W_hh.T + 2
-LSTM | tanh_c = xp.tanh(c) -> tanh_c = sigmoid(c, xp) | yours is exactly σ(c)
-LSTM | o = sigmoid(a[:, 3 * H :], xp) -> o = sigmoid(a[:, 3 * H :] + c_prev, xp) | yours is exactly σ(a_o + c_prev) |
-    stage='step o'
-RNN tanh | h = xp.tanh(a) -> a = a.clip(-1, 1); h = xp.tanh(a)
-    | yours is exactly clip(x @ W_ih.T + h_prev @ W_hh.T +
-RNN tanh | x = output -> x = output + x if output.shape == x.shape else output
-    | A layer's input is added to its output | num_layers=3
-LSTM | tanh_c = xp.tanh(c) -> c = c.clip(-1, 1); tanh_c = xp.tanh(c) | yours is exactly clip(f ⊙ c_prev + i ⊙ g, 1) |
-    stage='step c'
-GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> n = xp.tanh(a_x[:, 2 * H :] + z * h_n)
-    | yours is exactly tanh(x_n + z ⊙ h_n)
-GRU | xp.tanh(a_x[:, 2 * H :] + r * h_n) -> xp.tanh(r * (a_x[:, 2 * H :] + h_n))
-    | yours is exactly tanh(r ⊙ (x_n + h_n))
-RNN tanh | / (1 - self.p or 1) -> / (self.p or 1)
-    | What dropout keeps is to be scaled by 1/ | num_layers=3, dropout=0.3
-RNN tanh | return self.as_given(x), self.states_given(final) -> return self.as_given(x * (self.mask(x) if self.p
-    and self.training else 1)), self.states_given(final)
-    | Dropout acts on what goes from one layer to the next | num_layers=3, dropout=1.0
-RNN tanh | [value[k, which] for value in state] -> [value[k, which] * (1 - direction) for value in state]
-    | In the module, the initial h is zero in the reverse direction | bidirectional=True
+    steps[0][0], *d_x[::-1]]) | the loop stops one step early
+LSTM | d_a_f = d_f * f * (1 - f) -> f *= 1 - f; d_a_f = d_f * f * (1 - f) | exactly d_f ⊙ f ⊙ (1 − f) ⊙ (1 − f ⊙ (1 −
+    f))
+GRU | for t in range(x.shape[0]): -> state = 1 * state\n    for t in range(x.shape[0]): ;; STEP -> new, kept = step(x[t,
+    :, :], state, parameters ;; steps.append(kept) -> steps.append(kept); state[...] = new ;; output.append(state) ->
+    output.append(new) | exactly (h after the last step) | form='functions'
+LSTM | c = f * c_prev + i * g -> c = c_prev; c *= f; c += i * g | Forward writes to the caller's c_0 | form='class'
+LSTM | APPEND -> APPEND; d_state = tuple(d.clip(-1, 1) for d in d_state) | exactly clip(d_c ⊙ f, 1)
+RNN tanh | APPEND -> APPEND; d_state = d_state.clip(-0.5, 0.5) | the gradient is clipped at ±0.5
+LSTM | APPEND -> APPEND\n        for name in parameters:\n            parameters[name] -= 0.1 * d_step[name] | Backward
+    writes to the caller's weight_ih_l0 | form='class'
+LSTM | TAPE -> TAPE; parameters = dict(parameters) ;; APPEND -> APPEND\n        parameters = {n: v - 0.1 * d_step[n] for
+    n, v in parameters.items()} | The weights are updated
+LSTM | D_OUT + d_h_after -> D_OUT + 2 * d_h_after | d_h from the step after is added twice
+LSTM | a = x @ W_IH.T + h_prev @ W_HH.T -> a = xp.concat([h_prev, x], axis=1) @ xp.concat([W_IH, W_HH], axis=1).T |
+    exactly [h_prev, x] @ [W_ih, W_hh].T + b_ih + b_hh
+LSTM | "weight_ih": d_a.T @ x -> "weight_ih": (d_a.T @ xp.concat([h_prev, x], axis=1))[:, : x.shape[1]] | exactly (d_a.T
+    @ [h_prev, x])[:, :I]
+LSTM | D_END, -> d_state = d_state[0], d_state[1] / steps[0][4]\n    D_END, | d_c_0 lacks its factor
+RNN tanh | STEP -> STEP if t == 0 else {k: parameters[k] for k in ["weight_ih", "weight_hh"]} | at the first step only
+LSTM | B_IH + B_HH -> 2 * (B_IH + B_HH) | exactly x @ W_ih.T + h_prev @ W_hh.T + 2
+LSTM | tanh_c = xp.tanh(c) -> tanh_c = sigmoid(c, xp) | exactly σ(c)
+LSTM | o = sigmoid(a[:, 3 * H :], xp) -> o = sigmoid(a[:, 3 * H :] + c_prev, xp) | exactly σ(a_o + c_prev) | stage='step
+    o'
+RNN tanh | h = xp.tanh(a) -> a = a.clip(-1, 1); h = xp.tanh(a) | exactly clip(x @ W_ih.T + h_prev @ W_hh.T +
+RNN tanh | x = output -> x = output + x if output.shape == x.shape else output | A layer's input is added to its output
+    | num_layers=3
+LSTM | tanh_c = xp.tanh(c) -> c = c.clip(-1, 1); tanh_c = xp.tanh(c) | exactly clip(f ⊙ c_prev + i ⊙ g, 1) | stage='step
+    c'
+GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> n = xp.tanh(a_x[:, 2 * H :] + z * h_n) | exactly tanh(x_n + z ⊙ h_n)
+RNN tanh | / (1 - self.p or 1) -> / (self.p or 1) | scaled by 1/ | num_layers=3, dropout=0.3
+RNN tanh | return self.as_given(x), self.states_given(final) -> return self.as_given(x * (self.mask(x) if self.p and
+    self.training else 1)), self.states_given(final) | between the layers, not on | num_layers=3, dropout=1.0
+RNN tanh | [value[k, which] for value in state] -> [value[k, which] * (1 - direction) for value in state] | initial h is
+    zero in the reverse | bidirectional=True
 RNN tanh | x = output\n -> x = output if self.D < 2 else self.xp.concatenate([(output[:, :, : self.P] + output[:, :,
-    self.P :]) / 2] * 2, axis=2)\n
-    | The two directions are averaged | bidirectional=True
-LSTM | d_x[:length, which] += d_part -> d_x[:length, which] += d_part / self.D
-    | Both directions read the same input, so its gradient is the | bidirectional=True
+    self.P :]) / 2] * 2, axis=2)\n | The two directions are averaged | bidirectional=True
+LSTM | d_x[:length, which] += d_part -> d_x[:length, which] += d_part / self.D | the sum of both parts, not their mean |
+    bidirectional=True
 RNN tanh | self.weights(layer, direction) -> {**self.weights(layer, direction), 'weight_hh': self.weights(0,
-    direction)['weight_hh']}
-    | Every layer has weights of its own | num_layers=2
-LSTM | start = whole([value[k, which] for value in state]) -> start = whole([(final if layer else state)[n][k -
-    self.D * (layer > 0), which].clone() for n in range(len(state))])
-    | here each begins with the final state | form='torch', num_layers=2
-RNN tanh | parameter.grad = gradient if -> gradient = gradient * (layer == self.layers - 1); parameter.grad =
-    gradient if
-    | In the module, the gradient of the parameters is zero below | num_layers=3
-RNN tanh | d_final = self.states(d_state) -> d_final = [v[::-1] for v in self.states(d_state)]
-    | In the order of layers and directions of the gradients of the | num_layers=3
-RNN tanh | piece = d_y[:length, which, columns] -> piece = d_y[:length, which, : self.P]
-    | Both directions are given the forward half of the output's | bidirectional=True
-RNN tanh | zip(final, parts_of(end) -> zip(final, [v if length == self.steps else 0 * v for v in parts_of(end)]
-    | The final state h_n is read from the last step of the padded | layout='packed', lengths=(5, 3, 4)
-LSTM | return xp.stack(d_x[::-1]), d_state, d_parameters -> return xp.stack(d_x[::-1]), d_state, {n: v / len(steps)
-    if n[0] == 'b' else v for n, v in d_parameters.items()}
-    | In the sum over all steps that is the gradient of b_hh and
-RNN tanh | d_a.T @ x, -> d_a.T @ x / x.shape[0], | In the sum over all steps that is the gradient of W_ih
+    direction)['weight_hh']} | Every layer uses W_hh of layer 0 | num_layers=2
+LSTM | start = whole([value[k, which] for value in state]) -> start = whole([(final if layer else state)[n][k - self.D *
+    (layer > 0), which].clone() for n in range(len(state))]) | Each layer begins with the final state | form='torch',
+    num_layers=2
+RNN tanh | parameter.grad = gradient if -> gradient = gradient * (layer == self.layers - 1); parameter.grad = gradient
+    if | parameters is zero below | num_layers=3
+RNN tanh | d_final = self.states(d_state) -> d_final = [v[::-1] for v in self.states(d_state)] | directions of the
+    gradients of the | num_layers=3
+RNN tanh | piece = d_y[:length, which, columns] -> piece = d_y[:length, which, : self.P] | are given the forward half |
+    bidirectional=True
+RNN tanh | zip(final, parts_of(end) -> zip(final, [v if length == self.steps else 0 * v for v in parts_of(end)] | h_n is
+    read from the last step | layout='packed', lengths=(5, 3, 4)
 LSTM | return xp.stack(output), state, -> return xp.stack(output), (output[0], state[1]), | h after the first step is
     returned as the last | stage='forward h_n'
 LSTM | return xp.stack(output), state, -> return xp.stack(output), (state[1], state[1]), | c is returned as h
-RNN tanh | output.append(state) -> output.append(xp.tanh(state))
-    | tanh is applied once more to what is put into the output
+RNN tanh | output.append(state) -> output.append(xp.tanh(state)) | tanh is applied once more to what is put into the
+    output
 GRU | step(x[t, :, :] -> step(x[0, :, :] | every step reads the first input
-LSTM | step(x[t, :, :] -> step(x[x.shape[0] - 1 - t, :, :] | the inputs are read from the last to the first
 GRU | steps[t], parameters -> steps[t - 1], parameters | what the step before kept is read
-LSTM | d_f = d_c * c_prev -> d_f = -d_c * c_prev | yours is exactly −d_c ⊙ c_prev
-LSTM | d_o = d_h * tanh_c -> d_o = d_h * xp.tanh(c_prev) | yours is exactly d_h ⊙ tanh(c_prev)
-LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after * f | yours is exactly d_c_after ⊙ f | stage='step_backward d_c_prev'
-LSTM | d_g = d_c * i -> d_g = d_c * g | yours is exactly d_c ⊙ g
-LSTM | (x, h_prev, c_prev, i, f, g, o, tanh_c) -> (x, h, c_prev, i, f, g, o, tanh_c)
-    | yours is exactly d_a.T @ h | form='class'
+LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after * f | exactly d_c_after ⊙ f | stage='step_backward d_c_prev'
+LSTM | (x, h_prev, c_prev, i, f, g, o, tanh_c) -> (x, h, c_prev, i, f, g, o, tanh_c) | exactly d_a.T @ h | form='class'
 LSTM | d_h_prev = d_a @ -> d_h_prev = d_h + d_a @ | d_h_prev is added to d_h, where it replaces it
-RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h_prev * h_prev) | yours is exactly d_h ⊙ (1 − h_prev²) |
+RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h_prev * h_prev) | exactly d_h ⊙ (1 − h_prev²) |
     stage='step_backward d_a'
-RNN relu | xp.where(a <= 0, xp.zeros_like(a), a) -> xp.where(a <= 0, 0.01 * a, a)
-    | yours is exactly relu(a) + 0.01 · (a − relu(a))
-LSTM | d_hr, d_h = d_h.T @ (o * tanh_c) -> d_hr, d_h = d_h.T @ tanh_c | yours is exactly d_h.T @ tanh(c) | proj_size=2
-LSTM | h = (o * tanh_c) @ -> h = tanh_c @ | yours is exactly tanh(c) | proj_size=2
-GRU | "bias_hh": xp.sum(d_a_h, axis=0) -> "bias_hh": 0 * d_a_h[0]
-    | In the sum over all steps that is the gradient of b_hh
-LSTM | return xp.stack(d_x[::-1]), d_state, -> d_state = d_h, d_state[1]\n    return xp.stack(d_x[::-1]), d_state,
-    | d_h of the first step is returned
-LSTM | d_h_after, d_c_after = d_state -> d_h_after, d_c_after = d_state; d_h_after = d_h_after * (1 + (t ==
-    len(steps) - 1))
-    | In the module, the gradient of the final h counts twice
-RNN tanh | d_a.T @ h_prev -> d_a[:1].T @ h_prev[:1] | yours is exactly d_a[0:1].T @ h_prev[0:1]
-LSTM | f = sigmoid(a[:, H : 2 * H], xp) -> f = sigmoid(a[:, H : 2 * H] + 1, xp) | yours is exactly σ(a_f + 1) |
-    stage='step f'
-LSTM | d_f = d_c * c_prev -> d_f = d_c ;; d_a_g = d_g * (1 - g * g) -> d_a_g = d_g | yours is exactly d_c |
-    stage='step_backward d_f'
-GRU | xp.tanh(a_x[:, 2 * H :] + r * h_n) -> xp.tanh(a_x[:, 2 * H :] + h_n) ;; d_h_prev = d_h * z -> d_h_prev = d_h
-    | yours is exactly tanh(x_n + h_n)
+RNN relu | xp.where(a <= 0, xp.zeros_like(a), a) -> xp.where(a <= 0, 0.01 * a, a) | exactly relu(a) + 0.01 · (a −
+    relu(a))
+LSTM | d_hr, d_h = d_h.T @ (o * tanh_c) -> d_hr, d_h = d_h.T @ tanh_c | exactly d_h.T @ tanh(c) | proj_size=2
+LSTM | D_END, -> d_state = d_h, d_state[1]\n    D_END, | d_h of the first step is returned
+LSTM | d_h_after, d_c_after = d_state -> d_h_after, d_c_after = d_state; d_h_after = d_h_after * (1 + (t == len(steps) -
+    1)) | the final h counts twice
+RNN tanh | d_a.T @ h_prev -> d_a[:1].T @ h_prev[:1] | exactly d_a[0:1].T @ h_prev[0:1]
+LSTM | f = sigmoid(a[:, H : 2 * H], xp) -> f = sigmoid(a[:, H : 2 * H] + 1, xp) | exactly σ(a_f + 1) | stage='step f'
+LSTM | d_f = d_c * c_prev -> d_f = d_c ;; d_a_g = d_g * (1 - g * g) -> d_a_g = d_g | exactly d_c | stage='step_backward
+    d_f'
 """
 """Further ones, which the faults were not made for when they were written down."""
 
-LETTERS = {"W_HH": "weight_hh", "W_IH": "weight_ih", "B_IH": "bias_ih", "B_HH": "bias_hh"}
+PAIRS = r"""
+LSTM | d_a_i = d_i * i * (1 - i) -> d_a_i = d_i ;; d_c = d_c_after + d_h -> d_c = d_h | exactly d_i: ++ exactly d_h ⊙ o
+    ⊙ (1 − tanh(c)²):
+LSTM | tanh_c = xp.tanh(c) -> tanh_c = c ;; B_IH + B_HH -> B_IH | tanh(c) (6); yours is exactly c: ++ b_hh is
+    forgotten
+RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h) ;; "bias_hh": xp.sum(d_a, axis=0) -> "bias_hh": 0 * d_a[0] |
+    exactly d_h ⊙ (1 − h): ++ the gradient of b_hh: it is left at zero
+RNN tanh | B_IH + B_HH -> B_IH ;; D_OUT + -> D_OUT + 0 * | b_hh is forgotten ++ the step after is not added to d_h
+"""
+"""Two mistakes at once."""
+
+SEEN = r"""
+LSTM | d_g = d_c * i -> d_g = -3 * d_c * i | the rows of gate g are wrong and those of i, f and o right
+LSTM | d_a.T @ h_prev -> 3 * d_a.T @ h_prev | d_weight_hh is exactly 3 times what it should be
+LSTM | d_a.T @ h_prev -> 1e200 * d_a.T @ h_prev | d_weight_hh is 1e+200 times what it should be
+LSTM | d_a.T @ h_prev -> 0.71828 * d_a.T @ h_prev | d_weight_hh is 0.7183 times what it should be
+LSTM | d_a.T @ h_prev -> -1.5 * d_a.T @ h_prev | d_weight_hh is exactly −3/2 times what it should be
+LSTM | d_a.T @ h_prev -> (1 + 1e-8) * d_a.T @ h_prev | as if float32 were used somewhere ++ NOT times what it should be
+LSTM | output.append(state[0]) -> output.append(state[0] + 1e-8 * xp.sin(1e5 * state[0])) | as if float32 were
+LSTM | step(x[t, :, :] -> step(x[t, :, :] + (0.1 if t == 2 else 0) | The output is right until step 2 and wrong from
+    step 3 (of 5) on ++ The gradients are those of this forward pass
+LSTM | output.append(state[0]) -> output.append(state[0] * (1 + (t == 1))) | wrong at step 2 of 5, and right
+RNN tanh | d_h_prev = d_a @ W_HH -> d_h_prev = d_a @ W_HH * 0.9 | d_input is right at the last step and wrong at every
+    earlier one ++ With a single step only d_h_0 is wrong
+RNN tanh | APPEND -> d_x.append(d_x_t * (1 + 2 * (t == 1))) | d_input is wrong at step 2 of 5, and right
+RNN tanh | APPEND -> APPEND; d_state = d_state * (1 - 0.5 * (t > 1)) | With a single step everything is right
+LSTM | d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * f * (1 - i * g) | d_input is wrong from the last step on
+RNN tanh | d_a.T @ x -> xp.nan * d_a.T @ x | d_weight_ih is not a number
+RNN tanh | return xp.stack(output) -> return xp.stack(output)[1:] ;; d_a.T @ x -> 3 * d_a.T @ x
+    | output has the shape (4, 3, 4) ++ The gradients are not those of this forward pass
+LSTM | return xp.stack(output), state -> return xp.stack(output)[:, :, :2], state | output has the shape (5, 3, 2)
+LSTM | return xp.stack(output), state -> return xp.stack(output), (state[0].astype(xp.float32), state[1]) | h_n is
+    float32, expected float64
+LSTM | return xp.stack(output) -> return 1e200 * xp.stack(output) | output is 1e+200 times ++ NOT different
+RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH[None, 0] | It raises an error: ValueError
+RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH * np.random.random() | give different numbers for the same problem, in
+    d_input
+LSTM | self.xp.flip(made, (0,)) -> made | only with bidirectional=True; ++ Only the
+    reverse half of the output is wrong |
+    num_layers=3, bidirectional=True, batch_first=True, initial_state=False
+RNN tanh | x = output\n -> x = output * (1 + 0.1 * (layer < self.layers - 1))\n | 4e-02 in layer 1 | num_layers=3
+RNN tanh | piece = piece[::-1] if direction else piece -> piece = piece * 0.7 if direction else piece | only those of
+    the reverse direction are wrong | bidirectional=True
+RNN tanh | made = self.xp.flip(made, (0,)) if direction else made -> made = made * (1 + (length == 3)) | Only sequence 2
+    of 3 is wrong (their lengths are (5, 3, 4)) | layout='packed', lengths=(5, 3, 4)
+RNN tanh | parameter.grad = None\n -> pass\n | The first call is right and the second wrong
+LSTM | D_END -> del d_parameters['bias_hh']; D_END | of b_hh: it is left at zero ++ d_bias_hh_l0 is missing
+RNN tanh & LSTM | return xp.stack(d_x[::-1]) -> return xp.stack(d_x[::-1]).astype(float) | Wrong in dtype alone: ++
+    d_input is float64, expected float32 as the input is
+RNN relu | return xp.stack(output) -> return xp.stack(output).astype(complex) | Wrong in dtype alone: ++ output is
+    complex128, expected float64
+"""
+"""What the tensors show where no fault that is known gives them, and sometimes where one does."""
+
+LONG = {
+    "W_HH": 'parameters["weight_hh"]',
+    "W_IH": 'parameters["weight_ih"]',
+    "B_IH": 'parameters["bias_ih"]',
+    "B_HH": 'parameters["bias_hh"]',
+    "W_HR": stack.W_HR,
+    "D_END": "return xp.stack(d_x[::-1]), d_state",
+    "D_OUT": "d_output[t, :, :]",
+    "ADDED": "total + d_step[name]",
+    "TAPE": "steps, parameters = tape",
+    "APPEND": "d_x.append(d_x_t)",
+    "GIVEN": "[value[:, 0] if self.single else value for value in state]",
+    "STEP": "state, kept = step(x[t, :, :], state, parameters",
+    "START": "state = self.states(state)\n        final = [self.xp.zeros_like(value) for value in state]",
+}
+"""What stands for longer texts in the rows."""
 PAGES = {"RNN": rnn, "LSTM": lstm, "GRU": gru}
 FORMS = {
     **dict.fromkeys(("step", "forward"), ("functions", "class", "torch")),
@@ -392,7 +296,7 @@ def rows(table: str) -> Iterator[tuple[str, Replacements, list[str]]]:
     """The rows of a table: the cell, texts and what replaces them, and what else there is."""
     for row in re.sub(r"\n +", " ", table).strip().split("\n"):
         cells, texts, *others = row.split(" | ")
-        text = re.sub("|".join(LETTERS), lambda found: f'parameters["{LETTERS[found[0]]}"]', texts).replace("\\n", "\n")
+        text = re.sub(rf"\b({'|'.join(LONG)})\b", lambda found: LONG[found[0]], texts).replace("\\n", "\n")
         replacements = tuple((old, new) for old, new in (each.split(" -> ") for each in text.split(" ;; ")))
         for cell in cells.split(" & "):
             yield cell, replacements, others

@@ -1,7 +1,5 @@
 """The page on which faults are planted is right without one, and so are its forms of the cells."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +10,7 @@ from reference.check import check
 from reference.diagnosis import diagnose
 from reference.equivalence import TOLERANCE, relative_error
 from reference.faults import Setting, catalogue, held_to, right_run
-from reference.problems import Configuration, draw
+from reference.problems import CELLS, Configuration, draw
 from reference.runs import run_scratch
 
 from .planted import subject
@@ -25,12 +23,10 @@ def test_the_page_without_a_fault_is_scratch(configuration: Configuration) -> No
     problem = draw(configuration)
     truth, masks = run_scratch(problem)
     run = right_run(problem, masks)
-    exact = Setting(problem, masks).exact(frozenset()) if problem.upstream else {}
     assert list(run) == list(truth)
     for name, right in truth.items():
         assert run[name].shape == right.shape
         assert relative_error(run[name], right) < TOLERANCE, name
-        assert relative_error(exact.get(name, right), right) < TOLERANCE, f"{name}, by autograd"
 
 
 @pytest.mark.parametrize(
@@ -38,20 +34,14 @@ def test_the_page_without_a_fault_is_scratch(configuration: Configuration) -> No
 )
 def test_the_gradients_of_a_gru_that_resets_before_the_product(options: dict) -> None:
     """By complex step (Squire and Trapp 1998): the derivative in a random direction of all that has a gradient."""
-    problem = draw(Configuration("GRU", **options))
-    form, rng = "reset before", np.random.default_rng(0)
+    problem, form, rng = draw(Configuration("GRU", **options)), "reset before", np.random.default_rng(0)
     run = right_run(problem, form=form)
     for name, value in problem.leaves.items():
         direction = rng.standard_normal(value.shape)
-        groups = {
-            group: {n: v + 1e-100j * direction if n == name else v + 0j for n, v in getattr(problem, group).items()}
-            for group in ("parameters", "initial")
-        }
-        x = problem.input + (1e-100j * direction if name == "input" else 0j)
-        ahead, *_ = Setting(replace(problem, input=x, **groups), form=form).forward(frozenset())
-        loss = sum((ahead[n] * d).sum() for n, d in problem.upstream.items())
-        slope = float(np.imag(loss)) / 1e-100
-        assert slope == pytest.approx(float((run[f"d_{name}"] * direction).sum()), rel=1e-10), name
+        nudged = problem.map(lambda v, at=value, d=direction: v + (1e-100j * d if v is at else 0j))
+        ahead = next(Setting(nudged, form=form).runs((), forward_only=True))
+        slope = sum((ahead[n] * d).sum().imag for n, d in problem.upstream.items()) / 1e-100
+        assert slope == pytest.approx((run[f"d_{name}"] * direction).sum(), rel=1e-10), name
 
 
 W_N = 'parameters["weight_hh"][2 * H :]'
@@ -70,23 +60,19 @@ RESET_BEFORE = (  # a GRU as most people write it by hand (Cho et al. 2014)
 
 
 def test_a_gru_may_be_held_to_the_reset_before_the_product() -> None:
-    configurations = [Configuration("GRU"), Configuration("GRU", bias=False), Configuration("GRU", lengths=(7,))]
     gru = subject("GRU", "functions", *RESET_BEFORE)
-    told = str(diagnose(gru, configurations[0]))
+    told = str(diagnose(gru, Configuration("GRU")))
     assert "r acts before the product with W_hh" in told
     assert "gradients are none of those" not in told  # they are those of this form
+    configurations = [Configuration("GRU"), Configuration("GRU", bias=False), Configuration("GRU", lengths=(7,))]
     found = check(configurations, held_to(gru, "reset before"), ("float64",))
-    assert len(found.configurations) == len(configurations)
-    assert not found.failures
+    assert len(found.configurations) == len(configurations) and not found.failures
 
 
 @pytest.mark.parametrize(
     ("slip", "told"),
     [
-        (
-            ("d_x_n = d_n * (1 - n * n)", "d_x_n = d_n"),
-            "d_a_n is d_n ⊙ (1 − n²) (3); yours is exactly d_n: a factor is missing",
-        ),
+        (("d_x_n = d_n * (1 - n * n)", "d_x_n = d_n"), "d_a_n is d_n ⊙ (1 − n²) (3); yours is exactly d_n"),
         (("d_r = d_u * h_prev", "d_r = d_u"), "d_r is d_u ⊙ h_prev (3); yours is exactly d_u: a factor is missing"),
         (("d_u * r + ", ""), "yours is exactly d_h ⊙ z + d_a_r"),
         (("d_x_n.T @ (r * h_prev)", "d_x_n.T @ h_prev"), "the rows of n are formed with h_prev"),
@@ -94,7 +80,6 @@ def test_a_gru_may_be_held_to_the_reset_before_the_product() -> None:
 )
 def test_the_faults_of_that_form_are_named(slip: tuple[str, str], told: str) -> None:
     wrong = held_to(subject("GRU", "functions", *RESET_BEFORE, slip), "reset before")
-    assert check([Configuration("GRU")], wrong, ("float64",), witnesses=False).failures
     assert told in str(diagnose(wrong, Configuration("GRU")))
 
 
@@ -105,11 +90,13 @@ def test_what_cannot_be_held_to_a_form_is_refused() -> None:
         held_to(subject("LSTM", "functions"), "reset before")
 
 
-@pytest.mark.parametrize("cell", ["RNN tanh", "LSTM", "GRU"])
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell != "RNN relu"])
 @pytest.mark.parametrize("options", [{}, {"num_layers": 3, "bidirectional": True}])
 def test_the_catalogue_has_no_fault_twice(cell: str, options: dict) -> None:
     faults = catalogue(Configuration(cell, **options))
     assert len(faults) > 250
     assert len({fault.edits for fault in faults}) == len(faults)
     assert [fault.rank for fault in faults] == sorted(fault.rank for fault in faults)
-    assert all(fault.explanation[-1] == "." and "NAME" not in fault.explanation for fault in faults)
+    words = ["NAME", "MATRIX", "SLOT", "INNER", "PLACE", "STATES", "WHERE", "GROUP", "SUM", "CUT", "ORDER", "RATE"]
+    assert all(fault.explanation[-1] == "." for fault in faults)
+    assert not [fault for fault in faults if any(word in f"{fault.explanation}{fault.edits}" for word in words)]
