@@ -4,7 +4,7 @@ reset gate acts before the product with W_hh.
 The GRU of Cho et al. (2014), and Keras' with `reset_after=False`, resets the state before the product. With u for the
 state after the reset, W_n and b_n for the rows of W_hh and b_hh that belong to n, and all else as in the textbook:
 
-(3)  u = r ⊙ h_prev,   a_n = x_n + W_n u + b_n,   n = tanh(a_n)
+(3)  u = r ⊙ h_prev,   a_n = a_n_x + W_n u + b_n,   n = tanh(a_n)
 
 On the way back d_a_n is as it was. The product is W_n u now, so d_u = W_nᵀ d_a_n, and the rows of n in the gradient of
 W_hh are d_a_n uᵀ. Through u the reset gate gets d_r = d_u ⊙ h_prev. So h_prev has three shares: directly by (4),
@@ -31,13 +31,13 @@ RESET_BEFORE = Cell(
     "h",
     """
     a_x = x @ W_ih.T + b_ih (0)
-    x_r = block(a_x, 0, H) (0)
-    x_z = block(a_x, 1, H) (0)
-    x_n = block(a_x, 2, H) (0)
-    r = σ(x_r + h_prev @ rows(W_hh, 0, H).T + rows(b_hh, 0, H)) (1)
-    z = σ(x_z + h_prev @ rows(W_hh, 1, H).T + rows(b_hh, 1, H)) (2)
+    a_r_x = block(a_x, 0, H) (0)
+    a_z_x = block(a_x, 1, H) (0)
+    a_n_x = block(a_x, 2, H) (0)
+    r = σ(a_r_x + h_prev @ rows(W_hh, 0, H).T + rows(b_hh, 0, H)) (1)
+    z = σ(a_z_x + h_prev @ rows(W_hh, 1, H).T + rows(b_hh, 1, H)) (2)
     u = r * h_prev (3)
-    n = tanh(x_n + u @ rows(W_hh, 2, H).T + rows(b_hh, 2, H)) (3)
+    n = tanh(a_n_x + u @ rows(W_hh, 2, H).T + rows(b_hh, 2, H)) (3)
     h = (1 - z) * n + z * h_prev (4)
     ---
     d_n = d_h * (1 - z) (4)

@@ -122,8 +122,8 @@ step_backward.d_a_i: d_i; step_backward.d_a_f: d_f; step_backward.d_a_o: d_o | I
 step_backward.d_a_r: d_r; step_backward.d_a_z: d_z | In all gates σ′ is missing.
 step_backward.d_a_i: d_i; step_backward.d_a_f: d_f; step_backward.d_a_o: d_o; step_backward.d_a_g: d_g
     | In all gates the derivative of σ or tanh is missing.
-step_backward.d_a_r: d_r; step_backward.d_a_z: d_z; step_backward.d_x_n: d_n | In all gates the derivative of σ or tanh
-    is missing.
+step_backward.d_a_r: d_r; step_backward.d_a_z: d_z; step_backward.d_a_n_x: d_n
+    | In all gates the derivative of σ or tanh is missing.
 """
 LOOPS = """
 total: (SUM) if name in GROUP else total + d_step | In the sum over all steps that is the gradient of GROUP: SUM.

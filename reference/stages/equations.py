@@ -190,26 +190,26 @@ GRU = Cell(
     """
     a_x = x @ W_ih.T + b_ih (0)
     a_h = h_prev @ W_hh.T + b_hh (0)
-    x_r = block(a_x, 0, H) (0)
-    x_z = block(a_x, 1, H) (0)
-    x_n = block(a_x, 2, H) (0)
-    h_r = block(a_h, 0, H) (0)
-    h_z = block(a_h, 1, H) (0)
-    h_n = block(a_h, 2, H) (0)
-    r = σ(x_r + h_r) (1)
-    z = σ(x_z + h_z) (2)
-    n = tanh(x_n + r * h_n) (3)
+    a_r_x = block(a_x, 0, H) (0)
+    a_z_x = block(a_x, 1, H) (0)
+    a_n_x = block(a_x, 2, H) (0)
+    a_r_h = block(a_h, 0, H) (0)
+    a_z_h = block(a_h, 1, H) (0)
+    a_n_h = block(a_h, 2, H) (0)
+    r = σ(a_r_x + a_r_h) (1)
+    z = σ(a_z_x + a_z_h) (2)
+    n = tanh(a_n_x + r * a_n_h) (3)
     h = (1 - z) * n + z * h_prev (4)
     ---
     d_n = d_h * (1 - z) (4)
     d_z = d_h * (h_prev - n) (4)
-    d_x_n = d_n * (1 - n**2) (3)
-    d_h_n = d_x_n * r (3)
-    d_r = d_x_n * h_n (3)
+    d_a_n_x = d_n * (1 - n**2) (3)
+    d_a_n_h = d_a_n_x * r (3)
+    d_r = d_a_n_x * a_n_h (3)
     d_a_z = d_z * z * (1 - z) (2)
     d_a_r = d_r * r * (1 - r) (1)
-    d_a_x = side(d_a_r, d_a_z, d_x_n) (0)
-    d_a_h = side(d_a_r, d_a_z, d_h_n) (0)
+    d_a_x = side(d_a_r, d_a_z, d_a_n_x) (0)
+    d_a_h = side(d_a_r, d_a_z, d_a_n_h) (0)
     d_x = d_a_x @ W_ih (0)
     d_h_prev = d_h * z + d_a_h @ W_hh (4), (0)
     d_W_ih = d_a_x.T @ x (0)
@@ -219,16 +219,17 @@ GRU = Cell(
     ---
     a_x = x @ W_ih.T; a_h = h_prev @ W_hh.T | the biases are missing
     h = z * n + (1 - z) * h_prev | z and 1 − z are exchanged
-    n = tanh(x_n + (r * h_prev) @ rows(W_hh, 2, H).T + rows(b_hh, 2, H)) | r acts before the product with W_hh, \
+    n = tanh(a_n_x + (r * h_prev) @ rows(W_hh, 2, H).T + rows(b_hh, 2, H)) | r acts before the product with W_hh, \
 where it belongs after it
-    n = tanh(x_n + rows(b_hh, 2, H) + r * (h_n - rows(b_hh, 2, H))) | the bias b_hh of n is outside the product with r
-    n = tanh(r * (x_n + h_n)) | r is a factor of both halves
+    n = tanh(a_n_x + rows(b_hh, 2, H) + r * (a_n_h - rows(b_hh, 2, H))) | the bias b_hh of n is outside the \
+product with r
+    n = tanh(r * (a_n_x + a_n_h)) | r is a factor of both halves
     d_h_prev = d_h * z + d_a_x @ W_hh | d_a_x is there for d_a_h
-    d_a_r = d_r * (x_r + h_r) * (1 - (x_r + h_r)) | σ′ is taken of the pre-activation
-    d_a_z = d_z * (x_z + h_z) * (1 - (x_z + h_z)) | σ′ is taken of the pre-activation
-    d_a_z = d_z * (x_z + h_z) * (1 - (x_z + h_z)); d_a_r = d_r * (x_r + h_r) * (1 - (x_r + h_r)) \
+    d_a_r = d_r * (a_r_x + a_r_h) * (1 - (a_r_x + a_r_h)) | σ′ is taken of the pre-activation
+    d_a_z = d_z * (a_z_x + a_z_h) * (1 - (a_z_x + a_z_h)) | σ′ is taken of the pre-activation
+    d_a_z = d_z * (a_z_x + a_z_h) * (1 - (a_z_x + a_z_h)); d_a_r = d_r * (a_r_x + a_r_h) * (1 - (a_r_x + a_r_h)) \
 | σ′ is taken of the pre-activation
-    d_x_n = d_n * (1 - (x_n + r * h_n)**2) | tanh′ is taken of the pre-activation
+    d_a_n_x = d_n * (1 - (a_n_x + r * a_n_h)**2) | tanh′ is taken of the pre-activation
     """,
 )
 CELLS = {cell.name: cell for cell in (RNN_TANH, RNN_RELU, LSTM, GRU)}

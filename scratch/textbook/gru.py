@@ -1,10 +1,10 @@
 """A gated recurrent unit (Cho et al. 2014), in PyTorch's form: the reset gate acts after the product with W_hh.
 
-(0)  a_x = W_ih x + b_ih                        three blocks of H features: x_r, x_z, x_n
-     a_h = W_hh h_prev + b_hh                   three blocks of H features: h_r, h_z, h_n
-(1)  r = σ(a_r),  a_r = x_r + h_r               reset: how much of the state goes into the candidate
-(2)  z = σ(a_z),  a_z = x_z + h_z               update: how much of the state to keep
-(3)  n = tanh(x_n + r ⊙ h_n)                    the candidate
+(0)  a_x = W_ih x + b_ih                        three blocks of H features: a_r_x, a_z_x, a_n_x
+     a_h = W_hh h_prev + b_hh                   three blocks of H features: a_r_h, a_z_h, a_n_h
+(1)  r = σ(a_r),  a_r = a_r_x + a_r_h           reset: how much of the state goes into the candidate
+(2)  z = σ(a_z),  a_z = a_z_x + a_z_h           update: how much of the state to keep
+(3)  n = tanh(a_n_x + r ⊙ a_n_h)                the candidate
 (4)  h = (1 − z) ⊙ n + z ⊙ h_prev               the new state, which is also the output
 
 Letters: T steps, B sequences side by side, I input features, H hidden features. `d_name` is the gradient of the loss
@@ -38,12 +38,12 @@ def step(x: Array, state: Array, parameters: Parameters, *, xp: Any = np) -> tup
         a_x = a_x + parameters["bias_ih"]  # (0)
         a_h = a_h + parameters["bias_hh"]  # (0)
     H = h_prev.shape[1]
-    h_n = a_h[:, 2 * H :]  # (0)  B, H
+    a_n_h = a_h[:, 2 * H :]  # (0)  B, H
     r = sigmoid(a_x[:, :H] + a_h[:, :H], xp)  # (1)  B, H
     z = sigmoid(a_x[:, H : 2 * H] + a_h[:, H : 2 * H], xp)  # (2)  B, H
-    n = xp.tanh(a_x[:, 2 * H :] + r * h_n)  # (3)  B, H
+    n = xp.tanh(a_x[:, 2 * H :] + r * a_n_h)  # (3)  B, H
     h = (1 - z) * n + z * h_prev  # (4)  B, H
-    return h, (x, h_prev, h_n, r, z, n)
+    return h, (x, h_prev, a_n_h, r, z, n)
 
 
 def step_backward(d_state: Array, kept: Any, parameters: Parameters, *, xp: Any = np) -> tuple[Any, Any, Parameters]:
@@ -52,16 +52,16 @@ def step_backward(d_state: Array, kept: Any, parameters: Parameters, *, xp: Any 
     Returns d_x (B, I), the gradient of the state before (B, H), and what this one step adds to d_parameters.
     """
     d_h = d_state
-    x, h_prev, h_n, r, z, n = kept
+    x, h_prev, a_n_h, r, z, n = kept
     d_n = d_h * (1 - z)  # (4)
     d_z = d_h * (h_prev - n)  # (4)  h = n + z ⊙ (h_prev − n)
-    d_x_n = d_n * (1 - n * n)  # (3)  tanh′ = 1 − tanh²
-    d_h_n = d_x_n * r  # (3)
-    d_r = d_x_n * h_n  # (3)
+    d_a_n_x = d_n * (1 - n * n)  # (3)  tanh′ = 1 − tanh²
+    d_a_n_h = d_a_n_x * r  # (3)
+    d_r = d_a_n_x * a_n_h  # (3)
     d_a_z = d_z * z * (1 - z)  # (2)  σ′ = σ(1 − σ)
     d_a_r = d_r * r * (1 - r)  # (1)
-    d_a_x = xp.concat([d_a_r, d_a_z, d_x_n], axis=1)  # (0)  B, 3H
-    d_a_h = xp.concat([d_a_r, d_a_z, d_h_n], axis=1)  # (0)  B, 3H  other than d_a_x in n alone
+    d_a_x = xp.concat([d_a_r, d_a_z, d_a_n_x], axis=1)  # (0)  B, 3H
+    d_a_h = xp.concat([d_a_r, d_a_z, d_a_n_h], axis=1)  # (0)  B, 3H  other than d_a_x in n alone
     d_x = d_a_x @ parameters["weight_ih"]  # (0)  B, I  a = x Wᵀ, so d_x = d_a W …
     d_h_prev = d_h * z + d_a_h @ parameters["weight_hh"]  # (4), (0)  h_prev acts directly, too
     d_parameters = {"weight_ih": d_a_x.T @ x, "weight_hh": d_a_h.T @ h_prev}  # (0)  … and d_W = d_aᵀ x, summed over B

@@ -29,17 +29,17 @@ RNN tanh & LSTM | d_h = D_OUT + -> d_h = D_OUT + (t == len(steps) - 1) * | d_h i
 LSTM | d_c = d_c_after + d_h -> d_c = d_h | exactly d_h ⊙ o ⊙ (1 − tanh(c)²) | stage='step_backward d_c'
 LSTM | d_c_prev = d_c * f -> d_c_prev = d_c_after | d_c_n stands for what comes from the step after
 RNN tanh | APPEND -> APPEND; d_state = d_state * (t != len(steps) - 2) | through time is truncated
-GRU | [d_a_r, d_a_z, d_h_n] -> [d_a_r, d_a_z, d_x_n] | exactly d_x_n | stage='step_backward d_h_n'
+GRU | [d_a_r, d_a_z, d_a_n_h] -> [d_a_r, d_a_z, d_a_n_x] | exactly d_a_n_x | stage='step_backward d_a_n_h'
 GRU | xp.sum(d_a_h -> xp.sum(d_a_x | The gradient of b_ih is given for b_hh, too
 GRU | d_n = d_h * (1 - z) -> d_n = d_h | exactly d_h | stage='step_backward d_n'
 GRU | d_z = d_h * (h_prev - n) -> d_z = d_h * (n - h_prev) | exactly −d_h ⊙ (h_prev − n) | stage='step_backward d_z'
-GRU | d_r = d_x_n * h_n -> d_r = d_x_n * h_prev | exactly d_x_n ⊙ h_prev | stage='step_backward d_r'
+GRU | d_r = d_a_n_x * a_n_h -> d_r = d_a_n_x * h_prev | exactly d_a_n_x ⊙ h_prev | stage='step_backward d_r'
 GRU | h = (1 - z) * n + z * h_prev -> h = z * n + (1 - z) * h_prev | exactly z ⊙ n + (1 − z) ⊙ h_prev | stage='step h'
-GRU | + r * h_n -> + h_n | exactly tanh(x_n + h_n)
-GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> h_n = ((r * h_prev) @ W_HH.T + parameters.get("bias_hh", 0))[:, 2 * H
-    :]\n    n = xp.tanh(a_x[:, 2 * H :] + h_n) | exactly tanh(x_n + (r ⊙ h_prev) @ W_hh[block 2].T +
+GRU | + r * a_n_h -> + a_n_h | exactly tanh(a_n_x + a_n_h)
+GRU | n = xp.tanh(a_x[:, 2 * H :] + r * a_n_h) -> a_n_h = ((r * h_prev) @ W_HH.T + parameters.get("bias_hh", 0))[:, 2 *
+    H :]\n    n = xp.tanh(a_x[:, 2 * H :] + a_n_h) | exactly tanh(a_n_x + (r ⊙ h_prev) @ W_hh[block 2].T +
 GRU | a_h = a_h + B_HH -> pass | b_hh is forgotten
-GRU | h_n = a_h -> a_x, a_h = (xp.concat([a[:, H : 2 * H], a[:, :H], a[:, 2 * H :]], axis=1) for a in (a_x,
+GRU | a_n_h = a_h -> a_x, a_h = (xp.concat([a[:, H : 2 * H], a[:, :H], a[:, 2 * H :]], axis=1) for a in (a_x,
     a_h))\n    h_n = a_h | exactly [z, r, n]
 RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - h) | exactly d_h ⊙ (1 − h) | stage='step_backward d_a'
 RNN tanh | d_a = d_h * (1 - h * h) -> d_a = d_h * (1 - xp.tanh(h) ** 2) | exactly d_h ⊙ (1 − tanh(h)²)
@@ -150,7 +150,8 @@ RNN tanh | x = output -> x = output + x if output.shape == x.shape else output |
     | num_layers=3
 LSTM | tanh_c = xp.tanh(c) -> c = c.clip(-1, 1); tanh_c = xp.tanh(c) | exactly clip(f ⊙ c_prev + i ⊙ g, 1) | stage='step
     c'
-GRU | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> n = xp.tanh(a_x[:, 2 * H :] + z * h_n) | exactly tanh(x_n + z ⊙ h_n)
+GRU | n = xp.tanh(a_x[:, 2 * H :] + r * a_n_h) -> n = xp.tanh(a_x[:, 2 * H :] + z * a_n_h) | exactly tanh(a_n_x +
+    z ⊙ a_n_h)
 RNN tanh | / (1 - self.p or 1) -> / (self.p or 1) | scaled by 1/ | num_layers=3, dropout=0.3
 RNN tanh | return self.as_given(x), self.states_given(final) -> return self.as_given(x * (self.mask(x) if self.p and
     self.training else 1)), self.states_given(final) | between the layers, not on | num_layers=3, dropout=1.0

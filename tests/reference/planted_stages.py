@@ -51,7 +51,7 @@ gru | state, kept = step(x[t, :, :], state, parameters -> state, kept = step(x[t
 
 OTHERS = r"""
 lstm | H = h_prev.shape[1] -> H = h_prev.shape[1]; a = xp.concat([a[:, k::4] for k in range(4)], axis=1) | step a
-gru | h_n = a_h -> a_x, a_h = (xp.concat([a[:, k::3] for k in range(3)], axis=1) for a in (a_x, a_h))\n    h_n = a_h
+gru | a_n_h = a_h -> a_x, a_h = (xp.concat([a[:, k::3] for k in range(3)], axis=1) for a in (a_x, a_h))\n    a_n_h = a_h
     | step a_x and a_h
 lstm | d_a_o = d_o * o * (1 - o) -> d_a_o = d_o * o * (1 - o * o) | step_backward d_a_o
 rnn | xp.sum(d_a, axis=0) -> xp.sum(d_a, axis=1)
@@ -61,9 +61,9 @@ lstm | c = f * c_prev + i * g -> c = f * c_prev + g | step c
 lstm | c = f * c_prev + i * g -> c = i * c_prev + f * g | step a
 lstm | c = f * c_prev + i * g -> c = f * c_prev + i * g + 0.01 * g * o | step
 lstm | a = a + B_IH + B_HH -> a = a + B_IH | step a
-gru | n = xp.tanh(a_x[:, 2 * H :] + r * h_n) -> n = xp.tanh(a_x[:, 2 * H :] + h_n) | step n
-gru |     n = xp.tanh(a_x[:, 2 * H :] + r * h_n) ->     h_n = ((r * h_prev) @ W_HH.T + parameters.get("bias_hh", 0))[:,
-    2 * H :]\n    n = xp.tanh(a_x[:, 2 * H :] + h_n) | step n
+gru | n = xp.tanh(a_x[:, 2 * H :] + r * a_n_h) -> n = xp.tanh(a_x[:, 2 * H :] + a_n_h) | step n
+gru |     n = xp.tanh(a_x[:, 2 * H :] + r * a_n_h) ->     a_n_h = ((r * h_prev) @ W_HH.T + parameters.get("bias_hh",
+    0))[:, 2 * H :]\n    n = xp.tanh(a_x[:, 2 * H :] + a_n_h) | step n
 rnn |  + h_prev @ W_HH.T ->  | step a
 gru | a_h = a_h + B_HH -> a_h = a_h + B_IH | step a_h
 lstm | d_o = d_h * tanh_c -> d_o = d_h * c_prev | step_backward d_o
@@ -74,7 +74,7 @@ lstm | "bias_ih": xp.sum(d_a, axis=0) -> "bias_ih": xp.mean(d_a, axis=0) | step_
 lstm | "weight_hh": d_a.T @ h_prev -> "weight_hh": d_a.T @ (o * tanh_c) | step_backward d_W_hh
 lstm | d_h_prev = d_a @ W_HH -> d_h_prev = d_h + d_a @ W_HH | step_backward d_h_prev
 gru | d_h_prev = d_h * z +  -> d_h_prev =  | step_backward d_h_prev
-gru | d_h_n = d_x_n * r -> d_h_n = d_x_n | step_backward d_h_n
+gru | d_a_n_h = d_a_n_x * r -> d_a_n_h = d_a_n_x | step_backward d_a_n_h
 gru | xp.sum(d_a_h, axis=0) -> xp.sum(d_a_x, axis=0) | step_backward d_b_hh
 rnn | xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_h | step_backward d_a
 rnn | "weight_hh": d_a.T @ h_prev -> "weight_hh": h_prev.T @ d_a | step_backward d_W_hh
@@ -125,7 +125,7 @@ lstm | "bias_ih": xp.sum(d_a, axis=0), "bias_hh": xp.sum(d_a, axis=0) -> "bias_i
 lstm | "weight_ih": d_a.T @ x, "weight_hh": d_a.T @ h_prev -> "weight_ih": d_a.T @ x / len(x), "weight_hh": d_a.T @
     h_prev / len(x) | step_backward d_W_ih
 lstm | d_f * f * (1 - f) -> (d_f * f * (1 - f)).clip(-0.05, 0.05) | step_backward: clips or rescales
-gru | xp.tanh(a_x[:, 2 * H :] + r * h_n) -> xp.tanh(a_x[:, 2 * H :] + z * h_n) | step n
+gru | xp.tanh(a_x[:, 2 * H :] + r * a_n_h) -> xp.tanh(a_x[:, 2 * H :] + z * a_n_h) | step n
 gru | sigmoid(a_x[:, :H] + a_h[:, :H], xp) -> sigmoid(a_x[:, :H], xp) | step r
 gru | d_h_prev = d_h * z +  -> d_h_prev = d_h +  | step_backward d_h_prev
 gru | d_a_h.T @ h_prev -> d_a_h.T @ (r * h_prev) | step_backward d_W_hh

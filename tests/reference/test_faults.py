@@ -47,15 +47,15 @@ def test_the_gradients_of_a_gru_that_resets_before_the_product(options: dict) ->
 W_N = 'parameters["weight_hh"][2 * H :]'
 RESET_BEFORE = (  # a GRU as most people write it by hand (Cho et al. 2014)
     (
-        "    n = xp.tanh(a_x[:, 2 * H :] + r * h_n)",
+        "    n = xp.tanh(a_x[:, 2 * H :] + r * a_n_h)",
         f"    h_n = (r * h_prev) @ {W_N}.T + parameters.get('bias_hh', xp.zeros(3 * H, dtype=x.dtype))[2 * H :]\n"
         "    n = xp.tanh(a_x[:, 2 * H :] + h_n)",
     ),
-    ("d_h_n = d_x_n * r", f"H = h_prev.shape[1]; d_u = d_x_n @ {W_N}"),
-    ("d_r = d_x_n * h_n", "d_r = d_u * h_prev"),
-    ("[d_a_r, d_a_z, d_h_n]", "[d_a_r, d_a_z, d_x_n]"),
+    ("d_a_n_h = d_a_n_x * r", f"H = h_prev.shape[1]; d_u = d_a_n_x @ {W_N}"),
+    ("d_r = d_a_n_x * a_n_h", "d_r = d_u * h_prev"),
+    ("[d_a_r, d_a_z, d_a_n_h]", "[d_a_r, d_a_z, d_a_n_x]"),
     ('d_a_h @ parameters["weight_hh"]', 'd_u * r + d_a_h[:, : 2 * H] @ parameters["weight_hh"][: 2 * H]'),
-    ("d_a_h.T @ h_prev", "xp.concat([d_a_h[:, : 2 * H].T @ h_prev, d_x_n.T @ (r * h_prev)])"),
+    ("d_a_h.T @ h_prev", "xp.concat([d_a_h[:, : 2 * H].T @ h_prev, d_a_n_x.T @ (r * h_prev)])"),
 )
 
 
@@ -72,10 +72,10 @@ def test_a_gru_may_be_held_to_the_reset_before_the_product() -> None:
 @pytest.mark.parametrize(
     ("slip", "told"),
     [
-        (("d_x_n = d_n * (1 - n * n)", "d_x_n = d_n"), "d_a_n is d_n ⊙ (1 − n²) (3); yours is exactly d_n"),
+        (("d_a_n_x = d_n * (1 - n * n)", "d_a_n_x = d_n"), "d_a_n is d_n ⊙ (1 − n²) (3); yours is exactly d_n"),
         (("d_r = d_u * h_prev", "d_r = d_u"), "d_r is d_u ⊙ h_prev (3); yours is exactly d_u: a factor is missing"),
         (("d_u * r + ", ""), "yours is exactly d_h ⊙ z + d_a_r"),
-        (("d_x_n.T @ (r * h_prev)", "d_x_n.T @ h_prev"), "the rows of n are formed with h_prev"),
+        (("d_a_n_x.T @ (r * h_prev)", "d_a_n_x.T @ h_prev"), "the rows of n are formed with h_prev"),
     ],
 )
 def test_the_faults_of_that_form_are_named(slip: tuple[str, str], told: str) -> None:

@@ -262,7 +262,7 @@ def of_gru() -> Iterator[Values]:
     values |= dict(zip(("W_r", "W_z", "W_n"), np.split(values["W_hh"], 3), strict=True))
     for t, s in enumerate(values["steps"]):
         for x_or_h in "xh":
-            s |= {f"{x_or_h}_{gate}": a for gate, a in zip("rzn", np.split(s[f"a_{x_or_h}"], 3), strict=True)}
+            s |= {f"a_{gate}_{x_or_h}": a for gate, a in zip("rzn", np.split(s[f"a_{x_or_h}"], 3), strict=True)}
         s["d_h_prev_direct"] = gru.step_backward(s["d_h"].T, s["kept"], without_matrix)[1].T
         ((s["∂h/∂h_prev"],),) = gru_walk().jacobian(t, t + 1)
         s["M"] = (s["∂h/∂h_prev"] - np.diag(s["z"].ravel())) / (1 - s["z"])
@@ -302,15 +302,15 @@ def of_cho() -> Iterator[Values]:
     for t, s in enumerate(values["steps"], 1):
 
         def loss(h_prev: Any = s["h_prev"], U: Any = U, b: Any = b, r: Any = None, s: Any = s) -> Any:
-            r = sigma(s["x_r"] + values["W_r"] @ h_prev + b_r) if r is None else r
-            z = sigma(s["x_z"] + values["W_z"] @ h_prev + b_z)
-            return np.sum(s["d_h"] * ((1 - z) * np.tanh(s["x_n"] + U @ (r * h_prev) + b) + z * h_prev))
+            r = sigma(s["a_r_x"] + values["W_r"] @ h_prev + b_r) if r is None else r
+            z = sigma(s["a_z_x"] + values["W_z"] @ h_prev + b_z)
+            return np.sum(s["d_h"] * ((1 - z) * np.tanh(s["a_n_x"] + U @ (r * h_prev) + b) + z * h_prev))
 
-        n = np.tanh(s["x_n"] + U @ (s["r"] * s["h_prev"]) + b)
+        n = np.tanh(s["a_n_x"] + U @ (s["r"] * s["h_prev"]) + b)
         d_r = complex_step(lambda r, loss=loss: loss(r=r), s["r"])
         yield {
             "U": U,
-            "d_x_n": s["d_h"] * (1 - s["z"]) * (1 - n * n),
+            "d_a_n_x": s["d_h"] * (1 - s["z"]) * (1 - n * n),
             "d_r": d_r,
             "d_a_r": d_r * s["r"] * (1 - s["r"]),
             "d_a_z": s["d_h"] * (s["h_prev"] - n) * s["z"] * (1 - s["z"]),
