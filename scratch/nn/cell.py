@@ -119,8 +119,3 @@ class Weights(NamedTuple):
     b_ih: Array | None = None  # G·H
     b_hh: Array | None = None  # G·H
     W_hr: Array | None = None  # P, H
-
-    def map(self, function: Callable[[Array], Array]) -> "Weights":
-        """Apply the function to each weight that is there."""
-        W_ih, W_hh, *rest = self
-        return Weights(function(W_ih), function(W_hh), *(None if w is None else function(w) for w in rest))

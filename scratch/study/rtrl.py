@@ -157,7 +157,7 @@ def walk(
     places = columns_after(below, own(weights, state))
     K = places[-1].stop
     of_tensor: Iterator[Any] = iter(places)
-    at = weights.map(lambda p: next(of_tensor))  # the columns of each parameter's entries, row by row
+    at = Weights._make(None if each is None else next(of_tensor) for each in weights)  # columns of their entries
     each_row = np.eye(len(W_hh), dtype=dtype)
 
     state_dot = tuple(np.zeros((len(part), K), dtype) for part in state)

@@ -81,6 +81,13 @@ def test_large_and_small_gradients_have_a_norm(dtype: Any, order: float) -> None
         np.testing.assert_allclose(norm / dtype(scale), clip_grad_norm_(small, INFINITY, order), rtol=1e-6)
 
 
+@pytest.mark.parametrize("order", [0.5, 1, 2])
+def test_a_tiny_element_beside_a_huge_one_does_not_make_the_norm_infinite(order: float) -> None:
+    huge, tiny = np.finfo(np.float64).max / 4, np.finfo(np.float64).tiny
+    (parameter,) = clipped(np.array([huge, tiny]))
+    np.testing.assert_allclose(clip_grad_norm_([parameter], INFINITY, order), huge, rtol=1e-12)
+
+
 def clipped(*values: Array | None) -> list[Parameter]:
     return parameters_with(list(values))[0]
 
