@@ -284,3 +284,10 @@ def test_the_examples_in_the_docstrings_hold() -> None:
 def test_a_nan_of_numpy_does_not_fit_into_integers() -> None:
     with pytest.raises(RuntimeError, match="expected padding_value to be a value of dtype uint8"):
         rnn.pad_sequence([np.ones(3, np.uint8)], padding_value=np.float64("nan"))
+
+
+def test_equally_long_sequences_keep_their_order() -> None:
+    """Of so many that a sort which is not stable mixes them up."""
+    lengths = np.random.default_rng(0).integers(1, 4, 500)
+    packed = rnn.pack_padded_sequence(np.zeros((3, 500, 1)), lengths, enforce_sorted=False)
+    np.testing.assert_array_equal(packed.sorted_indices, sorted(range(500), key=lambda n: -lengths[n]))
