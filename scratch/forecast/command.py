@@ -12,8 +12,8 @@ from rich.text import Text
 
 from ..terminal import count, drawable, option, progress, save, say, table, taking
 from .comparison import MEASURES, SEASONAL, Comparison, compare
+from .model import Recipe
 from .series import SUNSPOTS_SOURCE, Series, read_series, sunspots
-from .training import Recipe
 
 SHOWN = 6
 """How many steps ahead have a column of their own."""

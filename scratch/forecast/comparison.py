@@ -16,9 +16,8 @@ import numpy as np
 
 from ..types import Array
 from .baselines import find_season, last_value, mae, rmse, seasonal_naive
-from .model import Forecaster
+from .model import Forecaster, History, Recipe, train
 from .series import Series
-from .training import History, Recipe, train
 from .windows import Parts, Standard, differences, split, summed, windows_of
 
 LAST_VALUE, SEASONAL = "last value", "seasonal naive"
