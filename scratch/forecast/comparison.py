@@ -128,9 +128,19 @@ def compare(
         raise ValueError(f"expected a season from 1 to {len(past)}, the values of the training part, got {season}")
     standard = Standard.of(past)
     season = season or find_season(standard.apply(past))
-    lag = _lag(difference, season or (series.axis.grid.season if series.axis and series.axis.grid else None))
+    grid = series.axis.grid if series.axis else None
+    lags = {"None": 0, "1": 1, "season": season or (grid.season if grid else None)}
+    lag = lags.get(str(difference), -1)
+    if lag is None:
+        raise ValueError("expected a --season for --difference season, got none, as the training part shows none")
+    if lag < 0:
+        raise ValueError(f"expected as --difference 1 or 'season', got {difference!r}")
     split(len(series), window + lag, horizon, validation, test)  # the first `lag` values have no difference
-    z, scale = _standardised(differences(values, lag), len(past) - lag)
+    changes = differences(values, lag)
+    scale = Standard.of(changes[: len(past) - lag])
+    z = scale.apply(changes)
+    if not np.abs(z).max() < np.sqrt(np.finfo(np.float32).max):
+        raise ValueError("expected values of one magnitude, got some beyond all measure of the training part")
     shifted = (range(max(part.start - lag, 0), part.stop - lag) for part in parts)
     learned, watched, held_out = (windows_of(z, part, window, horizon) for part in shifted)
     models, histories = [], []
@@ -147,21 +157,3 @@ def compare(
     future = [summed(scale.undo(model.predict(end)), values, after, lag)[0] for model in models]
     outcome = (np.stack(tested), baselines, np.stack(future), standard, histories, models, lag)
     return Comparison(series, parts, window, season, origins, truth, *outcome)
-
-
-def _standardised(values: Array, known: int) -> tuple[Array, Standard]:
-    """The values as the model sees them, by the measure of the first `known` of them."""
-    scale = Standard.of(values[:known])
-    z = scale.apply(values)
-    if not np.abs(z).max() < np.sqrt(np.finfo(np.float32).max):
-        raise ValueError("expected values of one magnitude, got some beyond all measure of the training part")
-    return z, scale
-
-
-def _lag(difference: str | int | None, season: int | None) -> int:
-    """Over how many values differences are taken."""
-    if str(difference) not in ("None", "1", "season"):
-        raise ValueError(f"expected as --difference 1 or 'season', got {difference!r}")
-    if difference == "season" and season is None:
-        raise ValueError("expected a --season for --difference season, got none, as the training part shows none")
-    return 0 if difference is None else season if difference == "season" and season else 1
