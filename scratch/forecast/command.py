@@ -36,7 +36,7 @@ READING = {
     "duplicates": option(str, "Of rows with one date: first, last, mean or sum."),
     "fill": option(str, "Gaps: forward, linear, or none to take the rows as neighbours."),
 }
-TRAINING = {
+TRAINING: dict[str, tuple[Any, ...]] = {
     "horizon": ("How many values ahead are forecast.", 10**6),
     "window": ("How many values are read.", 10**6),
     "validation": ("The share that says when training ends.",),
