@@ -53,7 +53,7 @@ def setting(default: Any, help: str, choices: Collection[str] = (), **limits: An
             return value
         return checks.integer(name, value, **limits) if isinstance(default, int) else number(name, value, **limits)
 
-    return field(default=default, metadata={"help": help, "check": check})
+    return field(default=default, metadata={"help": help, "check": check, "choices": choices})
 
 
 @dataclass(frozen=True)
