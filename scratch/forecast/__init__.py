@@ -5,7 +5,7 @@
     windows                          parts in time, standardisation, examples
     series                           one column of a file or of pandas, in the order of time
     tables                           the tables in files and in pandas
-    dates, cells                     dates and numbers as people write them
+    cells                            numbers and dates as people write them
     times                            times, their even step, and how they go on
 
 command and picture are the command `python -m scratch forecast`, which needs the extra packages `apps`.

@@ -1,7 +1,7 @@
 """A time series: one column of numbers in the order of time, out of a CSV file or from pandas.
 
-What a file leaves open is asked for, never guessed without a word: `tables` finds the cells, `cells` reads numbers,
-`dates` the calendar; here the rows are put in order, and what is doubled or missing is refused unless one says what it
+What a file leaves open is asked for, never guessed without a word: `tables` finds the cells, `cells` reads numbers
+and dates; here the rows are put in order, and what is doubled or missing is refused unless one says what it
 stands for.
 """
 
@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..types import Array
-from .cells import missing, numbers, quoted
-from .dates import read_dates
+from .cells import got, missing, numbers, read_dates
 from .tables import kind, table
 from .times import Times
 
@@ -204,8 +203,7 @@ def _times(
 ) -> tuple[Times, list[str]]:
     """The times of the rows, and how they were read."""
     if (gone := missing(cells)).any():
-        cell = quoted(cells, gone.idxmax())
-        raise ValueError(f"expected a date in column {cells.name!r}, got {cell}: leave lines out with --lines")
+        raise ValueError(f"expected a date {got(cells, gone.idxmax())}: leave lines out with --lines")
     texts = cells if cells.dtype == object else cells.map("{:.15g}".format)
     read = None
     if cells.dtype == object or date_format or texts.str.isdecimal().all():

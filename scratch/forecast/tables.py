@@ -7,8 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from ..text import read_text
-from .cells import missing, numeric
-from .dates import dated
+from .cells import dated, missing, numeric
 
 SEPARATORS = {"tab": "\t", "space": " "}
 """What stands between two cells and has a name."""
