@@ -182,8 +182,8 @@ def _columns(
         if len(values) > 1:
             raise ValueError(f"expected a --column, as {_listed(frame.columns[values])} have numbers")
         if not values:
-            got = f"got {_listed(frame.columns)}: name the --separator of the cells, or the --column"
-            raise ValueError(f"expected a column with numbers, {got}")
+            named = f"{_listed(frame.columns)}: name the --separator of the cells, or the --column"
+            raise ValueError(f"expected a column with numbers, got {named}")
         return values[0], time
     if value == time:
         raise ValueError(f"expected two columns, got {frame.columns[value]!r} as --column and as --dates")
