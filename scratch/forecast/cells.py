@@ -54,8 +54,7 @@ def numeric(cells: Any) -> Any:
 def numbers(cells: Any, decimal: str | None, thousands: str | None) -> tuple[Any, list[str]]:
     """A column as float64, NaN where a value is missing, and how it was read.
 
-    The marks before the decimals and between the thousands are those under which every cell of the column is a number.
-    Raises ValueError for a cell that is none, and if two ways of reading give different numbers.
+    Raises ValueError if under no marks all cells are numbers, and if two ways of reading give different ones.
     """
     known, notes = cells[~missing(cells)], list[str]()
     if known.dtype == object and len(known):
@@ -161,8 +160,7 @@ def dated(cells: Any) -> bool:
 def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tuple[Times, list[str]] | None:
     """A column of dates in one form, and how they were read; None if its cells are numbers rather than dates.
 
-    Of several forms it is the one in which all cells are dates; if there are several of these, the one that is evenly
-    spaced. Raises ValueError for a cell that is no date, and where two forms remain.
+    Raises ValueError for a cell that is no date, and where two forms fit that are both evenly spaced, or both not.
     """
     import pandas as pd
 
@@ -224,10 +222,7 @@ def _one_form(cells: Any, found: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _on_one_clock(cells: Any, local: Any, zone: Any) -> tuple[Any, list[str]]:
-    """The times on the wall, or in UTC where the zone changes and the wall does not show an even step.
-
-    zone: that of each cell, missing without one. Raises ValueError if only some have a zone.
-    """
+    """The times on the wall, or in UTC where the zone changes and the wall does not show an even step."""
     import pandas as pd
 
     if local.dt.tz is not None:  # from a format of one's own

@@ -113,9 +113,8 @@ def compare(
 
     window: W, the values read. horizon: K, the values forecast. validation, test: the shares of these parts. season: of
     the seasonal naive forecast; if left out, it is looked for in the training part. difference: 1 or 'season', over
-    which the model learns differences; without a season given or found it is the calendar's, such as 12 for months.
-    seed: run r draws its weights and the order of its windows from (seed, r), so that the same seed gives the same
-    numbers, to the last bit. progress: is called with the number of the run, from 0, and of each epoch that is over.
+    which the model learns differences; without a season it is the calendar's, such as 12 for months. seed: run r draws
+    from (seed, r): the same seed gives the same bits. progress: is called with the run, from 0, after each epoch.
 
     Raises ValueError if the series is too short, constant over its training part or not to be computed with, and for
     a season longer than the training part; FloatingPointError if training diverges.
@@ -130,11 +129,9 @@ def compare(
     season = season or find_season(standard.apply(past))
     grid = series.axis.grid if series.axis else None
     lags = {"None": 0, "1": 1, "season": season or (grid.season if grid else None)}
-    lag = lags.get(str(difference), -1)
-    if lag is None:
-        raise ValueError("expected a --season for --difference season, got none, as the training part shows none")
-    if lag < 0:
-        raise ValueError(f"expected as --difference 1 or 'season', got {difference!r}")
+    if (lag := lags.get(str(difference), -1)) is None or lag < 0:
+        without = "" if lag else " without a --season, and the training part shows none"
+        raise ValueError(f"expected as --difference 1 or 'season', got {difference!r}{without}")
     split(len(series), window + lag, horizon, validation, test)  # the first `lag` values have no difference
     changes = differences(values, lag)
     scale = Standard.of(changes[: len(past) - lag])
@@ -150,8 +147,7 @@ def compare(
         histories.append(train(models[-1], learned, watched, rng, recipe, partial(progress, run)))
     origins, after = held_out.origins + lag, np.array([len(values)])
     baselines = {LAST_VALUE: last_value(values, origins, horizon)}
-    if season is not None:
-        baselines[SEASONAL] = seasonal_naive(values, origins, horizon, season)
+    baselines |= {SEASONAL: seasonal_naive(values, origins, horizon, season)} if season else {}
     truth, end = windows_of(values, parts.test, window, horizon).targets, z[np.newaxis, -window:, np.newaxis]
     tested = [summed(scale.undo(model.predict(held_out.inputs)), values, origins, lag) for model in models]
     future = [summed(scale.undo(model.predict(end)), values, after, lag)[0] for model in models]

@@ -20,9 +20,7 @@ STYLES = {LAST_VALUE: (0, (1, 1.2)), SEASONAL: (0, (4, 1.5))}
 
 
 def picture(found: Comparison) -> Figure:
-    """The whole series with its parts above; below the test part, forecast one step ahead; with a horizon of several
-    steps, forecast from every K-th origin, and the last step ahead from every origin.
-    """
+    """The series and its parts; below the test part, forecast from every K-th origin if K > 1, and K steps ahead."""
     K, N, values = found.horizon, len(found.series), found.series.values
     figure = Figure(figsize=(10, 7.2 if K == 1 else 10), layout="constrained")
     whole, *rest = figure.subplots(2 if K == 1 else 3, height_ratios=[0.62] + [1] * (1 if K == 1 else 2))
@@ -73,9 +71,7 @@ def plain(text: str) -> str:
 
 
 def draw(panel: Any, x: Array, known: Array, runs: Array, baselines: dict[str, Array], label: bool) -> None:
-    """The runs, averaged, within their range, and the baselines, lightly. known: the values before them, to begin with.
-    runs: (R, steps).
-    """
+    """The runs (R, steps), averaged, within their range, and the baselines; they begin at the values `known` before."""
     for name, predicted in baselines.items():
         style = {"color": COLOURS[name], "linestyle": STYLES[name], "linewidth": 1.2, "alpha": 0.9}
         panel.plot(x, np.append(known, predicted), label=name if label else None, zorder=1, **style)

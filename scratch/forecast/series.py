@@ -214,9 +214,7 @@ def _times(
 def _in_order(
     frame: Any, place: int, time: int, values: Any, axis: Times, duplicates: str | None
 ) -> tuple[Any, Times, list[str]]:
-    """The rows in the order of time, one for each, and what was done. Raises ValueError if several have one time,
-    unless `duplicates` says what to make of them.
-    """
+    """The rows in the order of time, one for each, and what was done; several of one time are as `duplicates` says."""
     order = np.argsort(axis.index, kind="stable")
     back = order[1:] < order[:-1]
     notes = ["newest first"] if len(back) and back.all() else ["sorted"] if back.any() else []
@@ -241,9 +239,7 @@ def _in_order(
 
 
 def _whole(values: Array, axis: Times, fill: str | None, empty: int) -> tuple[Array, Times, str]:
-    """A series without gaps, its times, and what was done, in words. Raises ValueError for gaps, unless `fill` says
-    what is to become of them.
-    """
+    """A series without gaps, its times, and what was done, in words; gaps become what `fill` says."""
     import pandas as pd
 
     step, hint = axis.grid, "--fill none takes the rows as neighbours"

@@ -119,9 +119,7 @@ def _words(n: float, unit: str) -> str:
 
 
 def _steps(ordinals: Array) -> tuple[float, Array] | None:
-    """The step between increasing numbers that is in the middle by size, and how many of them each is from the first;
-    None if it is not a whole number everywhere.
-    """
+    """The median step between increasing numbers, and how many each is from the first; None if that is not whole."""
     spaces = np.sort(np.diff(ordinals))
     step = spaces[(len(spaces) - 1) // 2]
     if not (step > 0 and spaces[0] > 0 and np.isfinite(ordinals).all()):
