@@ -182,7 +182,7 @@ def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tu
     quarters = form == "%Y-%m" and cells.str.contains("q", case=False).all()
     shown = form if date_format else "QUARTER" if quarters else form.replace("%b", "MON").replace("%", "").upper()
     if not re.search("%[du]", form):
-        label = "quarter" if quarters else "%Y-%m"
+        label = "%YQ%q" if quarters else "%Y-%m"
     elif (index == index.normalize()).all():
         label = "%Y-%m-%d"
     else:

@@ -32,7 +32,7 @@ class Times:
     index: Any
     """(N,) numbers, or pandas timestamps without a zone."""
     label: str = ""
-    """The form in which dates are printed, 'quarter' or as in strftime; empty for numbers."""
+    """The form in which dates are printed, as in strftime, with %q for the quarter; empty for numbers."""
 
     def __getitem__(self, rows: Any) -> "Times":
         return Times(self.index[rows], self.label)
@@ -41,9 +41,8 @@ class Times:
         """As they are printed."""
         if not self.label:
             return [f"{number:.15g}" for number in self.index]
-        if self.label == "quarter":
-            return [f"{date.year}Q{date.quarter}" for date in self.index]
-        return list(self.index.strftime(self.label))
+        index = self.index.to_period("Q") if "%q" in self.label else self.index
+        return list(index.strftime(self.label))
 
     def numbers(self) -> Array:
         """Where they are on an axis: (N,), dates in days since 1970."""
