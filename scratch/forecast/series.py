@@ -179,11 +179,10 @@ def _columns(
         time = _place(frame, dates, "--dates")
     if value is None:
         values = [place for place, found in kinds.items() if found == "number" and place != time]
-        if len(values) > 1:
-            raise ValueError(f"expected a --column, as {_listed(frame.columns[values])} have numbers")
-        if not values:
+        if len(values) != 1:
             named = f"{_listed(frame.columns)}: name the --separator of the cells, or the --column"
-            raise ValueError(f"expected a column with numbers, got {named}")
+            several = f"a --column, as {_listed(frame.columns[values])} have numbers"
+            raise ValueError(f"expected {several if values else f'a column with numbers, got {named}'}")
         return values[0], time
     if value == time:
         raise ValueError(f"expected two columns, got {frame.columns[value]!r} as --column and as --dates")
