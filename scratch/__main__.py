@@ -27,30 +27,6 @@ def examples(*commands: str) -> str:
     return "\b\nExamples:\n" + "".join(f"  python -m scratch {command}\n" for command in commands)
 
 
-@app.callback(
-    invoke_without_command=True,
-    epilog=examples(
-        "train",
-        "train book.txt --hidden-size 256 --num-layers 2 --minutes 10",
-        "train --resume model.safetensors --minutes 20",
-        'sample model.safetensors --prime "def " --temperature 0.7',
-        "forecast",
-        'study explore --string "hello world"',
-    ),
-)
-def door(context: typer.Context) -> int:
-    """Recurrences at work, in NumPy alone."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-    return 0
-
-
-@study.callback(invoke_without_command=True)
-def study_door(context: typer.Context) -> int:
-    """What the equations do, made visible."""
-    return door(context)
-
-
 COMMANDS: dict[Callable[..., object], tuple[str, ...]] = {
     train: (
         "train",
@@ -83,6 +59,21 @@ COMMANDS: dict[Callable[..., object], tuple[str, ...]] = {
     memory: ("study memory", "study memory --length 20 --length 40 --runs 3 --updates 3000 --plot memory.svg"),
 }
 """Each with examples, the studies below `study`."""
+
+
+@app.callback(invoke_without_command=True, epilog=examples(*(shown[0] for shown in COMMANDS.values())))
+def door(context: typer.Context) -> int:
+    """Recurrences at work, in NumPy alone."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+    return 0
+
+
+@study.callback(invoke_without_command=True)
+def study_door(context: typer.Context) -> int:
+    """What the equations do, made visible."""
+    return door(context)
+
 
 for command, shown in COMMANDS.items():
     (study if shown[0].startswith("study ") else app).command(epilog=examples(*shown))(command)

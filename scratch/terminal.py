@@ -36,18 +36,13 @@ class Told(Progress):
         super().start()
         self.said = monotonic()
 
+    def advance(self, task_id: Any, advance: float = 1) -> None:
+        """As in the base."""
+        self.update(task_id, advance=advance)
+
     def update(self, *args: Any, **changes: Any) -> None:
-        """As in the base."""
+        """As in the base; and the line, if it is time for one."""
         super().update(*args, **changes)
-        self.say()
-
-    def advance(self, *args: Any, **changes: Any) -> None:
-        """As in the base."""
-        super().advance(*args, **changes)
-        self.say()
-
-    def say(self) -> None:
-        """The line, if it is time for one."""
         if not self.console.is_terminal and monotonic() - self.said >= self.EVERY:
             self.said = monotonic()
             for task in self.tasks:

@@ -1,12 +1,11 @@
 """Forecasting a time series: an LSTM that reads a window of values and forecasts the next ones.
 
-    comparison                       training and baselines on one series, the test
-    training, baselines              how the weights are found, what they are measured against and by
-    model                            LSTM and linear layer
+    comparison                       model and baselines on one series, the test
+    model, baselines                 LSTM and linear layer and their training; what they are measured against and by
     windows                          parts in time, standardisation, examples
     series                           one column of a file or of pandas, in the order of time
     tables                           the tables in files and in pandas
-    dates, cells                     dates and numbers as people write them
+    cells                            numbers and dates as people write them
     times                            times, their even step, and how they go on
 
 command and picture are the command `python -m scratch forecast`, which needs the extra packages `apps`.
@@ -14,9 +13,8 @@ command and picture are the command `python -m scratch forecast`, which needs th
 
 from .baselines import autocorrelation, find_season, last_value, mae, rmse, seasonal_naive
 from .comparison import Comparison, compare
-from .model import Forecaster
+from .model import Forecaster, History, Recipe, train
 from .series import Series, read_series, sunspots
-from .training import History, Recipe, train
 from .windows import Parts, Standard, Windows, differences, split, summed, windows_of
 
 __all__ = [

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from ..terminal import count, drawable, option, progress, save, say, table, taking
 from .comparison import MEASURES, SEASONAL, Comparison, compare
-from .series import SUNSPOTS_SOURCE, Series, read_series, sunspots
-from .training import Recipe
+from .model import Recipe
+from .series import SUNSPOTS_SOURCE, read_series, sunspots
 
 SHOWN = 6
 """How many steps ahead have a column of their own."""
@@ -36,32 +36,28 @@ READING = {
     "duplicates": option(str, "Of rows with one date: first, last, mean or sum."),
     "fill": option(str, "Gaps: forward, linear, or none to take the rows as neighbours."),
 }
-TRAINING = {
-    "horizon": "How many values ahead are forecast.",
-    "window": "How many values are read.",
-    "validation": "The share that says when training ends.",
-    "test": "The share at the end that is held out.",
-    "hidden_size": "The LSTM's hidden size.",
-    "num_layers": "Its layers.",
-    "epochs": "At most so many.",
-    "patience": "So many epochs without a gain on the validation part end the training.",
-    "batch_size": "How many windows make a training step.",
-    "learning_rate": "Adam's.",
-    "runs": "How often the LSTM is trained anew.",
-    "seed": "Draws the initial weights and the order of the windows.",
+TRAINING: dict[str, tuple[Any, ...]] = {
+    "horizon": ("How many values ahead are forecast.", 10**6),
+    "window": ("How many values are read.", 10**6),
+    "validation": ("The share that says when training ends.",),
+    "test": ("The share at the end that is held out.",),
+    "hidden_size": ("The LSTM's hidden size.", 65536),
+    "num_layers": ("Its layers.", 1024),
+    "epochs": ("At most so many.",),
+    "patience": ("So many epochs without a gain on the validation part end the training.",),
+    "batch_size": ("How many windows make a training step.",),
+    "learning_rate": ("Adam's.",),
+    "runs": ("How often the LSTM is trained anew.", 1000),
+    "seed": ("Draws the initial weights and the order of the windows.",),
 }
-MOST = {"horizon": 10**6, "window": 10**6, "hidden_size": 65536, "num_layers": 1024, "runs": 1000}
-OPTIONS = {
-    **READING,
+"""What each is, and the most that it may be."""
+OPTIONS = READING | {
     "difference": option(str, "1 or season: let the LSTM learn differences over 1 value or one season."),
     "season": option(int, "Of the seasonal naive forecast [default: found on the training part].", min=1),
-    **{
-        name: option(type(DEFAULTS[name]), help, default=DEFAULTS[name], min=int(name != "seed"), max=MOST.get(name))
-        if isinstance(DEFAULTS[name], int)
-        else option(float, help, default=DEFAULTS[name])
-        for name, help in TRAINING.items()
-    },
 }
+for name, (help, *most) in TRAINING.items():
+    whole = {"min": int(name != "seed"), "max": most[0] if most else None} if type(DEFAULTS[name]) is int else {}
+    OPTIONS[name] = option(type(DEFAULTS[name]), help, default=DEFAULTS[name], **whole)
 
 
 @taking(OPTIONS)
@@ -89,7 +85,10 @@ def forecast(
     try:
         recipe = Recipe(**{each.name: given.pop(each.name) for each in fields(Recipe) if each.name in given})
         series = sunspots() if csv is None else read_series(csv, **reading)
-        show_series(out, series, None if csv else SUNSPOTS_SOURCE)
+        for line, style in zip(map(clean, series.understood), ("bold", ""), strict=False):
+            say(out, line, style)
+        if csv is None:
+            say(out, f"source: {SUNSPOTS_SOURCE}")
         bar = progress("{task.completed} of at most {task.total} epochs")
         bar.disable = not bar.console.is_terminal  # elsewhere it would leave an empty line beside what is wrong
         with bar:
@@ -112,14 +111,6 @@ def clean(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def show_series(out: Console, series: Series, source: str | None) -> None:
-    """What is forecast, and how it was read."""
-    for line, style in zip(map(clean, series.understood), ("bold", ""), strict=False):
-        say(out, line, style)
-    if source:
-        say(out, f"source: {source}")
-
-
 def show_parts(out: Console, found: Comparison) -> None:
     """How the series is divided, and how it is looked at."""
     parts = table("part", clean(found.series.time), "values", "windows")
@@ -137,18 +128,13 @@ def show_parts(out: Console, found: Comparison) -> None:
         say(out, f"Epochs, the best on the validation part of all: {epochs}.")
 
 
-def forecasts(found: Comparison) -> dict[str, np.ndarray]:
-    """Every forecast by the name that the tables give it: (R, B, K), R = 1 where there is one."""
-    runs = len(found.lstm)
-    rows = {f"LSTM, {count(runs, 'run')}": found.lstm}
-    if runs > 1:
-        rows["LSTM, the runs averaged"] = found.lstm.mean(axis=0, keepdims=True)
-    season = {SEASONAL: f"{SEASONAL}, season {found.season}"}
-    return rows | {season.get(name, name): one[np.newaxis] for name, one in found.baselines.items()}
-
-
 def show_errors(out: Console, found: Comparison) -> None:
     """The errors over all test windows, of several runs the mean, the least and the largest; then by step ahead."""
+    runs, K, several = len(found.lstm), found.horizon, len(found.lstm) > 1
+    rows = {f"LSTM, {count(runs, 'run')}": found.lstm}  # (R, B, K) each, R = 1 where there is one
+    rows |= {"LSTM, the runs averaged": found.lstm.mean(axis=0, keepdims=True)} if several else {}
+    season = {SEASONAL: f"{SEASONAL}, season {found.season}"}
+    rows |= {season.get(name, name): one[np.newaxis] for name, one in found.baselines.items()}
 
     def spread(values: np.ndarray) -> str:
         mean, least, largest = map(found.written, (values.mean(), values.min(), values.max()))
@@ -156,22 +142,19 @@ def show_errors(out: Console, found: Comparison) -> None:
 
     windows = count(len(found.truth), "window")
     say(out, f"\nerrors on the test part, {windows}, in the unit of {clean(found.series.name)}", "bold")
-    errors = table("forecast", *MEASURES)
-    for name, predicted in forecasts(found).items():
+    errors, steps = table("forecast", *MEASURES), np.unique(np.linspace(1, K, SHOWN).round().astype(int))
+    by_step = table("forecast", *map(str, steps))
+    for name, predicted in rows.items():
         errors.add_row(name, *(spread(measure(predicted, found.truth, (1, 2))) for measure in MEASURES.values()))
+        each = MEASURES["RMSE"](predicted, found.truth, 1).mean(axis=0)  # K
+        by_step.add_row(name, *(found.written(each[step - 1]) for step in steps))
     out.print(errors)
     if found.season is None:
         say(out, "No season was found in the training part, so that there is no seasonal naive forecast.")
-    if found.horizon == 1:
-        return
-    steps = np.unique(np.linspace(1, found.horizon, SHOWN).round().astype(int))
-    some = f", for {len(steps)} of the {found.horizon:,} steps" if len(steps) < found.horizon else ""
-    say(out, f"\nRMSE by step ahead{some}" + (", of several runs the mean" if len(found.lstm) > 1 else ""), "bold")
-    by_step = table("forecast", *map(str, steps))
-    for name, predicted in forecasts(found).items():
-        each = MEASURES["RMSE"](predicted, found.truth, 1).mean(axis=0)  # K
-        by_step.add_row(name, *(found.written(each[step - 1]) for step in steps))
-    out.print(by_step)
+    if K > 1:
+        some = f", for {len(steps)} of the {K:,} steps" if len(steps) < K else ""
+        say(out, f"\nRMSE by step ahead{some}" + ", of several runs the mean" * several, "bold")
+        out.print(by_step)
 
 
 def show_verdict(out: Console, found: Comparison) -> None:
@@ -205,6 +188,5 @@ def show_future(out: Console, found: Comparison) -> None:
     )
     future = table(clean(series.time), *(["the runs averaged", "lowest run", "highest run"] if runs > 1 else ["LSTM"]))
     for when, values in zip(series.after(found.horizon)[0], found.future.T, strict=True):
-        several = [values.mean(), values.min(), values.max()] if runs > 1 else values
-        future.add_row(when, *map(found.written, several))
+        future.add_row(when, *map(found.written, [values.mean(), values.min(), values.max()] if runs > 1 else values))
     out.print(future)

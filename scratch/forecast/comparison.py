@@ -16,9 +16,8 @@ import numpy as np
 
 from ..types import Array
 from .baselines import find_season, last_value, mae, rmse, seasonal_naive
-from .model import Forecaster
+from .model import Forecaster, History, Recipe, train
 from .series import Series
-from .training import History, Recipe, train
 from .windows import Parts, Standard, differences, split, summed, windows_of
 
 LAST_VALUE, SEASONAL = "last value", "seasonal naive"
@@ -114,9 +113,8 @@ def compare(
 
     window: W, the values read. horizon: K, the values forecast. validation, test: the shares of these parts. season: of
     the seasonal naive forecast; if left out, it is looked for in the training part. difference: 1 or 'season', over
-    which the model learns differences; without a season given or found it is the calendar's, such as 12 for months.
-    seed: run r draws its weights and the order of its windows from (seed, r), so that the same seed gives the same
-    numbers, to the last bit. progress: is called with the number of the run, from 0, and of each epoch that is over.
+    which the model learns differences; without a season it is the calendar's, such as 12 for months. seed: run r draws
+    from (seed, r): the same seed gives the same bits. progress: is called with the run, from 0, after each epoch.
 
     Raises ValueError if the series is too short, constant over its training part or not to be computed with, and for
     a season longer than the training part; FloatingPointError if training diverges.
@@ -129,9 +127,17 @@ def compare(
         raise ValueError(f"expected a season from 1 to {len(past)}, the values of the training part, got {season}")
     standard = Standard.of(past)
     season = season or find_season(standard.apply(past))
-    lag = _lag(difference, season or (series.axis.grid.season if series.axis and series.axis.grid else None))
+    grid = series.axis.grid if series.axis else None
+    lags = {"None": 0, "1": 1, "season": season or (grid.season if grid else None)}
+    if (lag := lags.get(str(difference), -1)) is None or lag < 0:
+        without = "" if lag else " without a --season, and the training part shows none"
+        raise ValueError(f"expected as --difference 1 or 'season', got {difference!r}{without}")
     split(len(series), window + lag, horizon, validation, test)  # the first `lag` values have no difference
-    z, scale = _standardised(differences(values, lag), len(past) - lag)
+    changes = differences(values, lag)
+    scale = Standard.of(changes[: len(past) - lag])
+    z = scale.apply(changes)
+    if not np.abs(z).max() < np.sqrt(np.finfo(np.float32).max):
+        raise ValueError("expected values of one magnitude, got some beyond all measure of the training part")
     shifted = (range(max(part.start - lag, 0), part.stop - lag) for part in parts)
     learned, watched, held_out = (windows_of(z, part, window, horizon) for part in shifted)
     models, histories = [], []
@@ -141,28 +147,9 @@ def compare(
         histories.append(train(models[-1], learned, watched, rng, recipe, partial(progress, run)))
     origins, after = held_out.origins + lag, np.array([len(values)])
     baselines = {LAST_VALUE: last_value(values, origins, horizon)}
-    if season is not None:
-        baselines[SEASONAL] = seasonal_naive(values, origins, horizon, season)
+    baselines |= {SEASONAL: seasonal_naive(values, origins, horizon, season)} if season else {}
     truth, end = windows_of(values, parts.test, window, horizon).targets, z[np.newaxis, -window:, np.newaxis]
     tested = [summed(scale.undo(model.predict(held_out.inputs)), values, origins, lag) for model in models]
     future = [summed(scale.undo(model.predict(end)), values, after, lag)[0] for model in models]
     outcome = (np.stack(tested), baselines, np.stack(future), standard, histories, models, lag)
     return Comparison(series, parts, window, season, origins, truth, *outcome)
-
-
-def _standardised(values: Array, known: int) -> tuple[Array, Standard]:
-    """The values as the model sees them, by the measure of the first `known` of them."""
-    scale = Standard.of(values[:known])
-    z = scale.apply(values)
-    if not np.abs(z).max() < np.sqrt(np.finfo(np.float32).max):
-        raise ValueError("expected values of one magnitude, got some beyond all measure of the training part")
-    return z, scale
-
-
-def _lag(difference: str | int | None, season: int | None) -> int:
-    """Over how many values differences are taken."""
-    if str(difference) not in ("None", "1", "season"):
-        raise ValueError(f"expected as --difference 1 or 'season', got {difference!r}")
-    if difference == "season" and season is None:
-        raise ValueError("expected a --season for --difference season, got none, as the training part shows none")
-    return 0 if difference is None else season if difference == "season" and season else 1

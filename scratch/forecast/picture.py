@@ -20,25 +20,41 @@ STYLES = {LAST_VALUE: (0, (1, 1.2)), SEASONAL: (0, (4, 1.5))}
 
 
 def picture(found: Comparison) -> Figure:
-    """The whole series with its parts above; below the test part, forecast one step ahead; with a horizon of several
-    steps, forecast from every K-th origin, and the last step ahead from every origin.
-    """
+    """The series and its parts; below the test part, forecast from every K-th origin if K > 1, and K steps ahead."""
     K, N, values = found.horizon, len(found.series), found.series.values
-    figure = Figure(figsize=(10, 7.2 if K == 1 else 10))
-    figure.set_layout_engine("constrained")
+    figure = Figure(figsize=(10, 7.2 if K == 1 else 10), layout="constrained")
     whole, *rest = figure.subplots(2 if K == 1 else 3, height_ratios=[0.62] + [1] * (1 if K == 1 else 2))
     _, places = found.series.after(K)
-    shade(whole, found, places, named=True)
     whole.plot(places[:N], values, color="black", linewidth=0.9)
     whole.margins(x=0.01)
+    test = found.parts.test
+    before = max(0, test.start - max(2, len(test) // 8))
+    for panel in rest:
+        panel.plot(places[before:N], values[before:], color="black", linewidth=1.4, label="truth", zorder=3)
+        panel.set_xlim(places[before], places[-1] + 0.01 * (places[-1] - places[before]))
     if K > 1:
-        show_fans(rest[0], found, places)
-    show_step(rest[-1], found, places)
-    lstm(rest[0], places[N - 1 :], values[-1:], found.future, False)
+        for first in range(0, len(found.origins), K):
+            origin = found.origins[first]
+            x, known = places[origin - 1 : origin + K], values[origin - 1 : origin]
+            draw(rest[0], x, known, found.lstm[:, first], {n: y[first] for n, y in found.baselines.items()}, first == 0)
+            rest[0].plot(x[0], known, "o", color="black", markersize=3.5, zorder=4)
+        ending = "th" if K % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(K % 10, "th")
+        title = f"test: {K} values forecast at once, from every {K}{ending} origin (dots: the last value known)"
+        rest[0].set_title(title, loc="left", fontsize=10)
+    last = {name: predicted[:, -1] for name, predicted in found.baselines.items()}
+    draw(rest[-1], places[found.origins + K - 1], np.empty(0), found.lstm[:, :, -1], last, True)
+    rest[-1].set_title(f"test: each value forecast {count(K, 'step')} ahead", loc="left", fontsize=10)
+    draw(rest[0], places[N - 1 :], values[-1:], found.future, {}, False)
     rest[0].plot(places[N:], found.future.mean(axis=0), ".", color=COLOURS["LSTM"], zorder=4)
     rest[0].axvline(places[N - 1], color="black", linewidth=0.8, linestyle=":")
     rest[0].set_title("after the end", loc="right", fontsize=9)
     for panel in (whole, *rest):
+        for name, part in found.parts._asdict().items():
+            left, right = places[part.start], places[min(part.stop, N - 1)]
+            panel.axvspan(left, right, color=SHADES[name], linewidth=0, zorder=0)
+            if panel is whole:
+                above = {"transform": panel.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": 9}
+                panel.text((left + right) / 2, 1.01, name, **above)
         panel.set_ylabel(plain(found.series.name))
         panel.spines[["top", "right"]].set_visible(False)
         if found.series.axis and found.series.axis.label:
@@ -54,61 +70,12 @@ def plain(text: str) -> str:
     return shown.replace("$", r"\$")
 
 
-def shade(panel: Any, found: Comparison, places: Array, named: bool = False) -> None:
-    """The parts as backgrounds, with their names above if `named`."""
-    for name, part in found.parts._asdict().items():
-        left, right = places[part.start], places[min(part.stop, len(found.series) - 1)]
-        panel.axvspan(left, right, color=SHADES[name], linewidth=0, zorder=0)
-        if named:
-            where = panel.get_xaxis_transform()
-            panel.text((left + right) / 2, 1.01, name, transform=where, ha="center", va="bottom", fontsize=9)
-
-
-def show_fans(panel: Any, found: Comparison, places: Array) -> None:
-    """The forecasts from every K-th origin, each beginning at the last value that was known."""
-    K, values = found.horizon, found.series.values
-    truth(panel, found, places)
-    for first in range(0, len(found.origins), K):
-        origin = found.origins[first]
-        rows, known = np.arange(origin - 1, origin + K), values[origin - 1 : origin]
-        for name, predicted in found.baselines.items():
-            baseline(panel, places[rows], np.concatenate([known, predicted[first]]), name, first == 0)
-        lstm(panel, places[rows], known, found.lstm[:, first], first == 0)
-        panel.plot(places[origin - 1], known[0], "o", color="black", markersize=3.5, zorder=4)
-    ending = "th" if K % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(K % 10, "th")
-    title = f"test: {K} values forecast at once, from every {K}{ending} origin (dots: the last value known)"
-    panel.set_title(title, loc="left", fontsize=10)
-
-
-def show_step(panel: Any, found: Comparison, places: Array) -> None:
-    """The forecast of each value K steps ahead."""
-    K = found.horizon
-    rows = found.origins + K - 1
-    truth(panel, found, places)
-    for name, predicted in found.baselines.items():
-        baseline(panel, places[rows], predicted[:, -1], name, True)
-    lstm(panel, places[rows], np.empty(0), found.lstm[:, :, -1], True)
-    panel.set_title(f"test: each value forecast {count(K, 'step')} ahead", loc="left", fontsize=10)
-
-
-def truth(panel: Any, found: Comparison, places: Array) -> None:
-    """The test part, and a little of what came before."""
-    N, start = len(found.series), found.parts.test.start
-    before = max(0, start - max(2, len(found.parts.test) // 8))
-    shade(panel, found, places)
-    panel.plot(places[before:N], found.series.values[before:], color="black", linewidth=1.4, label="truth", zorder=3)
-    panel.set_xlim(places[before], places[-1] + 0.01 * (places[-1] - places[before]))
-
-
-def baseline(panel: Any, x: Array, y: Array, name: str, label: bool) -> None:
-    """A baseline, lightly."""
-    style = {"color": COLOURS[name], "linestyle": STYLES[name], "linewidth": 1.2, "alpha": 0.9}
-    panel.plot(x, y, label=name if label else None, zorder=1, **style)
-
-
-def lstm(panel: Any, x: Array, known: Array, runs: Array, label: bool) -> None:
-    """The runs, averaged, within their range. known: values before them, to begin with. runs: (R, steps)."""
+def draw(panel: Any, x: Array, known: Array, runs: Array, baselines: dict[str, Array], label: bool) -> None:
+    """The runs (R, steps), averaged, within their range, and the baselines; they begin at the values `known` before."""
+    for name, predicted in baselines.items():
+        style = {"color": COLOURS[name], "linestyle": STYLES[name], "linewidth": 1.2, "alpha": 0.9}
+        panel.plot(x, np.append(known, predicted), label=name if label else None, zorder=1, **style)
     name = "LSTM" if len(runs) == 1 else f"LSTM, {len(runs)} runs averaged, and their range"
-    least, mean, largest = (np.concatenate([known, each(axis=0)]) for each in (runs.min, runs.mean, runs.max))
+    least, mean, largest = (np.append(known, each(axis=0)) for each in (runs.min, runs.mean, runs.max))
     panel.fill_between(x, least, largest, color=COLOURS["LSTM"], alpha=0.22, linewidth=0, zorder=2)
     panel.plot(x, mean, color=COLOURS["LSTM"], linewidth=1.6, label=name if label else None, zorder=4)

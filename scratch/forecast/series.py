@@ -1,7 +1,7 @@
 """A time series: one column of numbers in the order of time, out of a CSV file or from pandas.
 
-What a file leaves open is asked for, never guessed without a word: `tables` finds the cells, `cells` reads numbers,
-`dates` the calendar; here the rows are put in order, and what is doubled or missing is refused unless one says what it
+What a file leaves open is asked for, never guessed without a word: `tables` finds the cells, `cells` reads numbers
+and dates; here the rows are put in order, and what is doubled or missing is refused unless one says what it
 stands for.
 """
 
@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..types import Array
-from .cells import missing, numbers, quoted
-from .dates import read_dates
+from .cells import got, missing, numbers, read_dates
 from .tables import kind, table
 from .times import Times
 
@@ -106,8 +105,7 @@ def read_series(
             raise ValueError(f"expected as --{option} one of {', '.join(map(str, known[1:]))}, got {value!r}")
     frame, notes = table(source, separator, encoding, lines)
     frame = _chosen(frame, where)
-    time = _time_column(frame, dates, column, date_format)
-    place = _value_column(frame, column, time)
+    place, time = _columns(frame, column, dates, date_format)
     name, time_name = frame.columns[place], ROWS if time is None else frame.columns[time]
     values, read = numbers(frame.iloc[:, place], decimal, thousands)
     notes += read
@@ -161,43 +159,42 @@ def _chosen(frame: Any, where: Sequence[str]) -> Any:
     return frame
 
 
-def _time_column(frame: Any, dates: str | int | None, column: str | int | None, date_format: str | None) -> int | None:
-    """The column of the times; None if the rows are the times."""
-    if dates is not None:
-        return None if dates == ROWS and ROWS not in frame.columns else _place(frame, dates, "--dates")
-    value = None if column is None else _place(frame, column, "--column")
-    kinds = {place: kind(frame.iloc[:, place]) for place in range(frame.shape[1]) if place != value}
-    for place, found in kinds.items():
-        if found == "date" or (date_format and found == "text"):
-            return place
-    if kinds.get(0) == "number" and (value is not None or list(kinds.values()).count("number") > 1):
-        with suppress(ValueError):
-            times = numbers(frame.iloc[:, 0], None, None)[0]
-            if times.is_unique and (times.is_monotonic_increasing or times.is_monotonic_decreasing):
-                return 0
-    if len(kinds) > 1 or (kinds and value is not None):
-        first = str(frame.iloc[0, next(iter(kinds))])
-        names = f"{_listed(frame.columns)}, the first with {first!r}"
-        raise ValueError(
-            f"expected a column with dates, got {names}: name it with --dates, its form with --date-format, or take "
-            "the rows in their order with --dates row"
-        )
-    return None
+def _columns(
+    frame: Any, column: str | int | None, dates: str | int | None, date_format: str | None
+) -> tuple[int, int | None]:
+    """The column of the values, and that of the times; None if the rows are the times."""
+    value, time = None if column is None else _place(frame, column, "--column"), None
+    kinds = {place: kind(cells) for place, (_, cells) in enumerate(frame.items()) if place != value}
+    if dates is None:
+        rises = kinds.get(0) == "number" and (value is not None or list(kinds.values()).count("number") > 1)
+        wanted = ("date", "text") if date_format else ("date",)
+        time = next((place for place in kinds if kinds[place] in wanted), 0 if rises and _rises(frame) else None)
+        if time is None and (len(kinds) > 1 or (kinds and value is not None)):
+            names = f"{_listed(frame.columns)}, the first with {str(frame.iloc[0, next(iter(kinds))])!r}"
+            raise ValueError(
+                f"expected a column with dates, got {names}: name it with --dates, its form with --date-format, or "
+                "take the rows in their order with --dates row"
+            )
+    elif dates != ROWS or ROWS in frame.columns:
+        time = _place(frame, dates, "--dates")
+    if value is None:
+        values = [place for place, found in kinds.items() if found == "number" and place != time]
+        if len(values) != 1:
+            named = f"{_listed(frame.columns)}: name the --separator of the cells, or the --column"
+            several = f"a --column, as {_listed(frame.columns[values])} have numbers"
+            raise ValueError(f"expected {several if values else f'a column with numbers, got {named}'}")
+        return values[0], time
+    if value == time:
+        raise ValueError(f"expected two columns, got {frame.columns[value]!r} as --column and as --dates")
+    return value, time
 
 
-def _value_column(frame: Any, column: str | int | None, time: int | None) -> int:
-    """The column named, or else the only one with numbers beside the times."""
-    if column is not None:
-        if (place := _place(frame, column, "--column")) == time:
-            raise ValueError(f"expected two columns, got {frame.columns[place]!r} as --column and as --dates")
-        return place
-    places = [place for place in range(frame.shape[1]) if place != time and kind(frame.iloc[:, place]) == "number"]
-    if len(places) == 1:
-        return places[0]
-    names = _listed(frame.columns[places] if places else frame.columns)
-    if places:
-        raise ValueError(f"expected a --column, as {names} have numbers")
-    raise ValueError(f"expected a column with numbers, got {names}: name the --separator of the cells, or the --column")
+def _rises(frame: Any) -> bool:
+    """Whether the numbers of the first column only rise or only fall."""
+    with suppress(ValueError):
+        times = numbers(frame.iloc[:, 0], None, None)[0]
+        return bool(times.is_unique and (times.is_monotonic_increasing or times.is_monotonic_decreasing))
+    return False
 
 
 def _times(
@@ -205,8 +202,7 @@ def _times(
 ) -> tuple[Times, list[str]]:
     """The times of the rows, and how they were read."""
     if (gone := missing(cells)).any():
-        cell = quoted(cells, gone.idxmax())
-        raise ValueError(f"expected a date in column {cells.name!r}, got {cell}: leave lines out with --lines")
+        raise ValueError(f"expected a date {got(cells, gone.idxmax())}: leave lines out with --lines")
     texts = cells if cells.dtype == object else cells.map("{:.15g}".format)
     read = None
     if cells.dtype == object or date_format or texts.str.isdecimal().all():
@@ -217,9 +213,7 @@ def _times(
 def _in_order(
     frame: Any, place: int, time: int, values: Any, axis: Times, duplicates: str | None
 ) -> tuple[Any, Times, list[str]]:
-    """The rows in the order of time, one for each, and what was done. Raises ValueError if several have one time,
-    unless `duplicates` says what to make of them.
-    """
+    """The rows in the order of time, one for each, and what was done; several of one time are as `duplicates` says."""
     order = np.argsort(axis.index, kind="stable")
     back = order[1:] < order[:-1]
     notes = ["newest first"] if len(back) and back.all() else ["sorted"] if back.any() else []
@@ -244,9 +238,7 @@ def _in_order(
 
 
 def _whole(values: Array, axis: Times, fill: str | None, empty: int) -> tuple[Array, Times, str]:
-    """A series without gaps, its times, and what was done, in words. Raises ValueError for gaps, unless `fill` says
-    what is to become of them.
-    """
+    """A series without gaps, its times, and what was done, in words; gaps become what `fill` says."""
     import pandas as pd
 
     step, hint = axis.grid, "--fill none takes the rows as neighbours"

@@ -3,12 +3,10 @@
 import csv
 import io
 import re
-from itertools import zip_longest
 from typing import Any
 
 from ..text import read_text
-from .cells import missing, numeric
-from .dates import dated
+from .cells import dated, missing, numeric
 
 SEPARATORS = {"tab": "\t", "space": " "}
 """What stands between two cells and has a name."""
@@ -77,12 +75,12 @@ def _of_file(path: Any, separator: str | None, encoding: str, lines: str | None)
                 f"expected {width} cells, as the first row has, got {len(cells)} at line {line}: choose the lines of "
                 "the table with --lines FIRST-LAST, or name what separates its cells with --separator"
             )
-    columns = list(zip_longest(*rows.values(), fillvalue=""))
-    frame = pd.DataFrame(dict(enumerate(columns)), pd.Index(rows, name="line"), dtype=object)
+    padded = [cells + [""] * (width - len(cells)) for cells in rows.values()]
+    frame = pd.DataFrame(padded, pd.Index(rows, name="line"), dtype=object)
     named = int(_has_names(frame))
     if len(rows) <= named:
         raise ValueError(f"expected rows below the names of the columns in {path}, got none")
-    names = [column[0] if named and column[0] else f"column {n}" for n, column in enumerate(columns, 1)]
+    names = [name if named and name else f"column {n}" for n, name in enumerate(frame.iloc[0], 1)]
     called = next((name for name, one in SEPARATORS.items() if one == separator), repr(separator))
     notes = [f"separator {called}"] * (width > 1) + ["no header"] * (not named)
     return frame.set_axis(names, axis=1).iloc[named:], notes

@@ -9,10 +9,8 @@ import numpy as np
 from ..types import Array
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-SIZES = {"week": 604800, "day": 86400, "hour": 3600, "minute": 60, "second": 1}
-"""In seconds."""
-CYCLES = {"week": 52, "day": 7, "hour": 24, "minute": 1440}
-"""How many of a unit make the next larger round."""
+UNITS = {"week": (604800, 52), "day": (86400, 7), "hour": (3600, 24), "minute": (60, 1440), "second": (1, 0)}
+"""In seconds, and how many of them make the next larger round."""
 
 
 class Grid(NamedTuple):
@@ -34,7 +32,7 @@ class Times:
     index: Any
     """(N,) numbers, or pandas timestamps without a zone."""
     label: str = ""
-    """The form in which dates are printed, 'quarter' or as in strftime; empty for numbers."""
+    """The form in which dates are printed, as in strftime, with %q for the quarter; empty for numbers."""
 
     def __getitem__(self, rows: Any) -> "Times":
         return Times(self.index[rows], self.label)
@@ -43,9 +41,8 @@ class Times:
         """As they are printed."""
         if not self.label:
             return [f"{number:.15g}" for number in self.index]
-        if self.label == "quarter":
-            return [f"{date.year}Q{date.quarter}" for date in self.index]
-        return list(self.index.strftime(self.label))
+        index = self.index.to_period("Q") if "%q" in self.label else self.index
+        return list(index.strftime(self.label))
 
     def numbers(self) -> Array:
         """Where they are on an axis: (N,), dates in days since 1970."""
@@ -94,42 +91,34 @@ def grid(index: Any) -> Grid | None:
     ends = bool((index.days_in_month - index.day <= 3).all())  # also the last working day
     monthly = (ends or (index.day <= 4).all() or index.day.nunique() == 1) and (index - days).nunique() == 1
     if monthly and (found := _steps(np.asarray(12 * index.year + index.month, np.float64))):
-        n = round(found[0])
-        offset = pd.offsets.MonthEnd(n) if ends else pd.DateOffset(months=n)
-        words = "1 quarter" if n == 3 else _words(n, "month") if n % 12 else _words(n // 12, "year")
-        return Grid(found[1], offset, words, 12 // n if n < 12 and 12 % n == 0 else None)
+        months = round(found[0])
+        offset = pd.offsets.MonthEnd(months) if ends else pd.DateOffset(months=months)
+        words = _words(months, "month") if months % 12 else _words(months // 12, "year")
+        season = 12 // months if months < 12 and 12 % months == 0 else None
+        return Grid(found[1], offset, "1 quarter" if months == 3 else words, season)
     week = index.day_of_week.unique().sort_values()
     if len(week) < 7 and (seconds % 86400 == 0).all() and np.diff(seconds).min() == 86400:
-        dates, mask = days.to_numpy().astype("datetime64[D]"), np.isin(range(7), week)
-        found = _steps(np.busday_count(dates[0], dates, weekmask=mask).astype(np.float64))
-        if found and found[0] == 1 and _passed_over(seconds / 86400, found[1], 7 - len(week)):
-            names = [WEEKDAYS[day] for day in week]
+        dates, names = days.to_numpy().astype("datetime64[D]"), [WEEKDAYS[day] for day in week]
+        found = _steps(np.busday_count(dates[0], dates, weekmask=np.isin(range(7), week)).astype(np.float64))
+        # The days that never occur are passed over at least twice: a single time may be a gap.
+        if found and found[0] == 1 and seconds[-1] / 86400 - found[1][-1] >= 2 * (7 - len(week)):
             words = "1 weekday" if names == [*WEEKDAYS[:5]] else f"1 day of {', '.join(names)}"
             return Grid(found[1], pd.offsets.CustomBusinessDay(1, weekmask=" ".join(names)), words, len(names))
     if not (found := _steps(seconds)):
         return None
-    unit = next((unit for unit, size in SIZES.items() if found[0] % size == 0), "second")
-    count, cycle = found[0] / SIZES[unit], CYCLES.get(unit, 0)
-    season = int(cycle // count) if cycle > count and cycle % count == 0 else None
-    return Grid(found[1], pd.Timedelta(seconds=found[0]), _words(count, unit), season)
+    unit = next((unit for unit, (size, _) in UNITS.items() if found[0] % size == 0), "second")
+    size, cycle = UNITS[unit]
+    n = found[0] / size
+    season = int(cycle // n) if cycle > n and cycle % n == 0 else None
+    return Grid(found[1], pd.Timedelta(seconds=found[0]), _words(n, unit), season)
 
 
 def _words(n: float, unit: str) -> str:
     return f"{n:.10g} {unit}{'' if n == 1 else 's'}"
 
 
-def _passed_over(days: Array, places: Array, free: int) -> bool:
-    """Whether the `free` days of the week that never occur are passed over as if there were none: twice or more, or
-    once of two times. A single gap may look the same.
-    """
-    times = ((np.diff(days) > 1) & (np.diff(places) == 1)).sum()
-    return bool(times > 1 or (times == 1 and days[-1] - places[-1] == 2 * free))
-
-
 def _steps(ordinals: Array) -> tuple[float, Array] | None:
-    """The step between increasing numbers that is in the middle by size, and how many of them each is from the first;
-    None if it is not a whole number everywhere.
-    """
+    """The median step between increasing numbers, and how many each is from the first; None if that is not whole."""
     spaces = np.sort(np.diff(ordinals))
     step = spaces[(len(spaces) - 1) // 2]
     if not (step > 0 and spaces[0] > 0 and np.isfinite(ordinals).all()):

@@ -58,26 +58,23 @@ def split(length: int, window: int, horizon: int, validation: float = 0.15, test
         )
     if window < 1 or horizon < 1:
         raise ValueError(f"expected a window and a horizon of at least 1, got {window} and {horizon}")
-    parts = _divided(length, validation, test)
-    if not _room(parts, window, horizon):
+
+    def divided(n: int) -> Parts | None:
+        """The parts of n values; None if one of them has no room for a window."""
+        end = n - round(n * test)
+        start = end - round(n * validation)
+        room = start >= window + horizon and min(end - start, n - end) >= horizon
+        return Parts(range(start), range(start, end), range(end, n)) if room else None
+
+    parts = divided(length)
+    if parts is None:
         start = max(length + 1, ceil((horizon - 1) / min(validation, test)), ceil((window + horizon - 1) / training))
-        enough = next(n for n in count(start) if _room(_divided(n, validation, test), window, horizon))
+        enough = next(filter(divided, count(start)))
         raise ValueError(
             f"expected at least {enough:,} values, for windows of {window:,} and {horizon:,} ahead, with shares of "
             f"{validation:.4g} for validation and {test:.4g} for test, got {length:,}"
         )
     return parts
-
-
-def _divided(length: int, validation: float, test: float) -> Parts:
-    end = length - round(length * test)
-    start = end - round(length * validation)
-    return Parts(range(start), range(max(start, 0), end), range(end, length))
-
-
-def _room(parts: Parts, window: int, horizon: int) -> bool:
-    """Whether each part holds a window."""
-    return len(parts.training) >= window + horizon and min(len(parts.validation), len(parts.test)) >= horizon
 
 
 class Standard(NamedTuple):

@@ -18,14 +18,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import nn, optim
+from .. import optim
 from ..files import write_whole
 from ..nn import checks
 from ..types import Array
@@ -81,15 +80,25 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 def built(checkpoint: Checkpoint) -> tuple[CharacterModel, optim.Optimizer]:
     """The model and the optimizer of a checkpoint, in training mode. Raises CheckpointError if its parts do not fit."""
     check_sizes(checkpoint)
-    model = checkpoint.settings.model(len(checkpoint.vocabulary))
-    optimizer = checkpoint.settings.optimizer_of(model)
+    settings, memory = checkpoint.settings, checkpoint.optimizer
+    model = settings.model(len(checkpoint.vocabulary))
+    optimizer = settings.optimizer_of(model)
     places = {name: index for index, (name, _) in enumerate(model.named_parameters())}
     try:
         for name, parameter in model.named_parameters():
             checks.floats(name, checkpoint.model[name], parameter.data.dtype)
         model.load_state_dict(checkpoint.model)
-        check_optimizer(checkpoint, places, optimizer.required_state)
-        states = {places[name]: values for name, values in checkpoint.optimizer.items()}
+        remembered = {*optimizer.required_state} | ({"momentum_buffer"} if settings.momentum else set())
+        updated = remembered and (checkpoint.step or memory)  # weights may also be updated away from the text
+        if memory.keys() != (places.keys() if updated else set()):
+            raise ValueError(f"got an optimizer that remembers something of {', '.join(memory) or 'nothing'}")
+        for name, values in memory.items():
+            if values.keys() != remembered:
+                raise ValueError(f"got an optimizer that remembers {', '.join(values)} of {name}")
+            for what, value in values.items():
+                dtype = np.dtype(np.float64) if what == "step" else checkpoint.model[name].dtype
+                checks.floats(f"{what} of {name}", value, dtype)
+        states = {places[name]: values for name, values in memory.items()}
         optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
         model.rng.bit_generator.state = checkpoint.rng
         if model.rng.bit_generator.state != checkpoint.rng:
@@ -103,36 +112,12 @@ def built(checkpoint: Checkpoint) -> tuple[CharacterModel, optim.Optimizer]:
 
 
 def check_sizes(checkpoint: Checkpoint) -> None:
-    """Refuse settings whose sizes are not those of the arrays, before memory is taken for a model of these sizes.
-
-    Raises CheckpointError.
-    """
+    """Refuse settings that need more memory than the arrays have, before it is taken. Raises CheckpointError."""
     settings, V = checkpoint.settings, len(checkpoint.vocabulary)
-    H, E = settings.hidden_size, settings.embedding_size
-    G = int(getattr(nn, settings.cell)(1, 1).weight_hh_l0.shape[0])  # the gates
-    few = {"fc.weight": (V, H), "rnn.weight_ih_l0": (G * H, E or V)} | ({"embed.weight": (V, E)} if E else {})
-    layers = ((f"rnn.weight_hh_l{layer}", (G * H, H)) for layer in range(settings.num_layers))
-    for name, shape in chain(few.items(), layers):
-        found = checkpoint.model[name].shape if name in checkpoint.model else "none"
-        if found != shape:
-            raise CheckpointError(f"expected {name} of shape {shape}, as in the settings, got {found}")
-
-
-def check_optimizer(checkpoint: Checkpoint, parameters: Iterable[str], required: Iterable[str]) -> None:
-    """Refuse an optimizer that remembers anything but what its steps leave behind.
-
-    parameters: their names. required: what the optimizer remembers of each. Raises ValueError or RuntimeError.
-    """
-    expected = {*required} | ({"momentum_buffer"} if checkpoint.settings.momentum else set())
-    updated = checkpoint.step or checkpoint.optimizer  # weights may also be updated away from the text
-    if checkpoint.optimizer.keys() != (set(parameters) if expected and updated else set()):
-        raise ValueError(f"got an optimizer that remembers something of {', '.join(checkpoint.optimizer) or 'nothing'}")
-    for name, values in checkpoint.optimizer.items():
-        if values.keys() != expected:
-            raise ValueError(f"got an optimizer that remembers {', '.join(values)} of {name}")
-        for what, value in values.items():
-            dtype = np.dtype(np.float64) if what == "step" else checkpoint.model[name].dtype
-            checks.floats(f"{what} of {name}", value, dtype)
+    L, H, E = settings.num_layers, settings.hidden_size, settings.embedding_size
+    numbers = sum(array.size for array in checkpoint.model.values())
+    if len(checkpoint.model) < L or V * (H + E) + H * (E or V) + L * H * H > numbers:
+        raise CheckpointError(f"expected arrays of the sizes in the settings, got {numbers:,} numbers in all")
 
 
 PLAIN = ("vocabulary", "sources", "encoding", "digest", "step", "seconds", "rng")

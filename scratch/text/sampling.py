@@ -36,7 +36,10 @@ def probabilities(logits: Array, temperature: float = 1.0, top_k: int | None = N
 
     Raises TypeError for another type, ValueError for another range, and if the largest logit is no finite number.
     """
-    temperature, kept, top_p = checked(temperature, top_k, top_p)
+    temperature, top_p = checks.number("temperature", temperature), checks.number("top_p", top_p)
+    kept = None if top_k is None else checks.integer("top_k", top_k, least=1)
+    if not 0 < top_p <= 1:
+        raise ValueError(f"expected top_p above 0 and at most 1, got {top_p:g}")
     x = np.asarray(logits, np.float64)
     if not np.isfinite(x.max()):
         raise ValueError(f"expected logits of which the largest is a finite number, got {x.max()}")
@@ -58,14 +61,6 @@ def probabilities(logits: Array, temperature: float = 1.0, top_k: int | None = N
     return p
 
 
-def checked(temperature: float, top_k: int | None, top_p: float) -> tuple[float, int | None, float]:
-    """The choices that `probabilities` takes. Raises TypeError or ValueError."""
-    temperature, top_p = checks.number("temperature", temperature), checks.number("top_p", top_p)
-    if not 0 < top_p <= 1:
-        raise ValueError(f"expected top_p above 0 and at most 1, got {top_p:g}")
-    return temperature, None if top_k is None else checks.integer("top_k", top_k, least=1), top_p
-
-
 def continuation(
     model: Predict,
     vocabulary: Vocabulary,
@@ -85,7 +80,7 @@ def continuation(
     if not prime:
         raise ValueError("expected prime to have at least one character, got an empty text")
     generator, known = np.random.default_rng(rng), vocabulary.encode(prime)[np.newaxis]
-    temperature, top_k, top_p = checked(temperature, top_k, top_p)
+    probabilities(np.zeros(1), temperature, top_k, top_p)  # raises what it will raise before anything is drawn
 
     def characters() -> Iterator[str]:
         unread, state = known, None

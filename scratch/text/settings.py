@@ -5,9 +5,9 @@ And when it is done, which changes nothing of what is computed until then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,10 +26,6 @@ OPTIMIZERS = {"SGD": 0.5, "Adagrad": 0.01, "RMSprop": 0.002, "Adam": 0.002, "Ada
 """The optimizers, by the names of their classes in `scratch.optim`, and the learning rate for whoever names none."""
 
 
-Check = Callable[[str, Any], Any]
-"""Takes a name and a value; returns the value in its type, or raises TypeError or ValueError."""
-
-
 def string(name: str, value: Any) -> str:
     """A text. Raises TypeError for anything else."""
     if not isinstance(value, str):
@@ -37,33 +33,27 @@ def string(name: str, value: Any) -> str:
     return value
 
 
-def one_of(choices: Collection[str]) -> Check:
-    """One of several names."""
-
-    def check(name: str, value: Any) -> str:
-        if string(name, value) not in choices:
-            raise ValueError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
-        return str(value)
-
-    return check
-
-
-def positive(name: str, value: Any, infinite: bool = False) -> float:
-    """A number above 0, finite unless infinity is allowed."""
-    if infinite and value == np.inf and isinstance(value, float):
-        return value
-    if not checks.number(name, value) > 0:
-        raise ValueError(f"expected {name} above 0, got {value}")
+def number(name: str, value: Any, most: float = np.inf, excluded: Collection[float] = (np.inf,)) -> float:
+    """A number, 0 ≤ value ≤ most, but none of the excluded. Raises TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"expected {name} to be a number, got {value!r} of type {type(value).__name__}")
+    if not 0 <= float(value) <= most or value in excluded:
+        without = " or ".join(f"{one:g}" for one in excluded if one <= most)
+        raise ValueError(f"expected {name} from 0 to {most:g}{without and f', but not {without}'}, got {value}")
     return float(value)
 
 
-at_least_0, at_least_1 = partial(checks.integer, least=0), partial(checks.integer, least=1)
-below_1 = partial(checks.number, below=1)
+def setting(default: Any, help: str, choices: Collection[str] = (), **limits: Any) -> Any:
+    """A setting, what it is, and what it may be: one of several names, or a number within limits."""
 
+    def check(name: str, value: Any) -> Any:
+        if isinstance(default, str):
+            if string(name, value) not in choices:
+                raise ValueError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+            return value
+        return checks.integer(name, value, **limits) if isinstance(default, int) else number(name, value, **limits)
 
-def setting(default: Any, help: str, check: Check = at_least_1) -> Any:
-    """A setting, what it is, and how its value is checked."""
-    return field(default=default, metadata={"help": help, "check": check})
+    return field(default=default, metadata={"help": help, "check": check, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -75,29 +65,23 @@ class Settings:
     Raises TypeError for a wrong type, ValueError for a wrong value.
     """
 
-    cell: str = setting("LSTM", "The recurrence.", one_of(CELLS))
-    hidden_size: int = setting(128, "H, its hidden size.")
-    num_layers: int = setting(1, "L, its layers.")
-    embedding_size: int = setting(0, "A character's width; 0: one-hot.", at_least_0)
-    dropout: float = setting(0.0, "Between the layers and after the last.", below_1)
-    dtype: str = setting("float32", "What is computed in.", one_of(DTYPES))
-    optimizer: str = setting("Adam", "The optimizer.", one_of(OPTIMIZERS))
-    learning_rate: float = setting(OPTIMIZERS["Adam"], "The learning rate.", checks.number)
-    learning_rate_decay: float = setting(
-        1.0, "Multiplies it after every pass over the text.", partial(checks.fraction, outside=ValueError)
-    )
-    momentum: float = setting(0.0, "Of SGD and RMSprop.", below_1)
-    weight_decay: float = setting(0.0, "Of any optimizer.", checks.number)
-    clip: float = setting(
-        5.0, "The largest norm of all gradients together; inf: any.", partial(positive, infinite=True)
-    )  # Pascanu, Mikolov and Bengio 2013
-    batch_size: int = setting(32, "B, how many places are read side by side.")
-    length: int = setting(64, "T, after how many characters the gradient is cut.")
-    held_out: float = setting(
-        0.1, "The part of the text, its end, for validation.", lambda name, value: positive(name, below_1(name, value))
-    )
-    validate_every: int = setting(500, "Steps between two validations.")
-    seed: int = setting(0, "Draws weights and dropout.", at_least_0)
+    cell: str = setting("LSTM", "The recurrence.", CELLS)
+    hidden_size: int = setting(128, "H, its hidden size.", least=1)
+    num_layers: int = setting(1, "L, its layers.", least=1)
+    embedding_size: int = setting(0, "A character's width; 0: one-hot.", least=0)
+    dropout: float = setting(0.0, "Between the layers and after the last.", most=1, excluded=(1,))
+    dtype: str = setting("float32", "What is computed in.", DTYPES)
+    optimizer: str = setting("Adam", "The optimizer.", OPTIMIZERS)
+    learning_rate: float = setting(OPTIMIZERS["Adam"], "The learning rate.")
+    learning_rate_decay: float = setting(1.0, "Multiplies it after every pass over the text.", most=1)
+    momentum: float = setting(0.0, "Of SGD and RMSprop.", most=1, excluded=(1,))
+    weight_decay: float = setting(0.0, "Of any optimizer.")
+    clip: float = setting(5.0, "The largest norm of all gradients together; inf: any.", excluded=(0,))  # Pascanu et al.
+    batch_size: int = setting(32, "B, how many places are read side by side.", least=1)
+    length: int = setting(64, "T, after how many characters the gradient is cut.", least=1)
+    held_out: float = setting(0.1, "The part of the text, its end, for validation.", most=1, excluded=(0, 1))
+    validate_every: int = setting(500, "Steps between two validations.", least=1)
+    seed: int = setting(0, "Draws weights and dropout.", least=0)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -153,8 +137,10 @@ class Limits(NamedTuple):
             raise ValueError(f"expected limits of exactly {', '.join(cls._fields)}")
         if all(value is None for value in values.values()):
             raise ValueError("expected a limit, got none")
-        of_each: dict[str, Check] = {"steps": at_least_1, "epochs": positive, "minutes": positive}
-        return cls(**{name: None if value is None else of_each[name](name, value) for name, value in values.items()})
+        for name, value in values.items():
+            if value is not None:
+                checks.integer(name, value, least=1) if name == "steps" else number(name, value, excluded=(0, np.inf))
+        return cls(**values)
 
     def done(self, steps: int, epochs: float, minutes: float) -> float:
         """Which fraction of the way is behind; 1 when it is done."""

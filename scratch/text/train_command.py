@@ -23,17 +23,12 @@ from .checkpoint import Checkpoint, CheckpointError, read
 from .corpus import read_texts, standard_library
 from .display import Display, duration, loss_curve, measures, rate
 from .sampling import generate
-from .settings import CELLS, DTYPES, OPTIMIZERS, Limits, Settings
+from .settings import OPTIMIZERS, Limits, Settings
 from .training import Diverged, Training, resumed_anew, run
 
 DEFAULTS = Settings()
 RATES = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
 ANOTHER = "name the files of the text after the options"
-HINTS = {
-    False: f"{ANOTHER}, or --new-text goes on with the same weights on another text",
-    True: "a training without --resume learns all characters",
-}
-"""What to do about another text, without and with --new-text."""
 MINUTES = 5.0
 """How long a training takes if no limit is given."""
 
@@ -50,16 +45,14 @@ def one_of(choices: Iterable[str]) -> dict[str, Any]:
     return {"parser": chosen, "metavar": "|".join(names)}
 
 
-MORE: dict[str, dict[str, Any]] = {
-    "cell": one_of(CELLS),
-    "dtype": one_of(DTYPES),
-    "optimizer": one_of(OPTIMIZERS),
-    "hidden_size": {"max": 65536},
-    "num_layers": {"max": 1024},
-}
-SHOWN = vars(DEFAULTS) | {"learning_rate": RATES}
+SHOWN, MOST = vars(DEFAULTS) | {"learning_rate": RATES}, {"hidden_size": 65536, "num_layers": 1024}
 SETTINGS = {
-    each.name: option(type(each.default), each.metadata["help"], default=SHOWN[each.name], **MORE.get(each.name, {}))
+    each.name: option(
+        type(each.default),
+        each.metadata["help"],
+        default=SHOWN[each.name],
+        **one_of(choices) if (choices := each.metadata["choices"]) else {"max": MOST.get(each.name)},
+    )
     for each in fields(Settings)
 }
 
@@ -103,7 +96,9 @@ def train(
         training = begun(files or [], given, limits, encoding or "utf-8")
     else:
         going_on = resumed_anew if new_text else Training.resumed
-        training = resumed(resume, files or [], limits, read, going_on, encoding, HINTS[new_text])
+        goes_on = f"{ANOTHER}, or --new-text goes on with the same weights on another text"
+        hint = "a training without --resume learns all characters" if new_text else goes_on
+        training = resumed(resume, files or [], limits, read, going_on, encoding, hint)
     written = {os.path.realpath(path), os.path.realpath(curve)}
     if len(written) < 2 or not written.isdisjoint(map(os.path.realpath, training.sources)):
         raise typer.BadParameter(f"expected three different files: {path}, its picture {curve}, and a text")
@@ -125,11 +120,11 @@ def places(path: Path, plot: Path | None, resume: Path | None, overwrite: bool) 
     """The checkpoint and its picture, before any work is done. Raises typer.BadParameter if they cannot be written."""
     refuse_special("--out", path)
     curve = plot or path.with_suffix(".png")
+    refuse_special("--plot", curve)
     if path != resume and path.exists() and not overwrite:
         goes_on = "" if resume else f"--resume {path} goes on with it, "
         raise typer.BadParameter(f"{path} is there already: {goes_on}--overwrite replaces it, --out writes another")
     writable("--out", path)
-    refuse_special("--plot", curve)
     drawable("--plot", curve)
     return path, curve
 
@@ -142,13 +137,7 @@ def run_shown(training: Training, path: Path, save_every: float, again: str, pro
     forget_partial(path)
     try:
         with Display() as display:
-            came = run(
-                training,
-                path,
-                save_every,
-                display.stepped,
-                lambda training: display.validated(training, sample_of(training)),
-            )
+            came = run(training, path, save_every, display.stepped, lambda now: display.validated(now, sample_of(now)))
     except Diverged as error:
         print(f"{program}: {error}; the last good checkpoint is {path}", file=sys.stderr)
         return 1

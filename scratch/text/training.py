@@ -19,12 +19,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import nn
+from .. import nn, optim
 from ..nn.pile import no_grad
 from ..nn.utils import clip_grad_norm_
 from ..types import Array
 from .checkpoint import Checkpoint, CheckpointError, arrays_of, built, write
 from .corpus import Streams, Vocabulary, digest, split
+from .model import CharacterModel
 from .settings import Limits, Settings
 
 FAR = 3.0
@@ -45,22 +46,27 @@ class Training:
     """A character model on its way through a text.
 
     settings: what is trained, and how. text: what is learned; its end is held out for validation. sources: where the
-    text is from, as a note for whoever resumes. Raises what `split` raises for a text that is too short.
+    text is from, as a note for whoever resumes. begun: what is trained on; new if left out. Raises what `split` raises
+    for a text that is too short.
     """
 
-    def __init__(self, settings: Settings, text: str, sources: Sequence[str | os.PathLike[str]] = ()) -> None:
-        self._begin(settings, text, sources, Vocabulary.of(text))
-        self.model = settings.model(len(self.vocabulary))
-        self.optimizer = settings.optimizer_of(self.model)
-
-    def _begin(
-        self, settings: Settings, text: str, sources: Sequence[str | os.PathLike[str]], vocabulary: Vocabulary
+    def __init__(
+        self,
+        settings: Settings,
+        text: str,
+        sources: Sequence[str | os.PathLike[str]] = (),
+        begun: tuple[Vocabulary, CharacterModel, optim.Optimizer] | None = None,
     ) -> None:
-        self.settings, self.vocabulary, self.digest = settings, vocabulary, digest(text)
+        if begun is None:
+            vocabulary = Vocabulary.of(text)
+            model = settings.model(len(vocabulary))
+            begun = vocabulary, model, settings.optimizer_of(model)
+        self.vocabulary, self.model, self.optimizer = begun
+        self.settings, self.digest = settings, digest(text)
         self.sources, self.encoding = tuple(os.fspath(source) for source in sources), "utf-8"
-        smallest = np.min_scalar_type(len(vocabulary))
+        smallest = np.min_scalar_type(len(self.vocabulary))
         self.streams, self.validation_streams = (
-            Streams(vocabulary.encode(part).astype(smallest), settings.batch_size, settings.length)
+            Streams(self.vocabulary.encode(part).astype(smallest), settings.batch_size, settings.length)
             for part in split(text, settings.held_out)
         )
         self.step = 0  # how many steps have been made
@@ -79,12 +85,11 @@ class Training:
         """
         if digest(text) != checkpoint.digest:
             raise ValueError("expected the text that the training began with, got another")
-        self = cls.__new__(cls)
+        begun = Vocabulary(checkpoint.vocabulary), *built(checkpoint)
         try:
-            self._begin(checkpoint.settings, text, checkpoint.sources, Vocabulary(checkpoint.vocabulary))
+            self = cls(checkpoint.settings, text, checkpoint.sources, begun)
         except ValueError as error:
             raise CheckpointError(f"expected settings and a vocabulary that fit the text: {error}") from None
-        self.model, self.optimizer = built(checkpoint)
         self.step, self.seconds, self.limits = checkpoint.step, checkpoint.seconds, checkpoint.limits
         self.encoding = checkpoint.encoding
         shape = (self.settings.num_layers, self.streams.batch_size, self.settings.hidden_size)
