@@ -77,9 +77,8 @@ class CharacterModel(nn.Module):
         Undoes the newest forward pass, and takes it off unless retain_graph. Raises what the modules raise; nothing is
         undone then, neither for d_logits nor for d_state that do not fit.
         """
+        self._check_state(d_state, checks.array("d_logits", d_logits).shape[:-2])
         with self._undoing():
-            (kept,) = self.rnn._newest(retain_graph=True)
-            self.rnn._state_columns("d_state", "d_{}_n", d_state, kept.layout)  # before anything is undone
             d_output = self.fc.backward(d_logits, retain_graph=retain_graph)
             d_output = self.dropout.backward(d_output, retain_graph=retain_graph)
             if isinstance(self.embed, OneHot):  # nothing to learn
@@ -87,3 +86,17 @@ class CharacterModel(nn.Module):
             d_embedded, d_initial = self.rnn.backward(d_output, d_state, retain_graph=retain_graph)
             self.embed.backward(d_embedded, retain_graph=retain_graph)
             return d_initial
+
+    def _check_state(self, d_state: Any, batch: tuple[int, ...]) -> None:
+        """Refuse what the recurrence would refuse once the layers above it are undone.
+
+        Raises TypeError for another kind of value, RuntimeError for another shape or dtype.
+        """
+        parts = self.rnn.cell.state
+        given = (d_state,) * len(parts) if d_state is None or len(parts) == 1 else d_state
+        if not isinstance(given, (tuple, list)) or len(given) != len(parts):
+            raise TypeError(f"expected d_state to be a tuple ({', '.join(parts)}), got {d_state!r:.60}")
+        shape = (self.rnn.num_layers, *batch, self.rnn.hidden_size)
+        for name, value in zip(parts, given, strict=True):
+            if value is not None:
+                checks.floats(f"d_{name}_n", value, self.rnn.dtype, shape)
