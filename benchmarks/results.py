@@ -160,8 +160,8 @@ def seconds(row: Figures, part: str = "step") -> float:
 
 
 def reason(row: Figures) -> str:
-    """Why there are no figures."""
-    return row.get("skipped") or f"failed: {row['failed']}"
+    """Why there are no figures; empty if there are."""
+    return row.get("skipped") or (f"failed: {row['failed']}" if "failed" in row else "")
 
 
 def by_problem(rows: list[Figures]) -> dict[str, list[Figures]]:
