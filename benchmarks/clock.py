@@ -6,7 +6,7 @@ import ctypes
 import gc
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter, process_time, sleep
@@ -69,6 +69,12 @@ def run_twice(clock: Clock, step: Callable[[], object]) -> float:
         step()
         clock.wait()
     return perf_counter() - start
+
+
+def each(calls: Iterable[Callable[[], object]]) -> None:
+    """Make the calls one after the other."""
+    for one in calls:
+        one()
 
 
 def time_parts(clock: Clock, parts: Sequence[Callable[[], object]], calls: int) -> list[float]:

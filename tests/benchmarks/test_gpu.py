@@ -18,7 +18,7 @@ from benchmarks.report import TABLES
 from benchmarks.results import RESULTS
 from benchmarks.rungs import AS_GRAPH, ON_TORCH
 from benchmarks.timing import Effort, Row, measure
-from benchmarks.worker import Prepared
+from benchmarks.worker import Work
 from reference.equivalence import assert_close
 from tests.pretended_gpu import Gpu
 
@@ -50,6 +50,11 @@ def made(contestant: Contestant, problem: Problem = SMALL) -> Any:
     return torch_runner.runner(contestant, problem, 0, 1)
 
 
+def prepared(work: Work, contestant: Contestant, problem: Problem) -> dict[str, Any]:
+    """What a worker says of a problem that it made ready as "x"."""
+    return work.prepare("x", asdict(contestant), asdict(problem), 0, 0.0, floor=False)
+
+
 def run_once(runner: Any) -> None:
     """A step, in its mode."""
     with runner.turn():
@@ -65,10 +70,8 @@ def test_a_gpu_computes_in_the_mode_that_is_named(gpu: Begin, dtype: str, module
         problem = Problem("test", module, 5, 3, 2, 4, bidirectional=packed, packed=packed)
         for precision in ("ieee", "tf32"):
             contestant = Contestant("PyTorch", dtype, "cuda", precision)
-            prepared = Prepared(made(contestant, problem))
             begun.log.clear()
-            with prepared.runner.turn():
-                assert prepared.ready(0.0, floor=False)["warned"] == [], "no weights are copied"
+            assert prepared(Work("PyTorch", 1), contestant, problem)["warned"] == [], "no weights are copied"
             expected = {"cudnn": True, "precision": precision if dtype in ("float32", "float64") else "tf32"}
             assert [one | expected for one in begun.log] == begun.log and len(begun.log) >= 2
             assert begun.log[0]["flat"] and begun.log[0]["packed"] == packed and begun.log[0]["dtype"] == dtype
@@ -111,14 +114,12 @@ def test_a_graph_reads_its_input_anew(pretended_gpu: Begin, form: str) -> None:
 def test_a_cold_start_is_not_counted(pretended_gpu: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = pretended_gpu(cold=0.7)
     monkeypatch.setattr(torch_runner.CudaClock, "least", 0.03)
-    prepared = Prepared(made(Contestant("PyTorch", device="cuda")))
-    with prepared.runner.turn():
-        calls = prepared.ready(0.0, floor=False)["calls"]
-        assert calls > 1 and prepared.seconds < 0.5, "a turn has many, though the first took 0.7 s"
-        gpu.log.clear()
-        assert prepared.time()["step"] < 0.5
-        forward = sum(one["what"] == "lstm" for one in gpu.log)
-        assert forward > calls + 1, "warmed up by time before it"
+    work, contestant = Work("PyTorch", 1), Contestant("PyTorch", device="cuda")
+    calls = prepared(work, contestant, SMALL)["calls"]
+    assert calls > 1, "a turn has many, though the first took 0.7 s"
+    gpu.log.clear()
+    assert work.time("x", contestant)["step"] < 0.5
+    assert sum(one["what"] == "lstm" for one in gpu.log) > calls + 1, "warmed up by time before it"
 
 
 def measured(problem: Problem, everyone: list[Contestant], workers: Workers) -> list[Row]:

@@ -22,9 +22,8 @@ size = st.integers(1, 5)
 def problems(draw: Any, modules: tuple[str, ...] = tuple(GATES), layers: int = 3) -> Problem:
     """Any recurrence in small."""
     module, H = draw(st.sampled_from(modules)), draw(st.integers(2, 5))
-    P = draw(st.integers(0, H - 1)) if module == "LSTM" else 0
     T, B, inputs, L = draw(size), draw(size), draw(size), draw(st.integers(1, layers))
-    return Problem("test", module, T, B, inputs, H, L, P, draw(st.booleans()), packed=draw(st.booleans()))
+    return Problem("test", module, T, B, inputs, H, L, draw(st.booleans()), packed=draw(st.booleans()))
 
 
 def counted(problem: Problem) -> tuple[int, int]:
@@ -37,9 +36,9 @@ def counted(problem: Problem) -> tuple[int, int]:
 
     floor = Floor(problem, lambda rows, columns: np.ones((rows, columns)), multiply, Clock())
     made.clear()
-    floor.forward()
+    floor.parts["forward"]()
     forward = sum(made)
-    floor.backward()
+    floor.parts["backward"]()
     return forward, sum(made) - forward
 
 
@@ -69,9 +68,8 @@ def test_the_formula_is_the_known_one() -> None:
 def test_numbers_fit_the_recurrence(problem: Problem) -> None:
     numbers = draw(problem, seed=1)
     module = getattr(nn, problem.module)(**problem.arguments)
-    assert [(name, value.shape) for name, value in module.state_dict().items()] == [
-        (name, value.shape) for name, value in numbers.parameters.items()
-    ]
+    shapes = {name: value.shape for name, value in numbers.parameters.items()}
+    assert shapes == {name: value.shape for name, value in module.state_dict().items()}
     output, _ = module(numbers.input)
     read = sum(value.size for value in numbers.parameters.values())
     if not problem.packed:

@@ -106,7 +106,7 @@ def test_the_textbooks_pages_stand_beside_pytorch(rung: str, module: str) -> Non
         assert_close(results(problem, contestant), results(problem, Contestant("PyTorch", "float64")))
 
 
-@pytest.mark.parametrize("other", [{"L": 2}, {"P": 1}, {"bidirectional": True}, {"packed": True}], ids=str)
+@pytest.mark.parametrize("other", [{"L": 2}, {"bidirectional": True}, {"packed": True}], ids=str)
 def test_what_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]) -> None:
     with pytest.raises(Unavailable, match="not in scratch yet"):
         results(Problem("test", "Transformer", 1, 1, 1, 1), Contestant("scratch"))
