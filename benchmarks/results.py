@@ -103,12 +103,13 @@ def with_rows_of(before: Figures, figures: Figures) -> Figures:
     """
     then, now = before.get("environment", {}), figures.get("environment", {})
     other = {name: value for name, value in then.items() if name not in VARYING and now.get(name) != value}
-    rows: dict[Any, Figures] = {}
-    for row in before.get("rows", []):
-        rows[key(row)] = row | ({"environment": other | row.get("environment", {})} if other else {})
+    rows = {
+        key(row): row | ({"environment": other | row.get("environment", {})} if other else {})
+        for row in before.get("rows", [])
+    }
     rows |= {key(row): row for row in figures.get("rows", [])}
-    ceilings = before.get("ceilings", {}) | figures.get("ceilings", {})
-    return figures | ({"rows": list(rows.values())} if rows else {}) | ({"ceilings": ceilings} if ceilings else {})
+    merged = {"rows": list(rows.values()), "ceilings": before.get("ceilings", {}) | figures.get("ceilings", {})}
+    return figures | {name: value for name, value in merged.items() if value}
 
 
 def key(row: Figures) -> tuple[str, str]:

@@ -144,7 +144,13 @@ class Runner:
     def with_autograd(self, contestant: Contestant, parameters: dict[str, torch.Tensor]) -> torch.nn.Module:
         """PyTorch's own module, or the loop over its cell."""
         loop = contestant.form == LOOP
-        if self.on_cuda and contestant.cudnn and not loop and self.dtype == torch.bfloat16 and version() < (2, 10):
+        if (
+            self.on_cuda
+            and contestant.cudnn
+            and not loop
+            and self.dtype == torch.bfloat16
+            and torch.__version__ < (2, 10)
+        ):
             raise Unavailable("below PyTorch 2.10 cuDNN does not compute bfloat16")
         module = Loop if loop else getattr(torch.nn, self.problem.module)
         with self.turn(), laid_out_for_cudnn(self.dtype):
@@ -217,11 +223,6 @@ def ceiling(contestant: Contestant, threads: int) -> dict[str, float]:
     clock = CudaClock() if contestant.device == "cuda" else Clock()
     with Mode(contestant.dtype, contestant.precision, contestant.cudnn).switched_on(), torch.no_grad():
         return floor.ceiling(lambda *shape: torch.randn(*shape, **place), torch.matmul, torch.Tensor.copy_, clock)
-
-
-def version() -> tuple[int, ...]:
-    """PyTorch's: major, minor."""
-    return tuple(int(part) for part in str(torch.__version__).split(".")[:2])
 
 
 def driver() -> str:

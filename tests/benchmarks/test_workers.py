@@ -83,13 +83,9 @@ def test_a_process_that_dies_is_a_row_that_says_so_and_is_started_again(workers:
     assert rung.failed == "the process died of SIGKILL (out of memory?)" and not rung.turns
     assert ours.runs and len(ours.turns) == 3, "in the next process it was made ready again"
     assert all(row.runs and row.turns for row in measured(workers))
-
-
-def test_a_process_that_cannot_begin_tells_why() -> None:
     worker = Worker("no such library", 1)
     with pytest.raises(Failed, match="ended with status 1: KeyError"):
         worker.ask("environment")
-    worker.close()
 
 
 def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
