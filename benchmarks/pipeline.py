@@ -27,7 +27,7 @@ from .options import Options
 from .problems import Problem
 from .process import Failed, Workers
 from .report import TABLES, console, put, show_environment
-from .results import Figures, by_problem, key, reading, rounded
+from .results import Figures, by_problem, key, rounded
 from .timing import Effort, Row, measure, memory
 
 
@@ -63,7 +63,8 @@ def run(command: str, options: Options, job: Job) -> int:
         whole = not options.quick and not options.patterns and options.file is None
         path = options.json or (own if whole or job.ceilings else None)
         dtype = options.dtype or ("float32" if options.device == "cpu" else "all")
-        if job.goes_on and (there := measured_before(path, command)):
+        if job.goes_on and command in (before := results.kept(path)):
+            there = by_problem(results.of_command(before, command).get("rows", []))
             job = job._replace(timed=[one for one in job.timed if one.name not in there])
             if not job.timed:
                 out.print("every size is in the file already: --again measures anew")
@@ -115,14 +116,6 @@ def measured(job: Job, workers: Workers, seed: int, best: Figures) -> Iterator[l
             else:
                 memory(rows, workers.threads, seed)
             yield [results.of_row(row, rows[0], best.get(ceiling_of(row.contestant))) for row in rows]
-
-
-def measured_before(path: Path | None, command: str) -> set[str]:
-    """The sizes that are in a file, whatever came of them."""
-    if path is None or not path.exists() or not path.stat().st_size:
-        return set()
-    with reading(path) as content:
-        return {row["problem"] for row in results.of_command(content, command)["rows"]} if command in content else set()
 
 
 def ceiling_of(one: Contestant) -> str:

@@ -87,7 +87,7 @@ def kept_files() -> list[Path]:
 def keep(path: Path, command: str, dtype: str, figures: Figures) -> None:
     """Put the figures of one command in one dtype into a file, beside what else is there."""
     path.parent.mkdir(exist_ok=True)
-    content = json.loads(path.read_text()) if path.exists() and path.stat().st_size else {}
+    content = kept(path)
     section = content.setdefault(command, {})
     section[dtype] = with_rows_of(section[dtype], figures) if dtype in section else figures
     text = json.dumps(content, indent=1, ensure_ascii=False)
@@ -128,6 +128,14 @@ def reading(path: Path) -> Iterator[dict[str, Any]]:
         raise ValueError(f"expected results of a run, got none of this kind in {path}") from error
 
 
+def kept(path: Path | None) -> dict[str, Any]:
+    """The content of a file that a run adds to; none if it is new. Raises ValueError if it is of another kind."""
+    if path is None or not path.exists() or not path.stat().st_size:
+        return {}
+    with reading(path) as content:
+        return dict(content.items())
+
+
 def of_command(content: dict[str, Any], command: str) -> Figures:
     """The figures of a command: in float32, else in what there is. Raises KeyError if there are none."""
     found: dict[str, Figures] = content[command]
@@ -146,10 +154,10 @@ def spread(values: Spread) -> list[float]:
 
 def interval(row: Figures, part: str, what: str) -> Spread | None:
     """What is kept of a part of a step; None if it was not measured. Raises ValueError for what cannot be such."""
-    kept = row.get(part, {}).get(what)
-    if kept is None:
+    found = row.get(part, {}).get(what)
+    if found is None:
         return None
-    low, median, high = kept
+    low, median, high = found
     if not 0 < low <= median <= high:
         raise ValueError(f"expected three rising numbers above 0, got {low}, {median}, {high}")
     return Spread(median, low, high)

@@ -54,13 +54,13 @@ def test_the_floor_makes_the_operations_of_the_formula(problem: Problem) -> None
 
 
 def test_the_formula_is_the_known_one() -> None:
-    T, B, inputs, H = 7, 3, 5, 11
+    inputs, H = 5, 11
     for module, G in GATES.items():
-        problem = Problem("test", module, T, B, inputs, H)
-        assert problem.flops("forward") == 2 * G * T * B * H * (inputs + H)
-        assert problem.flops("backward") == 4 * G * T * B * H * (inputs + H)
-        packed = Problem("test", module, 8, 3, inputs, H, packed=True)
-        assert packed.lengths == [8, 5, 2] and packed.flops("forward") == 2 * G * 15 * H * (inputs + H)
+        for packed, lengths in ((False, [8, 8, 8]), (True, [8, 5, 2])):
+            problem = Problem("test", module, 8, 3, inputs, H, packed=packed)
+            assert problem.lengths == lengths
+            assert problem.flops("forward") == 2 * G * sum(lengths) * H * (inputs + H)
+            assert problem.flops("backward") == 2 * problem.flops("forward")
 
 
 @given(problems(MODULES))
