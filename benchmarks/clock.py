@@ -42,10 +42,11 @@ class Clock:
         gc.collect()
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
-        how, now, peak = "VmHWM in /proc/self/status", partial(in_status, "VmRSS"), partial(in_status, "VmHWM")
+        how = "VmHWM in /proc/self/status"
+        peak: Callable[[], int] = partial(in_status, "VmHWM")
         try:
             PEAK_RESET.write_text("5")
-            before = now()
+            before = in_status("VmRSS")
         except OSError:
             how, peak = "ru_maxrss", largest
             before = largest()

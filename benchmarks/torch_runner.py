@@ -144,13 +144,8 @@ class Runner:
     def with_autograd(self, contestant: Contestant, parameters: dict[str, torch.Tensor]) -> torch.nn.Module:
         """PyTorch's own module, or the loop over its cell."""
         loop = contestant.form == LOOP
-        if (
-            self.on_cuda
-            and contestant.cudnn
-            and not loop
-            and self.dtype == torch.bfloat16
-            and torch.__version__ < (2, 10)
-        ):
+        version = tuple(map(int, str(torch.__version__).split(".")[:2]))
+        if self.on_cuda and contestant.cudnn and not loop and self.dtype == torch.bfloat16 and version < (2, 10):
             raise Unavailable("below PyTorch 2.10 cuDNN does not compute bfloat16")
         module = Loop if loop else getattr(torch.nn, self.problem.module)
         with self.turn(), laid_out_for_cudnn(self.dtype):

@@ -113,7 +113,8 @@ class Work:
         """One turn: the seconds of each part of a step, and of the products alone. Its mode is entered once, and not in
         what is timed.
         """
-        found, (runner, timed) = {}, self.prepared[key]
+        found: dict[str, float] = {}
+        runner, timed = self.prepared[key]
         with runner.turn():
             for name in sorted(timed):
                 parts = timed[name].time()

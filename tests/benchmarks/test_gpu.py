@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.torch_version import TorchVersion
 
 from benchmarks import commands, floor, numpy_runner, torch_runner
 from benchmarks.contestants import LOOP, Contestant, Unavailable, contestants
@@ -84,7 +83,7 @@ def test_bfloat16_waits_for_a_pytorch_whose_cudnn_computes_it(
     pretended_gpu: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretended_gpu()
-    monkeypatch.setattr(torch, "__version__", TorchVersion("2.9.1+cu128"))
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cu128")
 
     with pytest.raises(Unavailable, match=r"below PyTorch 2\.10"):
         made(Contestant("PyTorch", "bfloat16", "cuda"))
