@@ -6,8 +6,9 @@ import ctypes
 import gc
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time, sleep
 from typing import Any
@@ -41,25 +42,26 @@ class Clock:
         gc.collect()
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
+        how = "VmHWM in /proc/self/status"
+        peak: Callable[[], int] = partial(in_status, "VmHWM")
         try:
             PEAK_RESET.write_text("5")
-            before, how = in_status("VmRSS"), "VmHWM in /proc/self/status"
-            seconds = run_twice(self, step)
-            peak = in_status("VmHWM")
+            before = in_status("VmRSS")
         except OSError:
-            unit = 1 if sys.platform == "darwin" else 1024
-            before, how = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "ru_maxrss"
-            seconds = run_twice(self, step)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return {"bytes": max(0, peak - before), "how": how, "seconds": seconds}
+            how, peak = "ru_maxrss", largest
+            before = largest()
+        seconds = run_twice(self, step)
+        return {"bytes": max(0, peak() - before), "how": how, "seconds": seconds}
 
 
 def in_status(name: str) -> int:
-    """A number of bytes out of the process's status. Raises OSError if there is none."""
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"no {name} in {STATUS}")
+    """A number of bytes out of the process's status. Raises OSError if there is no such file."""
+    return int(STATUS.read_text().split(f"{name}:")[1].split()[0]) * 1024
+
+
+def largest() -> int:
+    """The most memory that the process ever had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def run_twice(clock: Clock, step: Callable[[], object]) -> float:
@@ -69,6 +71,12 @@ def run_twice(clock: Clock, step: Callable[[], object]) -> float:
         step()
         clock.wait()
     return perf_counter() - start
+
+
+def each(calls: Iterable[Callable[[], object]]) -> None:
+    """Make the calls one after the other."""
+    for one in calls:
+        one()
 
 
 def time_parts(clock: Clock, parts: Sequence[Callable[[], object]], calls: int) -> list[float]:

@@ -9,6 +9,15 @@ from .problems import Problem
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 CPU_DTYPES = ("float32", "float64")
 
+TOLERANCES = {
+    "float64": (1e-12, 1e-11),
+    "float32": (1e-3, 1e-2),
+    "tf32": (0.05, 0.2),
+    "float16": (0.1, 0.3),
+    "bfloat16": (0.1, 0.3),
+}
+"""How far results may be apart, relative to their size; and with relu."""
+
 MODULE = "module"
 """The form in which a library offers the recurrence itself: `scratch.nn.LSTM`, `torch.nn.LSTM`."""
 LOOP = "PyTorch loop"
@@ -63,14 +72,9 @@ class Contestant:
         H1760 two of 11 million made 2e-4 in float32. In TF32 and halves, which round 8,000 times as coarsely, there are
         as many more.
         """
-        relu = problem.arguments.get("nonlinearity") == "relu"
-        if self.dtype in ("float16", "bfloat16"):
-            return 0.3 if relu else 0.1
-        if self.dtype == "float32":
-            if self.device == "cuda" and self.precision == "tf32":
-                return 0.2 if relu else 0.05
-            return 1e-2 if relu else 1e-3
-        return 1e-11 if relu else 1e-12
+        relu = problem.options.get("nonlinearity") == "relu"
+        plain, with_relu = TOLERANCES["tf32" if self.mode == "tf32" else self.dtype]
+        return with_relu if relu else plain
 
 
 def on_cpu(dtype: str = "float32") -> list[Contestant]:

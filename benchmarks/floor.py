@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .clock import Clock, quickest
+from .clock import Clock, each, quickest
 from .problems import Problem, Product
 
 Make = Callable[[int, int], Any]
@@ -50,23 +50,19 @@ def call(product: Product, in_columns: bool, make: Make, multiply: Multiply) -> 
 
 
 class Floor:
-    """The products of a problem, ready to be made: `forward()` and `backward()`."""
+    """The products of a problem, ready to be made: its `parts`, forward and backward."""
 
     def __init__(self, problem: Problem, make: Make, multiply: Multiply, clock: Clock) -> None:
         self.layouts: dict[str, str] = {}
-        self.calls: dict[bool, list[Callable[[], object]]] = {False: [], True: []}
+        calls: dict[bool, list[Callable[[], object]]] = {False: [], True: []}
         for product in problem.products():
             tried = {name: call(product, name == "columns", make, multiply) for name in ("columns", "rows")}
             best = self.layouts[product.what] = min(tried, key=lambda name: quickest(clock, tried[name]))
-            self.calls[product.backward] += [tried[best]] * product.times
-        self.forward: Callable[[], object] = partial(each, self.calls[False])
-        self.backward: Callable[[], object] = partial(each, self.calls[True])
-
-
-def each(calls: list[Callable[[], object]]) -> None:
-    """Make the calls one after the other."""
-    for one in calls:
-        one()
+            calls[product.backward] += [tried[best]] * product.times
+        self.parts: dict[str, Callable[[], object]] = {
+            "forward": partial(each, calls[False]),
+            "backward": partial(each, calls[True]),
+        }
 
 
 def ceiling(make: Callable[..., Any], multiply: Multiply, copy: Callable[..., Any], clock: Clock) -> dict[str, float]:

@@ -16,7 +16,7 @@ from scratch.terminal import drawable, writable
 
 from .contestants import CPU_DTYPES, DTYPES
 from .problems import Problem, matching
-from .results import reading
+from .results import kept
 
 
 class Options(NamedTuple):
@@ -60,14 +60,10 @@ class Options(NamedTuple):
         if self.threads > (cores := available_cores()):
             raise typer.BadParameter(f"expected --threads of at most {cores}, one a core, got {self.threads}")
         writable("--json", self.json)
-        if self.json is not None and self.json.exists() and self.json.stat().st_size:
-            try:
-                with reading(self.json) as content:
-                    content.items()
-            except ValueError:
-                raise typer.BadParameter(
-                    f"expected --json with a new file or one of results, got {self.json}"
-                ) from None
+        try:
+            kept(self.json)
+        except ValueError:
+            raise typer.BadParameter(f"expected --json with a new file or one of results, got {self.json}") from None
         if self.plot is not None:
             drawable("--plot", self.plot)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from .growth import THEORY, curves
-from .results import CEILING, SECONDS, SHARE, SPEED, Figures, by_problem, interval, seconds
+from .results import CEILING, SECONDS, SHARE, SPEED, Figures, by_problem, interval
 from .statistics import Spread, in_seconds, power_law
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000", "#F0E442")
@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9
 MARKERS = "osD^v"
 """Of the first nine, of the second nine, and so on."""
 
-STEP = "a training step"
+STEP, MEMORY = "a training step", "memory of a training step, MiB"
 
 Value = Callable[[Figures], Spread | None]
 """What is drawn of a row, with its interval."""
@@ -26,8 +26,7 @@ Value = Callable[[Figures], Spread | None]
 
 def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Any]]:
     """An empty figure and its axes, one after the other."""
-    figure = Figure(figsize=(width, height))
-    figure.set_layout_engine("constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
@@ -39,17 +38,26 @@ def styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def in_time(axis: Any) -> None:
-    """Let a logarithmic axis tell seconds: each power of ten, or where there are few also 2 and 5 times it."""
+def across(axis: Any, title: str, labels: list[str], in_time: bool) -> None:
+    """Finish an axis with a line for each label, from the top, and a logarithmic scale of seconds or of numbers."""
+    axis.set_title(title, fontsize=10)
+    axis.set_xscale("log")
+    axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
+    axis.grid(axis="x", alpha=0.3)
+    axis.margins(x=0.15)
     low, high = axis.get_xlim()
-    axis.xaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 1000 else (1, 2, 5)))
-    axis.xaxis.set_major_formatter(EngFormatter(unit="s"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    if in_time:  # each power of ten, or where there are few also 2 and 5 times it
+        axis.xaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 1000 else (1, 2, 5)))
+    axis.xaxis.set_major_formatter(EngFormatter(unit="s") if in_time else "{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}" if high / low < 20 and not in_time else NullFormatter())
+    axis.tick_params(axis="x", which="minor", labelsize=6)
 
 
 def dots(shown: dict[str, Value], figures: Figures) -> Figure:
-    """A panel for each of the values, on a logarithmic axis; in it for each problem a line with a dot for each
-    contestant, and its interval.
+    """A panel for each of the values, with a line for each problem; on it a dot with its interval for each contestant.
+
+    Contestants stand one below the other in their line.
     """
     rows = figures["rows"]
     groups, names = by_problem(rows), styles(row["contestant"] for row in rows)
@@ -59,25 +67,15 @@ def dots(shown: dict[str, Value], figures: Figures) -> Figure:
         for place, own in enumerate(groups.values()):
             for k, row in enumerate(own):
                 if found := value(row):
-                    style, offset = names[row["contestant"]], place + (k - (len(own) - 1) / 2) * 0.7 / len(names)
-                    axis.plot([found.low, found.high], [offset] * 2, color=style["color"], linewidth=1.5)
-                    axis.plot([found.median], [offset], style["marker"], color=style["color"], markersize=4)
-        axis.set_xscale("log")
-        axis.set_title(title, fontsize=10)
-        axis.set_ylim(len(groups) - 0.4, -0.6)
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_yticks(range(len(groups)), list(groups) if axis is axes[0] else [], fontsize=7)
-        few = axis.get_xlim()[1] / axis.get_xlim()[0] < 20
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_formatter("{x:g}" if few else NullFormatter())
-        axis.tick_params(axis="x", which="minor", labelsize=6)
+                    style, at = names[row["contestant"]], place + (k - (len(own) - 1) / 2) * 0.7 / len(names)
+                    axis.plot([found.low, found.high], [at] * 2, color=style["color"], linewidth=1.5)
+                    axis.plot([found.median], [at], style["marker"], color=style["color"], markersize=4)
+        across(axis, title, list(groups) if axis is axes[0] else [""] * len(groups), title == STEP)
         if title.startswith(("speed", "share")):
             axis.axvline(1, color="black", linewidth=0.8)
-        if title == STEP:
-            in_time(axis)
     for name, style in names.items():
         axis.plot([], [], style["marker"], color=style["color"], label=name)
-    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.legend(loc="outside right center", fontsize=7)
     on_gpu = any(row["form"]["device"] == "cuda" for row in rows)
     figure.suptitle(figures["environment"]["PyTorch"]["GPU"] if on_gpu else figures["environment"]["CPU"], fontsize=9)
     return figure
@@ -96,32 +94,23 @@ def alone(value: float | None) -> Spread | None:
 def ladder(figures: Figures) -> Figure:
     """A panel for each problem, with a line for each rung: forward, backward and the whole step."""
     groups = by_problem(figures["rows"])
-    most = max(map(len, groups.values()))
-    figure, axes = panels(len(groups), 1, 8, len(groups) * (1.2 + 0.32 * most))
+    figure, axes = panels(len(groups), 1, 8, len(groups) * (1.2 + 0.32 * max(map(len, groups.values()))))
     for axis, (problem, own) in zip(axes, groups.items(), strict=True):
         shown = [row for row in own if "step" in row]
         for place, row in enumerate(shown):
-            hidden = "_" if place else ""  # of labels that begin with it no legend tells
-            values = {part: seconds(row, part) for part in ("forward", "backward", "step")}
-            axis.plot([min(values.values()), values["step"]], [place] * 2, color="#999999", linewidth=0.8, zorder=1)
-            for (part, value), colour, marker in zip(
-                values.items(), (COLOURS[0], COLOURS[5], COLOURS[7]), "osD", strict=True
-            ):
-                axis.plot([value], [place], marker, color=colour, markersize=5, label=hidden + part)
-            at = (values["step"], place)
-            axis.annotate(in_seconds(at[0]), at, (7, 0), textcoords="offset points", va="center", fontsize=8)
+            values = {part: row[part][SECONDS][1] for part in ("forward", "backward", "step")}
+            step = values["step"]
+            axis.plot([min(values.values()), step], [place] * 2, color="#999999", linewidth=0.8, zorder=1)
+            looks = zip(values.items(), (COLOURS[0], COLOURS[5], COLOURS[7]), "osD", strict=True)
+            for (part, value), colour, marker in looks:
+                axis.plot([value], [place], marker, color=colour, markersize=5, label=part)
+            axis.annotate(in_seconds(step), (step, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
             if floor := interval(row, "step", SHARE):
-                ends = [floor.median * values["step"]] * 2
-                axis.plot(ends, [place - 0.35, place + 0.35], color=COLOURS[1], label=hidden + "products alone")
-        axis.set_xscale("log")
-        axis.set_yticks(range(len(shown)), [row["contestant"] for row in shown])
-        axis.invert_yaxis()
-        axis.margins(x=0.15, y=0.1)
-        axis.grid(axis="x", alpha=0.3)
-        in_time(axis)
-        axis.set_title(problem, fontsize=10)
-        if shown:
-            axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+                ends = [place - 0.35, place + 0.35]
+                axis.plot([floor.median * step] * 2, ends, color=COLOURS[1], label="products alone")
+        across(axis, problem, [row["contestant"] for row in shown], in_time=True)
+    drawn = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(drawn.values()), list(drawn), loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
 
@@ -132,8 +121,6 @@ def against(axis: Any, name: str, label: str) -> None:
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.3)
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=8)
 
 
 def long(figures: Figures) -> Figure:
@@ -151,33 +138,34 @@ def long(figures: Figures) -> Figure:
         axis.annotate(label, (max(steps), ends[1]), fontsize=8, color="#666666")
     axis.axhline(1024, color="black", linewidth=0.6)
     axis.annotate("1 GiB", (min(steps), 1024), fontsize=8, va="bottom")
-    against(axis, "T", "memory of a training step, MiB")
+    against(axis, "T", MEMORY)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
 def growth(figures: Figures) -> Figure:
-    """Time against T, B and H with the power laws, and memory against T."""
+    """Time against T, B and H with the power laws, and memory against T; below them one legend with the exponents."""
     found = curves(figures)
     names = styles(curve["contestant"] for curve in found["times"])
-    figure, axes = panels(2, 2, 10, 8)
-    for axis, letter in zip(axes, THEORY, strict=False):
-        for curve in (one for one in found["times"] if one["letter"] == letter and one["sizes"]):
-            exponent, sizes, times = curve["exponent"], curve["sizes"], [1000 * s for s in curve["seconds"]]
-            label = curve["contestant"] + (f": {letter}^{exponent:.2f}" if exponent is not None else "")
-            style = names[curve["contestant"]]
-            axis.loglog(sizes, times, linestyle="", **style, label=label, markersize=4)
-            if exponent is not None:
-                power, factor = power_law(sizes, times)
-                axis.loglog(sizes, [factor * x**power for x in sizes], color=style["color"], linewidth=0.8)
-            axis.set_xticks(sizes, map(str, sizes), minor=False)
+    laws: dict[str, list[str]] = {name: [f"{name}:"] for name in names}
+    figure, axes = panels(2, 2, 10, 8 + 0.1 * len(names))
+    for curve in found["times"]:
+        axis = axes[list(THEORY).index(curve["letter"])]
+        sizes, times, style = curve["sizes"], [1000 * one for one in curve["seconds"]], names[curve["contestant"]]
+        axis.loglog(sizes, times, linestyle="", **style, markersize=4)
+        if curve["exponent"] is not None:
+            power, factor = power_law(sizes, times)
+            axis.loglog(sizes, [factor * x**power for x in sizes], color=style["color"], linewidth=0.8)
+            axis.set_xticks(sizes, map(str, sizes))
             axis.set_xticks([], minor=True)
-        against(axis, letter + (" = I" if letter == "H" else ""), "training step, ms")
+            laws[curve["contestant"]].append(f"{curve['letter']}^{curve['exponent']:.2f}")
+    for axis, letter in zip(axes, ("T", "B", "H = I"), strict=False):
+        against(axis, letter, "training step, ms")
     for one in found["memory"]:
-        each = one["bytes for each step"]
-        label = one["contestant"] + (f": {each / 2**10:.0f} KiB a step" if each is not None else "")
-        mebibytes = [number / 2**20 for number in one["bytes"]]
-        axes[-1].plot(one["steps"], mebibytes, **names[one["contestant"]], label=label, markersize=4)
-    against(axes[-1], "T", "memory of a training step, MiB")
+        name, mebibytes = one["contestant"], [number / 2**20 for number in one["bytes"]]
+        axes[-1].plot(one["steps"], mebibytes, **names[name], label=" ".join(laws[name]), markersize=4)
+    against(axes[-1], "T", MEMORY)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

@@ -21,24 +21,13 @@ import typer
 from reference.devices import NO_DEVICE
 from scratch.terminal import progress
 
+from . import results
 from .contestants import Contestant
 from .options import Options
 from .problems import Problem
 from .process import Failed, Workers
 from .report import TABLES, console, put, show_environment
-from .results import (
-    Figures,
-    by_problem,
-    environment,
-    keep,
-    key,
-    of_command,
-    of_row,
-    own_file,
-    reading,
-    results_file,
-    rounded,
-)
+from .results import Figures, by_problem, key, rounded
 from .timing import Effort, Row, measure, memory
 
 
@@ -64,17 +53,18 @@ def run(command: str, options: Options, job: Job) -> int:
     """
     out = console()
     with Workers(options.threads) as workers:
-        figures: Figures = {"environment": environment(workers, job.contestants, options.seed)}
-        own = own_file(options.threads)
+        figures: Figures = {"environment": results.environment(workers, job.contestants, options.seed)}
+        own = results.own_file(options.threads)
         if options.device == "cuda":
             said = figures["environment"]["PyTorch"]
             if not isinstance(said, dict) or said["GPU"] == NO_DEVICE:
                 raise typer.BadParameter("expected a CUDA device for --device cuda, got none")
-            own = results_file(said["GPU"])
+            own = results.results_file(said["GPU"])
         whole = not options.quick and not options.patterns and options.file is None
         path = options.json or (own if whole or job.ceilings else None)
         dtype = options.dtype or ("float32" if options.device == "cpu" else "all")
-        if job.goes_on and (there := measured_before(path, command)):
+        if job.goes_on and command in (before := results.kept(path)):
+            there = by_problem(results.of_command(before, command).get("rows", []))
             job = job._replace(timed=[one for one in job.timed if one.name not in there])
             if not job.timed:
                 out.print("every size is in the file already: --again measures anew")
@@ -90,7 +80,7 @@ def run(command: str, options: Options, job: Job) -> int:
             rows |= {key(row): row for row in found}
             figures["rows"] = list(rows.values())
             if path is not None:
-                keep(path, command, dtype, figures)
+                results.keep(path, command, dtype, figures)
             if monotonic() > until:
                 break
     if left := len(job.timed) + len(job.weighed) - len(by_problem(figures["rows"])):
@@ -125,15 +115,7 @@ def measured(job: Job, workers: Workers, seed: int, best: Figures) -> Iterator[l
                 measure(rows, workers, job.effort, seed, tell)
             else:
                 memory(rows, workers.threads, seed)
-            yield [of_row(row, rows[0], best.get(ceiling_of(row.contestant))) for row in rows]
-
-
-def measured_before(path: Path | None, command: str) -> set[str]:
-    """The sizes that are in a file, whatever came of them."""
-    if path is None or not path.exists() or not path.stat().st_size:
-        return set()
-    with reading(path) as content:
-        return {row["problem"] for row in of_command(content, command)["rows"]} if command in content else set()
+            yield [results.of_row(row, rows[0], best.get(ceiling_of(row.contestant))) for row in rows]
 
 
 def ceiling_of(one: Contestant) -> str:

@@ -1,19 +1,17 @@
 """What is measured: sizes, the numbers to run them on, and the matrix products that none of them can do without.
 
-Letters: T steps, B batch, I input features, H hidden features, P projected features (0 for none), L layers, D
-directions, G gates. A training step costs, per layer and direction, with O = P or H,
+Letters: T steps, B batch, I input features, H hidden features, L layers, D directions, G gates. A training step costs,
+per layer and direction,
 
-    forward    2·G·T·B·H·(I + O)        W_ih x and W_hh h for every step
-    backward   4·G·T·B·H·(I + O)        W_ihᵀ d_a, W_hhᵀ d_a, Σ d_a xᵀ, Σ d_a h_prevᵀ
+    forward    2·G·T·B·H·(I + H)        W_ih x and W_hh h for every step
+    backward   4·G·T·B·H·(I + H)        W_ihᵀ d_a, W_hhᵀ d_a, Σ d_a xᵀ, Σ d_a h_prevᵀ
 
-operations, and with a projection 2·T·B·P·H forward and twice that backward. The elementwise work is not counted. Of
-packed sequences T·B is the sum of the lengths.
+operations. The elementwise work is not counted. Of packed sequences T·B is the sum of the lengths.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -59,7 +57,6 @@ class Problem:
     I: int  # noqa: E741
     H: int
     L: int = 1
-    P: int = 0
     bidirectional: bool = False
     options: dict[str, Any] = field(default_factory=dict, hash=False)
     """What the constructor takes besides the sizes."""
@@ -75,21 +72,14 @@ class Problem:
         """As it is shown, and as `--problems` finds it."""
         parts = [self.group, self.module, *map(str, self.options.values())]
         parts += [f"{letter}{getattr(self, letter)}" for letter in "TBIH"]
-        parts += [f"L{self.L}"] * (self.L > 1) + [f"P{self.P}"] * (self.P > 0) + ["D2"] * self.bidirectional
-        parts += ["packed"] * self.packed
+        parts += [f"L{self.L}"] * (self.L > 1) + ["D2"] * self.bidirectional + ["packed"] * self.packed
         return " ".join(parts)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, the same for both libraries."""
-        projection = {"proj_size": self.P} if self.P else {}
         sizes = {"input_size": self.I, "hidden_size": self.H, "num_layers": self.L}
-        return sizes | {"bidirectional": self.bidirectional} | projection | self.options
-
-    @property
-    def G(self) -> int:
-        """The gates."""
-        return GATES[self.module]
+        return sizes | {"bidirectional": self.bidirectional} | self.options
 
     @property
     def D(self) -> int:
@@ -97,25 +87,19 @@ class Problem:
         return 1 + self.bidirectional
 
     @property
-    def outputs(self) -> int:
-        """The features of h: P with a projection, else H."""
-        return self.P or self.H
-
-    @property
     def lengths(self) -> list[int]:
         """Of the sequences, longest first."""
         shortest = -(-self.T // 4) if self.packed else self.T
         return [round(self.T - k * (self.T - shortest) / max(1, self.B - 1)) for k in range(self.B)]
 
-    @property
-    def columns(self) -> int:
-        """T·B: how many states there are in all."""
-        return sum(self.lengths)
-
-    def input_sizes(self) -> Iterator[int]:
-        """For each layer and direction, in the order of the parameters, how many features it reads."""
-        for layer in range(self.L):
-            yield from [self.outputs * self.D if layer else self.I] * self.D
+    def weights(self) -> dict[str, tuple[int, int]]:
+        """The shapes of the weight matrices, by PyTorch's names in PyTorch's order."""
+        shapes = {}
+        for k in range(self.L * self.D):
+            suffix, gates = f"_l{k // self.D}" + ("_reverse" if k % self.D else ""), GATES[self.module] * self.H
+            shapes["weight_ih" + suffix] = gates, self.H * self.D if k >= self.D else self.I
+            shapes["weight_hh" + suffix] = gates, self.H
+        return shapes
 
     def flops(self, part: str) -> int:
         """The operations of a part by the formula: 'forward', 'backward' or 'step', the training step."""
@@ -127,27 +111,20 @@ class Problem:
 
         forward: x, the parameters, the output. backward: these and d_output, d_x, the gradients of the parameters.
         """
-        gates = self.G * self.H
-        parameters = sum(gates * (inputs + self.outputs + 2) + self.P * self.H for inputs in self.input_sizes())
-        forward = parameters + self.columns * (self.I + self.D * self.outputs)
+        parameters = sum(gates * (inputs + 1) for gates, inputs in self.weights().values())
+        forward = parameters + sum(self.lengths) * (self.I + self.D * self.H)
         return {"forward": forward, "backward": 2 * forward, "step": 3 * forward}[part]
 
     def products(self) -> list[Product]:
         """The same operations as products, first those of the forward pass."""
-        gates, at_once = self.G * self.H, {self.columns: 1}
+        columns, forward, backward = sum(self.lengths), [], []
         of_steps = Counter(sum(length > t for length in self.lengths) for t in range(self.T))
-        forward, backward = [], []
-        for inputs in self.input_sizes():
-            weights = [
-                ("W_ih", "x", "d_a", gates, inputs, at_once),
-                ("W_hh", "h", "d_a", gates, self.outputs, of_steps),
-            ]
-            weights += [("W_hr", "m", "d_h", self.P, self.H, of_steps)] if self.P else []
-            for W, v, d, rows, inner, calls in weights:
-                for B, times in calls.items():
-                    forward.append(Product(f"{W} {v}", "weight", False, rows, inner, B, times))
-                    backward.append(Product(f"{W}ᵀ {d}", "transposed", True, inner, rows, B, times))
-                backward.append(Product(f"{d} {v}ᵀ", "gradient", True, rows, self.columns, inner, 1))
+        for name, (rows, inner) in self.weights().items():
+            W, v, calls = ("W_ih", "x", {columns: 1}) if "_ih" in name else ("W_hh", "h", of_steps)
+            for B, times in calls.items():
+                forward.append(Product(f"{W} {v}", "weight", False, rows, inner, B, times))
+                backward.append(Product(f"{W}ᵀ d_a", "transposed", True, inner, rows, B, times))
+            backward.append(Product(f"d_a {v}ᵀ", "gradient", True, rows, columns, inner, 1))
         return forward + backward
 
 
@@ -155,35 +132,27 @@ class Numbers(NamedTuple):
     """What a problem is run on: the same in every library, for the same seed."""
 
     parameters: dict[str, Array]
-    """By PyTorch's names, in PyTorch's order, drawn as PyTorch draws them: uniform in ±1/√H."""
+    """By PyTorch's names, drawn as PyTorch draws them: uniform in ±1/√H."""
     input: Array  # T, B, I
-    d_output: Array  # T, B, D·O
+    d_output: Array  # T, B, D·H
 
 
 def draw(problem: Problem, seed: int, dtype: Any = np.float32) -> Numbers:
     """The numbers that a seed stands for. They are drawn in float32, so that every dtype starts from the same."""
-    rng = np.random.default_rng(seed)
-    p, gates, bound = problem, problem.G * problem.H, 1 / np.sqrt(problem.H)
+    rng, p = np.random.default_rng(seed), problem
 
     def weight(*shape: int) -> Array:
         drawn = rng.random(shape, np.float32)
         drawn -= 0.5
-        drawn *= 2 * bound
+        drawn *= 2 / np.sqrt(p.H)
         return drawn.astype(dtype, copy=False)
 
     def sequence(width: int) -> Array:
         return rng.standard_normal((p.T, p.B, width), np.float32).astype(dtype, copy=False)
 
-    parameters = {}
-    for k, inputs in enumerate(p.input_sizes()):
-        suffix = f"_l{k // p.D}" + ("_reverse" if k % p.D else "")
-        parameters["weight_ih" + suffix] = weight(gates, inputs)
-        parameters["weight_hh" + suffix] = weight(gates, p.outputs)
-        parameters["bias_ih" + suffix] = weight(gates)
-        parameters["bias_hh" + suffix] = weight(gates)
-        if p.P:
-            parameters["weight_hr" + suffix] = weight(p.P, p.H)
-    return Numbers(parameters, sequence(p.I), sequence(p.D * p.outputs))
+    weights = {name: weight(*shape) for name, shape in p.weights().items()}
+    biases = {name.replace("weight", "bias"): weight(shape[0]) for name, shape in p.weights().items()}
+    return Numbers(weights | biases, sequence(p.I), sequence(p.D * p.H))
 
 
 def sizes() -> list[Problem]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -65,12 +65,10 @@ class Worker:
 
     def exchange(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """The process's reply; None if it dies over the request."""
-        process = self.start()
-        try:
+        process, line = self.start(), ""
+        with suppress(OSError):
             print(json.dumps(request), file=process.stdin, flush=True)
             line = cast(IO[str], process.stdout).readline()
-        except OSError:
-            line = ""
         return cast(dict[str, Any], json.loads(line)) if line else None
 
     def ask(self, do: str, **what: Any) -> Any:
@@ -120,7 +118,7 @@ class Worker:
             self.generation += 1
 
 
-class Workers:
+class Workers(AbstractContextManager["Workers"]):
     """The workers of a run, by library and device. Their processes end with the `with` that this is entered in."""
 
     def __init__(self, threads: int) -> None:
@@ -138,9 +136,6 @@ class Workers:
         """End the processes; the next questions start others."""
         for worker in self.workers.values():
             worker.close()
-
-    def __enter__(self) -> Workers:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.renew()

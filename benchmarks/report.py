@@ -32,6 +32,9 @@ Shown = list[Any]
 Columns = dict[str, Callable[[Figures], str]]
 """What stands in each column, out of a row."""
 
+Entry = tuple[str, str, "list[str] | str"]
+"""A line of a table: the heading above it, a name, cells or a text in their place."""
+
 
 def console() -> Console:
     """Where tables go."""
@@ -58,12 +61,9 @@ def show_environment(out: Console, found: dict[str, Any], timing: bool) -> None:
         print(text, file=sys.stderr)
 
 
-def blocks(title: str, columns: Iterable[str], entries: Iterable[tuple[str, str, list[str] | str]]) -> Shown:
-    """Names with cells, or a text instead, in columns; a line above each group of the same heading.
-
-    entries: heading, name, cells.
-    """
-    columns, entries = list(columns), list(entries)
+def blocks(title: str, columns: Iterable[str], entries: list[Entry]) -> Shown:
+    """Names with cells in columns; a line above each group of the same heading."""
+    columns = list(columns)
     filled = [cells for _, _, cells in entries if isinstance(cells, list)]
     widths = [max(len(head), *(len(cells[k]) for cells in filled), 0) for k, head in enumerate(columns)]
     first = max(len(name) for _, name, _ in entries) + 2
@@ -84,64 +84,44 @@ def blocks(title: str, columns: Iterable[str], entries: Iterable[tuple[str, str,
 
 def sections(title: str, rows: list[Figures], columns: Columns) -> Shown:
     """Each problem with its contestants below it, or why one was not measured; then what is to be noted."""
-    return blocks(
-        title,
-        columns,
-        (
-            (problem, row["contestant"], reason(row) if {"failed", "skipped"} & set(row) else cells(row, columns))
-            for problem, own in by_problem(rows).items()
-            for row in own
-        ),
-    ) + notes(rows)
-
-
-def cells(row: Figures, columns: Columns) -> list[str]:
-    """What stands in a row's columns."""
-    return [column(row) for column in columns.values()]
+    entries: list[Entry] = [
+        (row["problem"], row["contestant"], reason(row) or [column(row) for column in columns.values()])
+        for own in by_problem(rows).values()
+        for row in own
+    ]
+    return blocks(title, columns, entries) + notes(rows)
 
 
 def notes(rows: list[Figures]) -> Shown:
     """What a library warned of, and which rows are from another environment."""
-    lines: dict[str, list[str]] = {}
+    wheres: dict[str, list[str]] = {}
     for row in rows:
         said = [f"warned: {text}" for text in row.get("warned", [])]
         said += [f"measured before, with other {', '.join(row['environment'])}"] if "environment" in row else []
         for text in said:
-            lines.setdefault(text, []).append(f"{row['contestant']} at {row['problem']}")
-    return [
-        Text(f"{text} ({wheres[0]}{f' and {len(wheres) - 1} more' if wheres[1:] else ''})")
-        for text, wheres in lines.items()
-    ]
+            wheres.setdefault(text, []).append(f"{row['contestant']} at {row['problem']}")
+    return [Text(f"{text} ({at[0]}{f' and {len(at) - 1} more' if at[1:] else ''})") for text, at in wheres.items()]
 
 
-def time(part: str, row: Figures) -> str:
-    """The median time of a part."""
-    return in_seconds(seconds(row, part))
+def median(row: Figures, part: str, what: str) -> float | None:
+    """The middle of what is kept of a part."""
+    found = interval(row, part, what)
+    return found.median if found else None
 
 
-def rate(row: Figures) -> str:
-    """The operations in a second of a training step."""
-    return in_unit(row["step"]["operations in a second"], {"T": 1e12, "G": 1e9, "M": 1e6})
-
-
-def share(row: Figures) -> str:
-    """Of the floor, in a step."""
-    found = interval(row, "step", SHARE)
-    return percent(found.median) if found else ""
-
-
-def ceiling(row: Figures) -> str:
-    """The share of what the device can do at most."""
-    found = row["step"].get(CEILING)
+def share(found: float | None) -> str:
+    """In percent, where there is one."""
     return percent(found) if found else ""
+
+
+TIMES: Columns = {part: partial(lambda part, row: in_seconds(seconds(row, part)), part) for part in PARTS}
+RATE: Columns = {"FLOP/s": lambda row: in_unit(row["step"]["operations in a second"], {"T": 1e12, "G": 1e9, "M": 1e6})}
+FLOOR: Columns = {"floor": lambda row: share(median(row, "step", SHARE))}
 
 
 def speed(row: Figures) -> str:
     """How many times faster the first contestant is."""
     return times(interval(row, "step", SPEED))
-
-
-TIMES: Columns = {part: partial(time, part) for part in PARTS}
 
 
 def by_name(rows: list[Figures], ratio: Callable[[Figures], float | None]) -> dict[str, dict[str, float]]:
@@ -161,15 +141,10 @@ def at_end(pick: Callable[..., str], ratios: dict[str, float]) -> str:
 
 def beside(first: str, rows: list[Figures]) -> Shown:
     """In a line for each other contestant how the first stands beside it."""
-
-    def median(row: Figures) -> float | None:
-        found = interval(row, "step", SPEED)
-        return found.median if found else None
-
     return [
         f"{first} beside {name}: no slower at {sum(speed >= 1 for speed in speeds.values())} of {len(speeds)} sizes, "
         f"geometric mean {digits(geometric_mean(speeds.values()))}×, least {at_end(min, speeds)}"
-        for name, speeds in by_name(rows, median).items()
+        for name, speeds in by_name(rows, lambda row: median(row, "step", SPEED)).items()
     ]
 
 
@@ -177,17 +152,17 @@ def steps(figures: Figures) -> Shown:
     """The times of a step, and how the first contestant stands beside each other."""
     rows = figures["rows"]
     first = rows[0]["contestant"]
-    columns = TIMES | {"FLOP/s": rate, "floor": share, f"speed of {first}": speed}
+    columns = TIMES | RATE | FLOOR | {f"speed of {first}": speed}
     return sections("a training step", rows, columns) + beside(first, rows)
 
 
 def text(figures: Figures) -> Shown:
     """Characters in a second."""
-
-    def characters(row: Figures) -> str:
-        return f"{row['sizes']['T'] * row['sizes']['B'] / seconds(row):,.0f}"
-
-    columns = {"characters/s": characters, "a step": TIMES["step"], "speed of scratch": speed}
+    columns: Columns = {
+        "characters/s": lambda row: f"{row['sizes']['T'] * row['sizes']['B'] / seconds(row):,.0f}",
+        "a step": TIMES["step"],
+        "speed of scratch": speed,
+    }
     rows = figures["rows"]
     return sections("training on text", rows, columns) + beside(rows[0]["contestant"], rows)
 
@@ -198,14 +173,13 @@ def ladder(figures: Figures) -> Shown:
     for own in by_problem(rows).values():
         for below, row in pairwise([row for row in own if "step" in row]):
             for name, other in (("gained", below), ("in all", own[0])):
-                turns = [one["step"]["turns"] for one in (other, row)] if "step" in other else [[], []]
-                if turns[0] and len(turns[0]) == len(turns[1]):
+                turns = [one["step"]["turns"] for one in (other, row) if "step" in one]
+                if len(turns) == 2 and len(turns[0]) == len(turns[1]):
                     gained[id(row), name] = f"{digits(float(np.median(np.divide(*turns))))}×"
     gains = {name: partial(lambda name, row: gained.get((id(row), name), ""), name) for name in ("gained", "in all")}
     rungs = {Contestant(**row["form"]).rung: row["contestant"] for row in reversed(rows)}
-    return sections("rungs", rows, TIMES | gains | {"FLOP/s": rate, "floor": share}) + [
-        Text(f"{rungs[rung]}: {new}") for rung, new in GAINS.items() if rung in rungs
-    ]
+    new = [Text(f"{rungs[rung]}: {new}") for rung, new in GAINS.items() if rung in rungs]
+    return sections("rungs", rows, TIMES | gains | RATE | FLOOR) + new
 
 
 def memories(figures: Figures) -> Shown:
@@ -229,21 +203,16 @@ def growth(figures: Figures) -> Shown:
     """With which power of a size the time grows, and the memory of a further step; then what was not measured."""
     found = curves(figures)
     laws = {(one["contestant"], one["letter"]): one["exponent"] for one in found["times"]}
-
-    def law(name: str, letter: str) -> str:
-        return f"{letter}^{laws[name, letter]:.2f}" if laws[name, letter] is not None else "not measured"
-
-    entries: list[tuple[str, str, list[str] | str]] = [
-        ("", "operations", [f"{letter}^{theory}" for letter, theory in THEORY.items()] + [""])
-    ]
+    entries: list[Entry] = [("", "operations", [f"{letter}^{theory}" for letter, theory in THEORY.items()] + [""])]
     for one in found["memory"]:
-        name, further = one["contestant"], one["bytes for each step"]
-        further = in_bytes(further) if further is not None else "not measured"
-        entries.append(("", name, [law(name, letter) for letter in THEORY] + [further]))
-    missing = [row for row in figures.get("rows", []) if {"failed", "skipped"} & set(row)]
-    return blocks("a training step grows as", [*THEORY, "memory of a further step"], entries) + [
-        Text(f"{row['contestant']} at {row['problem']}: {reason(row)}") for row in missing
+        exponents = {letter: laws[one["contestant"], letter] for letter in THEORY}
+        cells = [f"{letter}^{law:.2f}" if law is not None else "-" for letter, law in exponents.items()]
+        further = one["bytes for each step"]
+        entries.append(("", one["contestant"], [*cells, in_bytes(further) if further is not None else "-"]))
+    missing = [
+        f"{row['contestant']} at {row['problem']}: {why}" for row in figures.get("rows", []) if (why := reason(row))
     ]
+    return blocks("a training step grows as", [*THEORY, "a further step"], entries) + [Text(one) for one in missing]
 
 
 def gpu(figures: Figures) -> Shown:
@@ -255,9 +224,6 @@ def gpu(figures: Figures) -> Shown:
         first = ours.get(row["problem"])
         return seconds(first) / seconds(row) if first is not None and row is not first else None
 
-    def gain(row: Figures) -> str:
-        return f"{digits(found)}×" if (found := faster(row)) else ""
-
     lines: Shown = []
     for name, gains in by_name(rows, faster).items():
         mean = digits(geometric_mean(gains.values()))
@@ -267,7 +233,11 @@ def gpu(figures: Figures) -> Shown:
             lines.append(Text(f"  least {at_end(min, gains)}, most {at_end(max, gains)}"))
         else:
             lines.append(Text(f"{name}: {mean}× ({digits(min(gains.values()))} to {digits(max(gains.values()))})"))
-    lines += sections("a training step", rows, TIMES | {"FLOP/s": rate, "ceiling": ceiling, "by scratch": gain})
+    columns: Columns = {
+        "ceiling": lambda row: share(row["step"].get(CEILING)),
+        "by scratch": lambda row: f"{digits(found)}×" if (found := faster(row)) else "",
+    }
+    lines += sections("a training step", rows, TIMES | RATE | columns)
     for name, one in figures.get("ceilings", {}).items():
         product, copy = digits(one["operations in a second"] / 1e12), digits(one["bytes in a second"] / 1e9)
         lines.append(Text(f"ceiling, {name}: {product} TFLOP/s in a large product, {copy} GB/s in a copy"))
@@ -293,20 +263,20 @@ def whole(figures: Figures, memory: Figures) -> Shown:
     Raises ValueError for a size that was measured without speeds.
     """
     used = {(row["problem"], row["contestant"]): row.get("bytes", 0) for row in memory.get("rows", [])}
-    entries: list[tuple[str, str, list[str] | str]] = []
-    for problem, rows in by_problem(figures["rows"]).items():
-        own = {row["contestant"]: row for row in rows}
+    entries: list[Entry] = []
+    for problem, (ours, *others) in by_problem(figures["rows"]).items():
         heading, _, size = problem.partition(" T")
-        if without := next((row for row in rows if "step" not in row), None):
-            entries.append((heading, f"T{size}", reason(without)))
+        theirs = others[0] if others else ours
+        if why := reason(ours) or reason(theirs):
+            entries.append((heading, f"T{size}", why))
             continue
-        speeds = [interval(own["PyTorch"], part, SPEED) for part in ("step", "forward", "backward")]
-        if None in speeds:
+        faster, *parts = [interval(theirs, part, SPEED) for part in ("step", "forward", "backward")]
+        if not faster or not all(parts):
             raise ValueError(f"expected speeds beside PyTorch of {problem}")
-        ours, theirs = (used.get((problem, name)) for name in ("scratch", "PyTorch"))
-        line = [*(in_seconds(seconds(own[name])) for name in ("scratch", "PyTorch")), times(speeds[0])]
-        line += [*(f"{digits(one.median)}×" for one in speeds[1:] if one), share(own["scratch"])]
-        line.append(f"{digits(theirs / ours)}×" if ours and theirs else "")
+        line = [in_seconds(seconds(ours)), in_seconds(seconds(theirs)), times(faster)]
+        line += [*(f"{digits(one.median)}×" for one in parts if one), share(median(ours, "step", SHARE))]
+        bytes_of = [used.get((problem, name)) for name in ("PyTorch", "scratch")]
+        line.append(f"{digits(bytes_of[0] / bytes_of[1])}×" if bytes_of[0] and bytes_of[1] else "")
         entries.append((heading, f"T{size}", line))
     columns = ("scratch", "PyTorch", "speed (95 %)", "fwd", "bwd", "floor", "bytes")
     return [

@@ -87,7 +87,7 @@ def kept_files() -> list[Path]:
 def keep(path: Path, command: str, dtype: str, figures: Figures) -> None:
     """Put the figures of one command in one dtype into a file, beside what else is there."""
     path.parent.mkdir(exist_ok=True)
-    content = json.loads(path.read_text()) if path.exists() and path.stat().st_size else {}
+    content = kept(path)
     section = content.setdefault(command, {})
     section[dtype] = with_rows_of(section[dtype], figures) if dtype in section else figures
     text = json.dumps(content, indent=1, ensure_ascii=False)
@@ -103,12 +103,13 @@ def with_rows_of(before: Figures, figures: Figures) -> Figures:
     """
     then, now = before.get("environment", {}), figures.get("environment", {})
     other = {name: value for name, value in then.items() if name not in VARYING and now.get(name) != value}
-    rows: dict[Any, Figures] = {}
-    for row in before.get("rows", []):
-        rows[key(row)] = row | ({"environment": other | row.get("environment", {})} if other else {})
+    rows = {
+        key(row): row | ({"environment": other | row.get("environment", {})} if other else {})
+        for row in before.get("rows", [])
+    }
     rows |= {key(row): row for row in figures.get("rows", [])}
-    ceilings = before.get("ceilings", {}) | figures.get("ceilings", {})
-    return figures | ({"rows": list(rows.values())} if rows else {}) | ({"ceilings": ceilings} if ceilings else {})
+    merged = {"rows": list(rows.values()), "ceilings": before.get("ceilings", {}) | figures.get("ceilings", {})}
+    return figures | {name: value for name, value in merged.items() if value}
 
 
 def key(row: Figures) -> tuple[str, str]:
@@ -125,6 +126,14 @@ def reading(path: Path) -> Iterator[dict[str, Any]]:
         raise ValueError(f"expected a file of results, got {path}: {error.strerror}") from error
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ValueError(f"expected results of a run, got none of this kind in {path}") from error
+
+
+def kept(path: Path | None) -> dict[str, Any]:
+    """The content of a file that a run adds to; none if it is new. Raises ValueError if it is of another kind."""
+    if path is None or not path.exists() or not path.stat().st_size:
+        return {}
+    with reading(path) as content:
+        return dict(content.items())
 
 
 def of_command(content: dict[str, Any], command: str) -> Figures:
@@ -145,10 +154,10 @@ def spread(values: Spread) -> list[float]:
 
 def interval(row: Figures, part: str, what: str) -> Spread | None:
     """What is kept of a part of a step; None if it was not measured. Raises ValueError for what cannot be such."""
-    kept = row.get(part, {}).get(what)
-    if kept is None:
+    found = row.get(part, {}).get(what)
+    if found is None:
         return None
-    low, median, high = kept
+    low, median, high = found
     if not 0 < low <= median <= high:
         raise ValueError(f"expected three rising numbers above 0, got {low}, {median}, {high}")
     return Spread(median, low, high)
@@ -160,8 +169,8 @@ def seconds(row: Figures, part: str = "step") -> float:
 
 
 def reason(row: Figures) -> str:
-    """Why there are no figures."""
-    return row.get("skipped") or f"failed: {row['failed']}"
+    """Why there are no figures; empty if there are."""
+    return row.get("skipped") or (f"failed: {row['failed']}" if "failed" in row else "")
 
 
 def by_problem(rows: list[Figures]) -> dict[str, list[Figures]]:

@@ -54,7 +54,7 @@ class Rung:
 
     def __init__(self, form: str, problem: Problem, parameters: dict[str, Any], zeros: Any, xp: Any) -> None:
         pages = PAGES[form.split(",")[0]]
-        if problem.module not in pages or problem.L > 1 or problem.bidirectional or problem.P or problem.packed:
+        if problem.module not in pages or problem.L > 1 or problem.bidirectional or problem.packed:
             raise Unavailable(f"its page has one layer of {' or '.join(pages)}, in one direction and not packed")
         self.page, self.options, self.xp = pages[problem.module], problem.options, xp
         self.parameters = {name.removesuffix("_l0"): value for name, value in parameters.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,9 @@ import typer
 from scratch.processes import available_cores
 from scratch.terminal import drawable
 
-from .agreement import agree as agreed
-from .agreement import compare, intervals, summary
+from .agreement import agreement
 from .pipeline import draw
-from .report import TABLES, put, whole
+from .report import TABLES, Shown, put, whole
 from .results import Figures, kept_files, of_command, own_file, reading
 
 
@@ -43,13 +43,12 @@ def show(
             if found not in there:
                 raise typer.BadParameter(f"expected --table {', '.join(there)}, which {path.name} has, got {name}")
             figures = of_command(content, found)
-            plain = found == "step" and {row["contestant"] for row in figures["rows"]} == {"scratch", "PyTorch"}
-            if plain and beside is None:
-                memory = of_command(content, "memory") if "memory" in content else {}
-                shown = whole(figures, memory)
+            if beside is not None:
+                figures, shown = with_rows_beside(figures, beside, TABLES[found])
+            elif found == "step" and {row["contestant"] for row in figures["rows"]} == {"scratch", "PyTorch"}:
+                shown = whole(figures, of_command(content, "memory") if "memory" in content else {})
             else:
-                figures, said = with_rows_beside(figures, beside)
-                shown = TABLES[found](figures) + said
+                shown = TABLES[found](figures)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if file is None and path != own_file(available_cores()):
@@ -59,16 +58,15 @@ def show(
     return 0
 
 
-def with_rows_beside(figures: Figures, beside: Path | None) -> tuple[Figures, list[str]]:
-    """The figures with the rows of another file at the same sizes, marked with a star, and whose they are."""
-    if beside is None:
-        return figures, []
+def with_rows_beside(figures: Figures, beside: Path, table: Callable[[Figures], Shown]) -> tuple[Figures, Shown]:
+    """The figures with the rows of another file at the same sizes, marked with a star; and their table."""
     sizes = {row["problem"] for row in figures["rows"]}
     with reading(beside) as content:
         others = of_command(content, "step")
         rows = [row | {"contestant": f"{row['contestant']} *"} for row in others["rows"] if row["problem"] in sizes]
         said = f"* {others['environment']['CPU']}, {beside.name}"
-    return figures | {"rows": figures["rows"] + rows}, [said]
+    figures = figures | {"rows": figures["rows"] + rows}
+    return figures, [*table(figures), said]
 
 
 def agree(
@@ -94,8 +92,8 @@ def agree(
             "first.json` and once more into second.json, then `python -m benchmarks agree first.json second.json`"
         )
     try:
-        pairs = compare(first, second or kept_files()[0])
+        agreed, shown = agreement(first, second or kept_files()[0])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    put([*intervals(pairs), *summary(pairs)])
-    return 0 if agreed(pairs) else 1
+    put(shown)
+    return 0 if agreed else 1

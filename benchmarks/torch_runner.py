@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import subprocess
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +18,7 @@ from reference.devices import NO_DEVICE, Mode, device_name, laid_out_for_cudnn
 from scratch.types import Array
 
 from . import floor
-from .clock import Clock, run_twice
+from .clock import Clock, each, run_twice
 from .contestants import LOOP, Contestant, Unavailable
 from .learning import Learner
 from .problems import Problem, draw
@@ -60,7 +59,7 @@ class CudaClock(Clock):
         return {"bytes": grown, "how": "torch.cuda.max_memory_allocated", "seconds": seconds}
 
 
-def recorded(parts: Sequence[Callable[[], object]]) -> list[Callable[[], object]]:
+def recorded(parts: dict[str, Callable[[], object]]) -> dict[str, Callable[[], object]]:
     """The parts as CUDA graphs, in the order in which they run: one call each, so that Python is not what is measured.
 
     They run once beforehand on a stream of their own, as CUDA asks for. What they computed then and while they were
@@ -69,15 +68,14 @@ def recorded(parts: Sequence[Callable[[], object]]) -> list[Callable[[], object]
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for part in parts:
-            part()
+        each(parts.values())
     torch.cuda.current_stream().wait_stream(stream)
-    replays: list[Callable[[], object]] = []
-    for part in parts:
+    replays: dict[str, Callable[[], object]] = {}
+    for name, part in parts.items():
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             part()
-        replays.append(graph.replay)
+        replays[name] = graph.replay
     return replays
 
 
@@ -130,28 +128,27 @@ class Runner:
         else:
             self.x.requires_grad_()
             self.module = self.with_autograd(contestant, parameters)
-        self.replays: list[Callable[[], object]] = []
+        self.replays: dict[str, Callable[[], object]] = {}
         if contestant.form in AS_GRAPH:
             if not self.on_cuda:
                 raise Unavailable("a CUDA graph needs a GPU")
-            with self.mode.switched_on():  # from here on a step is two replays, which write over what they wrote before
-                self.replays = recorded([self.forward, self.backward])
+            with self.turn():  # from here on a step is two replays, which write over what they wrote before
+                self.replays = recorded({"forward": self.forward, "backward": self.backward})
         self.clock.wait()
 
     @property
     def parts(self) -> dict[str, Callable[[], object]]:
         """What a training step calls one after the other."""
-        if self.replays:
-            return dict(zip(("forward", "backward"), self.replays, strict=True))
-        return {"clear": self.clear, "forward": self.forward, "backward": self.backward}
+        return self.replays or {"clear": self.clear, "forward": self.forward, "backward": self.backward}
 
     def with_autograd(self, contestant: Contestant, parameters: dict[str, torch.Tensor]) -> torch.nn.Module:
         """PyTorch's own module, or the loop over its cell."""
         loop = contestant.form == LOOP
-        if self.on_cuda and contestant.cudnn and not loop and self.dtype == torch.bfloat16 and version() < (2, 10):
+        version = tuple(map(int, str(torch.__version__).split(".")[:2]))
+        if self.on_cuda and contestant.cudnn and not loop and self.dtype == torch.bfloat16 and version < (2, 10):
             raise Unavailable("below PyTorch 2.10 cuDNN does not compute bfloat16")
         module = Loop if loop else getattr(torch.nn, self.problem.module)
-        with self.mode.switched_on(), laid_out_for_cudnn(self.dtype):
+        with self.turn(), laid_out_for_cudnn(self.dtype):
             made: torch.nn.Module = module(**self.problem.arguments, **self.place)
         if loop:
             parameters = {f"cell.{name.removesuffix('_l0')}": value for name, value in parameters.items()}
@@ -163,12 +160,9 @@ class Runner:
         self.x.grad = None
         self.module.zero_grad()
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self) -> AbstractContextManager[None]:
         """While this is entered, steps may run, in the mode. It is not timed: to a toy example it would add a fifth."""
-        with self.mode.switched_on(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-            yield
+        return self.mode.switched_on()
 
     def forward(self) -> None:
         """The forward pass, with what backward needs."""
@@ -200,7 +194,7 @@ class Runner:
         with torch.no_grad():
             made = floor.Floor(self.problem, make, torch.matmul, self.clock)
             if self.on_cuda:
-                made.forward, made.backward = recorded([made.forward, made.backward])
+                made.parts = recorded(made.parts)
             return made
 
 
@@ -224,11 +218,6 @@ def ceiling(contestant: Contestant, threads: int) -> dict[str, float]:
     clock = CudaClock() if contestant.device == "cuda" else Clock()
     with Mode(contestant.dtype, contestant.precision, contestant.cudnn).switched_on(), torch.no_grad():
         return floor.ceiling(lambda *shape: torch.randn(*shape, **place), torch.matmul, torch.Tensor.copy_, clock)
-
-
-def version() -> tuple[int, ...]:
-    """PyTorch's: major, minor."""
-    return tuple(int(part) for part in str(torch.__version__).split(".")[:2])
 
 
 def driver() -> str:

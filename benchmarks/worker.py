@@ -20,6 +20,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from math import ceil
 from time import perf_counter
@@ -27,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from .clock import settle, time_parts
+from .clock import Clock, each, settle, time_parts
 from .contestants import Contestant, Unavailable
 from .problems import Problem
 
@@ -39,76 +40,35 @@ SAMPLE = 1000
 WARM_UP = 0.5
 """Seconds. A turn begins with a step that is not counted, unless a step takes longer than this."""
 
-KNOWN = "LSTM with projections is not supported with oneDNN"
-"""A warning of PyTorch that says nothing about the figures."""
 
+class Repeated:
+    """A training step or its products alone, in parts that a turn calls in order, often enough to be timed.
 
-class Prepared:
-    """A problem in a library, and how often a turn calls it."""
+    The very first call, in which libraries are loaded, is not counted.
+    """
 
-    def __init__(self, runner: Any) -> None:
-        self.runner, self.clock = runner, runner.clock
-        self.floor: Any = None
+    def __init__(self, parts: dict[str, Callable[[], object]], clock: Clock, least: float) -> None:
+        self.parts, self.clock, self.whole = parts, clock, partial(each, list(parts.values()))
+        self.whole()
+        clock.wait()
+        (self.seconds,) = time_parts(clock, [self.whole], 1)
+        self.warm_up()
+        if self.seconds < WARM_UP:
+            (self.seconds,) = time_parts(clock, [self.whole], 2)
+        self.calls = max(1, ceil(max(least, clock.least) / self.seconds))
 
-    def step(self) -> None:
-        """A whole training step."""
-        for part in self.runner.parts.values():
-            part()
-
-    def floor_step(self) -> None:
-        """The products of a training step."""
-        self.floor.forward()
-        self.floor.backward()
-
-    def ready(self, least: float, floor: bool) -> dict[str, Any]:
-        """Run a step: samples of its results, and what it warned of. Then find out how often a turn calls it."""
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            self.step()
-        results = {name: np.asarray(value).ravel() for name, value in self.runner.results().items()}
-        samples = {name: v[:: max(1, ceil(v.size / SAMPLE))].astype(float).tolist() for name, v in results.items()}
-        told = dict.fromkeys(str(one.message).split(". ")[0] for one in said if KNOWN not in str(one.message))
-        if floor and (made := self.runner.floor()):
-            self.floor = made
-            self.floor_calls, self.floor_seconds = self.calls_of(self.floor_step, least)
-        self.calls, self.seconds = self.calls_of(self.step, least)
-        layouts = self.floor.layouts if self.floor else {}
-        return {"samples": samples, "warned": list(told), "calls": self.calls, "layouts": layouts}
-
-    def warm_up(self, step: Callable[[], object], seconds: float) -> None:
-        """Steps that are not counted: one, unless it takes long; on a GPU as many as bring up its clock."""
-        if seconds >= WARM_UP and not self.clock.least:
-            return
-        start = perf_counter()
-        while True:
-            step()
+    def warm_up(self) -> None:
+        """Calls that are not counted: one, unless it takes long; on a GPU as many as bring up its clock."""
+        start, more = perf_counter(), self.seconds < WARM_UP or self.clock.least > 0
+        while more:
+            self.whole()
             self.clock.wait()
-            if perf_counter() - start >= self.clock.least:
-                break
-
-    def calls_of(self, step: Callable[[], object], least: float) -> tuple[int, float]:
-        """How many calls take at least so many seconds, and how many one takes. The first, in which libraries are
-        loaded, is not counted.
-        """
-        step()
-        self.clock.wait()
-        (seconds,) = time_parts(self.clock, [step], 1)
-        self.warm_up(step, seconds)
-        if seconds < WARM_UP:
-            (seconds,) = time_parts(self.clock, [step], 2)
-        return max(1, ceil(max(least, self.clock.least) / seconds)), seconds
+            more = perf_counter() - start < self.clock.least
 
     def time(self) -> dict[str, float]:
-        """One turn: the seconds of each part of a step, and of the products alone."""
-        self.warm_up(self.step, self.seconds)
-        parts = self.runner.parts
-        times = dict(zip(parts, time_parts(self.clock, list(parts.values()), self.calls), strict=True))
-        times["step"] = sum(times.values())
-        if self.floor is not None:
-            self.warm_up(self.floor_step, self.floor_seconds)
-            both = time_parts(self.clock, [self.floor.forward, self.floor.backward], self.floor_calls)
-            times |= {"floor forward": both[0], "floor backward": both[1], "floor step": sum(both)}
-        return times
+        """The seconds of each part in a turn, for a single call."""
+        self.warm_up()
+        return dict(zip(self.parts, time_parts(self.clock, list(self.parts.values()), self.calls), strict=True))
 
 
 class Work:
@@ -116,7 +76,7 @@ class Work:
 
     def __init__(self, library: str, threads: int) -> None:
         self.library, self.threads = import_module(f".{LIBRARIES[library]}", __package__), threads
-        self.prepared: dict[str, Prepared] = {}
+        self.prepared: dict[str, tuple[Any, dict[str, Repeated]]] = {}
 
     def runner(self, contestant: dict[str, Any], problem: Problem, seed: int) -> Any:
         """A problem in the library."""
@@ -129,25 +89,47 @@ class Work:
     def prepare(
         self, key: str, contestant: dict[str, Any], problem: dict[str, Any], seed: int, least: float, floor: bool
     ) -> dict[str, Any]:
-        """Make a problem ready, in its mode."""
-        made = Prepared(self.runner(contestant, Problem(**problem), seed))
-        with made.runner.turn():
-            found = made.ready(least, floor)
-        self.prepared[key] = made
-        return found
+        """Run a step in its mode: samples of its results, and what it warned of. Then make it and its floor ready."""
+        runner = self.runner(contestant, Problem(**problem), seed)
+        with runner.turn():
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                each(runner.parts.values())
+            results = {name: np.asarray(value).ravel() for name, value in runner.results().items()}
+            alone = runner.floor() if floor else None
+            timed = {"floor ": Repeated(alone.parts, runner.clock, least)} if alone else {}
+            timed[""] = Repeated(runner.parts, runner.clock, least)
+        self.prepared[key] = runner, timed
+        return {
+            "samples": {
+                name: v[:: max(1, ceil(v.size / SAMPLE))].astype(float).tolist() for name, v in results.items()
+            },
+            "warned": list(dict.fromkeys(str(one.message).split(". ")[0] for one in said)),
+            "calls": timed[""].calls,
+            "layouts": alone.layouts if alone else {},
+        }
 
     def time(self, key: str, contestant: Any) -> dict[str, float]:
-        """One turn. Its mode is entered once, and not in what is timed."""
-        with self.prepared[key].runner.turn():
-            return self.prepared[key].time()
+        """One turn: the seconds of each part of a step, and of the products alone. Its mode is entered once, and not in
+        what is timed.
+        """
+        found: dict[str, float] = {}
+        runner, timed = self.prepared[key]
+        with runner.turn():
+            for name in sorted(timed):
+                parts = timed[name].time()
+                found |= {name + part: seconds for part, seconds in parts.items()} | {
+                    f"{name}step": sum(parts.values())
+                }
+        return found
 
     def memory(self, contestant: dict[str, Any], problem: dict[str, Any], seed: int) -> Any:
         """By how much memory grows in two steps. A tiny problem runs first, which pays for what the library loads."""
         real = Problem(**problem)
-        for one in (replace(real, T=2, B=1, I=2, H=2, P=min(real.P, 1)), real):
-            made = Prepared(self.runner(contestant, one, seed))
-            with made.runner.turn():
-                found = made.clock.memory(made.step)
+        for one in (replace(real, T=2, B=1, I=2, H=2), real):
+            runner = self.runner(contestant, one, seed)
+            with runner.turn():
+                found = runner.clock.memory(partial(each, list(runner.parts.values())))
         return found
 
     def ceiling(self, contestant: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ little memory, or break for good. About the numbers and the speed of a GPU it sa
 from __future__ import annotations
 
 import time
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ MIXING |= {"_has_compatible_shallow_copy_type"}
 """What may have operands on several devices, or is looked at by itself."""
 WAITING = {"item", "cpu", "tolist", "__bool__", "__float__", "nonzero"}
 UNPACKED = "RNN module weights are not part of single contiguous chunk of memory"
+CAPTURING = "CUDA error: operation not permitted when stream is capturing"
 BROKEN = "CUDA error: an illegal memory access was encountered"
 
 Patch = Callable[[Any, str, Any], None]
@@ -50,6 +52,12 @@ def place(device: Any) -> str | None:
     return str(device).split(":")[0] if isinstance(device, (str, torch.device)) else None
 
 
+def refuse(what: Any, text: str, kind: type[Exception] = RuntimeError) -> None:
+    """Raise the error that PyTorch or CUDA has for it, if there is anything to refuse."""
+    if what:
+        raise kind(text)
+
+
 class Gpu:
     """The device. cold: seconds of the first recurrence; memory: bytes; speed: how many times as fast its clock says it
     is; breaks: the dtype of a recurrence after which nothing works any more in this process.
@@ -68,11 +76,10 @@ class Gpu:
     def label(self, value: Any) -> None:
         """Let a value's tensors lie on this device. Raises OutOfMemoryError."""
         for tensor in (one for one in tensors(value) if not on_gpu(one)):
-            storage = tensor.untyped_storage()
-            where, size = storage.data_ptr(), storage.nbytes()
+            where, size = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
             if where and where not in self.sizes:
-                if sum(self.sizes.values()) + size > self.memory:
-                    raise torch.cuda.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} bytes.")
+                full = sum(self.sizes.values()) + size > self.memory
+                refuse(full, f"CUDA out of memory. Tried to allocate {size} bytes.", torch.cuda.OutOfMemoryError)
                 self.sizes[where] = size
             tensor.on_pretended_gpu = True
             self.users[where] += 1
@@ -93,38 +100,26 @@ class Gpu:
     def recurrence(self, name: str, args: tuple[Any, ...]) -> None:
         """What PyTorch and cuDNN ask of the arguments of a recurrence. Those of packed data have batch sizes second."""
         packed = isinstance(args[1], torch.Tensor) and args[1].dtype == torch.int64
-        if packed and on_gpu(args[1]):
-            raise RuntimeError("batch_sizes of a packed sequence have to be on the CPU")
+        refuse(packed and on_gpu(args[1]), "batch_sizes of a packed sequence have to be on the CPU")
         x, state, weights, train = args[0], args[1 + packed], args[2 + packed], args[6 + packed]
-        for one in (*tensors(state), *tensors(weights)):
-            if not on_gpu(one) or one.dtype != x.dtype:
-                raise RuntimeError("input, states and weights are expected on one device and in one dtype")
+        strange = [one for one in tensors([state, weights]) if not on_gpu(one) or one.dtype != x.dtype]
+        refuse(strange, "input, states and weights are expected on one device and in one dtype")
         flat = all(getattr(one, "flat", False) for one in tensors(weights))
         if torch.backends.cudnn.enabled:
-            if not all(one.is_contiguous() for one in tensors(state)):
-                raise RuntimeError("rnn: hx is not contiguous")
+            refuse([one for one in tensors(state) if not one.is_contiguous()], "rnn: hx is not contiguous")
             if not flat:
-                import warnings
-
                 warnings.warn(f"{UNPACKED}. This means they need to be compacted at every call.", stacklevel=2)
             self.eval_forward = not train
-        self.note(name, dtype=str(x.dtype).removeprefix("torch."), flat=flat, packed=packed)
-        if self.cold:
-            time.sleep(self.cold)
-            self.cold = 0.0
-        if str(x.dtype) == f"torch.{self.breaks}":
-            self.broken = True
+        dtype = str(x.dtype).removeprefix("torch.")
+        self.note(name, dtype=dtype, flat=flat, packed=packed)
+        time.sleep(self.cold)
+        self.cold, self.broken = 0.0, self.broken or dtype == self.breaks
 
     def backward(self) -> None:
         """What cuDNN asks for before it differentiates."""
         self.note("backward")
-        if self.eval_forward and torch.backends.cudnn.enabled:
-            raise RuntimeError("cudnn RNN backward can only be called in training mode")
-
-    def flatten(self, weights: list[torch.Tensor], *_: Any) -> None:
-        """Lay weights out for cuDNN."""
-        for one in weights:
-            one.flat = True
+        eval_forward = self.eval_forward and torch.backends.cudnn.enabled
+        refuse(eval_forward, "cudnn RNN backward can only be called in training mode")
 
 
 class Rules(TorchFunctionMode):
@@ -140,12 +135,9 @@ class Rules(TorchFunctionMode):
         here = [one for one in inputs if on_gpu(one)]
         if name == "__get__" and owner in ("device", "is_cuda", "is_cpu") and here:
             return {"device": torch.device("cuda", 0), "is_cuda": True, "is_cpu": False}[owner]
-        if here and self.gpu.broken:
-            raise RuntimeError(BROKEN)
-        if here and self.gpu.captured is not None and name in WAITING:
-            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
-        if here and name in ("numpy", "__array__"):
-            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
+        refuse(here and self.gpu.broken, BROKEN)
+        refuse(here and self.gpu.captured is not None and name in WAITING, CAPTURING)
+        refuse(here and name in ("numpy", "__array__"), "can't convert cuda:0 device type tensor to numpy.", TypeError)
         asked = [place(kwargs["device"])] if kwargs.get("device") is not None else []
         if "cuda" in asked:
             kwargs["device"] = "cpu"
@@ -157,8 +149,8 @@ class Rules(TorchFunctionMode):
         if name in ("to", "cuda", "cpu") and asked and (asked[-1] == "cuda") != bool(here):
             kwargs["copy"] = True
         strangers = [one for one in inputs if not on_gpu(one) and one.dim() and one.numel()]
-        if here and strangers and not asked and name not in MIXING:
-            raise RuntimeError(f"Expected all tensors to be on the same device, got cuda:0 and cpu in {name}")
+        mixed = here and strangers and not asked and name not in MIXING
+        refuse(mixed, f"Expected all tensors to be on the same device, got cuda:0 and cpu in {name}")
         if here and name in RECURRENCES:
             self.gpu.recurrence(name, args)
         if here and name == "backward":
@@ -192,8 +184,8 @@ class Event:
 
     def elapsed_time(self, end: Event) -> float:
         """Milliseconds."""
-        if not (self.timing and end.timing and self.done and end.done):
-            raise ValueError("Both events must be completed before calculating elapsed time.")
+        known = self.timing and end.timing and self.done and end.done
+        refuse(not known, "Both events must be completed before calculating elapsed time.", ValueError)
         return (end.at - self.at) * 1000 / self.speed
 
 
@@ -220,13 +212,10 @@ def install(gpu: Gpu, patch: Patch) -> Rules:
     event = type("Event", (Event,), {"begun": begun, "speed": gpu.speed})
 
     def synchronize(device: Any = None) -> None:
-        if gpu.broken:
-            raise RuntimeError(BROKEN)
-        if gpu.captured is not None:
-            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
-        for one in begun:
-            one.done = True
-        begun.clear()
+        refuse(gpu.broken, BROKEN)
+        refuse(gpu.captured is not None, CAPTURING)
+        while begun:
+            begun.pop().done = True
 
     @contextmanager
     def capture(graph: Graph, pool: Any = None, **_: Any) -> Iterator[None]:
@@ -244,39 +233,42 @@ def install(gpu: Gpu, patch: Patch) -> Rules:
             gpu.label(made)
         return made
 
+    def flatten(weights: list[torch.Tensor], *_: Any) -> None:
+        for one in weights:
+            one.flat = True
+
     create = torch.nn.Parameter.__new__
     stream = SimpleNamespace(wait_stream=lambda other: None)
-    properties = SimpleNamespace(total_memory=80 * 10**9, name="Pretended GPU")
-    for name, value in {
-        "is_available": lambda: True,
-        "device_count": lambda: 1,
-        "set_device": lambda device: None,
-        "get_device_name": lambda device=None: "Pretended GPU",
-        "get_device_properties": lambda device=None: properties,
-        "synchronize": synchronize,
-        "Event": event,
-        "Stream": lambda: stream,
-        "current_stream": lambda device=None: stream,
-        "stream": lambda one: nullcontext(),
-        "CUDAGraph": Graph,
-        "graph": capture,
-        "device_of": lambda tensor: nullcontext(),
-        "empty_cache": lambda: None,
-        "memory_allocated": lambda device=None: sum(gpu.sizes.values()),
-        "reset_peak_memory_stats": lambda device=None: setattr(gpu, "peak", sum(gpu.sizes.values())),
-        "max_memory_allocated": lambda device=None: gpu.peak,
-    }.items():
-        patch(torch.cuda, name, value)
     cudnn: Any = torch.backends.cudnn
-    for owner, name, value in (
-        (cudnn.m, "is_available", lambda: True),
-        (cudnn.m, "_init", lambda: True),
-        (cudnn.m, "version", lambda: 91900),
-        (cudnn.rnn.m if hasattr(cudnn.rnn, "m") else cudnn.rnn, "get_cudnn_mode", lambda mode: 2),
-        (torch, "_use_cudnn_rnn_flatten_weight", lambda: True),
-        (torch, "_cudnn_rnn_flatten_weight", gpu.flatten),
-        (torch.nn.Parameter, "__new__", staticmethod(parameter)),
-        (torch.version, "cuda", "13.0"),
+    for owner, values in (
+        (
+            torch.cuda,
+            {
+                "is_available": lambda: True,
+                "device_count": lambda: 1,
+                "set_device": lambda device: None,
+                "get_device_name": lambda device=None: "Pretended GPU",
+                "get_device_properties": lambda device=None: SimpleNamespace(total_memory=8e10, name="Pretended GPU"),
+                "synchronize": synchronize,
+                "Event": event,
+                "Stream": lambda: stream,
+                "current_stream": lambda device=None: stream,
+                "stream": lambda one: nullcontext(),
+                "CUDAGraph": Graph,
+                "graph": capture,
+                "device_of": lambda tensor: nullcontext(),
+                "empty_cache": lambda: None,
+                "memory_allocated": lambda device=None: sum(gpu.sizes.values()),
+                "reset_peak_memory_stats": lambda device=None: setattr(gpu, "peak", sum(gpu.sizes.values())),
+                "max_memory_allocated": lambda device=None: gpu.peak,
+            },
+        ),
+        (cudnn.m, {"is_available": lambda: True, "_init": lambda: True, "version": lambda: 91900}),
+        (cudnn.rnn.m if hasattr(cudnn.rnn, "m") else cudnn.rnn, {"get_cudnn_mode": lambda mode: 2}),
+        (torch, {"_use_cudnn_rnn_flatten_weight": lambda: True, "_cudnn_rnn_flatten_weight": flatten}),
+        (torch.nn.Parameter, {"__new__": staticmethod(parameter)}),
+        (torch.version, {"cuda": "13.0"}),
     ):
-        patch(owner, name, value)
+        for name, value in values.items():
+            patch(owner, name, value)
     return Rules(gpu)

@@ -1,6 +1,7 @@
 """The command: what it refuses, and a small run from end to end."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmarks import commands, growth, hoisted, learning, process, results
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import Contestant, contestants
 from benchmarks.picture import PICTURES, styles
 from benchmarks.problems import Problem
 from benchmarks.report import beside
@@ -23,52 +25,30 @@ KEPT = RESULTS / "intel-xeon-2-threads.json"
 EFFORT = Effort(fewest=2, most=2, seconds=0.0, least=0.0, passes=2)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--device", "gpu"],
-        ["--dtype", "float16"],
-        ["--dtype", "int8", "--device", "cuda"],
-        ["--threads", "0"],
-        ["--threads", "100000"],
-        ["--seed", "-1"],
-        ["--problems", "no such size"],
-        ["--json", "no/such/folder/x.json"],
-        ["--json", "."],
-        ["--plot", "plot.txt"],
-        ["--quick", "ladder"],
-        ["--seed", "1", "memory"],
-        ["ladder", "--problems", "toy"],
-        ["ladder", "--device", "cuda", "--dtype", "float16"],
-        ["growth", "--dtype", "float16"],
-        ["memory", "--problems", "no such size"],
-        ["long", "--device", "cuda"],
-        ["long", "--dtype", "float16"],
-        ["show", "no such file"],
-        ["show", __file__],
-        ["show", "."],
-        ["show", "--table", "no such table"],
-        ["show", "--plot", "plot.txt"],
-        ["show", "--beside", "no such file"],
-        ["gpu", "--minutes", "-1"],
-        ["gpu", "--problems", "no such size"],
-        ["--quick", "--json", __file__],
-        ["agree", "no such file"],
-        ["text", "no such file"],
-        ["text", __file__],
-        ["text", str(RESULTS / "long.png")],
-        ["agree", __file__, __file__],
-        ["superfluous"],
-    ],
-    ids=" ".join,
-)
+REFUSED = {
+    "": "--device gpu; --dtype float16; --dtype int8 --device cuda; --threads 0; --threads 100000; --seed -1; nothing",
+    "step": "--problems none; --json no/such/folder/x.json; --json .; --plot plot.txt; --quick ladder; --seed 1 memory",
+    "ladder": "--problems toy; --device cuda --dtype float16",
+    "growth": "--dtype float16",
+    "memory": "--problems none",
+    "long": "--device cuda; --dtype float16",
+    "show": f"no_such_file; {__file__}; .; --table none; --plot plot.txt; --beside no_such_file; {KEPT} --table gpu",
+    "gpu": f"--minutes -1; --problems none; --quick --json {__file__}",
+    "agree": f"no_such_file; {__file__} {__file__}",
+    "text": f"no_such_file; {__file__}; {RESULTS / 'long.png'}",
+}
+"""By command: what it does not take."""
+
+
+@pytest.mark.parametrize("line", [f"{name} {one}" for name, wrong in REFUSED.items() for one in wrong.split("; ")])
 def test_command_refuses_wrong_arguments(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status, out, error = command(*arguments)
+    status, out, error = command(*line.split())
     assert (status, out, error.count("\n")) == (2, "", 1)
     assert error.startswith("benchmarks: ")
+    assert ("step, ladder, memory, long, growth, which" in error) == ("--table" in line), "it says what there is"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,6 +91,8 @@ def test_growth_finds_the_power_laws(command: Command, monkeypatch: pytest.Monke
         ready = {"samples": {}, "warned": [], "layouts": {}, "calls": 1}
         return {"time": parts, "memory": memory, "prepare": ready, "environment": {}}.get(do)
 
+    names = {one.name for one in growth.problems(growth.SWEEPS)}
+    assert len(names) == sum(map(len, growth.SWEEPS.values())) - 2, "the base is in all sweeps"
     problems: dict[str, Problem] = {}
     monkeypatch.setattr(process.Worker, "ask", ask)
     data, plot = tmp_path / "x.json", tmp_path / "x.svg"
@@ -138,27 +120,43 @@ def test_what_fails_is_a_row_and_an_exit_status(
 
 @pytest.mark.parametrize("table", [name for name in PICTURES if name != "text"])
 def test_kept_figures_are_shown_and_drawn_again(command: Command, tmp_path: Path, table: str) -> None:
-    if table == "gpu":  # whose figures are as those of the steps, until there are some
-        content = json.loads(KEPT.read_text())
-        file = tmp_path / "gpu.json"
-        file.write_text(json.dumps({"gpu": content["step"]}))
-    else:
-        file = KEPT
+    content, file, plot = json.loads(KEPT.read_text()), tmp_path / "x.json", tmp_path / "x.svg"
+    content["gpu"] = content["step"]  # which has such figures, until there are some of a GPU
+    file.write_text(json.dumps(content))
     beside = ["--beside", KEPT] if table == "gpu" else []
-    status, out, error = command("show", file, "--table", table, "--plot", tmp_path / "x.svg", *beside)
-    assert ("PyTorch *" in out) == (table == "gpu")
-    assert (status, error) == (0, "") and out.count("\n") > 4 and "<svg" in (tmp_path / "x.svg").read_text()
-    assert all(len(line) <= 80 for line in out.splitlines())
-    with KEPT.open() as opened:
-        figures = of_command(json.load(opened), "step" if table == "gpu" else table)
-    if table in ("step", "ladder", "gpu", "long"):
-        assert all(axis.get_xscale() == "log" for axis in PICTURES[table](figures).axes), "on it a GPU is seen"
+    status, out, error = command("show", file, "--table", table, "--plot", plot, *beside)
+    assert (status, error) == (0, "") and out.count("\n") > 4 and "<svg" in plot.read_text()
+    assert ("PyTorch *" in out) == (table == "gpu") and all(len(line) <= 80 for line in out.splitlines())
+    figure = PICTURES[table](of_command(content, table))
+    assert len(figure.legends) == (table != "text") and not any(axis.get_legend() for axis in figure.axes)
+    if table not in ("growth", "memory"):
+        assert all(axis.get_xscale() == "log" for axis in figure.axes), "on it a GPU is seen"
 
 
-@given(st.lists(st.text(), max_size=40, unique=True))
-def test_no_two_contestants_look_alike(names: list[str]) -> None:
+@pytest.mark.parametrize("older", [False, True])
+def test_the_growth_of_ten_contestants_has_one_legend_that_covers_nothing(older: bool) -> None:
+    rows: list[dict[str, Any]] = []
+    for name in (one.name for one in contestants("cuda", None)):
+        for one in growth.problems(growth.QUICK_SWEEPS):
+            time = {"seconds (quartile, median, quartile)": [1.0, float(one.T), 1.0]}
+            rows.append({"problem": one.name, "sizes": asdict(one), "contestant": name, "step": time})
+            rows.append({"problem": one.name, "sizes": asdict(one), "contestant": name, "bytes": 1000 * one.T})
+    figures = {"rows": rows}
+    figure = PICTURES["growth"](growth.curves(figures) if older else figures)
+    (legend,) = figure.legends
+    assert [text.get_text().split(":")[0] for text in legend.texts] == list(
+        dict.fromkeys(r["contestant"] for r in rows)
+    )
+    assert all("T^1.00 B^0.00 H^0.00" in text.get_text().replace("-", "") for text in legend.texts)
+    FigureCanvasAgg(figure).draw()
+    below = legend.get_window_extent().y1
+    assert all(axis.get_window_extent().y0 > below and axis.get_legend() is None for axis in figure.axes)
+
+
+@given(st.sets(st.text(), max_size=40))
+def test_no_two_contestants_look_alike(names: set[str]) -> None:
     found = styles(names)
-    assert list(found) == names and len({tuple(style.values()) for style in found.values()}) == len(names)
+    assert len({tuple(style.values()) for style in found.values()}) == len(names)
 
 
 def test_this_machine_is_shown_what_is_shipped_until_it_has_results_of_its_own(
@@ -179,24 +177,14 @@ def test_this_machine_is_shown_what_is_shipped_until_it_has_results_of_its_own(
 
 
 def test_kept_results_become_a_table(command: Command, tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    parts = {
-        part: {
-            "seconds (quartile, median, quartile)": [1e-3, 2e-3, 3e-3],
-            "share of the floor (95 %)": [0.5, 0.8, 0.9],
-            "speed of the first (95 %)": [1.1, 1.25, 1.5],
-        }
-        for part in ("step", "forward", "backward")
-    }
-    both = [{"problem": "a size T1", "contestant": name, **parts} for name in ("scratch", "PyTorch")]
-    failed = [
-        {"problem": "another T2", "contestant": name, "failed": "died", "environment": {"CPU": "y"}}
-        for name in ("scratch", "PyTorch")
-    ]
-    keep(path, "step", "float32", {"rows": both + failed})
-    memory = [
-        {"problem": "a size T1", "contestant": name, "bytes": size} for name, size in (("scratch", 2), ("PyTorch", 3))
-    ]
+    path, ran = tmp_path / "x.json", {"seconds (quartile, median, quartile)": [1e-3, 2e-3, 3e-3]}
+    ran |= {"share of the floor (95 %)": [0.5, 0.8, 0.9], "speed of the first (95 %)": [1.1, 1.25, 1.5]}
+    died, rows, memory = {"failed": "died", "environment": {"CPU": "y"}}, [], []
+    for name, size in (("scratch", 2), ("PyTorch", 3)):
+        rows.append({"problem": "a size T1", "contestant": name} | dict.fromkeys(PARTS, ran))
+        rows.append({"problem": "another T2", "contestant": name} | died)
+        memory.append({"problem": "a size T1", "contestant": name, "bytes": size})
+    keep(path, "step", "float32", {"rows": rows})
     keep(path, "memory", "float32", {"rows": memory})
     status, out, _ = command("show", path)
     assert status == 0
@@ -207,12 +195,6 @@ def test_kept_results_become_a_table(command: Command, tmp_path: Path) -> None:
         "  T2 failed: died",
     ]
     assert "measured before, with other CPU (scratch at another T2 and 1 more)" in out
-
-
-def test_a_table_that_a_file_lacks_is_answered_with_those_it_has(command: Command) -> None:
-    status, out, error = command("show", KEPT, "--table", "gpu")
-    assert (status, out) == (2, "")
-    assert f"step, ladder, memory, long, growth, which {KEPT.name} has, got gpu" in error
 
 
 def test_a_further_run_adds_to_a_file(tmp_path: Path) -> None:
@@ -236,18 +218,16 @@ def test_a_further_run_adds_to_a_file(tmp_path: Path) -> None:
     assert results_file("NVIDIA H100 PCIe").name == "nvidia-h100-pcie.json"
 
 
-def test_sweeps_change_one_letter() -> None:
-    for problem in growth.problems(growth.SWEEPS):
-        changed = {name for name in "TBIH" if getattr(problem, name) != getattr(growth.BASE, name)}
-        assert changed in ({"T"}, {"B"}, {"H", "I"}, set())
-    assert len(growth.problems(growth.SWEEPS)) == sum(map(len, growth.SWEEPS.values())) - 2
-
-
 def test_both_libraries_train_the_same_model(
     command: Command, monkeypatch: pytest.MonkeyPatch, in_process: list[Any], tmp_path: Path
 ) -> None:
     file, data = tmp_path / "book.txt", tmp_path / "x.json"
     file.write_text("hello world, hello text. " * 4100)
+    found = learning.models(learning.STANDARD, "abc")
+    assert [one.name for one in found] == [
+        f"{learning.STANDARD} {size}"
+        for size in ("LSTM T64 B32 I3 H128", "LSTM T64 B32 I3 H256 L2", "RNN T64 B32 I3 H256")
+    ]
     tiny = [Problem("book", module, 7, 2, 12, 5, L=2, text=str(file)) for module in ("LSTM", "RNN")]
     monkeypatch.setattr(learning, "models", lambda text, content: tiny)
     monkeypatch.setattr(commands, "TEXT", {True: EFFORT})
@@ -263,12 +243,6 @@ def test_both_libraries_train_the_same_model(
     monkeypatch.setattr(learning.Learner, "results", lambda self: {"losses": np.array([next(losses)])})
     status, out, _ = command("text", file, "--quick")
     assert status == 1 and "failed: its results differ: losses by 3e-02" in out
-
-
-def test_models_are_of_a_text() -> None:
-    found = learning.models(learning.STANDARD, "abc")
-    assert [(one.module, one.L, one.H) for one in found] == [("LSTM", 1, 128), ("LSTM", 2, 256), ("RNN", 1, 256)]
-    assert all(one.name.startswith(learning.STANDARD) for one in found)
 
 
 SIZE, APART = [1.0, 1.5, 2.0], [2.1, 2.5, 3.0]

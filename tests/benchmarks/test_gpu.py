@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import commands, floor, torch_runner
+from benchmarks import commands, floor, numpy_runner, torch_runner
 from benchmarks.contestants import LOOP, Contestant, Unavailable, contestants
 from benchmarks.options import Options
 from benchmarks.problems import Problem, matching, sizes
@@ -18,7 +18,7 @@ from benchmarks.report import TABLES
 from benchmarks.results import RESULTS
 from benchmarks.rungs import AS_GRAPH, ON_TORCH
 from benchmarks.timing import Effort, Row, measure
-from benchmarks.worker import Prepared
+from benchmarks.worker import Work
 from reference.equivalence import assert_close
 from tests.pretended_gpu import Gpu
 
@@ -34,20 +34,25 @@ EFFORT = Effort(fewest=2, most=2, seconds=0.0, least=0.0, passes=2)
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that the commands measure, in small."""
-    for name, value in (("QUICK", EFFORT), ("LADDER", [SMALL] * 2)):
-        monkeypatch.setattr(commands, name, value)
-    monkeypatch.setattr(commands, "GPU_EFFORT", EFFORT._replace(passes=1, floor=False, on_gpu=2))
-    sweeps = dict.fromkeys("TBH", (1, 2, 3))
-    for name, value in (("BASE", SMALL), ("QUICK_SWEEPS", sweeps), ("QUICK_MEMORY_STEPS", (1, 2))):
-        monkeypatch.setattr(commands.sweep, name, value)
-    monkeypatch.setattr(commands.sweep, "QUICK_EFFORT", EFFORT._replace(passes=1))
-    for name, value in (("LARGEST", 256), ("COPIED", 2**13)):
-        monkeypatch.setattr(floor, name, value)
+    once = EFFORT._replace(passes=1)
+    sweep = {"BASE": SMALL, "QUICK_SWEEPS": dict.fromkeys("TBH", (1, 2, 3)), "QUICK_MEMORY_STEPS": (1, 2)}
+    for module, values in (
+        (commands, {"QUICK": EFFORT, "LADDER": [SMALL] * 2, "GPU_EFFORT": once._replace(floor=False, on_gpu=2)}),
+        (commands.sweep, sweep | {"QUICK_EFFORT": once}),
+        (floor, {"LARGEST": 256, "COPIED": 2**13}),
+    ):
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
 
 
 def made(contestant: Contestant, problem: Problem = SMALL) -> Any:
     """A problem on the GPU, ready to be run."""
     return torch_runner.runner(contestant, problem, 0, 1)
+
+
+def prepared(work: Work, contestant: Contestant, problem: Problem) -> dict[str, Any]:
+    """What a worker says of a problem that it made ready as "x"."""
+    return work.prepare("x", asdict(contestant), asdict(problem), 0, 0.0, floor=False)
 
 
 def run_once(runner: Any) -> None:
@@ -65,10 +70,8 @@ def test_a_gpu_computes_in_the_mode_that_is_named(gpu: Begin, dtype: str, module
         problem = Problem("test", module, 5, 3, 2, 4, bidirectional=packed, packed=packed)
         for precision in ("ieee", "tf32"):
             contestant = Contestant("PyTorch", dtype, "cuda", precision)
-            prepared = Prepared(made(contestant, problem))
             begun.log.clear()
-            with prepared.runner.turn():
-                assert prepared.ready(0.0, floor=False)["warned"] == [], "no weights are copied"
+            assert prepared(Work("PyTorch", 1), contestant, problem)["warned"] == [], "no weights are copied"
             expected = {"cudnn": True, "precision": precision if dtype in ("float32", "float64") else "tf32"}
             assert [one | expected for one in begun.log] == begun.log and len(begun.log) >= 2
             assert begun.log[0]["flat"] and begun.log[0]["packed"] == packed and begun.log[0]["dtype"] == dtype
@@ -89,36 +92,30 @@ def test_bfloat16_waits_for_a_pytorch_whose_cudnn_computes_it(
 
 
 @pytest.mark.parametrize("form", [*ON_TORCH, *AS_GRAPH, LOOP])
-def test_every_rung_computes_the_same_on_a_gpu(pretended_gpu: Begin, form: str) -> None:
-    pretended_gpu()
-    contestant = Contestant("PyTorch", "float64", "cuda", form=form)
-    assert "cuDNN" not in contestant.name, "it has no part in this"
-    assert_close(results(SMALL, contestant, steps=2), results(SMALL, Contestant("scratch", "float64")))
-
-
-@pytest.mark.parametrize("form", AS_GRAPH)
-def test_a_graph_reads_its_input_anew(pretended_gpu: Begin, form: str) -> None:
+def test_every_rung_computes_the_same_on_a_gpu_and_reads_its_input_anew(pretended_gpu: Begin, form: str) -> None:
     gpu = pretended_gpu()
-    graph, plain = (made(Contestant("PyTorch", "float64", "cuda", form=one)) for one in (form, ON_TORCH[0]))
-    assert [one["what"] for one in gpu.log] == ["graph", "graph"]
-    for runner in (graph, plain):
-        runner.x.mul_(2)
+    contestant, ours = Contestant("PyTorch", "float64", "cuda", form=form), Contestant("scratch", "float64")
+    assert "cuDNN" not in contestant.name, "it has no part in this"
+    assert_close(results(SMALL, contestant, steps=2), results(SMALL, ours))
+    gpu.log.clear()
+    rung, core = made(contestant), numpy_runner.runner(ours, SMALL, 0, 1)
+    rung.x.data.mul_(2)
+    core.x *= 2
+    for runner in (rung, core):
         run_once(runner)
-    assert_close(graph.results(), plain.results())
-    assert sum(one["what"] == "graph" for one in gpu.log) == 2, "recorded once"
+    assert_close(rung.results(), core.results())
+    assert sum(one["what"] == "graph" for one in gpu.log) == 2 * (form in AS_GRAPH), "recorded once"
 
 
 def test_a_cold_start_is_not_counted(pretended_gpu: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = pretended_gpu(cold=0.7)
     monkeypatch.setattr(torch_runner.CudaClock, "least", 0.03)
-    prepared = Prepared(made(Contestant("PyTorch", device="cuda")))
-    with prepared.runner.turn():
-        calls = prepared.ready(0.0, floor=False)["calls"]
-        assert calls > 1 and prepared.seconds < 0.5, "a turn has many, though the first took 0.7 s"
-        gpu.log.clear()
-        assert prepared.time()["step"] < 0.5
-        forward = sum(one["what"] == "lstm" for one in gpu.log)
-        assert forward > calls + 1, "warmed up by time before it"
+    work, contestant = Work("PyTorch", 1), Contestant("PyTorch", device="cuda")
+    calls = prepared(work, contestant, SMALL)["calls"]
+    assert calls > 1, "a turn has many, though the first took 0.7 s"
+    gpu.log.clear()
+    assert work.time("x", contestant)["step"] < 0.5
+    assert sum(one["what"] == "lstm" for one in gpu.log) > calls + 1, "warmed up by time before it"
 
 
 def measured(problem: Problem, everyone: list[Contestant], workers: Workers) -> list[Row]:
@@ -157,10 +154,10 @@ def test_an_error_that_stays_ends_its_process_and_spoils_no_other_row(gpu: Begin
 
 
 def test_a_quick_run_on_a_gpu_makes_the_fewest_turns() -> None:
-    for quick in (commands.QUICK, commands.sweep.QUICK_EFFORT):
-        assert commands.effort(Options(quick=True, device="cuda"), quick, EFFORT) == quick._replace(most=quick.fewest)
-        assert commands.effort(Options(quick=True), quick, EFFORT) == quick
-        assert commands.effort(Options(device="cuda"), quick, EFFORT) == EFFORT
+    quick = commands.QUICK
+    for options, expected in (("cuda", quick._replace(most=quick.fewest)), ("cpu", quick)):
+        assert commands.effort(Options(quick=True, device=options), quick, EFFORT) == expected
+        assert commands.effort(Options(device=options), quick, EFFORT) == EFFORT
 
 
 def test_the_headline_is_cudnn_in_float32_even_where_a_size_does_not_fit() -> None:
@@ -178,46 +175,35 @@ def test_the_headline_is_cudnn_in_float32_even_where_a_size_does_not_fit() -> No
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("name", ["", "ladder", "growth", "memory"])
-def test_every_command_measures_a_gpu(gpu: Begin, name: str, command: Command, tmp_path: Path) -> None:
-    gpu(speed=1e4)
-    data, plot = tmp_path / "x.json", tmp_path / "x.png"
-    sizes = ["--problems", "toy LSTM T4"] if name in ("", "memory") else []
-    sizes += ["--dtype", "float32"] if name == "growth" else []
-    files = ["--json", str(data), "--plot", str(plot)]
-    status, out, error = command(*[name] * bool(name), "--quick", *sizes, "--device", "cuda", *files)
+@pytest.mark.parametrize("name", ["step", "ladder", "growth", "memory"])
+def test_every_command_measures_a_gpu_and_tells_what_does_not_fit(
+    gpu: Begin, name: str, command: Command, tmp_path: Path
+) -> None:
+    begun = gpu(speed=1e4)
+    data, plot, short = tmp_path / "x.json", tmp_path / "x.png", tmp_path / "short.json"
+    arguments: list[object] = [name, "--quick", "--device", "cuda", "--plot", plot]
+    arguments += ["--problems", "toy LSTM T4"] if name in ("step", "memory") else []
+    arguments += ["--dtype", "float32"] if name in ("growth", "ladder") else []
+    status, out, error = command(*arguments, "--json", data)
     assert status == 0 and "no cuDNN ieee" in out, out + error
     assert name != "ladder" or "textbook ieee: on PyTorch's tensors, no autograd" in out, "called as its row is"
-    assert all(len(line) <= 80 for line in out.splitlines() if line[:1] in " │┃")
     assert "0.00×" not in out, "what is 10,000 times as fast has figures"
-    figures = next(iter(json.loads(data.read_text())[name or "step"].values()))
+    figures = next(iter(json.loads(data.read_text())[name].values()))
     assert figures["environment"]["PyTorch"]["GPU"] == "Pretended GPU"
     assert plot.read_bytes().startswith(b"\x89PNG")
-    status, shown, error = command("show", str(data))
-    assert (status, error) == (0, "") and shown.splitlines()[-1] in out
-    if not name:
+    assert (command("show", data)[1]).splitlines()[-1] in out
+    if name == "step":
         rows = {row["contestant"]: row for row in figures["rows"]}
         assert len(rows) == 10 and all(len(row["step"]["turns"]) == 2 * 2 for row in rows.values())
         assert figures["environment"]["passes"] == 2
-        again = json.loads(data.read_text())
-        again["step"]["all"]["environment"]["date"] = "another day"
-        (tmp_path / "y.json").write_text(json.dumps(again))
-        status, out, _ = command("agree", str(data), str(tmp_path / "y.json"))
-        assert status == 0 and "overlap at 9 of 9 sizes" in out
-
-
-@pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("name", ["ladder", "growth", "memory"])
-def test_what_does_not_fit_is_shown_and_drawn_as_such(gpu: Begin, name: str, command: Command, tmp_path: Path) -> None:
-    gpu(cold=0.1, memory=2500)
-    data, plot = tmp_path / "x.json", tmp_path / "x.svg"
-    sizes = ["--problems", "toy LSTM T4"] if name == "memory" else []
-    status, out, error = command(
-        name, "--quick", "--device", "cuda", "--dtype", "float32", *sizes, "--json", data, "--plot", plot
-    )
-    assert status == 1 and "failed: out of memory" in out, out + error
-    assert all(len(line) <= 80 for line in out.splitlines() if line[:1] in " │┃")
-    assert command("show", data)[0] == 0 and "<svg" in plot.read_text()
+        figures["environment"]["date"] = "another day"
+        short.write_text(json.dumps({name: {"all": figures}}))
+        status, said, _ = command("agree", data, short)
+        assert status == 0 and "overlap at 9 of 9 sizes" in said
+    begun.memory, begun.cold = 1500, 0.1
+    status, said, _ = command(*arguments, "--json", short)
+    assert status == 1 and "failed: out of memory" in said and command("show", short)[0] == 0
+    assert all(len(line) <= 80 for line in (out + said).splitlines() if line[:1] == " ")
 
 
 @pytest.mark.usefixtures("small")
@@ -230,10 +216,8 @@ def test_the_gpu_command_from_end_to_end(
     patterns = [word for name in NAMES for word in ("--problems", name)]
     files = ["--json", str(data)]
     status, out, error = command("gpu", *patterns[:4], *files)
-    assert (
-        status == 0 and "cuDNN ieee is" in out and "times as fast as scratch, in the geometric mean of 2 sizes" in out
-    )
-    assert all(len(line) <= 80 for line in out.splitlines() if line[:1] in " │┃")
+    assert status == 0 and "times as fast as scratch, in the geometric mean of 2 sizes" in out
+    assert out.count("cuDNN ieee is") == 1 and all(len(line) <= 80 for line in out.splitlines() if line[:1] == " ")
     first = json.loads(data.read_text())["gpu"]["all"]
     assert len(first["rows"]) == 2 * 8 and len(first["ceilings"]) == 5
     begun.memory = 2e5

@@ -22,9 +22,8 @@ size = st.integers(1, 5)
 def problems(draw: Any, modules: tuple[str, ...] = tuple(GATES), layers: int = 3) -> Problem:
     """Any recurrence in small."""
     module, H = draw(st.sampled_from(modules)), draw(st.integers(2, 5))
-    P = draw(st.integers(0, H - 1)) if module == "LSTM" else 0
     T, B, inputs, L = draw(size), draw(size), draw(size), draw(st.integers(1, layers))
-    return Problem("test", module, T, B, inputs, H, L, P, draw(st.booleans()), packed=draw(st.booleans()))
+    return Problem("test", module, T, B, inputs, H, L, draw(st.booleans()), packed=draw(st.booleans()))
 
 
 def counted(problem: Problem) -> tuple[int, int]:
@@ -37,9 +36,9 @@ def counted(problem: Problem) -> tuple[int, int]:
 
     floor = Floor(problem, lambda rows, columns: np.ones((rows, columns)), multiply, Clock())
     made.clear()
-    floor.forward()
+    floor.parts["forward"]()
     forward = sum(made)
-    floor.backward()
+    floor.parts["backward"]()
     return forward, sum(made) - forward
 
 
@@ -55,13 +54,13 @@ def test_the_floor_makes_the_operations_of_the_formula(problem: Problem) -> None
 
 
 def test_the_formula_is_the_known_one() -> None:
-    T, B, inputs, H = 7, 3, 5, 11
+    inputs, H = 5, 11
     for module, G in GATES.items():
-        problem = Problem("test", module, T, B, inputs, H)
-        assert problem.flops("forward") == 2 * G * T * B * H * (inputs + H)
-        assert problem.flops("backward") == 4 * G * T * B * H * (inputs + H)
-        packed = Problem("test", module, 8, 3, inputs, H, packed=True)
-        assert packed.lengths == [8, 5, 2] and packed.flops("forward") == 2 * G * 15 * H * (inputs + H)
+        for packed, lengths in ((False, [8, 8, 8]), (True, [8, 5, 2])):
+            problem = Problem("test", module, 8, 3, inputs, H, packed=packed)
+            assert problem.lengths == lengths
+            assert problem.flops("forward") == 2 * G * sum(lengths) * H * (inputs + H)
+            assert problem.flops("backward") == 2 * problem.flops("forward")
 
 
 @given(problems(MODULES))
@@ -69,9 +68,8 @@ def test_the_formula_is_the_known_one() -> None:
 def test_numbers_fit_the_recurrence(problem: Problem) -> None:
     numbers = draw(problem, seed=1)
     module = getattr(nn, problem.module)(**problem.arguments)
-    assert [(name, value.shape) for name, value in module.state_dict().items()] == [
-        (name, value.shape) for name, value in numbers.parameters.items()
-    ]
+    shapes = {name: value.shape for name, value in numbers.parameters.items()}
+    assert shapes == {name: value.shape for name, value in module.state_dict().items()}
     output, _ = module(numbers.input)
     read = sum(value.size for value in numbers.parameters.values())
     if not problem.packed:

@@ -1,5 +1,6 @@
 """Everyone who is timed computes the same: each rung of the ladder, both libraries, the loop over PyTorch's cell."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -79,18 +80,14 @@ def test_the_hoisted_loop_is_the_textbook(xp: Any, T: int, B: int, inputs: int, 
     assert_close(run(hoisted), run(lstm))
 
 
-def test_every_rung_says_what_is_new() -> None:
-    ladder = rungs("float32", "cpu")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_rung_says_what_is_new_and_only_pytorchs_own_module_is_called_cudnn(dtype: str) -> None:
+    ladder, there = rungs(dtype, "cpu"), rungs(dtype, "cuda")
     assert [one.name for one in ladder] == [*ON_NUMPY, "scratch", *ON_TORCH, LOOP, "PyTorch"]
     assert [one.rung for one in ladder] == [name for name in GAINS if name not in AS_GRAPH]
-    assert list(dict.fromkeys(one.rung for one in rungs("float32", "cuda"))) == list(GAINS)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_on_a_gpu_only_pytorchs_own_module_is_called_cudnn(dtype: str) -> None:
-    ladder = [one for one in rungs(dtype, "cuda") if one.device == "cuda"]
-    assert all(("cuDNN" in one.name) == (one.rung == "PyTorch") for one in ladder)
-    assert len({one.name for one in ladder}) == len(ladder)
+    assert list(dict.fromkeys(one.rung for one in there)) == list(GAINS)
+    assert all(("cuDNN" in one.name) == (one.rung == "PyTorch") for one in there if one.device == "cuda")
+    assert len({one.name for one in there}) == len(there)
 
 
 @pytest.mark.parametrize("rung", ON_TORCH)
@@ -106,17 +103,19 @@ def test_the_textbooks_pages_stand_beside_pytorch(rung: str, module: str) -> Non
         assert_close(results(problem, contestant), results(problem, Contestant("PyTorch", "float64")))
 
 
-@pytest.mark.parametrize("other", [{"L": 2}, {"P": 1}, {"bidirectional": True}, {"packed": True}], ids=str)
-def test_what_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]) -> None:
-    with pytest.raises(Unavailable, match="not in scratch yet"):
-        results(Problem("test", "Transformer", 1, 1, 1, 1), Contestant("scratch"))
-    with pytest.raises(Unavailable, match="one layer"):
-        results(Problem("test", "LSTM", 2, 2, 2, 2, **other), Contestant("scratch", form="textbook"))
-    with pytest.raises(Unavailable, match="needs a GPU"):
-        results(Problem("test", "LSTM", 2, 2, 2, 2), Contestant("PyTorch", form=AS_GRAPH[0]))
+def test_what_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(Unavailable, match="no CUDA device"):
-        results(Problem("test", "LSTM", 1, 1, 1, 1), Contestant("PyTorch", device="cuda"))
+    lstm, page = Problem("test", "LSTM", 2, 2, 2, 2), Contestant("scratch", form="textbook")
+    for problem, contestant, reason in (
+        (replace(lstm, module="Transformer"), Contestant("scratch"), "not in scratch yet"),
+        (replace(lstm, L=2), page, "one layer"),
+        (replace(lstm, bidirectional=True), page, "one layer"),
+        (replace(lstm, packed=True), page, "one layer"),
+        (lstm, Contestant("PyTorch", form=AS_GRAPH[0]), "needs a GPU"),
+        (lstm, Contestant("PyTorch", device="cuda"), "no CUDA device"),
+    ):
+        with pytest.raises(Unavailable, match=reason):
+            results(problem, contestant)
 
 
 class CountingClock(Clock):

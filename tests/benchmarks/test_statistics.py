@@ -57,15 +57,11 @@ def test_exponents_of_power_laws(exponent: float, factor: float, count: int) -> 
     assert power_law(x, [factor * one**exponent for one in x]) == pytest.approx((exponent, factor), rel=1e-6, abs=1e-6)
 
 
-def test_the_exponent_is_that_of_the_upper_part() -> None:
+def test_exponents_are_those_of_the_upper_part_and_slopes_those_of_lines() -> None:
     x = [1, 2, 4, 8, 16, 32, 64, 128]
     seconds = [16.0**2] * 4 + [one**2.0 for one in x[4:]]
     assert power_law(x, seconds) == power_law(x[::-1], seconds[::-1]) == pytest.approx((2, 1))
-
-
-@given(st.floats(-5, 5), st.floats(-5, 5))
-def test_slopes_of_lines(rise: float, start: float) -> None:
-    assert slope([1, 2, 5], [start + rise * x for x in (1, 2, 5)]) == pytest.approx(rise, abs=1e-9)
+    assert slope([1, 2, 5], [0.5 + 3 * one for one in (1, 2, 5)]) == pytest.approx(3)
 
 
 def test_the_largest_difference_has_a_name_and_nothing_is_close_to_no_number() -> None:
