@@ -71,7 +71,7 @@ EQUIVALENT: list[tuple[str, str, str | tuple[str, ...], str]] = [
     ("Tapeǁ__init__", "P or 0", "P or 1", "a row that nobody reads"),
     ("Segmentǁnbytes", "self.tape is None else", "(self.tape is None) and False else", "then the parts are counted"),
     ("Segmentǁnbytes", "(0 if", "(1 if", "a byte more"),
-    ("module.x_nbytes", "else 0", "else 1", "a byte more"),
+    ("pile.x_nbytes", "else 0", "else 1", "a byte more"),
     ("Pileǁ", "self.nbytes = 0", "self.nbytes = 1", "a byte more"),
     ("Pileǁ__init__", "dropped = False", "dropped = None", FALSE),
     ("Pileǁdrop_since", "> number", ">= number", "no tape has the number of a call"),

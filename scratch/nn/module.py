@@ -27,7 +27,7 @@ import numpy.typing as npt
 from ..types import Array
 from . import checks
 from .parameter import Parameter, changes
-from .pile import Kept, Pile, Versions, numbers, tape_is_on
+from .pile import Kept, Pile, Versions, nbytes, numbers, tape_is_on
 
 
 class IncompatibleKeys(NamedTuple):
@@ -346,11 +346,3 @@ class Module:
         children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         body = self.extra_repr() + "".join(f"\n  {child}" for child in children) + ("\n" if children else "")
         return f"{type(self).__name__}({body})"
-
-
-def nbytes(value: Any) -> int:
-    """The memory of the arrays in a tape."""
-    size: int | None = getattr(value, "nbytes", None)
-    if size is None:
-        size = sum(map(nbytes, value)) if isinstance(value, (tuple, list)) else 0
-    return size

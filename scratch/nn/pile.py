@@ -85,3 +85,11 @@ class Pile(threading.local):
         if len(self.kept) > LEFT_OVER and not any(parameter.requires_grad for parameter, _ in versions):
             while len(self.kept) > LEFT_OVER and self.kept[LEFT_OVER].changes != changes.count:
                 self.remove(0)
+
+
+def nbytes(value: Any) -> int:
+    """The memory of the arrays in a tape."""
+    size: int | None = getattr(value, "nbytes", None)
+    if size is None:
+        size = sum(map(nbytes, value)) if isinstance(value, (tuple, list)) else 0
+    return size

@@ -22,8 +22,7 @@ from .bptt import Gradients
 from .cell import State, Weights
 from .checks import without_warnings
 from .layout import Layout
-from .module import nbytes
-from .pile import tape_is_on
+from .pile import nbytes, tape_is_on
 from .recomputation import Segment
 from .recurrence import Names, Recurrence, StateT
 from .utils.rnn import PackedSequence
