@@ -67,20 +67,13 @@ if __name__ == "__main__":
 """
 
 
-def test_results_come_in_the_order_of_the_parts_and_each_is_told() -> None:
+def test_results_come_in_the_order_of_the_parts_each_is_told_and_errors_come_out() -> None:
     told: list[int] = []
     parts = [*range(-10, 10)]
     assert shared(abs, parts, 2, told.append) == [abs(part) for part in parts]
-    assert sorted(told) == parts
-
-
-def test_what_the_work_raises_comes_out() -> None:
+    assert sorted(told) == parts and available_cores() >= 1
     with pytest.raises(TypeError):
         shared(abs, ["no number"], 1)
-
-
-def test_there_is_a_core() -> None:
-    assert available_cores() >= 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent")

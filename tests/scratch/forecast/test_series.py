@@ -37,6 +37,11 @@ def daily(n: int = 60, write: Callable[[int], str] = str, form: str = "%Y-%m-%d"
     return "".join(f"{date.strftime(form)},{write(row)}\n" for row, date in enumerate(dates))
 
 
+def tenth(cell: str) -> str:
+    """A file of such rows, the tenth of which has this cell."""
+    return "date,v\n" + daily(write=lambda n: cell if n == 9 else str(n))
+
+
 def read(tmp_path: Path, content: str | bytes, **options: Any) -> Series:
     path = tmp_path / "series.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -60,19 +65,11 @@ def test_numbers_are_read_to_the_last_bit(
     [
         ("", {}, "at least 2 characters"),
         ("a,b\n", {}, "rows below"),
-        ("date,v\n" + daily(write=lambda n: "x" if n == 9 else str(n)), {}, "column 'v', got 'x' at line 11"),
-        ("date,v\n" + daily(write=lambda n: "1e999" if n == 9 else str(n)), {}, "'1e999'"),
-        ("date,v\n" + daily(write=lambda n: "1_0" if n == 9 else str(n)), {}, "'1_0'"),
-        (
-            "date,v\n" + daily(write=lambda n: "5%" if n == 9 else str(n)),
-            {},
-            "one unit in column 'v', got '0' at line 2",
-        ),
-        (
-            "date,v\n" + daily(write=lambda n: "" if n == 9 else str(n)),
-            {},
-            "1 missing (1 of them cells without a value)",
-        ),
+        (tenth("x"), {}, "column 'v', got 'x' at line 11"),
+        (tenth("1e999"), {}, "'1e999'"),
+        (tenth("1_0"), {}, "'1_0'"),
+        (tenth("5%"), {}, "one unit in column 'v', got '0' at line 2"),
+        (tenth(""), {}, "1 missing (1 of them cells without a value)"),
         ("date,v\n" + daily().replace("2020-01-31", "2020-01-32"), {}, "'2020-01-32' at line 32: say how dates"),
         ("date,v\n" + daily() + "Source: me\n", {}, "'Source: me' at line 62"),
         ("date,v\n" + daily() + "2020-01-03,9\n", {}, "'2020-01-03,2' at line 4 and '2020-01-03,9' at line 62, 1 such"),

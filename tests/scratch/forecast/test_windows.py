@@ -49,18 +49,10 @@ def test_length_named_is_the_least(window: int, horizon: int, validation: float,
         split(least - 1, window, horizon, validation, test)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"validation": 0.0},
-        {"test": -0.1},
-        {"validation": float("nan")},
-        {"test": float("inf")},
-        {"validation": 0.5, "test": 0.5},
-        {"window": 0},
-        {"horizon": 0},
-    ],
-)
+BAD = [("validation", 0.0), ("test", -0.1), ("validation", np.nan), ("test", np.inf), ("window", 0), ("horizon", 0)]
+
+
+@pytest.mark.parametrize("options", [*({name: value} for name, value in BAD), {"validation": 0.5, "test": 0.5}])
 def test_bad_divisions_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         split(100, **{"window": 3, "horizon": 2} | options)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scratch import files
 from scratch.text import CheckpointError, Settings, built, read, write
 from scratch.text import checkpoint as module
+from scratch.types import Array
 
 from . import damage
 from .trainings import TEXT, TEXTS, advanced, all_settings, assert_same_bits
@@ -214,20 +215,23 @@ def test_nothing_is_executed(path: Path, content: bytes) -> None:
     assert damage.outcome(path, content) is None
 
 
-@pytest.mark.parametrize("name", ["model.fc.bias", "optimizer.fc.bias.exp_avg", "state.h", "history.losses"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_not_finite_are_refused(name: str, value: float) -> None:
-    array = module.arrays_of(CHECKPOINT)[name].copy()
-    array.flat[-1] = value
-    with pytest.raises(CheckpointError, match=f"finite numbers in {name}"):
-        module.of_parts(module.header(CHECKPOINT), module.arrays_of(CHECKPOINT) | {name: array})
+ARRAYS = module.arrays_of(CHECKPOINT)
+NO_ORDER = [[[1, 2.0], [1, 2.0]], [[2, 2.0], [1, 2.0]], [[3, 2.0]], [[-1, 2.0]], [[0.5, 2.0]]]
 
 
-@pytest.mark.parametrize("rows", [[[1, 2.0], [1, 2.0]], [[2, 2.0], [1, 2.0]], [[3, 2.0]], [[-1, 2.0]], [[0.5, 2.0]]])
-def test_validations_come_after_steps_that_were_made(rows: list[list[float]]) -> None:
-    arrays = module.arrays_of(CHECKPOINT._replace(validations=np.array(rows)))
-    with pytest.raises(CheckpointError, match="validations"):
-        module.of_parts(module.header(CHECKPOINT), arrays)
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        *((name, np.append(ARRAYS[name].ravel()[:-1], ARRAYS[name].dtype.type(value)).reshape(ARRAYS[name].shape))
+          for name in ("model.fc.bias", "optimizer.fc.bias.exp_avg", "state.h", "history.losses")
+          for value in (np.nan, np.inf, -np.inf)),
+        *(("validations", np.array(rows)) for rows in NO_ORDER),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_training_has_are_refused(name: str, array: Array) -> None:
+    arrays = module.arrays_of(CHECKPOINT._replace(validations=array)) if name == "validations" else {name: array}
+    with pytest.raises(CheckpointError, match=name if name == "validations" else f"finite numbers in {name}"):
+        module.of_parts(module.header(CHECKPOINT), ARRAYS | arrays)
 
 
 @pytest.mark.parametrize("change", [{"has_uint32": 1.5}, {"uinteger": 1.5}, {"extra": 1}, {"bit_generator": "MT19937"}])

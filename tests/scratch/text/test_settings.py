@@ -1,6 +1,7 @@
 """Settings and limits: through JSON and back, and nothing wrong is taken."""
 
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -39,42 +40,31 @@ WRONG: dict[str, list[Any]] = {
 }
 
 
+def from_options(options: dict[str, Any]) -> Settings:
+    return Settings(**options)
+
+
 def test_every_setting_is_checked() -> None:
     assert WRONG.keys() == {field.name for field in fields(Settings)}
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-def test_a_wrong_setting_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match=name):
-        Settings(**{"optimizer": "SGD"} | {name: value})
-
-
-@pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "Adagrad"])
-def test_momentum_is_refused_where_there_is_none(optimizer: str) -> None:
-    with pytest.raises(ValueError, match="momentum"):
-        Settings(optimizer=optimizer, momentum=0.5)
-
-
-@pytest.mark.parametrize("values", [None, [], {}, Settings().as_dict() | {"x": 1}, {"cell": "LSTM"}])
-def test_settings_have_exactly_their_names(values: Any) -> None:
-    with pytest.raises(ValueError, match="names"):
-        Settings.of(values)
-
-
 NO_LIMITS: dict[str, Any] = dict.fromkeys(Limits._fields)
+NO_NUMBERS = [0, -1, np.nan, np.inf, -np.inf, "1", True, False]
+REFUSED: list[tuple[Callable[[Any], Any], Any, str]] = [
+    *((from_options, {"optimizer": "SGD", name: value}, name) for name, values in WRONG.items() for value in values),
+    *((from_options, {"optimizer": name, "momentum": 0.5}, "momentum") for name in ("Adam", "AdamW", "Adagrad")),
+    *((Settings.of, each, "names") for each in (None, [], {}, Settings().as_dict() | {"x": 1}, {"cell": "LSTM"})),
+    *((Limits.of, NO_LIMITS | {name: value}, name) for name in Limits._fields for value in NO_NUMBERS),
+    *((Limits.of, each, "limit") for each in (NO_LIMITS, {}, None, NO_LIMITS | {"hours": 1})),
+]
 
 
-@pytest.mark.parametrize("name", Limits._fields)
-@pytest.mark.parametrize("value", [0, -1, np.nan, np.inf, -np.inf, "1", True, False])
-def test_a_wrong_limit_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match=name):
-        Limits.of(NO_LIMITS | {name: value})
-
-
-@pytest.mark.parametrize("values", [NO_LIMITS, {}, None, NO_LIMITS | {"hours": 1}])
-def test_limits_have_exactly_their_names_and_one_at_least(values: Any) -> None:
-    with pytest.raises(ValueError, match="limit"):
-        Limits.of(values)
+@pytest.mark.parametrize(("taken_by", "values", "named"), REFUSED)
+def test_what_is_wrong_missing_or_unknown_is_refused_by_name(
+    taken_by: Callable[[Any], Any], values: Any, named: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=named):
+        taken_by(values)
 
 
 @given(LIMITS, st.integers(0, 10**6), NUMBERS, NUMBERS)
