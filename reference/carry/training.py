@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ from scratch.text import Checkpoint, CheckpointError
 from scratch.text.corpus import Streams, read_texts, standard_library
 from scratch.types import Array
 
-from . import files
+from . import files, optimizers
 from .ranks import ADVANCE, CHECKPOINT, VALIDATE, Ranks
 
 ALONE = Ranks()
@@ -109,10 +110,19 @@ class Training(text.Training):
         return super().checkpoint()
 
     def _learned(self) -> dict[str, Any]:
-        found = files.of_torch(self.begun, self.model, self.optimizer)
-        state = [self.ranks.together(part, dim=1).cpu().numpy().copy() for part in parts_of(self.state)]
-        fields = {"rng": found.rng, "model": found.model, "optimizer": found.optimizer}
-        return fields | {"state": dict(zip(("h", "c"), state, strict=False))}
+        names = [name for name, _ in self.model.named_parameters()]
+        memory = optimizers.from_torch(names, self.optimizer.state_dict()["state"])
+        state = [self.ranks.together(part, dim=1) for part in parts_of(self.state)]
+
+        def copies(tensors: Mapping[str, Any]) -> dict[str, Array]:
+            return {name: optimizers.as_array(name, value).copy() for name, value in tensors.items()}
+
+        return {
+            "rng": self.begun.rng,
+            "model": copies(self.model.state_dict()),
+            "optimizer": {name: {what: v.copy() for what, v in values.items()} for name, values in memory.items()},
+            "state": copies(dict(zip(("h", "c"), state, strict=False))),
+        }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the training to a .pt or .safetensors file, in place of what is there. Raises as `files.write` does."""
