@@ -135,7 +135,8 @@ def test_command_refuses_what_cannot_be_learned(
     assert str(path) in error or arguments != "--text FILE"
 
 
-def test_help_has_examples(run: Command) -> None:
-    status, out, _ = run("--help")
+@pytest.mark.parametrize("name", ["", "export", "import", "train", "losses"])
+def test_help_has_examples(command: Command, name: str) -> None:
+    status, out, _ = command(*name.split(), "--help")
     assert status == 0
-    assert "Examples" in out
+    assert "Example" in out
