@@ -103,15 +103,6 @@ def in_torch(
     return model, optimizers.in_torch(settings, model, checkpoint.optimizer)
 
 
-def of_torch(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Checkpoint:
-    """The checkpoint with the weights and the optimizer's memory that PyTorch has now, copied."""
-    names = [name for name, _ in model.named_parameters()]
-    weights = {name: optimizers.as_array(name, tensor).copy() for name, tensor in model.state_dict().items()}
-    states = optimizers.from_torch(names, optimizer.state_dict()["state"])
-    copies = {name: {what: value.copy() for what, value in values.items()} for name, values in states.items()}
-    return checkpoint._replace(model=weights, optimizer=copies)
-
-
 def to_pt(checkpoint: Checkpoint) -> bytes:
     """A .pt file's content."""
     model, optimizer = in_torch(checkpoint)

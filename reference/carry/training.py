@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self
 
@@ -21,11 +22,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from scratch import text
 from scratch.text import Checkpoint, CheckpointError
-from scratch.text.checkpoint import arrays_of
-from scratch.text.corpus import read_texts, standard_library
+from scratch.text.corpus import Streams, read_texts, standard_library
 from scratch.types import Array
 
-from . import files
+from . import files, optimizers
 from .ranks import ADVANCE, CHECKPOINT, VALIDATE, Ranks
 
 ALONE = Ranks()
@@ -73,11 +73,10 @@ class Training(text.Training):
     def advance(self) -> float:
         """One step, as in `scratch`. Returns the loss, the mean over all processes."""
         self.ranks.tell(ADVANCE)
-        segment = self.step % self.streams.segments
-        if segment == 0:
-            self.state = None
-        part = self.ranks.part(self.streams.batch_size)
-        x, y = (self._tensor(part_of[part]) for part_of in self.streams.segment(segment))  # B/N, T
+        return super().advance()
+
+    def _gradients(self, segment: int) -> tuple[float, float, Any]:
+        x, y = self._part(self.streams, segment)  # B/N, T
         if self.settings.dropout:
             torch.manual_seed(self._seed())
         logits, state = self.shared(x, self.state)  # B/N, T, V
@@ -87,55 +86,51 @@ class Training(text.Training):
         self.optimizer.zero_grad()
         criterion.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self._check("norm of the gradients", float(norm))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate_at(self.epoch)
-        self.optimizer.step()
-        self.state = as_state([each.detach() for each in parts_of(state)])
-        self.losses.append(loss)
-        self.step += 1
-        return loss
+        return loss, float(norm), as_state([each.detach() for each in parts_of(state)])
 
     def validate(self) -> float:
         """The loss on the text that is held out, as in `scratch`; each process reads its part of the streams."""
         self.ranks.tell(VALIDATE)
-        if self.validations and self.validations[-1][0] == self.step:
-            return self.validations[-1][1]
-        streams, total, state = self.validation_streams, torch.zeros((), device=self.ranks.device), None
+        return super().validate()
+
+    def _held_out(self) -> float:
+        streams, state = self.validation_streams, None
+        total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
         part = self.ranks.part(streams.batch_size)
-        self.model.eval()
         with torch.no_grad():
             for index in range(streams.segments if part.start < part.stop else 0):
-                x, y = (self._tensor(part_of[part]) for part_of in streams.segment(index))
+                x, y = self._part(streams, index)
                 logits, state = self.model(x, state)
-                losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum")
-                total = total + losses.double()
-        self.model.train()
-        loss = float(self.ranks.total(total.double()) / streams.characters)
-        self._check("validation loss", loss)
-        self.validations.append((self.step, loss))
-        return loss
+                total += torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum").double()
+        return float(self.ranks.total(total) / streams.characters)
 
     def checkpoint(self) -> Checkpoint:
         """All that is needed to go on, in either library, as a copy. Raises Diverged if anything is not finite."""
         self.ranks.tell(CHECKPOINT)
-        state = [self.ranks.together(part, dim=1).cpu().numpy().copy() for part in parts_of(self.state)]
-        found = files.of_torch(self.begun, self.model, self.optimizer)._replace(
-            limits=self.limits,
-            step=self.step,
-            seconds=self.seconds,
-            sources=self.sources,
-            state=dict(zip(("h", "c"), state, strict=False)),
-            losses=np.array(self.losses, np.float64),
-            validations=np.array(self.validations, np.float64).reshape(-1, 2),
-        )
-        for name, value in arrays_of(found).items():
-            self._check(f"largest element of {name}", float(np.abs(value).max(initial=0)))
-        return found
+        return super().checkpoint()
+
+    def _learned(self) -> dict[str, Any]:
+        names = [name for name, _ in self.model.named_parameters()]
+        memory = optimizers.from_torch(names, self.optimizer.state_dict()["state"])
+        state = [self.ranks.together(part, dim=1) for part in parts_of(self.state)]
+
+        def copies(tensors: Mapping[str, Any]) -> dict[str, Array]:
+            return {name: optimizers.as_array(name, value).copy() for name, value in tensors.items()}
+
+        return {
+            "rng": self.begun.rng,
+            "model": copies(self.model.state_dict()),
+            "optimizer": {name: {what: v.copy() for what, v in values.items()} for name, values in memory.items()},
+            "state": copies(dict(zip(("h", "c"), state, strict=False))),
+        }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the training to a .pt or .safetensors file, in place of what is there. Raises as `files.write` does."""
         files.write(path, self.checkpoint())
+
+    def _part(self, streams: Streams, segment: int) -> list[torch.Tensor]:
+        """Input and target of a segment, in the streams that this process reads."""
+        return [self._tensor(each[self.ranks.part(streams.batch_size)]) for each in streams.segment(segment)]
 
     def _tensor(self, indices: Array) -> torch.Tensor:
         return torch.from_numpy(indices.astype(np.int64)).to(self.ranks.device)

@@ -131,14 +131,8 @@ class Training:
         segment = self.step % self.streams.segments
         if segment == 0:
             self.state = None
-        x, y = self.streams.segment(segment)  # B, T
-        criterion = nn.CrossEntropyLoss()
-        logits, state = self.model(x, self.state)  # B, T, V
-        loss = float(criterion(logits.reshape(y.size, -1), y.reshape(-1)))
-        self._check("loss", loss)
-        self.model.zero_grad()
-        self.model.backward(criterion.backward().reshape(logits.shape))
-        self._check("norm of the gradients", float(clip_grad_norm_(self.model.parameters(), self.settings.clip)))
+        loss, norm, state = self._gradients(segment)
+        self._check("norm of the gradients", norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate_at(self.epoch)
         self.optimizer.step()
@@ -146,6 +140,17 @@ class Training:
         self.losses.append(loss)
         self.step += 1
         return loss
+
+    def _gradients(self, segment: int) -> tuple[float, float, Any]:
+        """Those of the loss on a segment, clipped. Returns the loss, their norm before clipping, and the state."""
+        x, y = self.streams.segment(segment)  # B, T
+        criterion = nn.CrossEntropyLoss()
+        logits, state = self.model(x, self.state)  # B, T, V
+        loss = float(criterion(logits.reshape(y.size, -1), y.reshape(-1)))
+        self._check("loss", loss)
+        self.model.zero_grad()
+        self.model.backward(criterion.backward().reshape(logits.shape))
+        return loss, float(clip_grad_norm_(self.model.parameters(), self.settings.clip)), state
 
     def predict(self, x: Array, state: Any) -> tuple[Array, Any]:
         """What the model says now: see `Predict`."""
@@ -159,24 +164,26 @@ class Training:
         """
         if self.validations and self.validations[-1][0] == self.step:
             return self.validations[-1][1]
-        criterion, state, total, count = nn.CrossEntropyLoss(reduction="sum"), None, 0.0, 0
         self.model.eval()
+        loss = self._held_out()
+        self.model.train()
+        self._check("validation loss", loss)
+        self.validations.append((self.step, loss))
+        return loss
+
+    def _held_out(self) -> float:
+        """The mean loss on the text that is held out."""
+        criterion, state, total, count = nn.CrossEntropyLoss(reduction="sum"), None, 0.0, 0
         with no_grad():
             for index in range(self.validation_streams.segments):
                 x, y = self.validation_streams.segment(index)  # B, T
                 logits, state = self.model(x, state)  # B, T, V
                 total += float(criterion(logits.reshape(y.size, -1), y.reshape(-1)))
                 count += y.size
-        self.model.train()
-        self._check("validation loss", total / count)
-        self.validations.append((self.step, total / count))
         return total / count
 
     def checkpoint(self) -> Checkpoint:
         """All that is needed to go on, as a copy. Raises Diverged if any of its numbers is not finite."""
-        names = [name for name, _ in self.model.named_parameters()]
-        states: dict[int, dict[str, Array]] = self.optimizer.state_dict()["state"]
-        parts = self.state if isinstance(self.state, tuple) else (self.state,)
         checkpoint = Checkpoint(
             settings=self.settings,
             vocabulary=self.vocabulary.characters,
@@ -185,17 +192,26 @@ class Training:
             limits=self.limits,
             step=self.step,
             seconds=self.seconds,
-            rng=self.model.rng.bit_generator.state,
-            model=self.model.state_dict(),
-            optimizer={names[index]: values for index, values in states.items()},
-            state={} if self.state is None else dict(zip(self.model.rnn.cell.state, parts, strict=True)),
             losses=np.array(self.losses, np.float64),
             validations=np.array(self.validations, np.float64).reshape(-1, 2),
             encoding=self.encoding,
+            **self._learned(),
         )
         for name, value in arrays_of(checkpoint).items():
             self._check(f"largest element of {name}", float(np.abs(value).max(initial=0)))
         return checkpoint
+
+    def _learned(self) -> dict[str, Any]:
+        """What only the library that trains knows: these fields of the checkpoint."""
+        names = [name for name, _ in self.model.named_parameters()]
+        states: dict[int, dict[str, Array]] = self.optimizer.state_dict()["state"]
+        parts = self.state if isinstance(self.state, tuple) else (self.state,)
+        return {
+            "rng": self.model.rng.bit_generator.state,
+            "model": self.model.state_dict(),
+            "optimizer": {names[index]: values for index, values in states.items()},
+            "state": {} if self.state is None else dict(zip(self.model.rnn.cell.state, parts, strict=True)),
+        }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint in place of what is at `path`. Raises as `checkpoint` and `write` do."""
