@@ -328,3 +328,7 @@ def test_the_loss_is_a_scalar_and_its_gradient_may_be_any_number(name: str) -> N
     criterion(*(each[0] for each in arguments))
     with pytest.raises(RuntimeError, match=r"^expected d_loss of shape .*, got None$"):
         criterion.backward()
+
+
+def test_a_new_dropout_has_no_mask() -> None:
+    assert nn.Dropout().mask is None

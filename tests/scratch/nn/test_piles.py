@@ -408,6 +408,16 @@ def test_what_nobody_trains_keeps_few_tapes_from_before_a_change(name: str, coun
         module.backward(*d_output)
 
 
+def test_the_oldest_tapes_from_before_a_change_are_the_ones_that_go() -> None:
+    module, other = nn.MSELoss(), nn.Parameter(np.zeros(1))
+    values = np.arange(2.0 * pile.LEFT_OVER)
+    for value in values:
+        module(np.array([value]), np.zeros(1))
+        other.data = np.ones(1)
+    kept = [module.backward().item() / 2 for _ in range(pile.LEFT_OVER)]
+    assert kept == list(values[::-1][: pile.LEFT_OVER])
+
+
 def test_the_warning_about_dropped_tapes_names_the_callers_line() -> None:
     module = nn.Linear(3, 4)
     module.tape_limit = 1
