@@ -414,8 +414,8 @@ def test_the_oldest_tapes_from_before_a_change_are_the_ones_that_go() -> None:
     for value in values:
         module(np.array([value]), np.zeros(1))
         other.data = np.ones(1)
-    kept = [module.backward().item() / 2 for _ in range(pile.LEFT_OVER)]
-    assert kept == list(values[::-1][: pile.LEFT_OVER])
+    kept = [module.backward().item() / 2 for _ in range(pile.LEFT_OVER + 1)]  # and the newest
+    assert kept == list(values[::-1][: pile.LEFT_OVER + 1])
 
 
 def test_the_warning_about_dropped_tapes_names_the_callers_line() -> None:
