@@ -30,7 +30,7 @@ STANDARD = "the standard library"
 
 def models(text: str, content: str) -> list[Problem]:
     """A small model, one of the size of char-rnn's larger examples, and one without gates; on a text or its path."""
-    I = len(Vocabulary.of(content))  # noqa: E741
+    I = len(Vocabulary.of(content))
     group = Path(text).name
     return [
         Problem(group, module, 64, 32, I, H, L, text=text)

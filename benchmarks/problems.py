@@ -54,7 +54,7 @@ class Problem:
     """The name of the class in both libraries."""
     T: int
     B: int
-    I: int  # noqa: E741
+    I: int
     H: int
     L: int = 1
     bidirectional: bool = False
@@ -162,7 +162,7 @@ def sizes() -> list[Problem]:
     tanh, relu = {"nonlinearity": "tanh"}, {"nonlinearity": "relu"}
     found = [
         Problem("toy", module, T, 1, I, H, options=options)
-        for T, I, H in ((4, 4, 8), (10, 8, 50))  # noqa: E741
+        for T, I, H in ((4, 4, 8), (10, 8, 50))
         for module, options in (("RNN", tanh), ("LSTM", {}))
     ]
     found += [

@@ -38,7 +38,7 @@ def results(problem: Problem, contestant: Contestant, seed: int = 0, steps: int 
 @pytest.mark.parametrize("rung", [*ON_NUMPY, *ON_TORCH, LOOP])
 @given(T=size, B=size, I=size, H=size, seed=st.integers(0, 10), steps=st.integers(1, 3))
 @settings(max_examples=10)
-def test_every_rung_computes_what_scratch_computes(rung: str, T: int, B: int, I: int, H: int, seed: int, steps: int):  # noqa: E741
+def test_every_rung_computes_what_scratch_computes(rung: str, T: int, B: int, I: int, H: int, seed: int, steps: int):
     problem = Problem("test", "LSTM", T, B, I, H)
     library = "scratch" if rung in ON_NUMPY else "PyTorch"
     found = results(problem, Contestant(library, "float64", form=rung), seed, steps)

@@ -13,7 +13,7 @@ import torch
 from scratch import nn
 from scratch.nn.utils.rnn import pack_sequence
 
-T, B, I, H, C = 5, 3, 4, 2, 6  # noqa: E741
+T, B, I, H, C = 5, 3, 4, 2, 6
 DRAWN = np.random.Generator
 
 
@@ -59,7 +59,7 @@ def with_state(kind: nn.Kind, *shapes: tuple[int, ...]) -> Callable[[DRAWN], tup
     return draw
 
 
-def single(kind: nn.Kind, I: int = I, H: int = H, batch: tuple[int, ...] = (B,), **options: Any) -> Case:  # noqa: E741
+def single(kind: nn.Kind, I: int = I, H: int = H, batch: tuple[int, ...] = (B,), **options: Any) -> Case:
     """The single step of a recurrence."""
     return Case(kind.single.__name__, (I, H), with_state(kind, (*batch, I), (*batch, H)), kind.options | options)
 

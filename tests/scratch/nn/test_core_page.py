@@ -22,7 +22,7 @@ from scratch.textbook import rnn as rnn_page
 from tests.scratch.textbook.equations import FUNCTIONS, LETTERS, Page, in_columns
 from tests.scratch.textbook.latex import Values
 
-T, B, I, H, P = 5, 3, 4, 6, 2  # noqa: E741
+T, B, I, H, P = 5, 3, 4, 6, 2
 LENGTHS = (5, 3, 3, 1)
 
 CELLS = {"RNN tanh": rnn_page, "RNN relu": rnn_page, "LSTM": lstm_page, "GRU": gru_page}

@@ -12,7 +12,7 @@ from scratch.nn.utils import clip_grad_norm_
 from tests.scratch.nn.equations import Docstring
 from tests.scratch.textbook.equations import assert_close
 
-N, I, O, V, C = 7, 4, 5, 6, 3  # noqa: E741
+N, I, O, V, C = 7, 4, 5, 6, 3
 Said = Iterator[tuple[str, Any, Any]]
 """An equation, what it says, and what the code computes."""
 normal = np.random.default_rng(1).standard_normal

@@ -70,7 +70,7 @@ DRAWN: dict[str, st.SearchStrategy[Case]] = {
                          shapes, st.sampled_from(REDUCTIONS)),
     "chain": st.lists(st.sampled_from(NONLINEARITIES), max_size=3).map(
         lambda names: chain(*(each for name in names for each in ("Linear", name)))),
-    "step": st.builds(lambda kind, I, H, batch, bias: single(kind, I, H, batch, bias=bias),  # noqa: E741
+    "step": st.builds(lambda kind, I, H, batch, bias: single(kind, I, H, batch, bias=bias),
                       st.sampled_from(list(IN_PYTORCH.values())), st.sampled_from(SIZES), st.sampled_from(SIZES),
                       st.just(()) | st.tuples(st.integers(0, 4)), booleans),
 }  # fmt: skip

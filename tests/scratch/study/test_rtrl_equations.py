@@ -21,7 +21,7 @@ from tests.scratch.textbook.equations import Page, complex_step, named
 from tests.scratch.textbook.latex import Values
 
 PAGE = Page(Path(study.__file__).parent / "rtrl.md")
-T, I, P = 4, 3, 2  # noqa: E741
+T, I, P = 4, 3, 2
 
 
 def sigmoid(a: Any) -> Any:

@@ -170,7 +170,7 @@ class Walk(SimpleNamespace):
     came of it (output, final, d_x, d_initial, d_parameters). `options` go to `forward`.
     """
 
-    def __init__(self, module: ModuleType, T: int = 5, B: int = 1, I: int = 4, H: int = 6, **options: Any) -> None:  # noqa: E741
+    def __init__(self, module: ModuleType, T: int = 5, B: int = 1, I: int = 4, H: int = 6, **options: Any) -> None:
         rng, name = np.random.default_rng(7), module.__name__.rpartition(".")[2]
         rows, self.parts = BLOCKS[name] * H, ("h", "c") if name == "lstm" else ("h",)
         self.module, self.options, self.H = module, options, H
