@@ -29,21 +29,21 @@ from .summary import as_json, show, summary
 Option = typer.Option
 Names = list[str] | None
 Choice = bool | None
-# What is too long to be said beside an option.
-TWO = "What to check instead of scratch: a class, or two functions (MODULE:FORWARD,BACKWARD)."
-KNOWN = f"Only this: {', '.join(CELLS)}, or a part of the name. Can be repeated."
-OF_TYPE = f"Only this: {', '.join(DTYPES)}; of a candidate also {', '.join(HALVES)}. Can be repeated."
-FORMS = "Of two functions: keras, onnx, or of columns,one-bias,order=ifog what is so."
-FEW = "Only these steps, sequences, features; or some of the four."
-LIMIT = "The largest error that is right [default: by the dtype]."
-CHO = "Of a GRU: it resets before the product with W_hh (Cho 2014)."
-MISSING = "Fail if this is not offered; all: if anything is not. Can be repeated."
-MORE = "How many random configurations to check besides the grid."
+# The help of options, where it is too long to stand beside them.
+CANDIDATE = "What to check instead of scratch: a class, or two functions (MODULE:FORWARD,BACKWARD)."
+CELL = f"Only this: {', '.join(CELLS)}, or a part of the name. Can be repeated."
+DTYPE = f"Only this: {', '.join(DTYPES)}; of a candidate also {', '.join(HALVES)}. Can be repeated."
+WEIGHTS = "Of two functions: keras, onnx, or of columns,one-bias,order=ifog what is so."
+SIZES = "Only these steps, sequences, features; or some of the four."
+TOLERANCE = "The largest error that is right [default: by the dtype]."
+RESET = "Of a GRU: it resets before the product with W_hh (Cho 2014)."
+REQUIRE = "Fail if this is not offered; all: if anything is not. Can be repeated."
+EXAMPLES = "How many random configurations to check besides the grid."
 
 
 def check(
-    subject: Annotated[str | None, Option("--candidate", metavar="MODULE:NAME", help=TWO)] = None,
-    cell: Annotated[Names, Option(metavar="CELL", help=KNOWN)] = None,
+    subject: Annotated[str | None, Option("--candidate", metavar="MODULE:NAME", help=CANDIDATE)] = None,
+    cell: Annotated[Names, Option(metavar="CELL", help=CELL)] = None,
     layers: Annotated[list[int] | None, Option(min=1, max=3, metavar="N", help="Only so many layers.")] = None,
     packed: Annotated[Choice, Option(help="Only packed input, or none.")] = None,
     unbatched: Annotated[Choice, Option(help="Only unbatched input, or none.")] = None,
@@ -53,17 +53,17 @@ def check(
     projection: Annotated[Choice, Option(help="Only with a projection, or without.")] = None,
     dropout: Annotated[Choice, Option(help="Only with dropout, or without.")] = None,
     state: Annotated[Choice, Option(help="Only with a given initial state, or without.")] = None,
-    dtype: Annotated[Names, Option(metavar="DTYPE", help=OF_TYPE)] = None,
-    sizes: Annotated[str | None, Option(metavar="T5B3I4H8", help=FEW)] = None,
-    tolerance: Annotated[float | None, Option(metavar="ERROR", help=LIMIT)] = None,
+    dtype: Annotated[Names, Option(metavar="DTYPE", help=DTYPE)] = None,
+    sizes: Annotated[str | None, Option(metavar="T5B3I4H8", help=SIZES)] = None,
+    tolerance: Annotated[float | None, Option(metavar="ERROR", help=TOLERANCE)] = None,
     only: Annotated[
         str | None, Option(metavar="PART", help="forward, or final: gradients at the final state alone.")
     ] = None,
-    weights: Annotated[str | None, Option(metavar="FORM", help=FORMS)] = None,
-    reset: Annotated[str | None, Option(metavar="before", help=CHO)] = None,
-    require: Annotated[Names, Option(metavar="OPTION", help=MISSING)] = None,
+    weights: Annotated[str | None, Option(metavar="FORM", help=WEIGHTS)] = None,
+    reset: Annotated[str | None, Option(metavar="before", help=RESET)] = None,
+    require: Annotated[Names, Option(metavar="OPTION", help=REQUIRE)] = None,
     device: Annotated[str, Option(metavar="DEVICE", help="Where a torch Module computes: cpu, cuda.")] = "cpu",
-    count: Annotated[int, Option("--examples", min=0, help=MORE)] = 0,
+    count: Annotated[int, Option("--examples", min=0, help=EXAMPLES)] = 0,
     seed: Annotated[int, Option(min=0, help="Draws the numbers, and the random configurations.")] = 0,
     witnesses: Annotated[
         Choice, Option(help="Hear PyTorch and the other witnesses [default: unless --candidate].")
