@@ -156,12 +156,13 @@ def load(subject: str, cells: list[str] | None, **options: Any) -> Implementatio
     """
     place, _, names = subject.rpartition(":") if ":" in subject else (subject, "", "")
     module, chosen = module_of(place), [name for name in names.split(",") if name]
-    try:
-        parts = tuple(attrgetter(name)(module) for name in chosen)  # a name may be one of an attribute, as in A.B
-    except AttributeError:
-        raise typer.BadParameter(
-            f"expected a class or function of {module.__name__}, got {', '.join(chosen)}: there is none"
-        ) from None
+    parts: tuple[Any, ...] = ()
+    for name in chosen:
+        try:
+            parts = (*parts, attrgetter(name)(module))  # a name may be one of an attribute, as in A.B
+        except AttributeError:
+            told = f"expected a class or function of {module.__name__}, got {name}: there is none"
+            raise typer.BadParameter(told) from None
     found = candidate(parts[0] if len(parts) == 1 else parts or module, cell=cells, **options)
     found.imported = module.__name__, chosen
     if len(chosen) > 1:

@@ -53,7 +53,7 @@ def picture(found: Found) -> Figure | None:
 
     None if nothing was computed.
     """
-    if not found.rows:
+    if not found.configurations:
         return None
     parties = [found.subject.name, *([PYTORCH] if found.in_torch else [])]
     dtypes = [dtype for dtype in found.subject.dtypes if any(row.dtype == dtype for row in found.rows)]

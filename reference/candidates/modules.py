@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from scratch.types import Array
 
-from ..problems import Configuration, Problem
+from ..problems import Configuration, Problem, draw
 from ..runs import Masks, Run, Unexpected, described, initial_state, pack, pair, split, unpack, upstream
 from .arrays import Handed, as_numpy, copied
 from .base import Implementation
@@ -60,19 +62,12 @@ class ModuleCandidate(ConstructedCandidate):
 
     def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
         """See `Implementation`."""
-        c, dtype, hidden = problem.configuration, problem.input.dtype, False
-        module = self.construct(c, dtype=dtype)
-        if draws_masks(c) and not hasattr(module, "dropout_masks"):
-            module, hidden = self.construct(self.dropping_all(c), dtype=dtype), True
-        if not callable(getattr(module, "named_parameters", None)):
-            raise Unexpected(f"expected an object with named_parameters() to be constructed, got {described(module)}")
+        c = problem.configuration
+        module = self.made(c, problem)
+        hidden = draws_masks(c) and not hasattr(module, "dropout_masks")
+        if hidden:
+            module = self.made(self.dropping_all(c), problem)
         own = dict(module.named_parameters())
-        if own.keys() != problem.parameters.keys():
-            raise Unexpected(f"expected parameters {', '.join(problem.parameters)}, got {', '.join(own) or 'none'}")
-        for name, value in problem.parameters.items():
-            set_data(name, own[name], value)
-        if hasattr(module, "train"):
-            module.train(c.training)
         runs = []
         for _ in range(calls):
             if hasattr(module, "zero_grad"):
@@ -81,8 +76,52 @@ class ModuleCandidate(ConstructedCandidate):
                 for parameter in own.values():
                     parameter.grad = None if getattr(parameter, "grad", None) is None else np.zeros_like(parameter.grad)
             runs.append(self.passes(module, problem))
-        masks = [unpack(mask) for mask in getattr(module, "dropout_masks", [])]
-        return runs, all_dropped(runs[0], c) if hidden else masks if draws_masks(c) else None
+        if hidden or not draws_masks(c):
+            return runs, all_dropped(runs[0], c) if hidden else None
+        masks = [unpack(mask) for mask in module.dropout_masks]
+        if len(masks) != c.num_layers - 1:
+            raise Unexpected(f"expected {c.num_layers - 1} dropout_masks, one between two layers, got {len(masks)}")
+        if masks and c.cell not in self.rates:
+            self.rates[c.cell] = ""
+            with suppress(*ERRORS):  # what it cannot do at that size is told elsewhere
+                self.rates[c.cell] = self.wrong_rate(problem)
+        if masks and self.rates[c.cell]:
+            raise Unexpected(self.rates[c.cell])
+        return runs, masks
+
+    @cached_property
+    def rates(self) -> dict[str, str]:
+        """Of each cell what is wrong with how often its dropout drops, in words, once that has been looked at."""
+        return {}
+
+    def wrong_rate(self, asked: Problem) -> str:
+        """What is wrong with how often dropout drops, which masks of few numbers cannot show."""
+        cell, p = asked.configuration.cell, asked.configuration.dropout
+        c = Configuration(cell, 4, 50, num_layers=2, lengths=(20,) * 10, dropout=p, initial_state=False)
+        problem = draw(c).astype(asked.input.dtype)
+        module = self.made(c, problem)
+        module(problem.input)
+        (mask,) = module.dropout_masks
+        kept, deviation = np.mean(np.asarray(mask) != 0), np.sqrt(p * (1 - p) / np.size(mask))
+        return (
+            ""
+            if abs(kept - (1 - p)) <= 6 * deviation
+            else (f"expected dropout={p:g} to keep {1 - p:.0%} of the numbers, got {kept:.0%}")
+        )
+
+    def made(self, configuration: Configuration, problem: Problem) -> Any:
+        """A module with the problem's parameters. Raises Unexpected."""
+        module = self.construct(configuration, dtype=problem.input.dtype)
+        if not callable(getattr(module, "named_parameters", None)):
+            raise Unexpected(f"expected an object with named_parameters() to be constructed, got {described(module)}")
+        own = dict(module.named_parameters())
+        if own.keys() != problem.parameters.keys():
+            raise Unexpected(f"expected parameters {', '.join(problem.parameters)}, got {', '.join(own) or 'none'}")
+        for name, value in problem.parameters.items():
+            set_data(name, own[name], value)
+        if hasattr(module, "train"):
+            module.train(configuration.training)
+        return module
 
     def passes(self, module: Any, problem: Problem) -> Run:
         """Once forward and once backward."""

@@ -37,13 +37,15 @@ def observe(look: Look, found: Sequence[Explanation]) -> Iterator[str]:
         return
     if look.differing and not found:
         where = f"in {shortened(look.differing)}: something is kept outside of the {look.outlives}, or drawn at random."
-        yield f"Two new {look.outlives.split()[0]}s give different numbers for the same problem, {where}"
+        objects = "calls" if look.outlives.startswith("call") else "new objects"
+        yield f"Two {objects} give different numbers for the same problem, {where}"
     comparable = [name for name in look.wrong_in_value if name in look.offered]
     if look.forward_wrong:
         yield from of_steps(look, "output")
         yield from of_layers(look, [name for name in comparable if not name.startswith("d_")])
         if len(look.wrong_in_value) > len(look.forward_wrong) and not any(look.explains(*each) for each in found):
-            yield f"The gradients are {'' if look.is_consistent else 'not '}those of this forward pass."
+            told = {True: "are those of this forward pass", False: "are not those of this forward pass"}
+            yield f"The gradients {told.get(look.is_consistent, 'can be judged once the forward pass is right')}."
     else:
         yield from of_steps(look, "d_input")
         yield from of_gates(look)
@@ -83,28 +85,37 @@ def of_steps(look: Look, name: str) -> Iterator[str]:
     value, right = by_step(look.c, look.offered[name]), by_step(look.c, look.truth[name])
     off = ~(np.abs(value - right) <= 10 * look.exact * (float(np.abs(right).max()) or 1.0))
     total, forward = len(off), name == "output"
-    wrong = np.flatnonzero(off.any(axis=(1, 2))[:: 1 if forward else -1]).tolist()
     if look.c.bidirectional:
-        halves = zip(("forward", "reverse"), np.split(off, 2, axis=2), strict=True)
-        if len(where := [told for told, half in halves if half.any() and forward]) == 1:
-            yield f"Only the {where[0]} half of the output is wrong."
-    elif len(set(look.c.lengths)) > 1:
+        halves = dict(zip(("forward", "reverse"), np.split(off, 2, axis=2), strict=True)) if forward else {}
+        wrong_halves = {told: np.flatnonzero(half.any(axis=(1, 2))) for told, half in halves.items() if half.any()}
+        for told, at in wrong_halves.items():
+            if len(at) < total:
+                yield f"The {told} half of the output is wrong at step {listed([str(t + 1) for t in at])} of {total}."
+        if len(wrong_halves) == 1:
+            yield f"Only the {next(iter(wrong_halves))} half of the output is wrong."
+        return
+    ends = [off[:length, b].any(axis=1)[:: 1 if forward else -1] for b, length in enumerate(look.c.lengths)]
+    wrong = [t for t in range(total) if any(t < len(steps) and steps[t] for steps in ends)]
+    own = ""
+    if len(set(look.c.lengths)) > 1:
         sequences = [str(b + 1) for b in range(off.shape[1]) if off[:, b].any()]
         if len(sequences) < off.shape[1]:
             yield f"Only sequence {listed(sequences)} of {off.shape[1]} is wrong (their lengths are {look.c.lengths})."
-    elif wrong and wrong != list(range(wrong[0], total)):
-        at = listed([str(t + 1) for t in wrong] if forward else [str(total - t) for t in reversed(wrong)])
-        yield f"{'The output' if forward else name} is wrong at step {at} of {total}, and right at the others."
+        own = "" if forward else " (each sequence counted from its own end)"
+    if wrong and wrong != list(range(wrong[0], total)):
+        steps = listed([str(t + 1) for t in wrong] if forward else [str(total - t) for t in reversed(wrong)])
+        yield f"{'The output' if forward else name} is wrong at step {steps} of {total}{own}, and right at the others."
     elif wrong and forward:
         first = wrong[0]
         told = f"right until step {first} and wrong from step {first + 1}" if first else "wrong from the first step"
         why = ": what is wrong has to do with the state that the first step hands on" if first == 1 else ""
         yield f"The output is {told} (of {total}) on{why}."
     elif wrong == list(range(total)):
-        yield "d_input is wrong from the last step on: the fault is in the step itself or in what comes in."
+        yield f"d_input is wrong from the last step on{own}: the fault is in the step itself or in what comes in."
     elif wrong:
         last = "the last step" if wrong[0] == 1 else f"the last {wrong[0]} steps"
-        yield f"d_input is right at {last} and wrong at every earlier one: what is wrong is carried from step to step."
+        carried = "what is wrong is carried from step to step"
+        yield f"d_input is right at {last} and wrong at every earlier one{own}: {carried}."
 
 
 def of_gates(look: Look) -> Iterator[str]:

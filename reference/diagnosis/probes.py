@@ -20,7 +20,8 @@ def options_of(c: Configuration) -> Options:
     rich: Options = {"num_layers": {"num_layers": max(3, c.num_layers)}, "proj_size": {"proj_size": 2}}
     rich["layout"] = {"layout": c.layout, "lengths": (5, 3, 4) if c.layout == "packed" else (5,)}
     rich["dropout"] = {"dropout": c.dropout, "training": c.training} | rich["num_layers"]
-    options = {f"{n}={v!r}": rich.get(n, {n: v}) for n, v in c.changes().items() if n not in plain}
+    told = {"num_layers": "several layers", "proj_size": "a projection", "dropout": "dropout"}
+    options = {told.get(n, f"{n}={v!r}"): rich.get(n, {n: v}) for n, v in c.changes().items() if n not in plain}
     sizes: dict[str, tuple[bool, dict[str, Any]]] = {
         "a single step": (max(c.lengths, default=0) == 1, {"lengths": (1,) * len(c.lengths)}),
         "a batch of one": (len(c.lengths) == 1 and c.layout == "batched", {"lengths": (5,)}),

@@ -202,6 +202,7 @@ def test_what_is_required_is_missing_if_it_is_not_offered() -> None:
     assert missing["backward"] == "there is no backward" and {"packed input", "num_layers"} <= missing.keys()
     assert pair("RNN tanh").missing(["nonlinearity"]) == {"nonlinearity": "it has tanh alone"}
     assert requirements(["packed", "batch-first", "all"])[:2] == ["packed input", "batch_first"]
+    assert candidate(nn.GRU).missing(requirements(["all"])) == {}  # no GRU projects
 
 
 def test_a_tolerance_can_be_given() -> None:
@@ -259,6 +260,41 @@ def test_what_is_written_over_is_named(name: str) -> None:
     seen = found(WRITES[name](), among=few()[:1])
     assert {row.what.partition(" writes to the caller's ")[2].partition(",")[0] for row in seen.failures} == {name}
     assert all(row.unfit for row in seen.failures)
+
+
+class Skewed(np.random.Generator):
+    """Draws small numbers too often."""
+
+    def random(self, *given: Any, **options: Any) -> Any:
+        return super().random(*given, **options) ** 2
+
+
+class DroppingMore(nn.LSTM):
+    def __init__(self, *sizes: Any, **options: Any) -> None:
+        super().__init__(*sizes, **options)
+        self.rng = Skewed(np.random.PCG64(0))
+
+
+class DroppingTheLast(nn.LSTM):
+    """Has a mask for the last layer, too."""
+
+    @property
+    def dropout_masks(self) -> list[Array]:
+        masks = super().dropout_masks
+        return [*masks, *masks[:1]]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (DroppingMore, "to keep 60% of the numbers, got 37%"),
+        (DroppingTheLast, "1 dropout_masks, one between two layers, got 2"),
+    ],
+)
+def test_dropout_drops_where_and_as_often_as_it_says(target: Any, message: str) -> None:
+    dropping = Configuration("LSTM", num_layers=2, dropout=0.4)
+    assert message in told(found(target, among=[dropping]))
+    assert not found(nn.LSTM, among=[dropping]).failures
 
 
 MISFITS: dict[str, tuple[Any, str]] = {

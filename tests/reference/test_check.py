@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from reference.bad_calls import RECURRENCES
 from reference.candidates import Scratch, candidate
 from reference.check import Found, check
 from reference.failures import failures
+from reference.faults import held_to
 from reference.problems import CELLS, Problem
-from reference.report import by_option
+from reference.report import by_option, page, picture
 from reference.runs import Masks, Run
 from reference.space import examples, grid, labels, simpler, smallest
 from reference.summary import as_json, summary
@@ -60,6 +62,17 @@ def test_the_summary_is_of_the_worst_and_the_typical(seen: Found) -> None:
     rows = [row._replace(error=errors[row.who]) for row in seen.rows if row.who in errors]
     shown = summary(Found(seen.subject, seen.configurations, rows), failures(seen))["tensors"]
     assert shown["scratch, float64"]["output"]["ratio"] == pytest.approx(3), "the geometric mean"
+    unjudged = [row._replace(error=0.5, tolerance=np.inf) for row in rows if row.tensor == "output"]
+    shown = summary(Found(seen.subject, seen.configurations, rows + unjudged), failures(seen))["tensors"]
+    assert shown["scratch, float64"]["output"]["worst"] == 3e-12
+    nothing = Found(seen.subject, [], seen.rows)
+    assert picture(nothing) is None and "scratch" in page(nothing, failures(seen), summary(seen, failures(seen)), None)
+
+
+def test_no_witness_is_heard_on_another_form_of_a_cell() -> None:
+    subject = candidate(nn.GRU)
+    held_to(subject, "reset before")
+    assert {row.who for row in check([replace(SIMPLEST, cell="GRU")], subject).rows} == {"GRU"}
 
 
 def test_processes_share_the_work_without_changing_it(seen: Found) -> None:
