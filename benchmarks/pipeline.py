@@ -85,10 +85,11 @@ def run(command: str, options: Options, job: Job) -> int:
                 break
     if left := len(job.timed) + len(job.weighed) - len(by_problem(figures["rows"])):
         out.print(f"{left} sizes are left after {options.minutes:g} minutes: the next run goes on")
-    put(TABLES[command](figures))
+    shown = results.kept(path)[command][dtype] if path is not None and job.goes_on else figures
+    put(TABLES[command](shown))
     if path:
         out.print(f"written to {relpath(path)}", soft_wrap=True)
-    draw(command, figures, options.plot)
+    draw(command, shown, options.plot)
     return int(any("failed" in row for row in figures["rows"]))
 
 

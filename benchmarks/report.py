@@ -230,7 +230,7 @@ def gpu(figures: Figures) -> Shown:
         if not lines:
             what = "at one size" if len(gains) == 1 else f"in the geometric mean of {len(gains)} sizes"
             lines.append(Text(f"{name} is {mean} times as fast as scratch, {what}", style="bold"))
-            lines.append(Text(f"  least {at_end(min, gains)}, most {at_end(max, gains)}"))
+            lines += [f"  least {at_end(min, gains)}", f"  most {at_end(max, gains)}"]
         else:
             lines.append(Text(f"{name}: {mean}× ({digits(min(gains.values()))} to {digits(max(gains.values()))})"))
     columns: Columns = {

@@ -128,6 +128,7 @@ def measure(
         if row.runs and row.prepared != (worker, worker.generation):
             what = {"problem": asdict(row.problem), "seed": seed, "least": effort.least, "floor": floor}
             if found := row.ask(worker, "prepare", key=row.contestant.name, **what):
+                found["layouts"] = found["layouts"] or row.found.get("layouts", {})  # found in the first pass alone
                 row.prepared, row.found = (worker, worker.generation), row.found | found
                 row.error, tensor = difference(found["samples"], first.found.get("samples", {}))
                 tolerance = max(one.contestant.tolerance(one.problem) for one in (first, row))

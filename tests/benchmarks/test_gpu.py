@@ -225,6 +225,7 @@ def test_the_gpu_command_from_end_to_end(
     assert status == 1 and "failed: out of memory" in out and "3 sizes" not in error
     rows = json.loads(data.read_text())["gpu"]["all"]["rows"]
     assert rows[:16] == first["rows"], "what was there is not measured again"
+    assert all(row["problem"] in out for row in rows), "and shown with what is new"
     by_size: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_size.setdefault(row["problem"].split()[0], []).append(row)

@@ -60,6 +60,7 @@ def test_turns_make_pairs(workers: Workers) -> None:
     measure(rows, workers, EFFORT)
     assert rows[1].passes == [0, 3] and len(rows[0].turns) == 6
     assert len(rows[0].seconds("floor step")) == 3, "the floor is measured in the first pass"
+    assert all(row.found["layouts"] for row in rows), "and what was found then is kept"
 
 
 def test_what_a_library_refuses_is_a_row_that_says_so(workers: Workers) -> None:
