@@ -29,7 +29,7 @@ import numpy as np
 from ..nn.cell import Cell, State
 from ..nn.checks import floats, without_warnings
 from ..nn.layout import Layout, Order
-from ..nn.pile import no_grad
+from ..nn.pile import no_grad, tape_is_on
 from ..nn.recurrent import Recurrent
 from ..types import Array
 from .rtrl import Gradients, checked
@@ -76,7 +76,9 @@ def jvp(
 
     input, hx: as `module.forward` takes them. input_dot, hx_dot, parameters_dot: the direction. The first two are like
     input and hx; the last has arrays of the parameters' shapes by name. What is left out does not change.
-    dropout_masks: as `rtrl` takes them. The module is only read. It takes the operations of four forward passes.
+    dropout_masks: as `rtrl` takes them. The module is only read. It takes the operations of four forward passes, and
+    memory for four times the weights. The zeros of (D1) are multiplied, too: a dot that is infinite, or too large for
+    the dtype, makes the values NaN.
 
     Raises what `module.forward` raises for such arguments, for hx_dot as for hx; RuntimeError for an input_dot of
     another shape or dtype than input's, for unknown names, shapes or dtypes in parameters_dot, and unless there is a
@@ -111,6 +113,8 @@ def hvp(
     Raises what `jvp` raises; NotImplementedError for a cell without second derivatives (second_derivatives.py); what
     `module.backward` raises if the loss returns such gradients; and RuntimeError inside `no_grad()`.
     """
+    if not tape_is_on():
+        raise RuntimeError("expected hvp outside no_grad(), as it makes a backward pass of its own, got it inside")
     second = SECOND_DERIVATIVES.get(module.cell.linearize)
     if second is None:
         raise NotImplementedError(f"expected a cell with second derivatives, got one without, {module!r}")

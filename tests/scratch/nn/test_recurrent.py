@@ -23,6 +23,7 @@ from reference.runs import (
     upstream,
 )
 from scratch import nn, no_grad
+from scratch.nn.cell import State
 from scratch.nn.utils.rnn import pack_sequence
 from scratch.types import Array
 from tests.strategies import MODULES, configurations
@@ -166,6 +167,8 @@ def test_dropout_drops_between_layers_only_and_only_in_training(name: str) -> No
     x = np.random.default_rng(1).standard_normal((20, 30, 3))
     first, _ = module(x)
     (mask,) = module.dropout_masks
+    module.dropout_masks[0][...] = 7
+    assert np.array_equal(module.dropout_masks[0], mask), "a copy each time"
     assert set(np.unique(mask)) == {0.0, 1 / (1 - 0.4)}
     assert abs((mask == 0).mean() - 0.4) < 0.02  # 30,000 draws: 5 standard deviations are 0.014
     again, final = module(x)
@@ -284,6 +287,21 @@ def test_an_interrupted_pass_changes_nothing(where: str) -> None:
     with pytest.raises(RuntimeError, match="forward"):
         rnn.backward(output)
     assert np.array_equal(rnn(x)[0], output)
+
+
+def test_another_cell_does_not_get_the_memory_of_the_one_before() -> None:
+    """Here one that keeps a, which all steps of an RNN's tape share."""
+
+    def linearize(a: Array, state_prev: State, state: State, kept: State, slopes: Array) -> None:
+        slopes[...] = 1 - np.tanh(a) ** 2
+
+    rnn, x = nn.RNN(2, 3, dtype=np.float64, rng=0), np.random.default_rng(0).standard_normal((4, 1, 2))
+    output, _ = rnn(x)
+    expected = undone(rnn, (output,))
+    rnn.zero_grad()
+    rnn.cell = rnn.cell._replace(keeps_a=True, linearize=linearize)
+    rnn(x)
+    assert_same(undone(rnn, (output,)), expected)
 
 
 def test_gates_come_in_pytorchs_order() -> None:

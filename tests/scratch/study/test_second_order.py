@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from reference.equivalence import assert_close
 from reference.problems import Configuration, Problem, draw
 from reference.runs import Run, initial_state, make_scratch, make_torch, pack, run_scratch, upstream
-from scratch import nn, study
+from scratch import nn, no_grad, study
 from scratch.nn.cell import Cell
 from scratch.nn.utils.rnn import PackedSequence, pack_sequence
 from scratch.study import Loss, cross_entropy, gauss_newton, hvp, jvp, linear_in_output, squared_error
@@ -235,6 +235,8 @@ def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) 
     theirs = {"input": d_x, "initial": d_h_0} | {name: p.grad for name, p in moved.named_parameters()}
     assert_close(ours, {name: value.imag / step for name, value in theirs.items()})
 
+    with no_grad(), pytest.raises(RuntimeError, match=r"expected hvp outside no_grad\(\)"):
+        hvp(module, squared_error(target), x)
     monkeypatch.delitem(SECOND_DERIVATIVES, module.cell.linearize)
     with pytest.raises(NotImplementedError, match="expected a cell with second derivatives"):
         hvp(module, squared_error(target), x)
