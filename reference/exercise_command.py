@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from argparse import ArgumentError, ArgumentParser
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from textwrap import fill
@@ -91,14 +92,17 @@ def meant(arguments: list[str]) -> bool:
     for option in ("--candidate", "--cell"):
         parser.add_argument(option, action="append")
     parser.add_argument("--solution", action="store_true")
-    parser.add_argument("--limit", type=float, default=LIMIT)
+    parser.add_argument("--limit", nargs="?")  # of one that is no number the command itself says more
     try:
         known, others = parser.parse_known_args(arguments[1:])
     except ArgumentError:  # of which the command itself says more
         return False
     if others or len(known.candidate or ()) != 1 or ":" in known.candidate[0]:
         return False
-    module = module_of(known.candidate[0], min(max(0.1, known.limit), 3600.0))
+    limit = LIMIT
+    with suppress(TypeError, ValueError):
+        limit = min(max(0.1, float(known.limit)), 3600.0)
+    module = module_of(known.candidate[0], limit)
     return any(callable(getattr(module, name, None)) for name in ("step", "step_backward"))
 
 

@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,9 +86,9 @@ def grade(
     taken = {os.path.realpath(path) for path in paths.values()}
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         terminal.writable(option, path)
-        if path and (os.path.realpath(path) in taken or (path.exists() and not path.is_file())):
-            raise typer.BadParameter(f"{option} {path} is a submission, or the other file, or not a file")
-        taken |= {os.path.realpath(path)} if path else set()
+        if path and os.path.realpath(path) in taken:
+            raise typer.BadParameter(f"{option} {path} would be written over a submission, or over the other file")
+        taken |= {os.path.realpath(path)} if path and not path.is_char_device() else set()
     used = fair_seed() if seed is None else seed
     with TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as folder:
         options = Options(chosen, Limits(limit, memory), used, tuple(allow or ()), os.path.realpath(folder))
@@ -97,7 +98,8 @@ def grade(
     whole = json.dumps(settings | {"submissions": rows}, indent=1, ensure_ascii=False)
     for path, text in ((json_file, whole), (csv_file, as_csv(rows))):
         if path:
-            write_whole(path, text.encode("utf-8", "replace"))
+            write = path.write_bytes if path.exists() and not path.is_file() else partial(write_whole, path)
+            write(text.encode("utf-8", "replace"))
     print(f"{fill(told, 80)}\n\n{table(rows)}\n\nThe same numbers again: --seed {used}")
     return 130 if interrupted else int(any(row["status"] == NOT_GRADED for row in rows))
 

@@ -20,14 +20,22 @@ CELLS = {
 """Words by which a file's name, or its text, tells the cell: from the most special to the most general."""
 
 
+LETTERS = {"lstm": r"\bd?_?c_(prev|0|n|after|next|t)\b", "gru": r"\b1(\.0?)? ?- ?z"}
+"""What stands in the equations of one cell alone."""
+
+
 def cell_of(path: Path, source: bytes) -> str | None:
-    """The cell that the file's name tells; or its text, if that speaks of one alone, or of one besides an RNN."""
-    by_name, by_text = (
-        [cell for cell, pattern in CELLS.items() if re.search(pattern, words, re.IGNORECASE)]
-        for words in (path.stem, source.decode("utf-8", "replace"))
+    """The cell that the file's name tells; its text, if that speaks of one alone, or of one besides an RNN; the letters
+    of its equations; or its folder's name.
+    """
+    text = source.decode("utf-8", "replace")
+    by_name, by_text, by_letters, by_folder = (
+        [cell for cell, pattern in patterns.items() if re.search(pattern, words, re.IGNORECASE)]
+        for patterns, words in ((CELLS, path.stem), (CELLS, text), (LETTERS, text), (CELLS, path.resolve().parent.name))
     )
-    special = [cell for cell in by_text if cell != "rnn"] or by_text
-    return next((found[0] for found in (by_name[:1], special) if len(found) == 1), None)
+    special = [cell for cell in by_text if cell != "rnn"]
+    ways = (by_name[:1], special, by_letters, by_text, by_folder[:1])
+    return next((found[0] for found in ways if len(found) == 1), None)
 
 
 def look(source: bytes) -> tuple[list[str], bool]:
@@ -53,7 +61,10 @@ def is_complex(node: ast.AST) -> bool:
 
 def imports(tree: ast.Module) -> Iterator[str]:
     """The names of all modules that are imported anywhere, but for what is under `if __name__ == "__main__"`."""
-    body = [node for node in tree.body if not isinstance(node, ast.If) or "__main__" not in ast.unparse(node.test)]
+    body: list[ast.stmt] = []
+    for top in tree.body:
+        alone = isinstance(top, ast.If) and ast.unparse(top.test) == "__name__ == '__main__'"
+        body += getattr(top, "orelse", []) if alone else [top]
     for node in [each for top in body for each in ast.walk(top)]:
         match node:
             case ast.Import(names):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import combinations, islice, permutations
 from typing import Any
 
@@ -16,7 +17,7 @@ from .models import explained, given_by, matches, together
 from .mutations import Mistake
 from .problems import Problem, problems
 from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, truth
-from .worker import Runner
+from .worker import OF_STEPS, Runner
 
 NEEDS = {"step": (), "step_backward": ("step",), "forward": ("step",), "backward": ("step_backward", "forward")}
 """The functions, and which others must be right before each is taken."""
@@ -87,7 +88,6 @@ class Judge:
         self.two, self.taken = problems[:2], problems[0]
         self.kept = {"step_backward": "kept", "backward": "tape"}.get(function, "")
         self.given: dict[Problem, Taken] = {}
-        subject.in_place = []
 
     def stage(self) -> Stage:
         """How the function stands."""
@@ -162,6 +162,8 @@ class Judge:
         axes = permutations(range(value.ndim)) if value.ndim == len(expected) else ()
         if any(alike(value.transpose(each), right) for each in axes):
             told += ". Its numbers are right: only its axes are in another order"
+        elif value.size == np.prod(expected) and alike(value.reshape(expected), right):
+            told += ". Its numbers are right: only its shape is another"
         elif value.shape[1:] == expected and len(value) == problem.sizes["B"]:
             told += ": there is one for each sequence, which are to be summed"
         elif len(expected) == 1 and value.shape in ((problem.sizes["B"],), (problem.sizes["T"],)):
@@ -209,7 +211,7 @@ class Judge:
             named = self.clip()
             notes += [] if named else [NONLINEAR]
         if not named:
-            notes += self.subject.in_place
+            notes += self.in_place()
         found = wrong_numbers(self.function, problem, taken, wrong, named)
         found.also, found.told = also, "; ".join([found.told, *notes])
         return found
@@ -230,6 +232,13 @@ class Judge:
         fits = (one for one in clips(self.cell, own.values()) if matches(own, given_by(large, "backward", [one])))
         return [*islice(fits, 1)] if own else []
 
+    def in_place(self) -> list[str]:
+        """That it changes what is kept for the way back, if it does."""
+        with suppress(Empty, Interface):
+            self.subject.call(self.function, self.subject.arguments(self.problems[0], self.function), watch=True)
+            return [f"it changes what is in `{what}` in place" for what in self.subject.in_place]
+        return []
+
     def side_effects(self) -> Finding | None:
         """Another answer at a second call, something changed in place, or gradients that are clipped when large."""
         problem = self.problems[0]
@@ -242,7 +251,10 @@ class Judge:
         except (Empty, Interface):
             right = False
         if not right:
-            told = ": ".join(["it is right at the first call only", *self.subject.in_place])
+            told = ": ".join(["it is right at the first call only", *self.in_place()])
+            return Finding(self.function, told, interface=True)
+        if self.function == "forward" and self.in_place():
+            told = f"the numbers are right, but {OF_STEPS} is changed afterwards, in place"
             return Finding(self.function, told, interface=True)
         if self.nonlinear():
             return Finding(self.function, f"it is right for these gradients, but {NONLINEAR}", named=self.clip())

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .subject import ENDLESS, Interface, interface
-from .worker import FUNCTIONS, Runner, decoded, encoded
+from .worker import FUNCTIONS, OF_STEPS, WAY_BACK, Runner, decoded, encoded
 
 SENT_AT_MOST = 2**25
 """Bytes of one answer, beyond which it is not read."""
@@ -178,12 +178,18 @@ class Submission(Runner):
             return "it takes more processor time than it may"
         return f"its process was ended by {signal.Signals(-status).name}"
 
-    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, list[str]]:
-        """What a function gives, and the names of what it was given and has written into."""
-        sent = {what: encoded(value) for what, value in arguments.items()}
-        request = {"name": name, "arguments": sent, "keywords": dict(keywords)}
-        value, wrote = self.ask(name, request, lambda answer: (decoded(answer["value"]), [*answer["wrote"]]))
-        return value, [plain(each, 20) for each in wrote]
+    def call(
+        self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str], watch: bool = False
+    ) -> tuple[Any, list[str]]:
+        """What a function gives, and the names of what it has written into; whether it has is found out here."""
+        sent = json.loads(json.dumps({what: encoded(value) for what, value in arguments.items()}))
+        request = {"name": name, "arguments": sent, "keywords": dict(keywords), "watch": watch}
+        value, after, wrote = self.ask(
+            name, request, lambda answer: (decoded(answer["value"]), dict(answer["after"]), [*answer["wrote"]])
+        )
+        guarded = self.guarded(name, sent)
+        written = [what for what, was in guarded.items() if what not in WAY_BACK and after.get(what) != was]
+        return value, written + [what for what in (*WAY_BACK, OF_STEPS) if what in wrote]
 
 
 def plain(text: Any, most: int) -> str:

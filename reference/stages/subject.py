@@ -16,7 +16,7 @@ from scratch.types import Array
 
 from .equations import Cell
 from .problems import PARAMETERS, Problem, names, packed
-from .worker import FUNCTIONS, Other, Runner, told
+from .worker import FUNCTIONS, OF_STEPS, WAY_BACK, Other, Runner, told
 
 ERRORS = (Exception, SystemExit)
 """What a candidate may raise without ending the check."""
@@ -77,14 +77,14 @@ class Subject:
         self.own, self.cell, self.limit = runner, cell, limit
         self.page = Runner({name: getattr(cell.page, name) for name in FUNCTIONS})
         self.narrow = False  # whether it gave numbers of less than float64
-        self.in_place: list[str] = []  # that it changes what is kept for the way back, if it does
+        self.in_place: list[str] = []  # what the last call changed of that which is kept for the way back
 
     def has(self, name: str) -> bool:
         """Whether it has a function."""
         return name in self.own.takes
 
-    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """What a function returns.
+    def call(self, name: str, arguments: Mapping[str, Any], watch: bool = False) -> Any:
+        """What a function returns. watch: whether `in_place` is to say what it changes of that which is kept.
 
         Raises Empty if it is still to be written, Interface if it raises anything, or writes into what it is given.
         """
@@ -92,7 +92,7 @@ class Subject:
         keywords = {key: value for key, value in self.cell.keywords.items() if key in runner.takes[name]}
         try:
             with at_most(self.limit):
-                value, wrote = runner.call(name, arguments, keywords)
+                value, wrote = runner.call(name, arguments, keywords, watch)
         except (Interface, Empty):  # from another process (remote.py)
             raise
         except Endless as ended:
@@ -102,9 +102,9 @@ class Subject:
         if value is None or value is Ellipsis:
             raise Empty
         for what in wrote:
-            if what not in ("kept", "tape"):
+            if what not in (*WAY_BACK, OF_STEPS):
                 raise Interface(f"it writes into `{what}`, which is the caller's: compute a new array instead")
-            self.in_place = [f"it changes what is in `{what}` in place"]
+        self.in_place = [*wrote]
         return value
 
     def arguments(self, problem: Problem, name: str) -> dict[str, Any]:

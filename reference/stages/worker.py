@@ -27,6 +27,8 @@ import numpy as np
 FUNCTIONS = ("step", "step_backward", "forward", "backward")
 KEEPS = {"step": 1, "forward": 2}
 """Which of the returned things is for the way back: `kept`, and the tape."""
+WAY_BACK, OF_STEPS = ("kept", "tape"), "what `step` kept"
+"""What is not the caller's, and may be changed in place where that does no harm."""
 LARGEST, MOST = 2**20, 20_000
 """Of how many numbers an array is sent, and how many things one message holds."""
 
@@ -47,16 +49,39 @@ class Runner:
         self.takes = {name: arguments_of(function) for name, function in functions.items()}
         self.there: Mapping[str, Any] = {}  # what the last loop forward was given, which the way back may not change
 
-    def call(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> tuple[Any, list[str]]:
-        """What a function gives, and the names of what it was given and has written into."""
-        if name == "forward":
-            self.there = arguments
-        guarded = {**self.there, **arguments} if name == "backward" else arguments
-        before = {what: [leaf.copy() for leaf in leaves(value)] for what, value in guarded.items()}
+    def call(
+        self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str], watch: bool = False
+    ) -> tuple[Any, list[str]]:
+        """What a function gives, and the names of what it has written into of that which is not its own.
+
+        watch: whether what is kept for the way back is looked at as well, which takes time where it is much.
+        """
+        guarded = self.guarded(name, arguments)
+        before = {what: copies(value) for what, value in guarded.items() if watch or what not in WAY_BACK}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            kept = self.kept_by_steps(arguments, keywords) if watch and name == "forward" else []
             value = self.functions[name](*arguments.values(), **keywords)
-        return value, [what for what, was in before.items() if not same(leaves(guarded[what]), was)]
+        wrote = [what for what, was in before.items() if not same(leaves(guarded[what]), was)]
+        if isinstance(value, (tuple, list)) and value and not lie_in(kept, leaves(value[-1])):
+            wrote.append(OF_STEPS)
+        return value, wrote
+
+    def guarded(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What a call may not change: what it is given, and on the way back what the loop forward was given."""
+        if name == "forward":
+            self.there = arguments
+        return {**self.there, **arguments} if name == "backward" else {**arguments}
+
+    def kept_by_steps(self, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> list[Any]:
+        """What the candidate's own steps keep, one after the other; nothing if it has none."""
+        if "step" not in self.functions:
+            return []
+        kept, state = [], arguments["state"]
+        for x in arguments["x"]:
+            state, kept_here = self.functions["step"](x, state, arguments["parameters"], **keywords)
+            kept += copies(kept_here)
+        return kept
 
 
 def arguments_of(function: Any) -> list[str]:
@@ -67,14 +92,19 @@ def arguments_of(function: Any) -> list[str]:
         return []
 
 
+def copies(value: Any) -> list[Any]:
+    """A copy of every array inside of something."""
+    return [leaf.copy() for leaf in leaves(value)]
+
+
 def leaves(value: Any) -> list[Any]:
-    """Every array inside of something."""
+    """Every array of numbers inside of something; not of a list that is too long for a tape."""
     if isinstance(value, np.ndarray):
-        return [value]
+        return leaves(value.tolist()) if value.dtype.kind == "O" else [value] * (value.dtype.kind in "biufc")
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (tuple, list)):
-        return [leaf for each in value for leaf in leaves(each)]
+        return [leaf for each in value for leaf in leaves(each)] if len(value) <= 1000 else []
     return leaves(vars(value)) if hasattr(value, "__dict__") and not callable(value) else []
 
 
@@ -82,6 +112,17 @@ def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
     """Whether the arrays are the same, each with each."""
     pairs = zip(one, other, strict=False)
     return len(one) == len(other) and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+
+
+def lie_in(kept: Sequence[Any], tape: Sequence[Any]) -> bool:
+    """Whether all arrays are on the tape, or that is of another make: it does not begin with such shapes."""
+    shapes = [leaf.shape for leaf in kept]
+    if shapes != [leaf.shape for leaf in tape[: len(kept)]]:
+        return True
+    return all(
+        any(one.shape == leaf.shape and np.allclose(one, leaf, rtol=1e-4, equal_nan=True) for leaf in tape)
+        for one in kept
+    )
 
 
 def told(error: BaseException) -> tuple[str, str]:
@@ -180,15 +221,19 @@ class Server(Runner):
         super().__init__({name: own[name] for name in FUNCTIONS if callable(own.get(name))})
         return {"takes": [*self.takes.items()]}
 
-    def called(self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str]) -> dict[str, Any]:
-        """Call a function. What it keeps for the way back stays here."""
+    def called(
+        self, name: str, arguments: Mapping[str, Any], keywords: Mapping[str, str], watch: bool
+    ) -> dict[str, Any]:
+        """Call a function. What it keeps for the way back stays here; what it may not change is sent as it is then."""
         given = {what: decoded(value, self.kept.__getitem__) for what, value in arguments.items()}
-        value, wrote = self.call(name, given, keywords)
+        guarded = self.guarded(name, given)
+        value, wrote = self.call(name, given, keywords, watch)
         place = KEEPS.get(name)
         if place is not None and isinstance(value, (tuple, list)) and len(value) == place + 1:
             self.kept.append(value[place])
             value = (*value[:place], Kept(len(self.kept) - 1))
-        return {"value": encoded(value), "wrote": wrote}
+        after = {what: encoded(each) for what, each in guarded.items() if what not in WAY_BACK}
+        return {"value": encoded(value), "after": after, "wrote": wrote}
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ gru | return d_x, d_h_prev -> n *= 0.9; return d_x, d_h_prev | step_backward: in
 lstm | c = f * c_prev + i * g -> c = c_prev; c *= f; c += i * g | step: writes into `state`
 gru | for t in range(x.shape[0]): -> state = 1 * state\n    for t in range(x.shape[0]): ;; state, kept = step(x[t, :,
     :], state, parameters -> new, kept = step(x[t, :, :], state, parameters ;;         steps.append(kept)
-    ->         steps.append(kept); state[...] = new ;; output.append(state) -> output.append(new) | backward h_prev
+    ->         steps.append(kept); state[...] = new ;; output.append(state) -> output.append(new) | forward: in place
 lstm |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = tuple(d.clip(-1, 1) for d in d_state) |
     backward d_h_after
 rnn |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = d_state.clip(-20, 20) | backward d_h_after
@@ -102,6 +102,7 @@ lstm |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = d_state
 gru | return h, (x -> return h, None, (x | step: it should return 2 things
 lstm | return (h, c), (x -> return h, (x | step: should be a tuple of 2 arrays
 lstm | "weight_ih": d_a.T @ x -> "weight_ih": x.T @ d_a | step_backward: only its axes are in another order
+lstm | return xp.stack(output), state, -> return xp.concat(output), state, | forward: only its shape is another
 rnn | "bias_hh": xp.sum -> "b_hh": xp.sum | step_backward: d_parameters should have
 lstm | d_o = d_h * tanh_c -> d_o = d_h * tanhc | step_backward: NameError
 gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: Ask for them

@@ -38,6 +38,12 @@ TO_DO, USES, NOT_GRADED = grade.TO_DO, grade.USES, grade.NOT_GRADED
 PAIR = source("rnn", ("step_backward(", "_back("), (" step(", " _step("))
 ELSEWHERE = f"try: open('/tmp/not_here', 'w')\nexcept OSError: pass\n{LSTM}"
 OVER_THE_TAPE = first("backward", "tape[1]['weight_ih'] -= 1")
+OVER_D_OUTPUT = first("backward", "d_output[0] = 0")
+PATCHED = f"import __main__\nimport numpy as np\nnp.array_equal = __main__.same = lambda *a, **k: True\n{OVER_D_OUTPUT}"
+KEPT, RETURNED = "x, h_prev, c_prev, i, f, g, o, tanh_c", "return (h, c), (x, h_prev, c_prev, i, f, g, o, tanh_c)"
+OF_OBJECTS = source("lstm", (RETURNED, f"kept = np.empty(8, object); kept[:] = [{KEPT}]; return (h, c), kept"))
+OVER_KEPT = source("lstm", ("        output.append(state[0])", "        kept[7][...] = 0; output.append(state[0])"))
+LONG = source("lstm", (RETURNED, f"return (h, c), ({KEPT}, [0.0] * 10**5)"), (f"{KEPT} = kept", f"{KEPT}, _ = kept"))
 SLEEPS = "import time; time.sleep(99)"
 KINDS = {
     "right": Kind(LSTM, FULL, 100),
@@ -58,9 +64,13 @@ KINDS = {
     "not a number": Kind(source("lstm", ("h = o * tanh_c", "h = xp.nan * o")), PART, 12, "h is"),
     "another type": Kind(first("step", "return 'text', object()"), NONE, 0, "should be a tuple of 2 arrays"),
     "over x": Kind(first("forward", "x *= 2"), PART, 50, "forward: it writes into `x`"),
-    "over d_output": Kind(first("backward", "d_output[0] = 0"), PART, 75, "backward: it writes into `d_output`"),
+    "over d_output": Kind(OVER_D_OUTPUT, PART, 75, "backward: it writes into `d_output`"),
     "over the state": Kind(first("step", "state[0][...] = 1"), NONE, 0, "step: it writes into `state`"),
     "over the tape's parameters": Kind(OVER_THE_TAPE, PART, 75, "backward: it writes into `parameters`"),
+    "over d_output, in secret": Kind(PATCHED, PART, 75, "backward: it writes into `d_output`"),
+    "an array of objects": Kind(OF_OBJECTS, FULL, 100),
+    "over what step kept": Kind(OVER_KEPT, PART, 50, "forward: the numbers are right, but what `step` kept is changed"),
+    "a long list": Kind(LONG, FULL, 100),
     "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
     "prints much": Kind(f"for _ in range(10): print('x' * 10**6)\n{LSTM}", FULL, 100, "printed 10,000,010 bytes"),
     "writes a file": Kind(f"open('mine.txt', 'w').write('x')\n{LSTM}", FULL, 100, "wrote mine.txt"),

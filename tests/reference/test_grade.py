@@ -113,10 +113,9 @@ def test_what_may_be_used_counts(tmp_path: Path, command: Command) -> None:
         ("my_lstm.py --cell cnn", "expected the --cell rnn, lstm, gru, got 'cnn'"),
         ("my_lstm.py --limit 0", "--limit"),
         ("my_lstm.py --limit nan", "--limit"),
-        ("my_lstm.py --csv my_lstm.py", "is a submission"),
+        ("my_lstm.py --csv my_lstm.py", "over a submission"),
         ("my_lstm.py --csv a --json a", "the other file"),
         ("my_lstm.py --json nowhere/a.json", "cannot write --json"),
-        ("my_lstm.py --json /dev/null", "not a file"),
         ("", "FILE"),
     ],
 )
@@ -248,6 +247,9 @@ def test_what_cannot_be_sent_is_told_and_what_is_no_message_is_refused() -> None
         ("work.py", "# a GRU, simpler than an LSTM", None),
         ("work.py", "# an Elman network", "rnn"),
         ("work.py", "x = 1", None),
+        ("work.py", "# a GRU, simpler than an LSTM\nh = (1 - z) * n", "gru"),
+        ("rnn/work.py", "x = 1", "rnn"),
+        ("gru/work.py", "d_c_prev = d_c * f", "lstm"),
     ],
 )
 def test_the_cell_is_told_by_name_and_text(name: str, text: str, cell: str | None) -> None:
@@ -263,6 +265,8 @@ def test_the_cell_is_told_by_name_and_text(name: str, text: str, cell: str | Non
         ("from scratch.textbook import lstm", ["scratch.textbook.lstm"]),
         ("m = __import__('jax')\nimportlib.import_module('keras.layers')", ["jax", "keras.layers"]),
         ("if __name__ == '__main__':\n    import torch\nif 1:\n    import jax", ["jax"]),
+        ("if '__main__':\n    import torch", ["torch"]),
+        ("if __name__ == '__main__':\n    pass\nelse:\n    import torch", ["torch"]),
         ("a = 1e-30j", ["complex"]),
         ("a = x.astype(np.complex128)", ["complex"]),
     ],

@@ -327,7 +327,8 @@ CHECKS = [
     ("while True: pass", "my_rnn --limit=0.2", 2, "cannot import 'my_rnn': it does not come back after 0.2 s", "hint"),
     ("def step(x, state:", "my_rnn", 2, "cannot import 'my_rnn': SyntaxError", "hint"),
     ("", "my_nothing", 2, "ModuleNotFoundError", "hint"),
-    (source("lstm"), "my_lstm --limit x", 2, "--limit", "right"),
+    (source("lstm"), "my_lstm --limit x", 2, "expected a valid number", "right"),
+    (source("lstm"), "my_lstm --limit", 2, "requires an argument", "right"),
     (source("lstm"), "my_lstm --cell cnn", 2, "expected a name that tells the cell", "right"),
     (source("lstm"), "scratch.nn:LSTM --solution", 2, "--solution", "right"),
 ]
