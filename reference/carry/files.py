@@ -178,10 +178,8 @@ def checked(checkpoint: Checkpoint) -> Checkpoint:
     built(checkpoint)
     settings = checkpoint.settings
     L, B, H = settings.num_layers, settings.batch_size, settings.hidden_size
-    for (
-        name,
-        value,
-    ) in checkpoint.state.items():  # of a short text there are fewer streams than B, in each part the same
+    for name, value in checkpoint.state.items():
+        # Of a short text there are fewer streams than B, in each part the same.
         shapes = {(L, *part.shape[1:2], H) for part in checkpoint.state.values()}
         if {value.shape} != shapes or not 1 <= value.shape[1] <= B or value.dtype != settings.dtype:
             raise CheckpointError(

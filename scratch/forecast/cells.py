@@ -113,7 +113,7 @@ REWRITTEN = {
     r"([A-Za-z]{3})[A-Za-z]*\.?": r"\1",  # months by three letters
     r"^(\d{4})[- ]?Q([1-4])$|^Q([1-4])[-/ ](\d{4})$": lambda q: f"{q[1] or q[4]}-{3 * int(q[2] or q[3]) - 2:02}",
     r"^(\d{4})M(\d\d)$": r"\1-\2",
-    r"^(\d{4})-?W(\d\d)$": r"\1-W\2-1",
+    r"^(\d{4})-?W(\d\d)(?:-(\d))?$": lambda week: f"{week[1]}-W{week[2]}-{week[3] or 1}",
     "[-./, ]+": "-",
 }
 FORMS = (
@@ -181,7 +181,7 @@ def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tu
     index, notes = _on_one_clock(cells, local, parts["zone"])
     quarters = form == "%Y-%m" and cells.str.contains("q", case=False).all()
     shown = form if date_format else "QUARTER" if quarters else form.replace("%b", "MON").replace("%", "").upper()
-    if not re.search("%[du]", form):
+    if form in FORMS and not re.search("%[du]", form):
         label = "%YQ%q" if quarters else "%Y-%m"
     elif (index == index.normalize()).all():
         label = "%Y-%m-%d"

@@ -89,7 +89,8 @@ def read_series(
 
     source: a path, or what pandas holds. column: the values', by name or number from 1; may be left out if only one
     has numbers. dates: the column of the times, dates or numbers; if left out the first that has dates, or else the
-    first column if its numbers only rise or only fall; 'row' takes the rows in their order. The options are those of
+    first column whose numbers only rise or only fall (after the first in even steps); 'row' takes the rows in their
+    order. The options are those of
     the command: `where` holds texts such as 'country=A', `lines` is such as '4-100', `dayfirst` is False for the month
     first, `date_format` as in strftime; decimal, thousands, separator and encoding say what else would be inferred;
     `duplicates` is first, last, mean or sum; `fill` forward, linear, or none to take the rows as neighbours.
@@ -151,7 +152,8 @@ def _chosen(frame: Any, where: Sequence[str]) -> Any:
         name, equals, wanted = text.partition("=")
         if not equals:
             raise ValueError(f"expected as --where a column and its value, such as country=A, got {text!r}")
-        cells = frame.iloc[:, _place(frame, name.strip(), "--where")].astype(str)
+        cells = frame.iloc[:, _place(frame, name.strip(), "--where")]
+        cells = cells if cells.dtype == object else cells.map("{:.15g}".format)
         if not (cells == wanted.strip()).any():
             some = _listed(sorted(set(cells))[:8])
             raise ValueError(f"expected as --where a value of column {name!r}, such as {some}, got {wanted!r}")
@@ -166,9 +168,12 @@ def _columns(
     value, time = None if column is None else _place(frame, column, "--column"), None
     kinds = {place: kind(cells) for place, (_, cells) in enumerate(frame.items()) if place != value}
     if dates is None:
-        rises = kinds.get(0) == "number" and (value is not None or list(kinds.values()).count("number") > 1)
         wanted = ("date", "text") if date_format else ("date",)
-        time = next((place for place in kinds if kinds[place] in wanted), 0 if rises and _rises(frame) else None)
+        counting = [place for place, found in kinds.items() if found == "number"]
+        counting = [] if value is None and len(counting) == 1 else counting  # it is the values
+        rising = (place for place in counting if _rises(frame.iloc[:, place], place == 0))
+        time = next((place for place in kinds if kinds[place] in wanted), None)
+        time = next(rising, None) if time is None else time
         if time is None and (len(kinds) > 1 or (kinds and value is not None)):
             names = f"{_listed(frame.columns)}, the first with {str(frame.iloc[0, next(iter(kinds))])!r}"
             raise ValueError(
@@ -189,11 +194,12 @@ def _columns(
     return value, time
 
 
-def _rises(frame: Any) -> bool:
-    """Whether the numbers of the first column only rise or only fall."""
+def _rises(cells: Any, first: bool) -> bool:
+    """Whether the numbers of a column only rise or only fall, and, unless it is the first, in even steps."""
     with suppress(ValueError):
-        times = numbers(frame.iloc[:, 0], None, None)[0]
-        return bool(times.is_unique and (times.is_monotonic_increasing or times.is_monotonic_decreasing))
+        times = numbers(cells, None, None)[0]
+        rises = times.is_unique and (times.is_monotonic_increasing or times.is_monotonic_decreasing)
+        return bool(rises and (first or Times(np.sort(times.to_numpy())).grid is not None))
     return False
 
 

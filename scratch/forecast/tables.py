@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import sys
+from itertools import zip_longest
 from typing import Any
 
 from ..text import read_text
@@ -41,9 +43,14 @@ def table(source: Any, separator: str | None, encoding: str, lines: str | None) 
     return found.set_axis(pd.RangeIndex(1, len(frame) + 1, name="row")), []
 
 
+def _plain(cell: Any) -> str:
+    """A cell as text, with one space for any white space, and one sign for both apostrophes."""
+    return " ".join(str(cell).replace("’", "'").split())
+
+
 def _texts(cells: Any) -> Any:
-    """Cells as texts, with one space for any white space, empty for what pandas has not."""
-    return cells.map(lambda cell: " ".join(str(cell).split()), "ignore").astype(object).fillna("")
+    """Cells as texts, empty for what pandas has not."""
+    return cells.map(_plain, "ignore").astype(object).fillna("")
 
 
 def _of_file(path: Any, separator: str | None, encoding: str, lines: str | None) -> tuple[Any, list[str]]:
@@ -55,20 +62,19 @@ def _of_file(path: Any, separator: str | None, encoding: str, lines: str | None)
         raise ValueError(f"{error} (see --encoding)") from None
     if told := re.match(r"sep=(.)(?=\n)", text, re.IGNORECASE):  # the first line by which Excel is told
         text, separator = text[told.end() :], separator or told[1]
+    if not (span := re.fullmatch(r"(\d+)-(\d*)", lines or "1-")):
+        raise ValueError(f"expected as --lines the first and the last, such as 4-100 or 4-, got {lines!r}")
+    wanted = range(int(span[1]), int(span[2] or sys.maxsize - 1) + 1)
     if separator is None:
-        start = text.splitlines()[:200]
-        usual = (mark for mark in "\t;|" if 2 * sum(mark in line for line in start) > sum(map(bool, start)))
-        separator = next(usual, ",")
+        separator = max(",;|\t", key=lambda one: _likeness(text, one, wanted))
     separator = SEPARATORS.get(separator, separator)
     if len(separator) != 1:
         raise ValueError(f"expected as --separator one character, 'tab' or 'space', got {separator!r}")
     rows = _rows(text, separator, path)
-    if lines is not None:
-        if not (span := re.fullmatch(r"(\d+)-(\d*)", lines)):
-            raise ValueError(f"expected as --lines the first and the last, such as 4-100 or 4-, got {lines!r}")
-        first, last = int(span[1]), int(span[2] or 0) or float("inf")
-        rows = {line: cells for line, cells in rows.items() if first <= line <= last}
-    width = len(next(iter(rows.values()), ()))
+    rows = {line: cells for line, cells in rows.items() if line in wanted}
+    if not rows:
+        raise ValueError(f"expected rows in {path}, got none")
+    width = len(next(iter(rows.values())))
     for line, cells in rows.items():
         if len(cells) > width:
             raise ValueError(
@@ -87,9 +93,11 @@ def _of_file(path: Any, separator: str | None, encoding: str, lines: str | None)
 
 
 def _has_names(frame: Any) -> bool:
-    """Whether the first row cannot be data, as the others are. An empty cell may be data, in a row with a date."""
+    """Whether the first row cannot be data, as the others are. An empty cell may be data, in a row with a date, and
+    another that says that there is no value in any row.
+    """
     first, below = ([kind(cells) for _, cells in part.items()] for part in (frame.iloc[:1], frame.iloc[1:]))
-    blank = missing(frame.iloc[0]) & ("date" in first) if len(frame) else ()
+    blank = missing(frame.iloc[0]) & (("date" in first) | (frame.iloc[0] != "")) if len(frame) else ()
     like = [
         one in (other, "text") or (one == "number" and gone)
         for one, other, gone in zip(below, first, blank, strict=True)
@@ -97,17 +105,35 @@ def _has_names(frame: Any) -> bool:
     return set(below) <= {"text"} or not all(like)
 
 
-def _rows(text: str, separator: str, path: Any) -> dict[int, list[str]]:
-    """Every row that is not blank, by the line that it ends in. The csv module reads them, as it counts the lines."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
+def _likeness(text: str, separator: str, wanted: range) -> float:
+    """How much like a table the first lines are under a separator: columns of numbers or dates, rows of one length."""
+    import pandas as pd
+
+    start = "".join(text.splitlines(keepends=True)[: wanted.start + 200])
+    rows = [cells for line, cells in _rows(start, separator).items() if line in wanted]
+    kinds = [kind(pd.Series(column, dtype=object)) for column in zip_longest(*rows[1:], fillvalue="")]
+    ragged = sum(len(cells) != len(rows[0]) for cells in rows) / max(len(rows), 1)
+    return len(kinds) - 2 * kinds.count("text") - 2 * ragged
+
+
+def _rows(text: str, separator: str, path: Any = None) -> dict[int, list[str]]:
+    """Every row that is not blank, by the line that it ends in. The csv module reads them, as it counts the lines.
+
+    path: that of the file, where it is to be refused if it is no CSV.
+    """
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, strict=path is not None, skipinitialspace=True
+    )
     rows: dict[int, list[str]] = {}
     try:
         for cells in reader:
-            cells = " ".join(cells).split() if separator == " " else [" ".join(cell.split()) for cell in cells]
+            cells = " ".join(cells).split() if separator == " " else [*map(_plain, cells)]
             while cells and not cells[-1] and rows and len(cells) > len(next(iter(rows.values()))):
                 cells.pop()  # a separator that ends each row
             if any(cells):
                 rows[reader.line_num] = cells
     except csv.Error as error:
+        if path is None:
+            return rows
         raise ValueError(f"expected CSV in {path}, got {error} at line {reader.line_num}") from None
     return rows

@@ -145,7 +145,7 @@ def of_parts(text: str, arrays: Mapping[str, Array]) -> Checkpoint:
     """The checkpoint of a header and arrays. Raises CheckpointError for what `header` and `arrays_of` do not give."""
     try:
         values = json.loads(text)
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") != FORMAT or values["format"] is True:
             raise ValueError(f"expected format {FORMAT}")
         groups: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "state": {}, "history": {}}
         for name, value in arrays.items():
@@ -157,6 +157,8 @@ def of_parts(text: str, arrays: Mapping[str, Array]) -> Checkpoint:
         for name, value in groups["optimizer"].items():
             parameter, _, what = name.rpartition(".")
             optimizer.setdefault(parameter, {})[what] = value
+        if not isinstance(values["sources"], list):
+            raise TypeError("expected sources as a list")
         step, state, float64 = checks.integer("step", values["step"], least=0), groups["state"], np.dtype(np.float64)
         losses, validations = groups["history"].pop("losses"), groups["history"].pop("validations")
         if unknown := [*groups["history"], *(state.keys() - {"h", "c"})]:

@@ -38,8 +38,10 @@ def number(name: str, value: Any, most: float = np.inf, excluded: Collection[flo
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"expected {name} to be a number, got {value!r} of type {type(value).__name__}")
     if not 0 <= float(value) <= most or value in excluded:
-        without = " or ".join(f"{one:g}" for one in excluded if one <= most)
-        raise ValueError(f"expected {name} from 0 to {most:g}{without and f', but not {without}'}, got {value}")
+        least = "above 0" if 0 in excluded else "of at least 0"
+        upper = f" and {'below' if most in excluded else 'at most'} {most:g}" if most < np.inf else ""
+        finite = ", finite" if most == np.inf and np.inf in excluded else ""
+        raise ValueError(f"expected {name} {least}{upper}{finite}, got {value}")
     return float(value)
 
 

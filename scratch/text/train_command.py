@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,8 @@ from .settings import OPTIMIZERS, Limits, Settings
 from .training import Diverged, Training, resumed_anew, run
 
 DEFAULTS = Settings()
+OPTIONS = "|".join([each.name for each in fields(Settings)] + [*Limits._fields])
+"""What may be wrong that an option says, by its name in Python."""
 RATES = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
 ANOTHER = "name the files of the text after the options"
 MINUTES = 5.0
@@ -91,7 +94,7 @@ def train(
     if new_text and resume is None:
         raise typer.BadParameter("--new-text goes with --resume: without, every training is on a new text")
     limits = limits_of(steps, epochs, minutes)
-    path, curve = places(out or resume or Path("model.safetensors"), plot, None if new_text else resume, overwrite)
+    path, curve = places(out or resume or Path("model.safetensors"), plot, resume, overwrite, new_text)
     if resume is None:
         training = begun(files or [], given, limits, encoding or "utf-8")
     else:
@@ -116,12 +119,12 @@ def train(
     return status
 
 
-def places(path: Path, plot: Path | None, resume: Path | None, overwrite: bool) -> tuple[Path, Path]:
+def places(path: Path, plot: Path | None, resume: Path | None, overwrite: bool, anew: bool) -> tuple[Path, Path]:
     """The checkpoint and its picture, before any work is done. Raises typer.BadParameter if they cannot be written."""
     refuse_special("--out", path)
     curve = plot or path.with_suffix(".png")
     refuse_special("--plot", curve)
-    if path != resume and path.exists() and not overwrite:
+    if (path != resume or anew) and path.exists() and not overwrite:
         goes_on = "" if resume else f"--resume {path} goes on with it, "
         raise typer.BadParameter(f"{path} is there already: {goes_on}--overwrite replaces it, --out writes another")
     writable("--out", path)
@@ -200,7 +203,8 @@ def refusing(path: object = "") -> Iterator[None]:
     except (TypeError, ValueError) as error:
         before = f"{path}: " if isinstance(error, CheckpointError) else ""
         hint = " (see --encoding)" if isinstance(error, UnicodeError) else ""
-        raise typer.BadParameter(f"{before}{error}{hint}") from None
+        told = re.sub(rf"^expected ({OPTIONS})\b", lambda found: f"expected --{found[1].replace('_', '-')}", str(error))
+        raise typer.BadParameter(f"{before}{told}{hint}") from None
 
 
 def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None, encoding: str) -> Training:

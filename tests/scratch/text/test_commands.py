@@ -146,6 +146,7 @@ BAD = [
     "train other --resume model --new-text",
     "train accents --resume model --new-text --out new",
     "train text --new-text",
+    "train --hidden-size 0",
     "train latin --out new",
     "train --resume moved --steps 3",
     "train --resume model --out picture.png",
