@@ -35,7 +35,7 @@ def walked(name: str) -> Any:
     for parameter in module.parameters():
         parameter.data = rng.standard_normal(parameter.shape) / 2
     weights = Weights(*(parameter.data for parameter in module.parameters()))
-    W_ih, W_hh, b_ih, b_hh, W_hr = weights
+    W_ih, _, b_ih, b_hh, W_hr = weights
     state = tuple(rng.standard_normal((size, 1)) for size in ((H,) if name == "RNN" else (P, H)))
     x = rng.standard_normal((T, I))
     x_dot = np.eye(x.size).reshape(*x.shape, x.size)

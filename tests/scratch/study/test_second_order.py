@@ -15,28 +15,18 @@ from reference.equivalence import assert_close
 from reference.problems import Configuration, Problem, draw
 from reference.runs import Run, initial_state, make_scratch, make_torch, pack, run_scratch, upstream
 from scratch import nn, no_grad, study
-from scratch.nn.cell import Cell
 from scratch.nn.utils.rnn import PackedSequence, pack_sequence
 from scratch.study import Loss, cross_entropy, gauss_newton, hvp, jvp, linear_in_output, squared_error
 from scratch.study.second_derivatives import SECOND_DERIVATIVES
 from scratch.types import Array
 from tests.scratch.nn import test_new_cell
 from tests.scratch.nn.test_pages import lines_of
-from tests.scratch.study.test_rtrl import (
-    EVERY_OPTION,
-    after_step,
-    by_name,
-    linearized,
-    of_every_cell,
-    random_step,
-    seeds,
-)
+from tests.scratch.study.test_rtrl import EVERY_OPTION, by_name
 from tests.strategies import configurations
 
 STEP = np.longdouble(2) ** -332
 """Of the complex steps: so small that its square is nothing, and a power of two."""
 
-of_every_option = pytest.mark.parametrize("configuration", EVERY_OPTION, ids=str)
 some_examples = settings(max_examples=max(1, settings.default.max_examples // 6))  # the other side takes long
 
 
@@ -107,30 +97,22 @@ def complex_step(problem: Problem, dot: Problem, masks: list[Array]) -> Run:
 
 
 def torch_func(problem: Problem, dot: Problem) -> Run:
-    """The same by torch.func: forward over reverse. It cannot pack, so each sequence of a packed batch runs alone."""
+    """The same by torch.func: forward over reverse. It cannot pack."""
     c = problem.configuration
     module = make_torch(c, **c.arguments(), dtype=torch.float64)
     leaves, dots = ({name: torch.from_numpy(v) for name, v in one.leaves.items()} for one in (problem, dot))
 
     def run(leaves: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        x, parameters = leaves["input"], {name: leaves[name] for name in problem.parameters}
+        parameters = {name: leaves[name] for name in problem.parameters}
         states = tuple(leaves[f"{part}_0"] for part in c.parts) if c.initial_state else ()
-
-        def one(x: torch.Tensor, states: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
-            state = () if not states else (states,) if len(states) > 1 else states
-            output, final = torch.func.functional_call(module, parameters, (x, *state))
-            return [output, *(final if isinstance(final, tuple) else (final,))]
-
-        if c.layout != "packed":
-            return dict(zip(("output", *(f"{part}_n" for part in c.parts)), one(x, states), strict=True))
-        runs = [one(x[:T, b], tuple(part[:, b] for part in states)) for b, T in enumerate(c.lengths)]
-        outputs, *finals = zip(*runs, strict=True)
-        computed = {f"{part}_n": torch.stack(final, 1) for part, final in zip(c.parts, finals, strict=True)}
-        return {"output": torch.nn.utils.rnn.pad_sequence(outputs)} | computed
+        state = () if not states else (states,) if len(states) > 1 else states
+        output, final = torch.func.functional_call(module, parameters, (leaves["input"], *state))
+        values = output, *(final if isinstance(final, tuple) else (final,))
+        return dict(zip(("output", *(f"{part}_n" for part in c.parts)), values, strict=True))
 
     def loss(leaves: dict[str, torch.Tensor]) -> torch.Tensor:
         y = run(leaves)
-        terms = ((u, y[name]) for name, u in ((name, torch.from_numpy(u)) for name, u in problem.upstream.items()))
+        terms = ((torch.from_numpy(u), y[name]) for name, u in problem.upstream.items())
         return sum(((u * (y + y**2 / 2 + y**3 / 3)).sum() for u, y in terms), 0 * leaves["input"].sum())
 
     values, changes = torch.func.jvp(run, (leaves,), (dots,))
@@ -155,38 +137,32 @@ def test_agrees_with_complex_steps_through_the_backward_pass(configuration: Conf
 @given(configurations(dropout=False))
 def test_agrees_with_torch_func(configuration: Configuration) -> None:
     """It shares no line. In float64, where cancelling sums lose digits, in PyTorch's run as in this one."""
-    problem = draw(replace(configuration, weight_scale=1.0, bias_shift=0.0))
+    c = replace(configuration, weight_scale=1.0, bias_shift=0.0)
+    problem = draw(replace(c, layout="batched", lengths=(3,) * len(c.lengths)) if c.layout == "packed" else c)
     dot = random_direction(problem)
     assert_close(second_order(problem, dot, []), torch_func(problem, dot), 1e-9)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
-@of_every_option
-def test_agrees_in_every_dtype(configuration: Configuration, dtype: str, tolerance: float) -> None:
+@pytest.mark.parametrize("configuration", EVERY_OPTION, ids=str)
+def test_agrees_in_every_dtype_and_only_reads(configuration: Configuration, dtype: str, tolerance: float) -> None:
     problem = draw(configuration).astype(dtype)
-    dot, (_, masks) = random_direction(problem), run_scratch(problem)
-    run = second_order(problem, dot, masks)
-    assert {value.dtype.name for value in run.values()} == {dtype}
+    dot, (before, masks) = random_direction(problem), run_scratch(problem)
     truth = complex_step(problem.astype(np.longdouble), dot.astype(np.longdouble), masks)
+    module = make_scratch(problem, masks)
+    module(pack(problem.input, configuration), initial_state(problem))
+    for value in (*problem.leaves.values(), *dot.leaves.values()):
+        value.flags.writeable = False
+    run = second_order(problem, dot, masks, module)
+    assert {value.dtype.name for value in run.values()} == {dtype}
     assert_close({name: value.astype(np.longdouble) for name, value in run.items()}, truth, tolerance)
+    assert all(parameter.grad is None for parameter in module.parameters())
+    module.backward(*upstream(problem))  # the forward pass before can still be undone
+    for name, parameter in module.named_parameters():
+        assert np.array_equal(parameter.grad, before[f"d_{name}"])
 
 
-@of_every_cell
-@given(seeds)
-def test_linearize_tangent_is_the_complex_step_derivative_of_linearize(cell: Cell, seed: int) -> None:
-    second = SECOND_DERIVATIVES[cell.linearize]
-    small, (a, a_dot, state_prev, state_prev_dot, _) = 1e-100, random_step(cell, seed)
-    left, state, kept = after_step(cell, a, state_prev)
-    state_dot = cell.step_tangent(a_dot, state_prev_dot, linearized(cell, a, state_prev))
-    found = second.linearize_tangent(left, a_dot, state_prev, state_prev_dot, state, state_dot, kept)
-    moved = tuple(value + 1j * small * dot for value, dot in zip(state_prev, state_prev_dot, strict=True))
-    left, state, kept = after_step(cell, a + 1j * small * a_dot, moved)
-    slopes = np.zeros((cell.slopes, *moved[0].shape), complex)
-    cell.linearize(left, moved, state, kept, slopes)
-    assert_close({"slopes_dot": found}, {"slopes_dot": slopes.imag / small})
-
-
-@of_every_option
+@pytest.mark.parametrize("configuration", EVERY_OPTION[::4], ids=str)
 def test_what_is_left_out_does_not_change(configuration: Configuration) -> None:
     """The product with a direction is the sum of those with its parts, each given alone."""
     problem = draw(configuration).astype(np.longdouble)
@@ -201,21 +177,6 @@ def test_what_is_left_out_does_not_change(configuration: Configuration) -> None:
         _, *rest = hvp(module, bent(problem), input, hx, **part, dropout_masks=masks)
         together.append(by_name(c, output_dot, state_dot, *rest))
     assert_close({name: sum(run[name] for run in together[1:]) for name in together[0]}, together[0])
-
-
-@of_every_option
-def test_the_module_and_its_arguments_stay_as_they_are(configuration: Configuration) -> None:
-    problem, c = draw(configuration), configuration
-    dot, (truth, masks) = random_direction(problem), run_scratch(problem)
-    module = make_scratch(problem, masks)
-    module(pack(problem.input, c), initial_state(problem))
-    for value in (*problem.leaves.values(), *dot.leaves.values()):
-        value.flags.writeable = False
-    second_order(problem, dot, masks, module)
-    assert all(parameter.grad is None for parameter in module.parameters())
-    module.backward(*upstream(problem))  # the forward pass before can still be undone
-    for name, parameter in module.named_parameters():
-        assert np.array_equal(parameter.grad, truth[f"d_{name}"])
 
 
 def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,10 +307,10 @@ def test_bad_input_is_refused(error: type[Exception], wrong: dict[str, Any]) -> 
             jvp(lstm, **{"input": x} | wrong)
 
 
-def test_quoted_code_is_the_code() -> None:
+@pytest.mark.parametrize("name", ["rtrl.md", "second_order.md"])
+def test_quoted_code_is_the_code(name: str) -> None:
     folder = Path(study.__file__).parent
-    files = ("second_order.py", "second_derivatives.py", "curvature.py")
-    code = set().union(*(lines_of((folder / name).read_text()) for name in files))
-    quoted = re.findall(r"```python\n(.*?)```", (folder / "second_order.md").read_text(), flags=re.DOTALL)
+    quoted = re.findall(r"```python\n(.*?)```", (folder / name).read_text(), flags=re.DOTALL)
     assert quoted
+    code = set().union(*(lines_of(file.read_text()) for file in folder.glob("*.py")))
     assert set().union(*map(lines_of, quoted)) - code == set()
