@@ -1,4 +1,4 @@
-"""The trace of a text says what PyTorch says."""
+"""The trace of a text says what the textbook says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +16,12 @@ from scratch.study import trace_text
 from scratch.study.equations import blocks
 from scratch.text import CharacterModel
 from scratch.text.settings import CELLS
+from scratch.textbook import gru as gru_page
+from scratch.textbook import lstm as lstm_page
+from scratch.textbook import rnn as rnn_page
 from scratch.types import Array
 from tests.scratch.nn.test_new_cell import mgu
+from tests.scratch.textbook.equations import named
 
 OTHERS: dict[str, Any] = {
     "RNN relu": lambda *sizes, **options: nn.RNN(*sizes, "relu", batch_first=True, **options),
@@ -54,87 +57,60 @@ def problems(draw: st.DrawFn) -> tuple[CharacterModel, Array]:
     return model, rng.integers(0, V, draw(st.integers(2, 9)))
 
 
-def torch_step(kind: str, from_input: Any, from_state: Any, h: Any, c: Any) -> tuple[list[Any], dict[str, Any]]:
-    """One step, written from the equations and not with torch.nn: the blocks of a, and what comes of them."""
-    a = [part.clone() for part in from_input + from_state]
-    if kind == "MGU":
-        a = [a[0], from_state[1].clone(), from_input[1].clone()]
-        f = torch.sigmoid(a[0])
-        n = torch.tanh(a[2] + f * a[1])
-        return a, {"f": f, "n": n, "h": (1 - f) * h + f * n}
-    if kind == "GRU":
-        a = [a[0], a[1], from_state[2].clone(), from_input[2].clone()]
-        r, z = torch.sigmoid(a[0]), torch.sigmoid(a[1])
-        n = torch.tanh(a[3] + r * a[2])
-        return a, {"r": r, "z": z, "n": n, "h": (1 - z) * n + z * h}
-    if kind == "LSTM":
-        (i, f, o), g = (torch.sigmoid(a[n]) for n in (0, 1, 3)), torch.tanh(a[2])
-        c = f * c + i * g
-        return a, {"i": i, "f": f, "g": g, "o": o, "c": c, "h": o * torch.tanh(c), "tanh_c": torch.tanh(c)}
-    return a, {"h": torch.relu(a[0]) if kind == "RNN relu" else torch.tanh(a[0])}
-
-
-def by_pytorch(model: CharacterModel, indices: Array) -> tuple[list[dict[str, Array]], dict[str, Array]]:
-    """By autograd: for each layer everything at each step, and what belongs to no layer."""
-    weights = {name: torch.tensor(value, requires_grad=True) for name, value in model.rnn.state_dict().items()}
-    embedded = isinstance(model.embed, nn.Embedding)
-    table = torch.tensor(model.embed.weight.data) if embedded else torch.eye(model.rnn.input_size, dtype=torch.float64)
-    read, taken = table[indices[:-1]].requires_grad_(), []
-    x = list(read)
-    H, names = model.rnn.hidden_size, blocks(model.rnn.cell)
-    kind = "RNN relu" if getattr(model.rnn, "nonlinearity", "") == "relu" else type(model.rnn).__name__
-    of_gradients = (*names, *model.rnn.cell.state)
-    first = torch.zeros(2, model.rnn.num_layers, H, dtype=torch.float64, requires_grad=True)
-    for k in range(model.rnn.num_layers):
-        W_ih, W_hh, b_ih, b_hh = (weights[f"{name}_l{k}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        steps: list[dict[str, torch.Tensor]] = []
-        h, c = first[:, k]
-        for x_t in x:
-            from_input, from_state = (W_ih @ x_t + b_ih).view(-1, H), (W_hh @ h + b_hh).view(-1, H)
-            a, made = torch_step(kind, from_input, from_state, h, c)
-            h, c = made["h"], made.get("c", c)
-            steps.append(dict(zip(names, a, strict=True)) | made)
-            for name in of_gradients:
-                steps[-1][name].retain_grad()
-        taken.append(steps)
-        x = [each["h"] for each in steps]
-    logits = torch.stack(x) @ torch.tensor(model.fc.weight.data).T + torch.tensor(model.fc.bias.data)
-    logits.retain_grad()
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(indices[1:]))
-    loss.backward()
-    whole = {"logits": logits.detach(), "d_logits": logits.grad, "loss": loss.detach(), "d_x": read.grad}
-    whole["d_initial"] = first.grad[: len(model.rnn.cell.state)]
-    return [
-        {name: torch.stack([each[name].detach() for each in steps]).numpy() for name in steps[0]}
-        | {f"d_{name}": torch.stack([each[name].grad for each in steps]).numpy() for name in of_gradients}
-        | {"d_W_hh": weights[f"weight_hh_l{k}"].grad.numpy()}
-        for k, steps in enumerate(taken)
-    ], {name: value.numpy() for name, value in whole.items()}
+def by_the_textbook(model: CharacterModel, x: Array, d_output: Array) -> list[dict[str, Array]]:
+    """For each layer everything at each step that has a name in the textbook's file. x: (T, I), d_output: (T, H)."""
+    rnn, weights = model.rnn, model.rnn.state_dict()
+    page = {nn.RNN: rnn_page, nn.LSTM: lstm_page, nn.GRU: gru_page}[type(rnn)]
+    options = {"nonlinearity": rnn.nonlinearity} if type(rnn) is nn.RNN else {}
+    x, d_output, zeros, runs, layers = x[:, None], d_output[:, None], np.zeros((1, rnn.hidden_size)), [], []
+    zero = (zeros,) * len(rnn.cell.state) if len(rnn.cell.state) > 1 else zeros
+    for k in range(rnn.num_layers):
+        parameters = {name[:-3]: value for name, value in weights.items() if name.endswith(f"_l{k}")}
+        (x, _, tape), made = named([page.step], page.forward, x, zero, parameters, **options)
+        runs.append((tape, made))
+    for tape, made in reversed(runs):
+        (d_output, _, d), undone = named([page.step_backward], page.backward, d_output, zero, tape)
+        steps = [step | back for step, back in zip(made, undone[::-1], strict=True)]
+        names = [name for name, value in steps[0].items() if isinstance(value, np.ndarray) and name not in ("x", "d_x")]
+        values = {name: np.concatenate([step[name] for step in steps]) for name in names}
+        layers.insert(0, values | {"d_x": d_output[:, 0], "d_W_hh": d["weight_hh"]})
+    return layers
 
 
 @given(problems())
-def test_everything_is_what_autograd_says(problem: tuple[CharacterModel, Array]) -> None:
+def test_everything_is_what_the_textbook_computes(problem: tuple[CharacterModel, Array]) -> None:
+    """Or where it has no such cell, what the module's own pass does; what is said of the steps holds in any case."""
     model, indices = problem
-    found, (layers, whole) = trace_text(model, indices), by_pytorch(model, indices)
+    found, state = trace_text(model, indices), model.rnn.cell.state
+    (logits,), T, criterion = model(indices[None, :-1])[0], len(indices) - 1, nn.CrossEntropyLoss()
+    loss, d_logits = criterion(logits, indices[1:]), criterion.backward()
+    model.backward(d_logits[None])
+    p = T * d_logits + np.eye(logits.shape[1])[indices[1:]]
     ours = {
         "logits": found.logits,
-        "d_logits": found.d_logits,
-        "loss": np.array(found.loss),
-        "d_x": found.layers[0].d_x,
+        "loss": found.loss,
+        "d": found.d_logits,
+        "p": found.probabilities,
+        "ℓ": found.losses,
     }
-    state = model.rnn.cell.state
-    ours["d_initial"] = np.array([[layer.values[f"d_{name}_prev"][0] for layer in found.layers] for name in state])
-    assert_close(ours, whole)
-    for layer, truth in zip(found.layers, layers, strict=True):
-        growing = layer.d_W_hh()
-        values = layer.values | {"d_W_hh": growing[0].reshape(truth["d_W_hh"].shape)}
-        assert_close({name: values[name] for name in truth}, truth)
+    theirs = {"logits": logits, "loss": loss, "d": d_logits, "p": p, "ℓ": -np.log(p[np.arange(T), indices[1:]])}
+    assert_close({name: np.array(value) for name, value in ours.items()}, {n: np.array(v) for n, v in theirs.items()})
+    is_in_textbook = not isinstance(model.rnn, mgu.MGU)
+    by_name = by_the_textbook(model, found.layers[0].x, d_logits @ model.fc.weight.data) if is_in_textbook else []
+    for k, layer in enumerate(found.layers):
+        growing, values = layer.d_W_hh(), layer.values
         assert_close({"of some": layer.d_W_hh(slice(1, 3))}, {"of some": growing[:, :, 1:3, 1:3]})
+        whole = getattr(model.rnn, f"weight_hh_l{k}").grad
+        assert_close({"d_W_hh": growing[0].reshape(whole.shape)}, {"d_W_hh": whole})
+        if by_name:
+            ours = values | {"d_x": layer.d_x, "d_W_hh": growing[0].reshape(whole.shape)}
+            names = ours.keys() & by_name[k].keys()
+            assert names >= {"d_x", "d_W_hh", *state, *(f"d_{block}" for block in blocks(layer.cell)[:1])}
+            assert_close({name: ours[name] for name in names}, {name: by_name[k][name] for name in names})
         for gate in layer.cell.summed:
             suffix = "" if len(layer.cell.gates) == 1 else f"_{gate}"
-            assert_close(
-                {"a": values[f"from_input{suffix}"] + values[f"from_state{suffix}"]}, {"a": values[f"a{suffix}"]}
-            )
+            sums = values[f"from_input{suffix}"] + values[f"from_state{suffix}"]
+            assert_close({"a": sums}, {"a": values[f"a{suffix}"]})
         for name in state:
             assert np.array_equal(values[f"{name}_prev"][1:], values[name][:-1]) and not values[f"{name}_prev"][0].any()
             after = values[f"d_{name}_after"]
