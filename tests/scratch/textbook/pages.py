@@ -1,6 +1,5 @@
 """The pages of the textbook, listed once for all their tests, and the one way in which the tests run them."""
 
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from reference.conditioning import tolerances
 from reference.equivalence import assert_close, compare
-from reference.problems import Configuration, Problem
+from reference.problems import Configuration, Problem, draw
 from reference.runs import Run, join, split
 from scratch.textbook import gru, lstm, rnn
 
@@ -38,18 +37,21 @@ each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: modu
 SIZES = st.integers(1, 5)
 
 
-def options(sizes: st.SearchStrategy[int] = SIZES) -> st.SearchStrategy[dict[str, Any]]:
-    """The options of a configuration that a page has."""
-    lengths = st.builds(lambda steps, batch: (steps,) * batch, sizes, st.just(0) | sizes)
-    choices = {"input_size": sizes, "hidden_size": sizes, "lengths": lengths, "bias": st.booleans()}
-    return st.fixed_dictionaries(
-        choices | {"weight_scale": st.sampled_from((1.0, 3.0)), "seed": st.integers(0, 2**32 - 1)}
-    )
+OPTIONS = st.fixed_dictionaries({
+    "input_size": SIZES,
+    "hidden_size": SIZES,
+    "lengths": st.builds(lambda steps, batch: (steps,) * batch, SIZES, st.just(0) | SIZES),
+    "bias": st.booleans(),
+    "weight_scale": st.sampled_from((1.0, 3.0)),
+    "seed": st.integers(0, 2**32 - 1),
+})  # fmt: skip
+"""The options of a configuration that a page has."""
 
 
-def rich(page: Page) -> Configuration:
+def rich(page: Page, **options: Any) -> Problem:
     """A problem in which everything happens, and no two sizes are the same."""
-    return Configuration(page.cell, input_size=4, hidden_size=5, lengths=(3, 3), weight_scale=2.0)
+    sizes: dict[str, Any] = {"input_size": 4, "hidden_size": 5, "lengths": (3, 3), "weight_scale": 2.0}
+    return draw(Configuration(page.cell, **sizes | options))
 
 
 def run(page: Page, problem: Problem, xp: Any = np) -> Run:
@@ -75,27 +77,3 @@ def assert_agree(problem: Problem, ours: Run, theirs: Run) -> None:
     """Raise AssertionError for a tensor with an error above 1e-12, unless rounding alone explains it."""
     errors = {difference.name: difference.error for difference in compare(ours, theirs)}
     assert_close(ours, theirs, tolerances(problem, errors))
-
-
-def by_hand(page: Page) -> Page:
-    """The page's steps, walked through by somebody else."""
-
-    def forward(x: Any, state: Any, parameters: Any, **keywords: Any) -> Any:
-        output, tape = [], []
-        for x_t in x:
-            state, kept = page.functions.step(x_t, state, parameters, **keywords)
-            output.append(state[0] if isinstance(state, tuple) else state)
-            tape.append(kept)
-        return np.stack(output), state, (tape, parameters)
-
-    def backward(d_output: Any, d_state: Any, tape: Any, *, xp: Any) -> Any:
-        steps, parameters = tape
-        d_x, d_steps = [], []
-        for d_h, kept in zip(d_output[::-1], steps[::-1], strict=True):
-            d_state = (d_state[0] + d_h, *d_state[1:]) if isinstance(d_state, tuple) else d_state + d_h
-            d_x_t, d_state, d_step = page.functions.step_backward(d_state, kept, parameters, xp=xp)
-            d_x.insert(0, d_x_t)
-            d_steps.append(d_step)
-        return np.stack(d_x), d_state, {name: sum(d[name] for d in d_steps) for name in parameters}
-
-    return page._replace(functions=SimpleNamespace(forward=forward, backward=backward))
