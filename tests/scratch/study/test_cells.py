@@ -22,6 +22,7 @@ from scratch.study import activations, features, rankings, subjects
 from scratch.study.cells import Findings, Ranking, chance_levels, correlations, study
 from scratch.study.cells_features import MEANINGS, syntax
 from scratch.study.cells_report import NO_BETTER, ROWS, SHOWN_CELLS, WIDTH, glyph, page, picture, rows, show, stretch
+from scratch.study.trace import trace
 from scratch.text import CharacterModel, Settings, Vocabulary
 from scratch.types import Array
 from tests.scratch.study.conftest import assert_fits, embedded
@@ -97,22 +98,11 @@ def models(draw: st.DrawFn) -> tuple[CharacterModel, Array]:
 
 
 @given(models())
-def test_activations_are_those_of_single_cells(problem: tuple[CharacterModel, Array]) -> None:
+def test_activations_are_those_of_the_steps_of_a_pass(problem: tuple[CharacterModel, Array]) -> None:
     model, indices = problem
-    H, layers = model.rnn.hidden_size, []
-    for layer in range(model.rnn.num_layers):
-        single = {"RNN": nn.RNNCell, "LSTM": nn.LSTMCell}[type(model.rnn).__name__]
-        layers.append(single(H if layer else model.rnn.input_size, H, dtype=np.float64))
-        weights = model.rnn.state_dict()
-        layers[-1].load_state_dict({name: weights[f"{name}_l{layer}"] for name in layers[-1].state_dict()})
-    states: list[Any] = [None] * len(layers)
-    theirs = np.empty((len(indices), len(layers), H))
-    for t, index in enumerate(indices):
-        x = model.embed(np.array([index]))
-        for layer, cell in enumerate(layers):
-            states[layer] = cell(x, states[layer])
-            x, *rest = states[layer] if isinstance(states[layer], tuple) else (states[layer],)
-            theirs[t, layer] = np.tanh(rest[0]) if rest else x
+    steps = trace(model.eval().rnn, model.embed(indices[None])).steps
+    held = np.array([[step.state[-1][:, 0] for step in layer] for layer in steps]).swapaxes(0, 1)  # T, L, H
+    theirs = np.tanh(held) if "c" in model.rnn.cell.state else held
     read: list[int] = []
     logits, _ = model.eval()(indices[None])
     assert_close({"held": activations(model.train(), indices, read.append)}, {"held": theirs})

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
-from scratch import nn
 from scratch.study import page, trace_text
 from scratch.study.commands import LONGEST
 from scratch.study.equations import blocks
@@ -86,14 +85,6 @@ def test_rows_are_those_of_time_and_of_the_cell() -> None:
     assert equations is not None
     own = [(row.number, row.text) for row in (*forward[3:], *backward[1:-1])]
     assert own == [*equations.forward, *equations.backward]
-
-    forward, backward = rows(nn.LSTM(2, 3).cell)
-    assert forward[0] == ("T1", "a_i", "a_i = W_ih x + b + W_hh h_prev", "from_input_i + from_state_i")
-    assert forward[-1].numbers == "o ⊙ tanh(c)"
-    assert backward[1].numbers == "d_h ⊙ tanh_c ⊙ o ⊙ (1 − o)"  # which is known since forward
-    assert backward[-1] == ("T1", "d_h_prev", "d_h_prev = W_hhᵀ d_a", "Σⱼ W_hh[j, {unit}] · d_a[j]")
-    first = ("T1", "a", "a = W_ih x + b + W_hh h_prev", "from_input + from_state")
-    assert rows(nn.RNN(2, 3).cell)[0] == [first, ("1", "h", "h = tanh(a)", "tanh(a)")]
 
 
 LEGENDS = {

@@ -8,47 +8,13 @@ import pytest
 from hypothesis import example, given
 
 from reference.equivalence import assert_close
-from reference.problems import Configuration, Problem, draw
+from reference.problems import Configuration, draw
 from reference.runs import initial_state, make_scratch, pack, run_module, split, unpack, upstream
 from scratch import nn, no_grad
 from scratch.nn.recurrent import Recurrent
-from scratch.study.trace import Step, Trace, trace
-from scratch.types import Array
+from scratch.study.trace import Trace, trace
 from tests.scratch.nn.test_new_cell import mgu
 from tests.strategies import configurations
-
-
-def traced(problem: Problem) -> tuple[Any, Trace]:
-    module = make_scratch(problem)
-    return module, trace(module, pack(problem.input, problem.configuration), initial_state(problem), *upstream(problem))
-
-
-@given(configurations())
-@example(Configuration("LSTM", num_layers=2, dropout=0.4, batch_first=True))
-def test_the_pass_is_the_modules_own_and_leaves_it_as_it_was(configuration: Configuration) -> None:
-    """To the last bit, dropout masks included, whatever the module has done before."""
-    c, problem = configuration, draw(configuration)
-    module, found = traced(problem)
-    assert all(parameter.grad is None for parameter in module.parameters())
-    expected, masks = run_module(module, problem)
-    ours = {"output": unpack(found.output)} | split(found.state, c, "{}_n") | {"d_input": unpack(found.d_input)}
-    ours |= split(found.d_initial, c, "d_{}_0") if c.initial_state else {}
-    ours |= {f"d_{name}": gradient for name, gradient in found.d_parameters.items()}
-    assert ours.keys() == expected.keys()
-    for name, value in expected.items():
-        assert np.array_equal(ours[name], value), name
-    assert len(found.dropout_masks) == len(masks)
-    for mask, drawn in zip(found.dropout_masks, masks, strict=True):
-        assert np.array_equal(unpack(mask), drawn)
-
-
-def sums_over_time(module: Any, steps: list[Step]) -> tuple[Array, Array, Array]:
-    """What the steps of one layer and direction add up to: d_W_hh, d_b_ih and d_b_hh."""
-    rows = len(module.cell.gates) * module.hidden_size
-    halves = [[half.reshape(rows, -1) for half in module.cell.halves(step.d_a)] for step in steps]
-    of_input, of_state = (np.concatenate(half, axis=1) for half in zip(*halves, strict=True))
-    h_prev = np.concatenate([step.state_prev[0] for step in steps], axis=1)
-    return of_state @ h_prev.T, of_input.sum(axis=1), of_state.sum(axis=1)
 
 
 def assert_steps_are_of_their_places(module: Recurrent[Any], found: Trace) -> None:
@@ -62,14 +28,34 @@ def assert_steps_are_of_their_places(module: Recurrent[Any], found: Trace) -> No
         assert all(map(np.array_equal, left[skipped:], found_there[skipped:]))
     ours: dict[str, Any] = {}
     for suffix, steps in zip(suffixes, found.steps, strict=True):
-        names = [f"weight_hh{suffix}", f"bias_ih{suffix}", f"bias_hh{suffix}"][: 3 if module.bias else 1]
-        ours |= dict(zip(names, sums_over_time(module, steps), strict=False))
+        rows = len(module.cell.gates) * module.hidden_size
+        halves = [[half.reshape(rows, -1) for half in module.cell.halves(step.d_a)] for step in steps]
+        of_input, of_state = (np.concatenate(half, axis=1) for half in zip(*halves, strict=True))
+        h_prev = np.concatenate([step.state_prev[0] for step in steps], axis=1)
+        sums = {"weight_hh": of_state @ h_prev.T, "bias_ih": of_input.sum(axis=1), "bias_hh": of_state.sum(axis=1)}
+        ours |= {f"{name}{suffix}": value for name, value in sums.items() if module.bias or name == "weight_hh"}
     assert_close(ours, {name: found.d_parameters[name] for name in ours})
 
 
-@given(configurations(dropout=False))
-def test_steps_add_up_to_the_gradients(configuration: Configuration) -> None:
-    assert_steps_are_of_their_places(*traced(draw(configuration)))
+@given(configurations())
+@example(Configuration("LSTM", num_layers=2, dropout=0.4, batch_first=True))
+def test_the_pass_is_the_modules_own_and_its_steps_add_up_to_it(configuration: Configuration) -> None:
+    """To the last bit, dropout masks included, whatever the module has done before."""
+    c, problem = configuration, draw(configuration)
+    module = make_scratch(problem)
+    found = trace(module, pack(problem.input, c), initial_state(problem), *upstream(problem))
+    assert all(parameter.grad is None for parameter in module.parameters())
+    expected, masks = run_module(module, problem)
+    ours = {"output": unpack(found.output)} | split(found.state, c, "{}_n") | {"d_input": unpack(found.d_input)}
+    ours |= split(found.d_initial, c, "d_{}_0") if c.initial_state else {}
+    ours |= {f"d_{name}": gradient for name, gradient in found.d_parameters.items()}
+    assert ours.keys() == expected.keys()
+    for name, value in expected.items():
+        assert np.array_equal(ours[name], value), name
+    assert len(found.dropout_masks) == len(masks)
+    for mask, drawn in zip(found.dropout_masks, masks, strict=True):
+        assert np.array_equal(unpack(mask), drawn)
+    assert_steps_are_of_their_places(module, found)
 
 
 @pytest.mark.parametrize("checkpoint_every", [None, 2])

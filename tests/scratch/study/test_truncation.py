@@ -13,7 +13,6 @@ from reference.problems import Configuration, Problem, draw
 from reference.runs import make_scratch, run_scratch
 from scratch import nn
 from scratch.study import truncation
-from scratch.study.models import Network
 from scratch.types import Array
 from tests.strategies import configurations
 
@@ -135,10 +134,3 @@ def test_study_finds_what_is_known_and_the_seed_draws_everything() -> None:
     again, other = (truncation.study(seed=seed, **SMALL | {"runs": 1}) for seed in (0, 1))
     assert np.array_equal(found.error[:, :1], again.error) and np.array_equal(found.loss[:, :1], again.loss)
     assert not np.isclose(again.error[..., :-1], other.error[..., :-1], rtol=1e-9, atol=0).any()
-
-
-def test_model_learns_a_text_that_repeats() -> None:
-    rng = np.random.default_rng(0)
-    network = Network(nn.LSTM(4, 8, dtype=np.float64, rng=rng), 4, nn.CrossEntropyLoss(), None, rng)
-    losses = truncation.train(network, truncation.encoded("abcdd" * 100), 10, 150, 4, rng)
-    assert np.mean(losses[-20:]) < 0.4  # guessing: 1.3 nats
