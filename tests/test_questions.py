@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "scratch" / "QUESTIONS.md", ROOT / "reference" / "QUESTIONS.md"]
-LINKING = sorted(page for package in ("scratch", "reference", "benchmarks") for page in (ROOT / package).rglob("*.md"))
+PACKAGES = ROOT / "scratch", ROOT / "reference", ROOT / "benchmarks"
+LINKING = sorted([ROOT / "README.md", *(page for package in PACKAGES for page in package.rglob("*.md"))])
 
 
 def anchor(title: str) -> str:

@@ -59,12 +59,5 @@ def test_the_step_that_the_readme_shows_is_the_textbooks() -> None:
     assert equations in (lstm.__doc__ or "")
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_links_lead_somewhere(name: str) -> None:
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", re.sub(r"```.*?```", "", READMES[name], flags=re.DOTALL))
-    broken = [link for link in links if "://" not in link and not (ROOT / name).parent.joinpath(link).exists()]
-    assert not broken
-
-
 def test_the_front_page_is_a_page() -> None:
     assert len(READMES["README.md"].splitlines()) <= 200
