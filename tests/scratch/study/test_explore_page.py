@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.equivalence import assert_close
+from scratch import nn
 from scratch.study import page, trace_text
 from scratch.study.commands import LONGEST
 from scratch.study.equations import blocks
@@ -85,6 +86,12 @@ def test_rows_are_those_of_time_and_of_the_cell() -> None:
     assert equations is not None
     own = [(row.number, row.text) for row in (*forward[3:], *backward[1:-1])]
     assert own == [*equations.forward, *equations.backward]
+
+    forward, backward = rows(nn.LSTM(2, 3).cell)
+    assert (forward[0].name, forward[0].numbers) == ("a_i", "from_input_i + from_state_i")
+    assert backward[1].numbers == "d_h ⊙ tanh_c ⊙ o ⊙ (1 − o)"  # tanh(c) is known since forward
+    assert backward[-1].text == "d_h_prev = W_hhᵀ d_a"
+    assert rows(nn.RNN(2, 3).cell)[0][0].numbers == "from_input + from_state"
 
 
 LEGENDS = {
