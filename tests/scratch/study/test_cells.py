@@ -201,6 +201,8 @@ def test_the_page_holds_what_was_found(found: Findings) -> None:
             assert (cell["layer"], cell["unit"]) == divmod(k, 6)
             assert cell["values"] == pytest.approx(found.activations[where, cell["layer"], cell["unit"]], abs=5.1e-4)
             assert cell["reported"] == pytest.approx(ranking.reported[n, k], rel=1e-5)
+    untracked = found._replace(ranking=ranking._replace(level=np.full(5, np.nan)))
+    assert [shown["level"] for shown in embedded(page(untracked, 300))["features"]] == [None] * 5
 
 
 @given(seeds, st.integers(2, 30))
@@ -230,7 +232,7 @@ def test_rows_are_the_text(text: str, start: int) -> None:
 
 
 def test_only_what_the_font_has_is_drawn(found: Findings) -> None:
-    assert [glyph(character) for character in "a$\n\t\r\x00\u202e漢"] == list("a$↵→←□□□")
+    assert [glyph(character) for character in "a$\n\t\r\x00\xad\u202e漢"] == list("a$↵→←□□□□")
     nothing = found._replace(ranking=found.ranking._replace(chosen=np.full((5, 12), np.nan)))
     (panel, _) = picture(nothing).axes
     assert [text.get_text() for text in panel.texts] == ["There is nothing to track in this text."]

@@ -53,6 +53,7 @@ def test_the_page_holds_the_numbers_of_the_trace() -> None:
     for layer, numbers in zip(found.layers, shown["layers"], strict=True):
         pairs = {name: (numbers["values"][name], value) for name, value in layer.values.items()}
         groups = [slice(0, 16), slice(16, 20)]
+        assert numbers["scales"]["d_W_hh"] == [largest(layer.d_W_hh(group)) for group in groups]
         for n, group in enumerate(groups):
             pairs[f"d_W_hh, units {group}"] = ([step[n] for step in numbers["d_W_hh"]], layer.d_W_hh(group))
         ours, theirs = ({name: np.array(pair[n]) for name, pair in pairs.items()} for n in (0, 1))
