@@ -48,10 +48,9 @@ OPTIONS = st.fixed_dictionaries({
 """The options of a configuration that a page has."""
 
 
-def rich(page: Page, **options: Any) -> Problem:
+def rich(page: Page) -> Problem:
     """A problem in which everything happens, and no two sizes are the same."""
-    sizes: dict[str, Any] = {"input_size": 4, "hidden_size": 5, "lengths": (3, 3), "weight_scale": 2.0}
-    return draw(Configuration(page.cell, **sizes | options))
+    return draw(Configuration(page.cell, input_size=4, hidden_size=5, lengths=(3, 3), weight_scale=2.0))
 
 
 def run(page: Page, problem: Problem, xp: Any = np) -> Run:

@@ -44,11 +44,10 @@ def test_every_tensor_is_right_on_every_library_and_in_every_dtype(page: Page, o
 
 
 @each_page
-@pytest.mark.parametrize("options", [{}, {"bias": False, "hidden_size": 1, "lengths": (1,)}], ids=str)
-def test_every_tensor_matches_pytorch_on_jax(page: Page, options: dict[str, Any]) -> None:
-    """Of two sizes: JAX compiles anew for each."""
+def test_every_tensor_matches_pytorch_on_jax(page: Page) -> None:
+    """Of one size: JAX compiles anew for each."""
     jax = pytest.importorskip("jax")
-    problem = rich(page, **options)
+    problem = rich(page)
     with jax.enable_x64(True):
         assert_agree(problem, run(page, problem, jax.numpy), run_torch(problem))
 
