@@ -1,4 +1,4 @@
-"""Second order by hand against complex steps through the backward pass."""
+"""Second order by hand against complex steps through the backward pass, and PyTorch's torch.func."""
 
 import re
 from collections.abc import Callable
@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 
 from reference.equivalence import assert_close
 from reference.problems import Configuration, Problem, draw
-from reference.runs import Run, initial_state, make_scratch, pack, run_scratch, upstream
+from reference.runs import Run, initial_state, make_scratch, make_torch, pack, run_scratch, upstream
 from scratch import nn, no_grad, study
 from scratch.nn.utils.rnn import PackedSequence, pack_sequence
 from scratch.study import Loss, cross_entropy, gauss_newton, hvp, jvp, linear_in_output, squared_error
@@ -25,6 +26,8 @@ from tests.strategies import configurations
 
 STEP = np.longdouble(2) ** -332
 """Of the complex steps: so small that its square is nothing, and a power of two."""
+
+some_examples = settings(max_examples=max(1, settings.default.max_examples // 6))  # the other side takes long
 
 
 def each(function: Callable[..., Array], *values: Any) -> Any:
@@ -93,12 +96,58 @@ def complex_step(problem: Problem, dot: Problem, masks: list[Array]) -> Run:
     return values | {f"{name}_dot": value.imag / STEP for name, value in run.items()}
 
 
+def torch_func(problem: Problem, dot: Problem) -> Run:
+    """The same by torch.func: forward over reverse. It cannot pack, so each sequence of a packed batch runs alone."""
+    c = problem.configuration
+    module = make_torch(c, **c.arguments(), dtype=torch.float64)
+    leaves, dots = ({name: torch.from_numpy(v) for name, v in one.leaves.items()} for one in (problem, dot))
+
+    def run(leaves: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        x, parameters = leaves["input"], {name: leaves[name] for name in problem.parameters}
+        states = tuple(leaves[f"{part}_0"] for part in c.parts) if c.initial_state else ()
+
+        def one(x: torch.Tensor, states: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+            state = () if not states else (states,) if len(states) > 1 else states
+            output, final = torch.func.functional_call(module, parameters, (x, *state))
+            return [output, *(final if isinstance(final, tuple) else (final,))]
+
+        if c.layout != "packed":
+            return dict(zip(("output", *(f"{part}_n" for part in c.parts)), one(x, states), strict=True))
+        runs = [one(x[:T, b], tuple(part[:, b] for part in states)) for b, T in enumerate(c.lengths)]
+        outputs, *finals = zip(*runs, strict=True)
+        computed = {f"{part}_n": torch.stack(final, 1) for part, final in zip(c.parts, finals, strict=True)}
+        return {"output": torch.nn.utils.rnn.pad_sequence(outputs)} | computed
+
+    def loss(leaves: dict[str, torch.Tensor]) -> torch.Tensor:
+        y = run(leaves)
+        terms = ((u, y[name]) for name, u in ((name, torch.from_numpy(u)) for name, u in problem.upstream.items()))
+        return sum(((u * (y + y**2 / 2 + y**3 / 3)).sum() for u, y in terms), 0 * leaves["input"].sum())
+
+    values, changes = torch.func.jvp(run, (leaves,), (dots,))
+    gradients, products = torch.func.jvp(torch.func.grad(loss), (leaves,), (dots,))
+    named = values | {f"d_{name}": value for name, value in gradients.items()}
+    named |= {f"{name}_dot": value for name, value in changes.items()}
+    named |= {f"d_{name}_dot": value for name, value in products.items()}
+    return {name: value.detach().numpy() for name, value in named.items()}
+
+
 @given(configurations())
 def test_agrees_with_complex_steps_through_the_backward_pass(configuration: Configuration) -> None:
     """In longdouble, where 1e-12 is 2e7 roundings: no cancellation in these small problems comes near that."""
     problem = draw(configuration).astype(np.longdouble)
     dot, (_, masks) = random_direction(problem), run_scratch(problem)
     assert_close(second_order(problem, dot, masks), complex_step(problem, dot, masks))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch.func uses it
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@some_examples
+@given(configurations(dropout=False))
+def test_agrees_with_torch_func(configuration: Configuration) -> None:
+    """It shares no line. In float64, where cancelling sums lose digits, in PyTorch's run as in this one."""
+    problem = draw(replace(configuration, weight_scale=1.0, bias_shift=0.0))
+    dot = random_direction(problem)
+    assert_close(second_order(problem, dot, []), torch_func(problem, dot), 1e-9)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
