@@ -10,13 +10,6 @@ from .planted_stages import IN_FLOAT32
 from .test_stages import D_C_PREV, source
 
 LSTM, GRU = source("lstm"), source("gru")
-BEFORE = {
-    "step": "    h_prev, c_prev = state\n",
-    "step_backward": "    d_h, d_c_after = d_state\n    x, h_prev",
-    "forward": "    output, steps = [], []\n",
-    "backward": "    steps, parameters = tape\n",
-}
-"""With what each function of the LSTM's page begins."""
 
 
 class Kind(NamedTuple):
@@ -31,22 +24,28 @@ class Kind(NamedTuple):
 
 def first(function: str, line: str) -> str:
     """The LSTM's page with a line before all others of a function."""
-    return source("lstm", (BEFORE[function], f"    {line}\n{BEFORE[function]}"))
+    before, after = LSTM.split(f"def {function}(")
+    head, text, body = after.split('"""', 2)
+    return f'{before}def {function}({head}"""{text}"""\n    {line}{body}'
 
 
 FULL, PART, NONE = grade.FULL, grade.PART, grade.NONE
 TO_DO, USES, NOT_GRADED = grade.TO_DO, grade.USES, grade.NOT_GRADED
 PAIR = source("rnn", ("step_backward(", "_back("), (" step(", " _step("))
-ELSEWHERE = f"try: open('/tmp/not_here', 'w')\nexcept OSError: pass\n{LSTM}"
 OVER_D_OUTPUT = first("backward", "d_output[0] = 0")
 PATCHED = f"import __main__\nimport numpy as np\nnp.array_equal = __main__.same = lambda *a, **k: True\n{OVER_D_OUTPUT}"
 KEPT, RETURNED = "x, h_prev, c_prev, i, f, g, o, tanh_c", "return (h, c), (x, h_prev, c_prev, i, f, g, o, tanh_c)"
-OF_OBJECTS = source("lstm", (RETURNED, f"kept = np.empty(8, object); kept[:] = [{KEPT}]; return (h, c), kept"))
+KEEPS = f"kept = np.empty(9, object); kept[:] = [{KEPT}, [0.0] * 10**5]; return (h, c), kept"
+OF_OBJECTS = source("lstm", (RETURNED, KEEPS), (f"{KEPT} = kept", f"{KEPT}, _ = kept"))
+WRITES = """
+for _ in range(10): print('x' * 10**6)
+open('mine.txt', 'w').write('x')
+try: open('/tmp/not_here', 'w')
+except OSError: pass
+"""
 OVER_KEPT = source("lstm", ("        output.append(state[0])", "        kept[7][...] = 0; output.append(state[0])"))
-LONG = source("lstm", (RETURNED, f"return (h, c), ({KEPT}, [0.0] * 10**5)"), (f"{KEPT} = kept", f"{KEPT}, _ = kept"))
 SLEEPS = "import time; time.sleep(99)"
 KINDS = {
-    "right": Kind(LSTM, FULL, 100),
     "right by its text": Kind(GRU, FULL, 100, name="homework 3.py"),
     "a pair": Kind(PAIR, FULL, 100, name="my_rnn.py"),
     "in float32": Kind(source("lstm", *IN_FLOAT32), FULL, 100, "returns float32"),
@@ -60,28 +59,22 @@ KINDS = {
     "ends the process": Kind(first("forward", "import os; os._exit(0)"), PART, 50, "forward: it ends the process"),
     "raises": Kind(first("backward", "1 / 0"), PART, 75, "ZeroDivisionError: division by zero (my_lstm.py, line "),
     "too much memory": Kind(first("step", "np.ones((10**5, 10**5))"), NONE, 0, "MemoryError"),
-    "not a number": Kind(source("lstm", ("h = o * tanh_c", "h = xp.nan * o")), PART, 12, "h is"),
     "another type": Kind(first("step", "return 'text', object()"), NONE, 0, "should be a tuple of 2 arrays"),
     "over x": Kind(first("forward", "x *= 2"), PART, 50, "forward: it writes into `x`"),
     "over the tape's parameters": Kind(
         first("backward", "tape[1]['weight_ih'] -= 1"), PART, 75, "it writes into `parameters`"
     ),
     "over d_output, in secret": Kind(PATCHED, PART, 75, "backward: it writes into `d_output`"),
-    "an array of objects": Kind(OF_OBJECTS, FULL, 100),
+    "an array of objects, and a long list": Kind(OF_OBJECTS, FULL, 100),
     "over what step kept": Kind(OVER_KEPT, PART, 50, "forward: the numbers are right, but what `step` kept is changed"),
-    "a long list": Kind(LONG, FULL, 100),
     "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
-    "prints much": Kind(f"for _ in range(10): print('x' * 10**6)\n{LSTM}", FULL, 100, "printed 10,000,010 bytes"),
-    "writes a file": Kind(f"open('mine.txt', 'w').write('x')\n{LSTM}", FULL, 100, "wrote mine.txt"),
-    "writes elsewhere": Kind(ELSEWHERE, FULL, 100, "refused: it writes /tmp/not_here"),
+    "writes": Kind(WRITES + LSTM, FULL, 100, "it writes /tmp/not_here; wrote mine.txt; printed 10,000,010 bytes"),
     "a large file": Kind("open('a', 'wb').write(b'x' * 10**8)\n", NOT_GRADED, 0, "File too large"),
     "forks": Kind("import os\nwhile True: os.fork()\n", NOT_GRADED, 0, "it starts a process (os.fork)"),
     "scratch": Kind("from scratch.nn import LSTM\n", USES, 0, "uses scratch.nn"),
     "a name by the way": Kind(f"import importlib\nimportlib.import_module('ri' + 'ch')\n{LSTM}", USES, 0, "uses rich"),
-    "no module": Kind(f"from math import nothing\n{LSTM}", NOT_GRADED, 0, "ImportError"),
     "no Python": Kind("def step(:\n", NOT_GRADED, 0, "cannot be read as Python: invalid syntax (line 1)"),
     "latin-1": Kind(LSTM.encode() + b"# M\xfcller\n", NOT_GRADED, 0, "codec can't decode"),
-    "latin-1, said": Kind(f"# coding: latin-1\n{LSTM}# M\xfcller\n".encode("latin-1", "replace"), FULL, 100),
     "no functions": Kind("def train(): pass\n", NOT_GRADED, 0, "expected the functions step, step_backward, forward"),
     "which cell": Kind("def step(x): return x\n", NOT_GRADED, 0, "give --cell", "work.py"),
     "a notebook": Kind("{}", NOT_GRADED, 0, "got a .ipynb", "my_lstm.ipynb"),
@@ -101,20 +94,21 @@ def backward(d_output, d_state, tape):
 """
 FAKE = '{"status": "full marks", "points": 100}'
 TRIED = {
-    "prints a result as it ends": """
+    "prints a result, writes into every descriptor": """
 import atexit, os
 atexit.register(print, FAKE)
 def step(*_):
     print(FAKE, flush=True)
+    for number in range(64):
+        try: os.write(number, FAKE.encode() + b"\\n")
+        except OSError: pass
     os._exit(0)
 """,
-    "changes NumPy's comparisons": """
+    "changes what compares": """
+import builtins, sys, types
 np.allclose = np.array_equal = np.isclose = lambda *_, **__: True
 np.linalg.norm = lambda *_, **__: 0.0
 np.testing.assert_allclose = print
-""",
-    "changes the checker's modules": """
-import builtins, sys, types
 for name in ("reference", "reference.stages", "reference.stages.subject", "reference.stages.judge"):
     sys.modules[name] = types.SimpleNamespace(error_of=lambda *_: 0.0, alike=lambda *_: True)
 builtins.abs = lambda _: 0.0
@@ -123,14 +117,6 @@ builtins.abs = lambda _: 0.0
 import sys
 right = {"value": {"other": "right"}, "wrote": [], "right": True}
 sys.modules["__main__"].Server.called = lambda *_, **__: right
-""",
-    "writes into every descriptor": """
-import os
-def step(*_):
-    for number in range(64):
-        try: os.write(number, FAKE.encode() + b"\\n")
-        except OSError: pass
-    os._exit(0)
 """,
     "searches its memory": """
 import gc, sys

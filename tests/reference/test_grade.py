@@ -31,11 +31,10 @@ WITHOUT_TORCH = """
 import sys
 from reference.__main__ import main
 sys.modules["torch"] = None
-folder = sys.argv[1]
-sys.argv[1:] = ["check", "--candidate", f"{folder}/in/one factor/my_lstm.py"]
+sys.argv[1:] = ["check", "--candidate", "in/one factor/my_lstm.py"]
 assert main() == 1
 print("GRADES")
-sys.argv[1:] = ["grade", f"{folder}/in", "--limit", "2", "--json", f"{folder}/out.json", "--csv", f"{folder}/out.csv"]
+sys.argv[1:] = "grade in --limit 2 --seed 5 --json out.json --csv out.csv".split()
 sys.exit(main())
 """
 
@@ -52,7 +51,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("grade")
     for name, (text, *_, file) in (KINDS | {name: (text, "my_lstm.py") for name, text in HOSTILE.items()}).items():
         write(folder / "in" / name / file, text)
-    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, folder], capture_output=True, text=True, timeout=300)
+    environment = os.environ | {"PYTHONPATH": str(Path(grade.__file__).parents[1])}
+    command = [sys.executable, "-c", WITHOUT_TORCH]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     checked, out = done.stdout.split("GRADES\n")
     assert "a factor is missing" in checked
     all_of_it = json.loads((folder / "out.json").read_text())
@@ -89,9 +90,9 @@ def test_the_verdict_counts_all_and_both_files_say_the_same(run: SimpleNamespace
     assert [(row["file"], int(row["points"]), row["status"]) for row in run.csv] == [
         (row["file"], row["points"], row["status"]) for row in run.json["submissions"]
     ]
-    row = run.rows["prints much"]
+    row = run.rows["writes"]
     assert row["output"]["bytes"] == 10_000_010 and 0 < len(row["output"]["text"]) <= 4000
-    assert run.rows["writes a file"]["files"] == [{"name": "mine.txt", "bytes": 1}]
+    assert row["files"] == [{"name": "mine.txt", "bytes": 1}]
     details = run.rows["one factor"]["stages"][1]["details"]
     assert any("should be" in line for line in details) and any("the textbook: d_c_prev" in line for line in details)
 
@@ -105,30 +106,28 @@ def test_what_may_be_used_counts(tmp_path: Path, command: Command) -> None:
     assert out.startswith("2 graded: 2 with full marks") and "a/my_lstm.py" in out and "b/my_gru.py" in out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("nowhere", "there is no nowhere"),
-        ("*.txt", "there is no *.txt"),
-        ("empty", "there is no .py in the folder"),
-        ("/dev/null", "neither a file nor a folder"),
-        ("my_lstm.py --cell cnn", "expected the --cell rnn, lstm, gru, got 'cnn'"),
-        ("my_lstm.py --limit 0", "--limit"),
-        ("my_lstm.py --limit nan", "--limit"),
-        ("my_lstm.py --csv my_lstm.py", "over a submission"),
-        ("my_lstm.py --csv a --json a", "the other file"),
-        ("my_lstm.py --json nowhere/a.json", "cannot write --json"),
-        ("", "FILE"),
-    ],
-)
-def test_a_wrong_command_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, arguments: str, told: str
-) -> None:
+REFUSALS = {
+    "nowhere": "there is no nowhere",
+    "*.txt": "there is no *.txt",
+    "empty": "there is no .py in the folder",
+    "/dev/null": "neither a file nor a folder",
+    "my_lstm.py --cell cnn": "expected the --cell rnn, lstm, gru, got 'cnn'",
+    "my_lstm.py --limit 0": "--limit",
+    "my_lstm.py --limit nan": "--limit",
+    "my_lstm.py --csv my_lstm.py": "over a submission",
+    "my_lstm.py --csv a --json a": "the other file",
+    "my_lstm.py --json nowhere/a.json": "cannot write --json",
+    "": "FILE",
+}
+
+
+def test_a_wrong_command_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     write(tmp_path / "my_lstm.py", LSTM)
-    status, out, error = command("grade", *arguments.split())
-    assert status == 2 and told in error and not out
+    for arguments, told in REFUSALS.items():
+        status, out, error = command("grade", *arguments.split())
+        assert status == 2 and told in error and not out, arguments
 
 
 def test_an_interrupted_run_says_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
@@ -184,7 +183,7 @@ def test_a_judge_that_is_killed_takes_no_other_submission_with_it(tmp_path: Path
 
 
 def test_a_process_of_its_own_changes_nothing_in_what_is_found(tmp_path: Path) -> None:
-    for planted in EVERY[4::35]:
+    for planted in {planted.function: planted for planted in EVERY if planted.cell == "rnn"}.values():
         path = write(tmp_path / f"my_{planted.cell}.py", source(planted.cell, *planted.replacements))
         submission = Submission(path, Limits())
         try:
@@ -197,26 +196,16 @@ def test_a_process_of_its_own_changes_nothing_in_what_is_found(tmp_path: Path) -
 # What goes between the two processes, and what a text tells.
 
 
-def in_text(value: Any) -> str:
-    """All that is in a value, bit by bit."""
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype.str} {value.shape} {value.tobytes()!r}"
-    if isinstance(value, (list, tuple)):
-        return f"{type(value).__name__}({', '.join(map(in_text, value))})"
-    return in_text([*value.items()]) if isinstance(value, dict) else f"{type(value).__name__} {value!r}"
-
-
 def test_what_is_sent_arrives_and_what_cannot_be_sent_is_told() -> None:
     numbers = [np.array([0, 1, 100], f"{order}{code}") for code in "?bhilqBHILQefdg" for order in "<>"]
     numbers += [np.array([np.nan, np.inf, -0.0, 5e-324]), np.zeros((2, 0)), np.array(1.5), np.ones((2, 3, 1)).T]
     value = [numbers, (None, True, 0, -(2**61), 0.1, -0.0, 1e308, np.inf, np.nan), {"": {"ä": ([], (), {})}}]
-    assert in_text(decoded(json.loads(json.dumps(encoded(value))))) == in_text(value)
+    assert repr(decoded(json.loads(json.dumps(encoded(value))))) == repr(value)
     deep: list[Any] = []
     for _ in range(30):
         deep = [deep]
-    told = [
-        str(decoded(encoded(each))) for each in (object(), "text", np.zeros(2**20 + 1), deep, {1: 2}, np.float64(3))
-    ]
+    others = (object(), "text", np.zeros(2**20 + 1), deep, {1: 2}, np.float64(3))
+    told = [str(decoded(encoded(each))) for each in others]
     assert told[:3] == ["a object", "a str", "a ndarray of shape (1048577,)"] and "something too large" in told[3]
     assert told[4:] == ["{'1': 2}", "3.0"]
     arrays = [["|O8", [1], "AAAAAAAAAAA="], ["<f8", [2], "AAAAAAAAAAA="], ["<f8", [1]]]
@@ -253,3 +242,4 @@ USES = {
 def test_a_text_and_its_name_tell_the_cell_and_what_is_used() -> None:
     assert {(name, text): cell_of(Path(name), text.encode()) for name, text in CELL_OF} == CELL_OF
     assert {text: look(text.encode())[0] for text in USES} == USES
+    assert look("# coding: latin-1\n# M\xfcller".encode("latin-1")) == ([], True)
