@@ -81,7 +81,7 @@ def test_a_mistake_is_found_where_it_is(planted: Planted) -> None:
 def test_most_mistakes_are_named_and_none_falsely() -> None:
     """What is expected of each is in the table, which the test above holds to; so it is enough to count there."""
     of_mathematics = [planted for planted in EVERY if not planted.told]
-    assert sum(bool(planted.names) for planted in of_mathematics) >= 0.9 * len(of_mathematics) > 80
+    assert sum(bool(planted.names) for planted in of_mathematics) >= 0.9 * len(of_mathematics)
 
 
 JUNK = [
