@@ -102,8 +102,6 @@ lstm | "weight_ih": d_a.T @ x -> "weight_ih": d_a.T @ x * xp.arange(1, 1 + d_a.s
     known mistake gives your numbers.
 lstm | d_f * f * -> 1.1 * d_f * f * | step_backward: d_parameters["bias_ih"] is wrong in block f only
 lstm | d_i = d_c * g -> d_i = 1.037 * d_c * g | step_backward: No known mistake gives your numbers.
-rnn | d_x = d_a @ W_IH -> d_x = 1.037 * d_a @ W_IH | step_backward: No known mistake gives your numbers.
-gru | d_a_r = -> d_a_r = 1.037 * | step_backward: No known mistake gives your numbers.
 gru | (d_x_t) -> (d_x_t * (1.1 if t == 1 else 1)) | backward: d_x is wrong in step 1 only
 gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: without biases, which `parameters` then
     does not have, it raises KeyError: 'bias_ih'

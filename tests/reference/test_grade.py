@@ -170,12 +170,13 @@ def test_a_run_that_ends_early_leaves_no_process(tmp_path: Path) -> None:
 def test_a_judge_that_is_killed_takes_no_other_submission_with_it(tmp_path: Path) -> None:
     """Each is judged again alone. Where that judge is killed as well, the row says so."""
     paths = [write(tmp_path / name / "my_lstm.py", LSTM) for name in ("a", "b")]
-    killed = list[int]()
+    killed = set[int | None]()
 
     def tick() -> None:
-        for judge in multiprocessing.active_children()[: 2 - len(killed)]:
-            killed.append(judge.pid or 0)
-            judge.kill()
+        for judge in multiprocessing.active_children():
+            if len(killed | {judge.pid}) <= 2:
+                killed.add(judge.pid)
+                judge.kill()
 
     rows = dict(grade.graded(paths, grade.Options("lstm", Limits(), 0, (), str(tmp_path)), 1, tick))
     ended = 0, "the process that was to judge it ended"
