@@ -43,7 +43,7 @@ open('mine.txt', 'w').write('x')
 try: open('/tmp/not_here', 'w')
 except OSError: pass
 """
-OVER_KEPT = source("lstm", ("        output.append(state[0])", "        kept[7][...] = 0; output.append(state[0])"))
+OVER_KEPT = OF_OBJECTS.replace("output.append(state[0])", "kept[7][...] = 0; output.append(state[0])")
 SLEEPS = "import time; time.sleep(99)"
 KINDS = {
     "right by its text": Kind(GRU, FULL, 100, name="homework 3.py"),

@@ -219,7 +219,7 @@ NO_D_OUTPUT = source("gru", ("d_output[t, :, :] + d_state", "d_state"))
 HINT = "your d_c_prev is exactly d_c: a factor is missing; c = f ⊙ c_prev + i ⊙ g; shape (B, H) = (2, 3); should be"
 SOLVED = "it is d_c ⊙ f (5); yours is d_c; the textbook: d_c_prev = d_c * f  # (5)"
 HANGS = "forward        right; `backward`: it does not come back after 0.2 s (a loop that does not end?)"
-CATCHES = "while True:\n        try:\n            while True: pass\n        except:\n            pass"
+CATCHES = "try:\n        while True: len('')\n    except:\n        pass\n    while True: len('')"
 CHECKS = [
     (source("gru"), "my_gru", 0, "Everything is right.", "hint"),
     (ONE_FACTOR, "my_lstm", 1, HINT, "d_c * f; d_c ⊙ f"),
