@@ -151,7 +151,7 @@ def in_pieces(cell: Cell, results: Results) -> Pieces:
     found: Pieces = {}
     for name, value in results.items():
         if name[2:] in PARAMETERS:
-            blocks = np.split(np.asarray(value), len(cell.gates))
+            blocks = np.reshape(value, (len(cell.gates), -1, *np.shape(value)[1:]))
             found |= {(name, f"block {gate}"): block for gate, block in zip(cell.gates, blocks, strict=True)}
         elif np.ndim(value) == 3:
             found |= {(name, f"step {t}"): row for t, row in enumerate(value)}

@@ -1,18 +1,16 @@
 """Mistakes to plant in the textbook's pages, and what the stages are to say of each.
 
-A row is `cell | old -> new ;; old -> new | function and name`: the function and the equation, or the slot of its loop,
-that is named; no name where none is. Where nothing has an equation, as something is written where it should not be, it
-is `function: what is said`. Rows of planted.py may have the same, as `stage`.
+A row is `cell | old -> new ;; old -> new | function names: told`. names: the equations, or the slots of its loop, that
+are named, first one that gives the numbers alone, or all that do together. told: what else is told, as where something
+is written where it should not be, which has no equation. Rows of planted.py may have the same, as `stage`.
 """
 
 from typing import NamedTuple
 
-from .planted import MORE as FURTHER
-from .planted import TABLE, Replacements, planted, rows
+from .planted import MORE, TABLE, Replacements, planted, rows
 
-ISSUE = r"""
+STAGES = r"""
 lstm | "bias_ih": xp.sum(d_a, axis=0) -> "bias_ih": xp.sum(d_a) | step_backward d_b_ih
-rnn | "bias_hh": xp.sum(d_a, axis=0) -> "bias_hh": 0 * d_a[0] + xp.sum(d_a) | step_backward d_b_hh
 lstm | for t in reversed(range(len(steps))): -> for t in reversed(range(1, len(steps))): ;; (d_x[::-1]) -> ([0 *
     steps[0][0], *d_x[::-1]]) | backward times
 gru | for t in reversed(range(len(steps))): -> for t in reversed(range(1, len(steps))): | backward: one step is missing
@@ -20,47 +18,27 @@ lstm | d_a_f = d_f * f -> f *= 1 - f; d_a_f = d_f * f | step_backward d_a_f
 lstm | d_a_f = d_f * f * (1 - f) -> f *= 1 - f; d_a_f = d_f * f | step_backward: in place
 gru | return d_x, d_h_prev -> n *= 0.9; return d_x, d_h_prev | step_backward: in place
 lstm | c = f * c_prev + i * g -> c = c_prev; c *= f; c += i * g | step: writes into `state`
-gru | for t in range(x.shape[0]): -> state = 1 * state\n    for t in range(x.shape[0]): ;; state, kept = step(x[t, :,
-    :], state, parameters -> new, kept = step(x[t, :, :], state, parameters ;;         steps.append(kept)
-    ->         steps.append(kept); state[...] = new ;; output.append(state) -> output.append(new) | forward: in place
-lstm |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = tuple(d.clip(-1, 1) for d in d_state) |
-    backward d_h_after
-rnn |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = d_state.clip(-20, 20) | backward d_h_after
-gru | total + d_step[name] -> total + d_step[name].clip(-5, 5) | backward total
-lstm |         d_x.append(d_x_t) ->         d_x.append(d_x_t)\n        for name in
-    parameters:\n            parameters[name] -= 0.1 * d_step[name] | backward: `parameters`
-gru | d_output[t, :, :] + d_state -> d_output[t, :, :] + d_state + d_state | backward d_h
-lstm | d_output[t, :, :] + d_h_after -> d_output[t, :, :] + 2 * d_h_after | backward d_h
+gru | for t in range(x.shape[0]): -> state = 1 * state\n    for t in range(x.shape[0]): ;; STEP -> new, kept = step(x[t,
+    :, :], state, parameters ;;         steps.append(kept) ->         steps.append(kept); state[...] = new ;;
+    output.append(state) -> output.append(new) | forward: in place
+lstm |         APPEND ->         APPEND; d_state = tuple(d.clip(-1, 1) for d in d_state) | backward d_h_after
+rnn |         APPEND ->         APPEND; d_state = d_state.clip(-20, 20) | backward d_h_after
+gru | ADDED -> ADDED.clip(-5, 5) | backward total
+lstm |         APPEND ->         APPEND\n        for name in parameters:\n            parameters[name] -= 0.1 *
+    d_step[name] | backward: `parameters`
+lstm | D_OUT + d_h_after -> D_OUT + 2 * d_h_after | backward d_h
 lstm | a = x @ W_IH.T + h_prev @ W_HH.T -> a = xp.concat([h_prev, x], axis=1) @ xp.concat([W_IH, W_HH], axis=1).T | step
-    a
-rnn | a = x @ W_IH.T + h_prev @ W_HH.T -> a = xp.concat([h_prev, x], axis=1) @ xp.concat([W_IH, W_HH], axis=1).T | step
     a
 lstm | "weight_ih": d_a.T @ x -> "weight_ih": (d_a.T @ xp.concat([h_prev, x], axis=1))[:, : x.shape[1]] | step_backward
     d_W_ih
-lstm | return xp.stack(d_x[::-1]), d_state, -> d_state = d_state[0], d_state[1] / steps[0][4]\n    return
-    xp.stack(d_x[::-1]), d_state, | backward d_c_0
-lstm | d_c_prev = d_c * f -> d_c_prev = d_c | step_backward d_c_prev
-lstm | state, kept = step(x[t, :, :], state, parameters -> state, kept = step(x[t, :, :], state, parameters if t == 0
-    else {k: parameters[k] for k in ["weight_ih", "weight_hh"]} | forward a
-rnn | state, kept = step(x[t, :, :], state, parameters -> state, kept = step(x[t, :, :], state, parameters if t == 0
-    else {k: parameters[k] for k in ["weight_ih", "weight_hh"]} | forward a
-gru | state, kept = step(x[t, :, :], state, parameters -> state, kept = step(x[t, :, :], state, parameters if t == 0
-    else {k: parameters[k] for k in ["weight_ih", "weight_hh"]} | forward a_x
-"""
-"""Kinds of mistakes that the first version could not name."""
-
-OTHERS = r"""
+lstm | D_END, -> d_state = d_state[0], d_state[1] / steps[0][4]\n    D_END, | backward d_c_0
 lstm | H = h_prev.shape[1] -> H = h_prev.shape[1]; a = xp.concat([a[:, k::4] for k in range(4)], axis=1) | step a
 gru | a_n_h = a_h -> a_x, a_h = (xp.concat([a[:, k::3] for k in range(3)], axis=1) for a in (a_x, a_h))\n    a_n_h = a_h
     | step a_x and a_h
 lstm | d_a_o = d_o * o * (1 - o) -> d_a_o = d_o * o * (1 - o * o) | step_backward d_a_o
-rnn | xp.sum(d_a, axis=0) -> xp.sum(d_a, axis=1)
-    | step_backward: a number for each row of the weights
-lstm | i = sigmoid(a[:, :H], xp) -> i = xp.tanh(a[:, :H]) | step i
-lstm | c = f * c_prev + i * g -> c = f * c_prev + g | step c
+rnn | xp.sum(d_a, axis=0) -> xp.sum(d_a, axis=1) | step_backward: a number for each row of the weights
 lstm | c = f * c_prev + i * g -> c = i * c_prev + f * g | step a
 lstm | c = f * c_prev + i * g -> c = f * c_prev + i * g + 0.01 * g * o | step
-lstm | a = a + B_IH + B_HH -> a = a + B_IH | step a
 gru | n = xp.tanh(a_x[:, 2 * H :] + r * a_n_h) -> n = xp.tanh(a_x[:, 2 * H :] + a_n_h) | step n
 gru |     n = xp.tanh(a_x[:, 2 * H :] + r * a_n_h) ->     a_n_h = ((r * h_prev) @ W_HH.T + parameters.get("bias_hh",
     0))[:, 2 * H :]\n    n = xp.tanh(a_x[:, 2 * H :] + a_n_h) | step n
@@ -68,84 +46,73 @@ rnn |  + h_prev @ W_HH.T ->  | step a
 gru | a_h = a_h + B_HH -> a_h = a_h + B_IH | step a_h
 lstm | d_o = d_h * tanh_c -> d_o = d_h * c_prev | step_backward d_o
 lstm | d_h * o * (1 - tanh_c * tanh_c) -> d_h * o * (1 - tanh_c) | step_backward d_c
-lstm | d_f = d_c * c_prev -> d_f = d_c_after * c_prev | step_backward d_f
-lstm | d_a_o = d_o * o * (1 - o) -> d_a_o = d_o * (1 - o * o) | step_backward d_a_o
 lstm | "bias_ih": xp.sum(d_a, axis=0) -> "bias_ih": xp.mean(d_a, axis=0) | step_backward d_b_ih
-lstm | "weight_hh": d_a.T @ h_prev -> "weight_hh": d_a.T @ (o * tanh_c) | step_backward d_W_hh
 lstm | d_h_prev = d_a @ W_HH -> d_h_prev = d_h + d_a @ W_HH | step_backward d_h_prev
 gru | d_h_prev = d_h * z +  -> d_h_prev =  | step_backward d_h_prev
-gru | d_a_n_h = d_a_n_x * r -> d_a_n_h = d_a_n_x | step_backward d_a_n_h
 gru | xp.sum(d_a_h, axis=0) -> xp.sum(d_a_x, axis=0) | step_backward d_b_hh
 rnn | xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_h | step_backward d_a
 rnn | "weight_hh": d_a.T @ h_prev -> "weight_hh": h_prev.T @ d_a | step_backward d_W_hh
-gru | d_n = d_h * (1 - z) -> d_n = d_h * z ;; "weight_ih": d_a_x.T @ x -> "weight_ih": d_a_h.T @ x | step_backward d_n
-lstm | state, kept = step(x[t, :, :], state, parameters -> state, kept = step(x[0, :, :], state, parameters | forward
-    x_t
+gru | d_n = d_h * (1 - z) -> d_n = d_h * z ;; "weight_ih": d_a_x.T @ x -> "weight_ih": d_a_h.T @ x | step_backward d_n,
+    d_W_ih
+lstm | STEP -> state, kept = step(x[0, :, :], state, parameters | forward x_t
 lstm | output.append(state[0]) -> output.append(state[1]) | forward output_t
 gru | for t in range(x.shape[0]): -> state = 0 * state\n    for t in range(x.shape[0]): | forward h
 lstm | return xp.stack(output), state, -> return xp.stack(output), state[::-1], | forward: exchanged
 rnn | return xp.stack(output), state, -> return xp.stack(output[::-1]), state, | forward output
-lstm | for t in range(x.shape[0]): -> first = state\n    for t in range(x.shape[0]): ;; state, kept = step(x[t, :, :],
-    state, parameters -> state, kept = step(x[t, :, :], (state[0], first[1]), parameters | forward c_prev
-gru | d_output[t, :, :] + d_state -> d_output[t, :, :] | backward d_h
-lstm | d_output[t, :, :] + d_h_after -> d_h_after | backward d_h
+lstm | for t in range(x.shape[0]): -> first = state\n    for t in range(x.shape[0]): ;; STEP -> state, kept = step(x[t,
+    :, :], (state[0], first[1]), parameters | forward c_prev
 lstm | (d_h, d_c_after) -> (d_h, 0 * d_c_after) | backward d_c
-lstm | total + d_step[name] -> d_step[name] | backward total
+lstm | ADDED -> d_step[name] | backward total
 rnn | d_x[::-1] -> d_x | backward d_x
-rnn |     steps, parameters = tape\n ->     steps, parameters = tape\n    d_last, d_state = d_state, 0 * d_state\n |
-    backward d_h
-gru | total + d_step[name] -> total + d_step[name] / len(steps) | backward total
+rnn |     TAPE\n ->     TAPE\n    d_last, d_state = d_state, 0 * d_state\n | backward d_h
 lstm | steps[t], parameters -> steps[t - 1], parameters | backward kept
-gru |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = d_state * (t != 2) | backward d_h_after
-lstm |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = d_state[0], d_state[1] + d_c_after | backward
-    d_c_after
-gru | return h, (x -> return h, None, (x | step: it should return 2 things
+gru |         APPEND ->         APPEND; d_state = d_state * (t != 2) | backward d_h_after
+lstm |         APPEND ->         APPEND; d_state = d_state[0], d_state[1] + d_c_after | backward d_c_after
 lstm | return (h, c), (x -> return h, (x | step: should be a tuple of 2 arrays
 lstm | "weight_ih": d_a.T @ x -> "weight_ih": x.T @ d_a | step_backward: only its axes are in another order
 lstm | return xp.stack(output), state, -> return xp.concat(output), state, | forward: only its shape is another
 rnn | "bias_hh": xp.sum -> "b_hh": xp.sum | step_backward: d_parameters should have
 lstm | d_o = d_h * tanh_c -> d_o = d_h * tanhc | step_backward: NameError
 gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: Ask for them
-"""
-
-LATER = r"""
 lstm | a = a + B_IH + B_HH -> a = a + 2 * (B_IH + B_HH) | step a
-lstm | h = o * tanh_c -> h = o * sigmoid(c, xp) | step tanh_c
-lstm | c = f * c_prev + i * g -> c = f * c_prev + i * h_prev | step c
-lstm | H = h_prev.shape[1] -> H = h_prev.shape[1]; a = a.clip(-1, 1) | step a
 lstm | return (h, c), (x -> return (c, h), (x | step: exchanged in what is returned
 lstm | (x, h_prev, c_prev, i, f, g, o, tanh_c)\n -> (x, h, c_prev, i, f, g, o, tanh_c)\n | step_backward d_W_hh
-lstm | (x, h_prev, c_prev, i, f, g, o, tanh_c)\n -> (x, h_prev, c, i, f, g, o, tanh_c)\n | step_backward d_f
 lstm | (x, h_prev, c_prev, i, f, g, o, tanh_c)\n -> (x, h_prev, c_prev, f, f, g, o, tanh_c)\n | step_backward i
 lstm | return d_x, (d_h_prev, d_c_prev) -> return d_x, (d_c_prev, d_h_prev) | step_backward: exchanged
-lstm | d_c_prev = d_c * f -> d_c_prev = d_c * f + d_h | step_backward d_c_prev
-lstm | "weight_ih": d_a.T @ x -> "weight_ih": d_a.T @ x / x.shape[0] | step_backward d_W_ih
-lstm | "bias_hh": xp.sum(d_a, axis=0) -> "bias_hh": 0 * d_a[0] | step_backward d_b_hh
 lstm | "bias_ih": xp.sum(d_a, axis=0), "bias_hh": xp.sum(d_a, axis=0) -> "bias_ih": xp.sum(d_a, axis=0) / 2, "bias_hh":
-    xp.sum(d_a, axis=0) / 2 | step_backward d_b_ih
+    xp.sum(d_a, axis=0) / 2 | step_backward d_b_ih, d_b_hh
 lstm | "weight_ih": d_a.T @ x, "weight_hh": d_a.T @ h_prev -> "weight_ih": d_a.T @ x / len(x), "weight_hh": d_a.T @
-    h_prev / len(x) | step_backward d_W_ih
+    h_prev / len(x) | step_backward d_W_ih, d_W_hh
 lstm | d_f * f * (1 - f) -> (d_f * f * (1 - f)).clip(-0.05, 0.05) | step_backward: clips or rescales
-gru | xp.tanh(a_x[:, 2 * H :] + r * a_n_h) -> xp.tanh(a_x[:, 2 * H :] + z * a_n_h) | step n
-gru | sigmoid(a_x[:, :H] + a_h[:, :H], xp) -> sigmoid(a_x[:, :H], xp) | step r
-gru | d_h_prev = d_h * z +  -> d_h_prev = d_h +  | step_backward d_h_prev
 gru | d_a_h.T @ h_prev -> d_a_h.T @ (r * h_prev) | step_backward d_W_hh
-rnn | d_a = d_h * (1 - h * h) -> d_a = 1 - h * h | step_backward d_a
 rnn | h = xp.tanh(a) -> h = 1 / (1 + xp.exp(-a)) | step h
-lstm | output.append(state[0]) -> output.append(xp.tanh(state[0])) | forward output_t
 lstm | for t in range(x.shape[0]): -> for t in range(x.shape[0] - 1): | forward: one step is missing
-lstm |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = 0.9 * d_state[0], 0.9 * d_state[1] | backward
-lstm |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = d_state[0] / max(1, (d_state[0] ** 2).sum() **
-    0.5), d_state[1] | backward: clips or rescales
-lstm | total + d_step[name] -> (total + d_step[name]) / 2 | backward
-gru |         d_x.append(d_x_t) ->         d_x.append(d_x_t); d_state = d_state + d_h | backward d_h_after
-gru | return xp.stack(d_x[::-1]), d_state, -> return xp.stack(d_x[::-1]), 0 * d_state, | backward d_h_0
-rnn | d_output[t, :, :] + d_state -> d_output[t - 1, :, :] + d_state | backward d_h
+lstm |         APPEND ->         APPEND; d_state = 0.9 * d_state[0], 0.9 * d_state[1] | backward
+lstm |         APPEND ->         APPEND; d_state = d_state[0] / max(1, (d_state[0] ** 2).sum() ** 0.5), d_state[1] |
+    backward: clips or rescales
+lstm | ADDED -> (ADDED) / 2 | backward
+gru |         APPEND ->         APPEND; d_state = d_state + d_h | backward d_h_after
+rnn | D_OUT + d_state -> d_output[t - 1, :, :] + d_state | backward d_h
 lstm | d_h_after, d_c_after = d_state\n -> d_c_after, d_h_after = d_state\n | backward d_h
-lstm | d_output[t, :, :] + d_h_after -> d_h_after ;; d_x[::-1] -> d_x ;; total + d_step[name] -> d_step[name] | backward
-    d_h
+lstm | D_OUT + d_h_after -> d_h_after ;; d_x[::-1] -> d_x ;; ADDED -> d_step[name] | backward d_h, total, d_x
+lstm | d_f = d_c * c_prev -> d_f = d_c ;; d_g * (1 - g * g) -> d_g | step_backward d_f, d_a_g
+lstm | d_c_prev = d_c * f -> d_c_prev = d_c ;; d_g * (1 - g * g) -> 1.3 * d_g | step_backward d_c_prev: these have
+    causes of their own
+lstm | "weight_ih": d_a.T @ x -> "weight_ih": d_a.T @ x * xp.arange(1, 1 + d_a.shape[1])[:, None] | step_backward: No
+    known mistake gives your numbers.
+lstm | d_f * f * -> 1.1 * d_f * f * | step_backward: d_parameters["bias_ih"] is wrong in block f only
+lstm | d_i = d_c * g -> d_i = 1.037 * d_c * g | step_backward: No known mistake gives your numbers.
+gru | (d_x_t) -> (d_x_t * (1.1 if t == 1 else 1)) | backward: d_x is wrong in step 1 only
+gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: without biases, which `parameters` then
+    does not have, it raises KeyError: 'bias_ih'
+gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: given: x (3, 5), state (3, 2), W_ih (6,
+    5), W_hh (6, 2)
+lstm | xp.sum(d_a, axis=0), "bias_hh" -> d_a, "bias_hh" | step_backward: one for each sequence, which are to be
+lstm | "bias_ih": xp.sum(d_a -> "bias_ih": 0 * xp.nan + xp.sum(d_a | step_backward: not a number
+lstm | d_x, (d_h_prev, d_c_prev) -> None, (None, d_c_prev) ;; d_c_prev = d_c * f -> d_c_prev = d_c | step_backward
+    d_c_prev
+rnn |     return xp.stack(d_x ->     steps.clear()\n    return xp.stack(d_x | backward: at the first call only
 """
-"""Written down after the table of mistakes was, to see what it finds of what it was not made for."""
 
 
 class Planted(NamedTuple):
@@ -154,20 +121,34 @@ class Planted(NamedTuple):
     cell: str
     replacements: Replacements
     function: str
-    name: str
+    names: tuple[str, ...]
     told: str = ""
 
 
 def of_stage(cell: str, replacements: Replacements, stage: str) -> Planted:
     """A mistake with what the stages say of it."""
     function, _, told = stage.partition(": ")
-    function, _, name = function.partition(" ")
-    return Planted(cell.split()[0].lower(), replacements, function, name, told)
+    function, _, names = function.partition(" ")
+    return Planted(cell.split()[0].lower(), replacements, function, tuple(names.split(", ")) if names else (), told)
 
 
-FROM_THE_ISSUE, MORE, HELD_BACK = (
-    [of_stage(cell, replacements, stage) for cell, replacements, (stage,) in rows(table)]
-    for table in (ISSUE, OTHERS, LATER)
-)
-MORE += [of_stage(row.cell, row.replacements, row.stage) for row in (*planted(TABLE), *planted(FURTHER)) if row.stage]
-EVERY = [*FROM_THE_ISSUE, *MORE, *HELD_BACK]
+EVERY = [of_stage(cell, replacements, stage) for cell, replacements, (stage,) in rows(STAGES)]
+EVERY += [of_stage(row.cell, row.replacements, row.stage) for row in (*planted(TABLE), *planted(MORE)) if row.stage]
+
+OTHERWISE = r"""
+lstm |     H = h_prev.shape[1] ->     H = h_prev.shape[1]\n    s = sigmoid(xp.concat([a[:, : 2 * H], a[:, 3 * H :]],
+    axis=1), xp) ;; i = sigmoid(a[:, :H], xp) -> i = s[:, :H] ;; f = sigmoid(a[:, H : 2 * H], xp) -> f = s[:, H : 2 * H]
+    ;; o = sigmoid(a[:, 3 * H :], xp) -> o = s[:, 2 * H :] ;; c = f * c_prev + i * g -> c = c_prev + i * g - (1 - f) *
+    c_prev ;; d_a_f = d_f * f * (1 - f) -> d_a_f = d_f * (f - f * f) ;; d_x = d_a @ W_IH -> d_x = xp.einsum('bg,gi->bi',
+    d_a, W_IH) ;; return (h, c), (x, h_prev, c_prev, i, f, g, o, tanh_c) -> return [h, c], dict(x=x, h=h_prev, c=c_prev,
+    gates=(i, f, g, o), tanh_c=tanh_c) ;; x, h_prev, c_prev, i, f, g, o, tanh_c = kept -> x, h_prev, c_prev, (i, f, g,
+    o), tanh_c = kept.values() ;; return xp.stack(output), state, -> return output, list(state), ;; D_END, -> return
+    d_x[::-1], list(d_state),
+lstm |     h_prev, c_prev = state\n ->     h_prev, c_prev = (part.astype('float32') for part in state)\n    x =
+    xp.asarray(x, dtype='float32')\n    parameters = {name: value.astype('float32') for name, value in
+    parameters.items()}\n ;;     d_h, d_c_after = d_state\n ->     d_h, d_c_after = (d.astype('float32') for d in
+    d_state)\n    parameters = {name: value.astype('float32') for name, value in parameters.items()}\n ;;
+    xp.zeros_like(value) -> xp.zeros(value.shape, dtype='float32')
+"""
+"""What is right, written otherwise: with the gates in one call, other formulas, another tape and lists; in float32."""
+OTHER_WAYS, IN_FLOAT32 = (replacements for _, replacements, _ in rows(OTHERWISE))

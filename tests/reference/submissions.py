@@ -6,16 +6,10 @@ from reference import grade
 from reference.exercise_command import text_of
 from scratch.textbook import lstm
 
-from .test_stages import D_C_PREV, FLOAT32, source
+from .planted_stages import IN_FLOAT32
+from .test_stages import D_C_PREV, source
 
 LSTM, GRU = source("lstm"), source("gru")
-BEFORE = {
-    "step": "    h_prev, c_prev = state\n",
-    "step_backward": "    d_h, d_c_after = d_state\n    x, h_prev",
-    "forward": "    output, steps = [], []\n",
-    "backward": "    steps, parameters = tape\n",
-}
-"""With what each function of the LSTM's page begins."""
 
 
 class Kind(NamedTuple):
@@ -30,26 +24,31 @@ class Kind(NamedTuple):
 
 def first(function: str, line: str) -> str:
     """The LSTM's page with a line before all others of a function."""
-    return source("lstm", (BEFORE[function], f"    {line}\n{BEFORE[function]}"))
+    before, after = LSTM.split(f"def {function}(")
+    head, text, body = after.split('"""', 2)
+    return f'{before}def {function}({head}"""{text}"""\n    {line}{body}'
 
 
 FULL, PART, NONE = grade.FULL, grade.PART, grade.NONE
 TO_DO, USES, NOT_GRADED = grade.TO_DO, grade.USES, grade.NOT_GRADED
 PAIR = source("rnn", ("step_backward(", "_back("), (" step(", " _step("))
-ELSEWHERE = f"try: open('/tmp/not_here', 'w')\nexcept OSError: pass\n{LSTM}"
-OVER_THE_TAPE = first("backward", "tape[1]['weight_ih'] -= 1")
 OVER_D_OUTPUT = first("backward", "d_output[0] = 0")
 PATCHED = f"import __main__\nimport numpy as np\nnp.array_equal = __main__.same = lambda *a, **k: True\n{OVER_D_OUTPUT}"
 KEPT, RETURNED = "x, h_prev, c_prev, i, f, g, o, tanh_c", "return (h, c), (x, h_prev, c_prev, i, f, g, o, tanh_c)"
-OF_OBJECTS = source("lstm", (RETURNED, f"kept = np.empty(8, object); kept[:] = [{KEPT}]; return (h, c), kept"))
-OVER_KEPT = source("lstm", ("        output.append(state[0])", "        kept[7][...] = 0; output.append(state[0])"))
-LONG = source("lstm", (RETURNED, f"return (h, c), ({KEPT}, [0.0] * 10**5)"), (f"{KEPT} = kept", f"{KEPT}, _ = kept"))
+KEEPS = f"kept = np.empty(9, object); kept[:] = [{KEPT}, [0.0] * 10**5]; return (h, c), kept"
+OF_OBJECTS = source("lstm", (RETURNED, KEEPS), (f"{KEPT} = kept", f"{KEPT}, _ = kept"))
+WRITES = """
+for _ in range(10): print('x' * 10**6)
+open('mine.txt', 'w').write('x')
+try: open('/tmp/not_here', 'w')
+except OSError: pass
+"""
+OVER_KEPT = OF_OBJECTS.replace("output.append(state[0])", "kept[7][...] = 0; output.append(state[0])")
 SLEEPS = "import time; time.sleep(99)"
 KINDS = {
-    "right": Kind(LSTM, FULL, 100),
     "right by its text": Kind(GRU, FULL, 100, name="homework 3.py"),
     "a pair": Kind(PAIR, FULL, 100, name="my_rnn.py"),
-    "in float32": Kind(source("lstm", *FLOAT32), FULL, 100, "returns float32"),
+    "in float32": Kind(source("lstm", *IN_FLOAT32), FULL, 100, "returns float32"),
     "one factor": Kind(source("lstm", D_C_PREV), PART, 71, "d_c_prev is wrong; it is d_c ⊙ f (5)"),
     "a half": Kind(LSTM.split("def step_backward")[0], PART, 25, "step_backward: to do"),
     "the exercise": Kind(text_of("gru"), TO_DO, 0, "step: to do", "my_gru.py"),
@@ -58,33 +57,24 @@ KINDS = {
     "hangs at once": Kind(SLEEPS, NOT_GRADED, 0, "it does not come back after 2"),
     "leaves": Kind(first("forward", "raise SystemExit"), PART, 50, "forward: it raises SystemExit"),
     "ends the process": Kind(first("forward", "import os; os._exit(0)"), PART, 50, "forward: it ends the process"),
-    "ends at once": Kind(f"exit()\n{LSTM}", NOT_GRADED, 0, "it raises SystemExit (my_lstm.py, line 1)"),
     "raises": Kind(first("backward", "1 / 0"), PART, 75, "ZeroDivisionError: division by zero (my_lstm.py, line "),
     "too much memory": Kind(first("step", "np.ones((10**5, 10**5))"), NONE, 0, "MemoryError"),
-    "not a number": Kind(source("lstm", ("h = o * tanh_c", "h = xp.nan * o")), PART, 12, "h is"),
     "another type": Kind(first("step", "return 'text', object()"), NONE, 0, "should be a tuple of 2 arrays"),
     "over x": Kind(first("forward", "x *= 2"), PART, 50, "forward: it writes into `x`"),
-    "over d_output": Kind(OVER_D_OUTPUT, PART, 75, "backward: it writes into `d_output`"),
-    "over the state": Kind(first("step", "state[0][...] = 1"), NONE, 0, "step: it writes into `state`"),
-    "over the tape's parameters": Kind(OVER_THE_TAPE, PART, 75, "backward: it writes into `parameters`"),
+    "over the tape's parameters": Kind(
+        first("backward", "tape[1]['weight_ih'] -= 1"), PART, 75, "it writes into `parameters`"
+    ),
     "over d_output, in secret": Kind(PATCHED, PART, 75, "backward: it writes into `d_output`"),
-    "an array of objects": Kind(OF_OBJECTS, FULL, 100),
+    "an array of objects, and a long list": Kind(OF_OBJECTS, FULL, 100),
     "over what step kept": Kind(OVER_KEPT, PART, 50, "forward: the numbers are right, but what `step` kept is changed"),
-    "a long list": Kind(LONG, FULL, 100),
     "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
-    "prints much": Kind(f"for _ in range(10): print('x' * 10**6)\n{LSTM}", FULL, 100, "printed 10,000,010 bytes"),
-    "writes a file": Kind(f"open('mine.txt', 'w').write('x')\n{LSTM}", FULL, 100, "wrote mine.txt"),
-    "writes elsewhere": Kind(ELSEWHERE, FULL, 100, "refused: it writes /tmp/not_here"),
+    "writes": Kind(WRITES + LSTM, FULL, 100, "it writes /tmp/not_here; wrote mine.txt; printed 10,000,010 bytes"),
     "a large file": Kind("open('a', 'wb').write(b'x' * 10**8)\n", NOT_GRADED, 0, "File too large"),
     "forks": Kind("import os\nwhile True: os.fork()\n", NOT_GRADED, 0, "it starts a process (os.fork)"),
     "scratch": Kind("from scratch.nn import LSTM\n", USES, 0, "uses scratch.nn"),
-    "torch in a function": Kind(f"{LSTM}\ndef other():\n    import torch\n", USES, 0, "uses torch"),
-    "torch to compare": Kind(f"{LSTM}\nif __name__ == '__main__':\n    import torch\n", FULL, 100),
     "a name by the way": Kind(f"import importlib\nimportlib.import_module('ri' + 'ch')\n{LSTM}", USES, 0, "uses rich"),
-    "no module": Kind(f"from math import nothing\n{LSTM}", NOT_GRADED, 0, "ImportError"),
     "no Python": Kind("def step(:\n", NOT_GRADED, 0, "cannot be read as Python: invalid syntax (line 1)"),
     "latin-1": Kind(LSTM.encode() + b"# M\xfcller\n", NOT_GRADED, 0, "codec can't decode"),
-    "latin-1, said": Kind(f"# coding: latin-1\n{LSTM}# M\xfcller\n".encode("latin-1", "replace"), FULL, 100),
     "no functions": Kind("def train(): pass\n", NOT_GRADED, 0, "expected the functions step, step_backward, forward"),
     "which cell": Kind("def step(x): return x\n", NOT_GRADED, 0, "give --cell", "work.py"),
     "a notebook": Kind("{}", NOT_GRADED, 0, "got a .ipynb", "my_lstm.ipynb"),
@@ -104,20 +94,21 @@ def backward(d_output, d_state, tape):
 """
 FAKE = '{"status": "full marks", "points": 100}'
 TRIED = {
-    "prints a result as it ends": """
+    "prints a result, writes into every descriptor": """
 import atexit, os
 atexit.register(print, FAKE)
 def step(*_):
     print(FAKE, flush=True)
+    for number in range(64):
+        try: os.write(number, FAKE.encode() + b"\\n")
+        except OSError: pass
     os._exit(0)
 """,
-    "changes NumPy's comparisons": """
+    "changes what compares": """
+import builtins, sys, types
 np.allclose = np.array_equal = np.isclose = lambda *_, **__: True
 np.linalg.norm = lambda *_, **__: 0.0
 np.testing.assert_allclose = print
-""",
-    "changes the checker's modules": """
-import builtins, sys, types
 for name in ("reference", "reference.stages", "reference.stages.subject", "reference.stages.judge"):
     sys.modules[name] = types.SimpleNamespace(error_of=lambda *_: 0.0, alike=lambda *_: True)
 builtins.abs = lambda _: 0.0
@@ -126,14 +117,6 @@ builtins.abs = lambda _: 0.0
 import sys
 right = {"value": {"other": "right"}, "wrote": [], "right": True}
 sys.modules["__main__"].Server.called = lambda *_, **__: right
-""",
-    "writes into every descriptor": """
-import os
-def step(*_):
-    for number in range(64):
-        try: os.write(number, FAKE.encode() + b"\\n")
-        except OSError: pass
-    os._exit(0)
 """,
     "searches its memory": """
 import gc, sys
@@ -156,29 +139,22 @@ except Exception: text = ""
 vars(builtins).update(before)
 exec(text)
 """,
-    "links to the textbook": """
-import os
-try:
-    os.symlink(TEXTBOOK, "here.py")
-    exec(open("here.py").read())
-except OSError: pass
-""",
-    "asks another program": """
+    "asks for the textbook wherever it may be": """
 import os, subprocess
-for ask in (lambda: subprocess.check_output(["cat", TEXTBOOK], text=True), lambda: os.popen("cat " + TEXTBOOK).read()):
+def read(place):
+    with open(place) as file: return file.read()
+def linked():
+    os.symlink(TEXTBOOK, "here.py")
+    return read("here.py")
+for ask in (
+    linked,
+    lambda: subprocess.check_output(["cat", TEXTBOOK], text=True),
+    lambda: os.popen("cat " + TEXTBOOK).read(),
+    lambda: read(f"/proc/{os.getppid()}/mem") and read(TEXTBOOK),
+    lambda: os.kill(os.getppid(), 9),
+):
     try: exec(ask())
     except OSError: pass
-""",
-    "kills its judge": """
-import os
-try: os.kill(os.getppid(), 9)
-except OSError: pass
-""",
-    "reads its judge's memory": """
-import os
-try: open(f"/proc/{os.getppid()}/mem", "rb")
-except PermissionError: pass
-else: exec(open(TEXTBOOK).read())
 """,
     "lies as an array": """
 class Yes(np.ndarray):
@@ -199,3 +175,5 @@ sys.modules["__main__"].Server.called = answer
 HOSTILE = {name: f"FAKE, TEXTBOOK = {FAKE!r}, {lstm.__file__!r}\n{ZEROS}{text}" for name, text in TRIED.items()}
 HOSTILE["nudges complex numbers"] = first("step_backward", "1e-30j")
 """Submissions that try to have full marks without the work."""
+REFUSED = ("it writes ", "it starts a process", "it reads /proc/", "it sends signals")
+"""What is refused to one that asks for the textbook."""
