@@ -13,20 +13,6 @@ from reference.equivalence import assert_close
 from reference.weights import to_torch
 from scratch.forecast import Comparison, Forecaster, Recipe, Series, compare, rmse, train, windows_of
 
-
-class Plain(torch.nn.Module):
-    """The forecaster in PyTorch."""
-
-    def __init__(self, horizon: int, hidden_size: int, num_layers: int) -> None:
-        super().__init__()
-        self.lstm = torch.nn.LSTM(1, hidden_size, num_layers, batch_first=True, dtype=torch.float64)
-        self.fc = torch.nn.Linear(hidden_size, horizon, dtype=torch.float64)
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        output, _ = self.lstm(windows)
-        return self.fc(output[:, -1])
-
-
 sizes = st.integers(1, 5)
 
 
@@ -34,11 +20,13 @@ sizes = st.integers(1, 5)
 @given(seed=st.integers(0, 2**32), batch=sizes, window=st.integers(1, 9), horizon=sizes, hidden=sizes, layers=sizes)
 def test_gradients_match_pytorch(seed: int, batch: int, window: int, horizon: int, hidden: int, layers: int) -> None:
     rng = np.random.default_rng(seed)
-    model, plain = Forecaster(horizon, hidden, layers, np.float64, rng), Plain(horizon, hidden, layers)
+    model = Forecaster(horizon, hidden, layers, np.float64, rng)
+    lstm = torch.nn.LSTM(1, hidden, layers, batch_first=True, dtype=torch.float64)
+    plain = torch.nn.ModuleDict({"lstm": lstm, "fc": torch.nn.Linear(hidden, horizon, dtype=torch.float64)})
     to_torch(model, plain)
     x, d_y = rng.normal(size=(batch, window, 1)), rng.normal(size=(batch, horizon))
     x_torch = torch.from_numpy(x).requires_grad_()
-    y_torch = plain(x_torch)
+    y_torch = plain["fc"](lstm(x_torch)[0][:, -1])
     y_torch.backward(torch.from_numpy(d_y))
     y = model(x)
     d_x = model.backward(d_y)

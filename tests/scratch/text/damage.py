@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from scratch.text import Checkpoint, CheckpointError, Diverged, Settings, Training, Vocabulary, built, generate, read
-from scratch.text.checkpoint import arrays_of, checksum, content_of, header, parsed
+from scratch.text.checkpoint import arrays_of, checksum, content_of, header
 from scratch.types import Array
 
 from .trainings import TEXT, advanced
@@ -24,9 +24,14 @@ def file_of(text: str, arrays: dict[str, Array]) -> bytes:
     return content_of(arrays, {"recurrence": text, "sha256": checksum(text, arrays)})
 
 
+def whole(checkpoint: Checkpoint) -> bytes:
+    """The file of a checkpoint."""
+    return file_of(header(checkpoint), arrays_of(checkpoint))
+
+
 @cache
-def originals() -> list[bytes]:
-    """Checkpoints that are whole: small ones of different kinds."""
+def originals() -> list[Checkpoint]:
+    """Small ones of different kinds."""
     kinds = [
         (Settings(hidden_size=2, num_layers=2, batch_size=2, length=5), 3),
         (Settings(cell="RNN", hidden_size=3, embedding_size=2, dtype="float64", optimizer="Adagrad", clip=np.inf), 2),
@@ -36,24 +41,18 @@ def originals() -> list[bytes]:
     trainings = [advanced(settings, TEXT, steps) for settings, steps in kinds]
     for training in trainings:
         training.validate()
-    return [file_of(header(each), arrays_of(each)) for each in (training.checkpoint() for training in trainings)]
+    return [training.checkpoint() for training in trainings]
 
 
 def unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """The header of a safetensors file, with this project's header as a dict inside it, and the data."""
+    """The header of a safetensors file, and the data."""
     end = 8 + int.from_bytes(content[:8], "little")
-    outer = json.loads(content[8:end])
-    outer["__metadata__"]["recurrence"] = json.loads(outer["__metadata__"]["recurrence"])
-    return outer, content[end:]
+    return json.loads(content[8:end]), content[end:]
 
 
-def packed(outer: Any, data: bytes) -> bytes:
-    """A file of such a header and data, whatever they are. A header that is a text is written as it is."""
-    match outer:
-        case {"__metadata__": {"recurrence": {**inner}}}:
-            outer = {**outer, "__metadata__": outer["__metadata__"] | {"recurrence": dumped(inner)}}
-    text = (outer if isinstance(outer, str) else dumped(outer)).encode()
-    return len(text).to_bytes(8, "little") + text + data
+def packed(header: str, data: bytes) -> bytes:
+    """A file of such a header and data, whatever they are."""
+    return len(header.encode()).to_bytes(8, "little") + header.encode() + data
 
 
 WORDS = {"@deep@": "[" * 100_000 + "]" * 100_000, "@long@": "9" * 5000, "@huge@": "1e999"}
@@ -90,25 +89,22 @@ def spliced(draw: st.DrawFn, whole: Any, more: st.SearchStrategy[Any]) -> Any:
     return whole[:a] + draw(st.sampled_from([whole[:0], whole[a:end] * 2, whole[c:d]]) | more) + whole[end:]
 
 
-@st.composite
-def near(draw: st.DrawFn, value: Any) -> Any:
-    """A value much like this one; of an array one with another number in it, or of another shape or dtype."""
+def near(value: Any) -> st.SearchStrategy[Any]:
+    """Values much like this one; of an array ones with other numbers in it, or of another shape or dtype."""
     match value:
         case int() | float():
-            return draw(st.sampled_from([not value, value + 1, value - 1, 2 * value + 1, -value]))
+            return st.sampled_from([not value, value + 1, value - 1, 2 * value + 1, -value])
         case str():
-            return draw(spliced(value, st.text(max_size=5)))
+            return spliced(value, st.text(max_size=5))
         case list():
-            return draw(spliced(value, st.lists(JUNK, max_size=2)))
+            return spliced(value, st.lists(JUNK, max_size=2))
         case np.ndarray():
-            array = value.copy()
-            if array.size and array.dtype.kind == "f":
-                array.flat[draw(st.integers(0, array.size - 1))] = draw(st.sampled_from(NUMBERS))
-            array = draw(st.sampled_from([array, array, array[None], array[..., None], array.T, array.ravel()[1:]]))
+            shaped = [value[None], value[..., None], value.T, value.ravel()[1:]]
+            typed = [value.astype(dtype) for dtype in (np.float32, np.float64, np.int64, np.bool_)]
             with np.errstate(all="ignore"):
-                dtypes = [array.dtype] * 5 + [np.float32, np.float64, np.int64, np.bool_]
-                return array.astype(draw(st.sampled_from(dtypes)), order="C")
-    return draw(JUNK)
+                other = [value * value.dtype.type(number) + value.dtype.type(number) for number in NUMBERS]
+            return st.sampled_from([np.ascontiguousarray(each) for each in (*shaped, *typed, *other)])
+    return JUNK
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -142,54 +138,55 @@ def changed(draw: st.DrawFn, tree: Any, junk: st.SearchStrategy[Any] = JUNK) -> 
     return tree
 
 
-# Damage: strategies for contents, each from that of a whole file.
+# Damage: strategies for contents, each from a checkpoint.
 
 
-def accident(content: bytes) -> st.SearchStrategy[bytes]:
+def accident(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
+    content = whole(checkpoint)
     others = st.binary(max_size=99) | st.integers(0, 99).map(bytes)
     lengths = st.sampled_from([2**24, 2**24 + 1, *SIZES[:-3]]).map(lambda size: size.to_bytes(8, "little"))
     return spliced(content, others) | others | lengths.map(lambda length: length + content[8:])
 
 
-def wrong_header(content: bytes) -> st.SearchStrategy[bytes]:
-    outer, data = unpacked(content)
-    return changed({"": outer}).map(lambda tree: packed(tree.get(""), data))
+def wrong_header(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
+    outer, data = unpacked(whole(checkpoint))
+    return changed({"": outer}).map(lambda tree: packed(dumped(tree.get("")), data))
 
 
-def repeated_keys(content: bytes) -> st.SearchStrategy[bytes]:
-    outer, data = unpacked(content)
-    texts = changed(outer).map(lambda other: [packed(each, b"")[8:-1].decode() for each in (outer, other)])
-    return texts.flatmap(st.permutations).map(lambda pair: packed(f"{pair[0]},{pair[1][1:]}}}", data))
+def repeated_keys(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
+    outer, data = unpacked(whole(checkpoint))
+    pairs = changed(outer).map(lambda other: [dumped(other), dumped(outer)]).flatmap(st.permutations)
+    return pairs.map(lambda pair: packed(f"{pair[0][:-1]},{pair[1][1:]}", data))
 
 
 @st.composite
-def wrong_dtype(draw: st.DrawFn, content: bytes) -> bytes:
+def wrong_dtype(draw: st.DrawFn, checkpoint: Checkpoint) -> bytes:
     """Another dtype, most often with a shape for the same number of bytes."""
-    outer, data = unpacked(content)
+    outer, data = unpacked(whole(checkpoint))
     entry = outer[draw(st.sampled_from([name for name in outer if name != "__metadata__"]))]
     start, end = entry["data_offsets"]
     size = draw(st.sampled_from([end - start, 2 * (end - start), *((end - start) // size for size in (2, 4, 8))]))
     entry |= {"dtype": draw(st.sampled_from(DTYPES)), "shape": [size]}
-    return packed(outer, data)
+    return packed(dumped(outer), data)
 
 
-def wrong_arrays(content: bytes) -> st.SearchStrategy[bytes]:
-    metadata, arrays = parsed(content)
-    arrays = dict(sorted(arrays.items()))  # they come in any order
-    return changed(arrays, st.just(np.ones(3))).map(lambda arrays: file_of(metadata["recurrence"], arrays))
+ACCIDENTS = [accident, wrong_header, repeated_keys, wrong_dtype]
+"""Without the right checksum: what can be parsed at all is refused for that."""
 
 
-DAMAGE = [accident, wrong_header, repeated_keys, wrong_dtype, wrong_arrays]
+def wrong_settings(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
+    text = header(checkpoint)
+    texts = changed(json.loads(text)).map(dumped) | spliced(text, st.text(max_size=5)) | JUNK.map(dumped)
+    return texts.map(lambda text: file_of(text, arrays_of(checkpoint)))
 
 
-def signed(content: bytes) -> bytes:
-    """The same file with the checksum of what is in it, if it can be parsed at all: anybody can compute that."""
-    try:
-        found, arrays = parsed(content)
-        old, new = found["sha256"].encode(), checksum(found["recurrence"], arrays).encode()
-    except (CheckpointError, KeyError, AttributeError, UnicodeEncodeError):
-        return content
-    return content.replace(old, new) if len(old) == len(new) else content
+def wrong_arrays(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
+    others = changed(arrays_of(checkpoint), st.just(np.ones(3)))
+    return others.map(lambda arrays: file_of(header(checkpoint), arrays))
+
+
+MALICE = [wrong_settings, wrong_arrays]
+"""With the right checksum: anybody can compute that."""
 
 
 @contextmanager
