@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
@@ -24,13 +24,15 @@ def file_of(text: str, arrays: dict[str, Array]) -> bytes:
     return content_of(arrays, {"recurrence": text, "sha256": checksum(text, arrays)})
 
 
-def whole(checkpoint: Checkpoint) -> bytes:
-    """The file of a checkpoint."""
-    return file_of(header(checkpoint), arrays_of(checkpoint))
+class Original(NamedTuple):
+    """A checkpoint, and its file, in which the order of the metadata is left to chance."""
+
+    checkpoint: Checkpoint
+    content: bytes
 
 
 @cache
-def originals() -> list[Checkpoint]:
+def originals() -> list[Original]:
     """Small ones of different kinds."""
     kinds = [
         (Settings(hidden_size=2, num_layers=2, batch_size=2, length=5), 3),
@@ -41,7 +43,8 @@ def originals() -> list[Checkpoint]:
     trainings = [advanced(settings, TEXT, steps) for settings, steps in kinds]
     for training in trainings:
         training.validate()
-    return [training.checkpoint() for training in trainings]
+    checkpoints = [training.checkpoint() for training in trainings]
+    return [Original(each, file_of(header(each), arrays_of(each))) for each in checkpoints]
 
 
 def unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
@@ -100,9 +103,9 @@ def near(value: Any) -> st.SearchStrategy[Any]:
             return spliced(value, st.lists(JUNK, max_size=2))
         case np.ndarray():
             shaped = [value[None], value[..., None], value.T, value.ravel()[1:]]
-            typed = [value.astype(dtype) for dtype in (np.float32, np.float64, np.int64, np.bool_)]
             with np.errstate(all="ignore"):
-                other = [value * value.dtype.type(number) + value.dtype.type(number) for number in NUMBERS]
+                typed = [value.astype(dtype) for dtype in (np.float32, np.float64, np.int64, np.bool_)]
+                other = [(value * number + number).astype(value.dtype) for number in NUMBERS]
             return st.sampled_from([np.ascontiguousarray(each) for each in (*shaped, *typed, *other)])
     return JUNK
 
@@ -138,31 +141,31 @@ def changed(draw: st.DrawFn, tree: Any, junk: st.SearchStrategy[Any] = JUNK) -> 
     return tree
 
 
-# Damage: strategies for contents, each from a checkpoint.
+# Damage: strategies for contents, each from an original.
 
 
-def accident(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
-    content = whole(checkpoint)
+def accident(original: Original) -> st.SearchStrategy[bytes]:
+    content = original.content
     others = st.binary(max_size=99) | st.integers(0, 99).map(bytes)
     lengths = st.sampled_from([2**24, 2**24 + 1, *SIZES[:-3]]).map(lambda size: size.to_bytes(8, "little"))
     return spliced(content, others) | others | lengths.map(lambda length: length + content[8:])
 
 
-def wrong_header(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
-    outer, data = unpacked(whole(checkpoint))
+def wrong_header(original: Original) -> st.SearchStrategy[bytes]:
+    outer, data = unpacked(original.content)
     return changed({"": outer}).map(lambda tree: packed(dumped(tree.get("")), data))
 
 
-def repeated_keys(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
-    outer, data = unpacked(whole(checkpoint))
+def repeated_keys(original: Original) -> st.SearchStrategy[bytes]:
+    outer, data = unpacked(original.content)
     pairs = changed(outer).map(lambda other: [dumped(other), dumped(outer)]).flatmap(st.permutations)
     return pairs.map(lambda pair: packed(f"{pair[0][:-1]},{pair[1][1:]}", data))
 
 
 @st.composite
-def wrong_dtype(draw: st.DrawFn, checkpoint: Checkpoint) -> bytes:
+def wrong_dtype(draw: st.DrawFn, original: Original) -> bytes:
     """Another dtype, most often with a shape for the same number of bytes."""
-    outer, data = unpacked(whole(checkpoint))
+    outer, data = unpacked(original.content)
     entry = outer[draw(st.sampled_from([name for name in outer if name != "__metadata__"]))]
     start, end = entry["data_offsets"]
     size = draw(st.sampled_from([end - start, 2 * (end - start), *((end - start) // size for size in (2, 4, 8))]))
@@ -174,15 +177,15 @@ ACCIDENTS = [accident, wrong_header, repeated_keys, wrong_dtype]
 """Without the right checksum: what can be parsed at all is refused for that."""
 
 
-def wrong_settings(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
-    text = header(checkpoint)
+def wrong_settings(original: Original) -> st.SearchStrategy[bytes]:
+    text, arrays = header(original.checkpoint), arrays_of(original.checkpoint)
     texts = changed(json.loads(text)).map(dumped) | spliced(text, st.text(max_size=5)) | JUNK.map(dumped)
-    return texts.map(lambda text: file_of(text, arrays_of(checkpoint)))
+    return texts.map(lambda text: file_of(text, arrays))
 
 
-def wrong_arrays(checkpoint: Checkpoint) -> st.SearchStrategy[bytes]:
-    others = changed(arrays_of(checkpoint), st.just(np.ones(3)))
-    return others.map(lambda arrays: file_of(header(checkpoint), arrays))
+def wrong_arrays(original: Original) -> st.SearchStrategy[bytes]:
+    others = changed(arrays_of(original.checkpoint), st.just(np.ones(3)))
+    return others.map(lambda arrays: file_of(header(original.checkpoint), arrays))
 
 
 MALICE = [wrong_settings, wrong_arrays]
