@@ -135,7 +135,8 @@ HOSTILE = [
     "[" + "[]," * 10**5 + "[]]",
     "[" * 10**6,
 ]  # fmt: skip
-OF_OTHERS = [b"import os; os.abort()", b"\x80\x04cos\nabort\n(tR.", b"PK\x03\x04", b"", b"{}"]
+UNPRINTABLE = damage.file_of(HEADER, ARRAYS | {"optimizer.\x1b[31m.step": np.ones(1)})
+OF_OTHERS = [UNPRINTABLE, b"import os; os.abort()", b"\x80\x04cos\nabort\n(tR.", b"PK\x03\x04", b"", b"{}"]
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,9 @@ def test_training_equals_pytorch_step_by_step(optimizer: str, cell: str) -> None
         gradients = {name: parameter.grad for name, parameter in training.model.named_parameters()}
         assert_close(gradients, as_arrays({name: p.grad for name, p in theirs.named_parameters()}), 1e-9)
         assert_close(training.model.state_dict(), as_arrays(theirs.state_dict()), 1e-9)
+    held_out = torch.from_numpy(training.vocabulary.encode(TEXT)[len(indices) :])  # in two segments
+    expected = torch.nn.functional.cross_entropy(theirs(held_out[None, :-1])[0][0], held_out[1:])
+    assert training.validate() == pytest.approx(expected.item(), rel=1e-9)
 
 
 def state_of(parts: Array) -> Any:
