@@ -69,6 +69,7 @@ def test_a_training_is_written_drawn_resumed_and_sampled(run: Run, monkeypatch: 
     sampled = run(*sample)
     assert sampled[0] == 0 and sampled[2] == "" and sampled == run(*sample)
     assert len(sampled[1]) == 4 + 9 + 1 and sampled[1].startswith("the ")
+    assert run(*sample, "--length", 0)[1] == "the \n"
 
 
 @pytest.mark.parametrize("cell", ["rnn", "LSTM", "gru"])
