@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from scratch import files
@@ -109,6 +110,7 @@ def test_only_a_file_is_read_or_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", damage.ACCIDENTS)
+@profile(max_examples=profile.default.max_examples // 2)
 @given(st.sampled_from(damage.originals()), st.data())
 def test_damage_is_found(path: Path, kind: Kind, original: damage.Original, data: st.DataObject) -> None:
     found = damage.outcome(path, data.draw(kind(original)))
