@@ -32,68 +32,51 @@ class Brought:
     answers: dict[str, Any] = field(default_factory=dict)
 
 
-def number(value: int, digits: int, decimal: str, thousands: str, strip: bool) -> str:
-    """value / 10 ** digits as people write it."""
-    text = f"{value / 10**digits:,.{digits}f}"
-    if strip and digits:
-        text = text.rstrip("0").rstrip(".")
-    return text.translate({ord(","): thousands, ord("."): decimal})
-
-
-def date(moment: pd.Timestamp, form: str) -> str:
-    """A date as people write it."""
-    return f"{moment.year}Q{moment.quarter}" if form == "quarter" else moment.strftime(form)
-
-
 @st.composite
 def brought(draw: st.DrawFn) -> Brought:
     """Any of these files."""
-    frequency = draw(st.sampled_from(list(FREQUENCIES)))
-    form = draw(st.sampled_from(FREQUENCIES[frequency]))
-    form = draw(st.sampled_from(DAYS)) + form if frequency == "h" else form
-    start = pd.Timestamp(draw(st.dates(pd.Timestamp(1970, 1, 1).date(), pd.Timestamp(2040, 1, 1).date())))
+
+    def one_of(*choices: Any) -> Any:
+        return draw(st.sampled_from(choices))
+
+    frequency = one_of(*FREQUENCIES)
+    form = one_of(*FREQUENCIES[frequency])
+    form = one_of(*DAYS) + form if frequency == "h" else form
     length = draw(st.integers(14, 40))
+    start = draw(st.dates(pd.Timestamp(1970, 1, 1).date(), pd.Timestamp(2040, 1, 1).date()))
     times = list(pd.date_range(start, periods=length, freq=frequency))
-    decimal, thousands = draw(st.sampled_from(MARKS))
-    digits, strip = draw(st.integers(0, 3)), draw(st.booleans())
-    size = draw(st.sampled_from([10**3, 10**5, 10**8]))
-    raw = draw(st.lists(st.integers(-size, size), min_size=length, max_size=length))
-    kept = list(range(length))
-    if draw(st.booleans()):
-        first = draw(st.integers(4, length - 5))
-        last = draw(st.integers(first, min(first + 2, length - 5)))
-        kept = [row for row in kept if not first <= row <= last]
-    before, after = draw(st.sampled_from([("", ""), ("$", ""), ("", " €"), ("", "%")]))
-    blank = draw(st.sampled_from([None, "", "NA", "-"]))
-    rows, other = [], draw(st.booleans())
-    for row in range(length):
-        cell = before + number(raw[row], digits, decimal, thousands, strip) + after
-        if row not in kept:
-            if blank is None:
-                continue
-            cell = blank
-        rows.append([date(times[row], form), cell])
-        if other:
-            rows[-1].append("A")
-            rows.append([rows[-1][0], before + number(raw[-1 - row], digits, decimal, thousands, strip) + after, "B"])
-    order = draw(st.sampled_from(["as it is", "newest first", "any"]))
-    rows = {"as it is": rows, "newest first": rows[::-1], "any": draw(st.permutations(rows))}[order]
+    (decimal, thousands), (before, after) = one_of(*MARKS), one_of(("", ""), ("$", ""), ("", " €"), ("", "%"))
+    digits, strip, size = draw(st.integers(0, 3)), draw(st.booleans()), one_of(10**3, 10**5, 10**8)
+    values = np.array(draw(st.lists(st.integers(-size, size), min_size=length, max_size=length))) / 10**digits
+    lost = draw(st.integers(4, length - 8)) + np.arange(draw(st.integers(0, 3)))
+    blank, other, header = one_of(None, "", "NA", "-"), draw(st.booleans()), draw(st.booleans())
+
+    def written(value: float) -> str:
+        """A number as people write it."""
+        text = f"{value:,.{digits}f}"
+        text = text.rstrip("0").rstrip(".") if strip and digits else text
+        return before + text.translate({ord(","): thousands, ord("."): decimal}) + after
+
+    rows = []
+    for row, time in enumerate(times):
+        date = f"{time.year}Q{time.quarter}" if form == "quarter" else time.strftime(form)
+        cell = blank if row in lost else written(values[row])
+        if cell is not None:
+            rows += [[date, cell, "A"], [date, written(values[-1 - row]), "B"]] if other else [[date, cell]]
+    rows = one_of(rows, rows[::-1], draw(st.permutations(rows)))
     names = ["Größe der Zeit", "Wert", "Land"][: 2 + other]
-    header = draw(st.booleans())
-    separator = draw(st.sampled_from([",", ";", "\t", "|"]))
+    separator, encoding = one_of(",", ";", "\t", "|"), one_of("utf-8", "utf-8-sig", "utf-16", "cp1252")
     text = io.StringIO()
-    text.write(draw(st.sampled_from(["", f"sep={separator}\n"])))
-    csv.writer(text, delimiter=separator, lineterminator=draw(st.sampled_from(["\n", "\r\n", "\n\n"]))).writerows(
+    text.write(one_of("", f"sep={separator}\n"))
+    csv.writer(text, delimiter=separator, lineterminator=one_of("\n", "\r\n", "\n\n")).writerows(
         [names] * header + rows
     )
-    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
-    values = pd.Series([value / 10**digits if row in kept else np.nan for row, value in enumerate(raw)])
-    own = form.replace("%SZ", "%S%z").replace("+02:00", "%z")
+    values[lost] = np.nan
     answers = {
         "decimal": decimal,
         "thousands": {"\xa0": " ", "": None}.get(thousands, thousands),
         "dayfirst": form.find("%d") < form.find("%m") if form[:2] in ("%d", "%m") else None,
-        "date_format": None if form == "quarter" else own,
+        "date_format": None if form == "quarter" else form.replace("%SZ", "%S%z").replace("+02:00", "%z"),
         "where": [f"{names[2] if header else 'column 3'}=A"] if other else None,
         "fill": "forward",
         "encoding": encoding,
@@ -102,7 +85,7 @@ def brought(draw: st.DrawFn) -> Brought:
         "column": 2,
     }
     known = {name: answer for name, answer in answers.items() if answer is not None}
-    return Brought(text.getvalue().encode(encoding), values.ffill().tolist(), times, known)
+    return Brought(text.getvalue().encode(encoding), pd.Series(values).ffill().tolist(), times, known)
 
 
 def read_as_meant(file: Brought, path: Path) -> tuple[Series, dict[str, Any]]:

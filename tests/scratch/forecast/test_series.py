@@ -22,7 +22,7 @@ def moment(text: str) -> pd.Timestamp:
     return pd.Period(text).to_timestamp() if "Q" in text else pd.Timestamp(text)
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(file=brought())
 def test_never_another_series_than_the_one_meant(tmp_path_factory: pytest.TempPathFactory, file: Brought) -> None:
     series, given_ = read_as_meant(file, tmp_path_factory.getbasetemp() / "series.csv")
@@ -48,7 +48,7 @@ def read(tmp_path: Path, content: str | bytes, **options: Any) -> Series:
     return read_series(path, **options)
 
 
-@settings(max_examples=settings.default.max_examples // 2)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(values=st.lists(finite, min_size=2, max_size=30), end=st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_numbers_are_read_to_the_last_bit(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], end: str

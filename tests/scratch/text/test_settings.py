@@ -19,13 +19,6 @@ from .trainings import all_settings
 NUMBERS = st.floats(0, 1e300, exclude_min=True)
 LIMITS = st.builds(Limits, st.none() | st.integers(1), st.none() | NUMBERS, st.none() | NUMBERS).filter(any)
 
-
-@given(all_settings(), LIMITS)
-def test_settings_and_limits_survive_json(settings: Settings, limits: Limits) -> None:
-    assert Settings.of(json.loads(json.dumps(settings.as_dict(), allow_nan=False))) == settings
-    assert Limits.of(json.loads(json.dumps(limits._asdict(), allow_nan=False))) == limits
-
-
 WRONG: dict[str, list[Any]] = {
     "cell": ["lstm", "Module", "RNNCell", 1],
     "dtype": ["float16", "complex128", np.float32],
@@ -42,10 +35,6 @@ WRONG: dict[str, list[Any]] = {
 
 def from_options(options: dict[str, Any]) -> Settings:
     return Settings(**options)
-
-
-def test_every_setting_is_checked() -> None:
-    assert WRONG.keys() == {field.name for field in fields(Settings)}
 
 
 NO_LIMITS: dict[str, Any] = dict.fromkeys(Limits._fields)
@@ -67,6 +56,12 @@ def test_what_is_wrong_missing_or_unknown_is_refused_by_name(
         taken_by(values)
 
 
+def test_every_setting_is_checked_and_every_choice_is_one_of_the_library() -> None:
+    assert WRONG.keys() == {field.name for field in fields(Settings)}
+    assert {"RNN", "LSTM"} <= set(CELLS)
+    assert OPTIMIZERS.keys() == set(optim.__all__) - {"Optimizer"}
+
+
 @given(LIMITS, st.integers(0, 10**6), NUMBERS, NUMBERS)
 def test_the_first_limit_that_is_reached_ends_a_training(
     limits: Limits, steps: int, epochs: float, minutes: float
@@ -76,6 +71,7 @@ def test_the_first_limit_that_is_reached_ends_a_training(
     done = limits.done(*now)
     assert 0 <= done <= 1
     assert (done == 1) == any(reached) or done > 1 - 1e-15  # or all but rounding
+    assert Limits.of(json.loads(json.dumps(limits._asdict(), allow_nan=False))) == limits
 
 
 @given(all_settings())
@@ -89,11 +85,9 @@ def test_the_optimizer_and_the_model_are_as_the_settings_say(settings: Settings)
     assert model.dropout.p == settings.dropout
     assert model.rnn.dropout == (settings.dropout if settings.num_layers > 1 else 0)
     assert {str(parameter.data.dtype) for parameter in model.parameters()} == {settings.dtype}
-    np.testing.assert_equal(model.state_dict(), settings.model(4).state_dict())
-    assert settings.learning_rate_at(0) == settings.learning_rate
-    assert settings.learning_rate_at(2) == settings.learning_rate * settings.learning_rate_decay**2
-
-
-def test_choices_are_those_of_the_library() -> None:
-    assert {"RNN", "LSTM"} <= set(CELLS)
-    assert OPTIMIZERS.keys() == set(optim.__all__) - {"Optimizer"}
+    again = Settings.of(json.loads(json.dumps(settings.as_dict(), allow_nan=False)))
+    assert again == settings
+    np.testing.assert_equal(model.state_dict(), again.model(4).state_dict())
+    assert [settings.learning_rate_at(epoch) for epoch in (0, 2)] == [
+        settings.learning_rate * settings.learning_rate_decay**epoch for epoch in (0, 2)
+    ]
