@@ -1,31 +1,18 @@
 """Small trainings for the tests of what is carried between the libraries."""
 
 from collections.abc import Callable
-from itertools import cycle
 from typing import Any
 
 import numpy as np
 
 from scratch.text import Checkpoint, Settings, Training
 from scratch.text.checkpoint import arrays_of, checksum, header
-from scratch.text.settings import CELLS, MOMENTUM, OPTIMIZERS
+from scratch.text.settings import OPTIMIZERS
 
 TEXT = "".join(np.random.default_rng(1).choice(list("abc de,\nü🙂"), 300))
 """In streams of 67 characters, read in 10 segments of which the last is shorter."""
 
 SETTINGS = Settings(hidden_size=6, batch_size=4, length=7, validate_every=8, dtype="float64", clip=0.5)
-
-VARIANTS = cycle(
-    [{}, {"num_layers": 2}, {"num_layers": 2, "embedding_size": 3}, {"weight_decay": 0.01, "learning_rate_decay": 0.9}]
-)
-CASES: list[dict[str, Any]] = [
-    {"cell": cell, "optimizer": optimizer, **next(VARIANTS)} for optimizer in OPTIMIZERS for cell in CELLS
-]
-CASES += [
-    {"optimizer": optimizer, "momentum": 0.9, "embedding_size": 5, "learning_rate": OPTIMIZERS[optimizer] / 50}
-    for optimizer in MOMENTUM
-]
-"""Each recurrence with each optimizer, and each other option with some of them."""
 
 
 def trained(steps: int, **options: Any) -> Training:
