@@ -27,7 +27,7 @@ from .carried import TEXT, Command, advanced, identical, trained
 PROMISED = 1e-9
 """How far losses may come apart in float64."""
 
-MANY = 500 if THOROUGH else 20
+MANY = 500 if THOROUGH else 12
 """How many steps show that they stay together."""
 
 
@@ -42,7 +42,7 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "clip": st.sampled_from([0.01, 1.0, np.inf]),
     "learning_rate_decay": st.sampled_from([1.0, 0.5, 0.0]),
 }
-"""Of a training. In 2 · 20 steps most go through the text several times; the state starts from zeros each time."""
+"""Of a training. In 2 · 12 steps most go through the text several times; the state starts from zeros each time."""
 
 
 @pytest.fixture

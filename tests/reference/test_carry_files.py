@@ -184,20 +184,19 @@ def test_edited_arrays_come_back_and_a_wrong_checksum_is_refused(folder: Path, c
     assert "damaged" in refused(folder, command, "import model.safetensors back.safetensors")
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("suffix", carry.files.SUFFIXES)
+def test_a_failed_write_leaves_what_was_there(folder: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for suffix in carry.files.SUFFIXES:
-        path = tmp_path / f"model{suffix}"
-        path.write_bytes(b"before")
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "fsync", full)
-            for write in (carry.write, carry.export):
-                with pytest.raises(OSError, match="space"):
-                    write(path, CHECKPOINT)
-        assert path.read_bytes() == b"before"
-    assert len(list(tmp_path.iterdir())) == 2
+    path = folder / f"model{suffix}"
+    path.write_bytes(b"before")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for write in (carry.write, carry.export):
+            with pytest.raises(OSError, match="space"):
+                write(path, CHECKPOINT)
+    assert path.read_bytes() == b"before" and [*folder.iterdir()] == [path]
 
 
 def test_wrong_commands_are_refused(folder: Path, command: Command) -> None:

@@ -12,7 +12,6 @@ from reference import side_by_side_command as main
 from reference.problems import Problem
 from reference.runs import Masks, Run
 from reference.side_by_side import EXAMPLES, LOSS_TOLERANCE, Example, Result, train
-from scratch import nn
 from scratch.types import Array
 
 from .carried import Command
@@ -41,18 +40,6 @@ def test_classic_examples_learn_their_text_in_both_libraries(run: Command, monke
         assert result.scratch == result.torch == result.expected
         assert [row.epoch for row in result.rows] == list(range(example.every, 101, example.every))
         assert result.rows[-1].scratch < result.rows[0].scratch < np.log(8)
-
-
-@pytest.mark.parametrize("name", ["RNN", "LSTM"])
-def test_both_libraries_refuse_the_published_layout(name: str) -> None:
-    """Input (sequence, 1, features) with batch_first=True and a (1, 1, 50) state, as the classic example has it."""
-    x, h = np.zeros((10, 1, 8), np.float32), np.zeros((1, 1, 50), np.float32)
-    state = h if name == "RNN" else (h, h)
-    with pytest.raises(RuntimeError, match=r"\(1, 10, 50\), got \(1, 1, 50\)"):
-        getattr(nn, name)(8, 50, batch_first=True)(x, state)
-    theirs = torch.from_numpy(h) if name == "RNN" else (torch.from_numpy(h), torch.from_numpy(h))
-    with pytest.raises(RuntimeError, match=r"\(1, 10, 50\), got \[1, 1, 50\]"):
-        getattr(torch.nn, name)(8, 50, batch_first=True)(torch.from_numpy(x), theirs)
 
 
 def test_disagreements_are_found_and_named(monkeypatch: pytest.MonkeyPatch, run: Command) -> None:
