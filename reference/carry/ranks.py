@@ -79,10 +79,5 @@ def joined(device: str) -> Iterator[Ranks]:
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size(), place)
     finally:
-        leave()
-
-
-def leave() -> None:
-    """Leave the other processes, which `init_process_group` had joined."""
-    gc.collect()  # what averages gradients refers to itself, and would hold on to the group
-    distributed.destroy_process_group()
+        gc.collect()  # what averages gradients refers to itself, and would hold on to the group
+        distributed.destroy_process_group()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from scratch import nn
+from scratch.nn import checks
 from scratch.types import Array
 
 
@@ -41,12 +42,7 @@ def _check(source: Mapping[str, Array], target: Mapping[str, Array]) -> None:
     if source.keys() != target.keys():
         raise RuntimeError(f"expected parameters {list(target)}, got {list(source)}")
     for name, value in source.items():
-        expected = target[name]
-        if (value.shape, value.dtype) != (expected.shape, expected.dtype):
-            raise RuntimeError(
-                f"expected {name} of shape {expected.shape} and dtype {expected.dtype}, "
-                f"got {value.shape} and {value.dtype}"
-            )
+        checks.floats(name, value, target[name].dtype, target[name].shape)
 
 
 def torch_dtype(dtype: np.dtype) -> torch.dtype:

@@ -26,66 +26,68 @@ from .carried import TEXT, Command, trained
 
 CHECKPOINT = trained(3).checkpoint()
 PT = carry.files.to_pt(CHECKPOINT)
+EXPORTED = at_rest.content_of(at_rest.arrays_of(CHECKPOINT), {"recurrence": at_rest.header(CHECKPOINT)})
+"""A .safetensors file without a checksum."""
 
 
-def content(change: Callable[[dict[str, Any]], Any]) -> bytes:
-    """A .pt file in which somebody has changed something."""
-    saved = torch.load(BytesIO(PT), weights_only=True)
-    change(saved)
+def saved(parts: Any, **options: bool) -> bytes:
+    """A .pt file."""
     file = BytesIO()
-    torch.save(saved, file)
+    torch.save(parts, file, **options)
     return file.getvalue()
 
 
-def refused(tmp_path: Path, command: Command, name: str, held: bytes, *others: str) -> str:
-    """What `import` says about a file in one line, and others with it. Nothing is written."""
-    path = tmp_path / name
-    path.write_bytes(held)
-    for arguments in (*((other, path) for other in others), ("import", path, tmp_path / "back.safetensors")):
-        status, out, error = command(*arguments)
-        assert (status, out, error.count("\n")) == (2, "", 1)
-        assert name in error
-    assert [each.name for each in tmp_path.iterdir()] == [name]
-    assert path.read_bytes() == held
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which the commands are given."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refused(folder: Path, command: Command, *calls: str) -> str:
+    """What the last of these commands says, in one line, as each does. Nothing in the folder changes."""
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for call in calls:
+        status, out, error = command(*call.split())
+        assert (status, out, error.count("\n")) == (2, "", 1), (call, error)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
     return error
 
 
 class Trap:
     """Executes something where it is unpickled."""
 
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, (f"touch {self.marker}",)
+        return os.system, ("touch executed",)
 
 
-@pytest.mark.parametrize("new_format", [True, False])
-@pytest.mark.parametrize("where", ["recurrence", "model", "more"])
-def test_nothing_is_executed(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, command: Command, where: str, new_format: bool
-) -> None:
-    marker, file = tmp_path_factory.mktemp("marked") / "executed", BytesIO()
-    torch.save({where: Trap(marker)}, file, _use_new_zipfile_serialization=new_format)
-    refused(tmp_path, command, "model.pt", file.getvalue(), "train", "losses")
-    refused(tmp_path, command, "model.pt", pickle.dumps(Trap(marker)))
-    assert not marker.exists()
-    pickle.loads(pickle.dumps(Trap(marker)))
-    assert marker.exists(), "it would have been"
+def archive() -> bytes:
+    """What a .pt file looks like, written by hand."""
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr("archive/data.pkl", b"cos\nsystem\n(S'touch executed'\ntR.")
+        file.writestr("archive/version", b"3")
+    return content.getvalue()
+
+
+STRANGE = [b"", b"abc", os.urandom(99), saved({"weight": torch.ones(3)}), save_arrays({"a": np.ones(2)})]
+TRAPS = [pickle.dumps(Trap()), archive()]
+TRAPS += [
+    saved({where: Trap()}, _use_new_zipfile_serialization=new)
+    for where in ("recurrence", "model", "more")
+    for new in (True, False)
+]
 
 
 @pytest.mark.parametrize("suffix", carry.files.SUFFIXES)
-def test_foreign_files_are_refused(tmp_path: Path, command: Command, suffix: str) -> None:
-    tensors, archive = BytesIO(), BytesIO()
-    torch.save({"weight": torch.ones(3)}, tensors)
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("archive/data.pkl", b"cos\nsystem\n(S'true'\ntR.")
-        file.writestr("archive/version", b"3")
-    for held in (b"", b"abc", os.urandom(99), tensors.getvalue(), archive.getvalue(), save_arrays({"a": np.ones(2)})):
-        refused(tmp_path, command, f"model{suffix}", held)
-    for path in (tmp_path / f"missing{suffix}", tmp_path):
-        status, _, error = command("import", path, tmp_path / "back.safetensors")
-        assert (status, error.count("\n")) == (2, 1)
+def test_foreign_files_are_refused_and_nothing_is_executed(folder: Path, command: Command, suffix: str) -> None:
+    name = f"model{suffix}"
+    for held in STRANGE + TRAPS:
+        Path(name).write_bytes(held)
+        for call in (f"train {name}", f"losses {name}", f"import {name} back.safetensors"):
+            assert name in refused(folder, command, call)
+    pickle.loads(TRAPS[0])
+    assert Path("executed").exists(), "it would have been"
 
 
 def in_header(old: str, new: str) -> Callable[[dict[str, Any]], Any]:
@@ -142,8 +144,12 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("what", SPOILED)
-def test_spoiled_files_are_refused(tmp_path: Path, command: Command, what: str) -> None:
-    refused(tmp_path, command, "model.pt", content(SPOILED[what]))
+def test_spoiled_files_are_refused(folder: Path, command: Command, what: str) -> None:
+    """Somebody has changed something in a .pt file."""
+    parts = torch.load(BytesIO(PT), weights_only=True)
+    SPOILED[what](parts)
+    Path("model.pt").write_bytes(saved(parts))
+    assert "model.pt" in refused(folder, command, "import model.pt back.safetensors")
 
 
 @pytest.mark.parametrize("suffix", carry.files.SUFFIXES)
@@ -151,7 +157,7 @@ def test_spoiled_files_are_refused(tmp_path: Path, command: Command, what: str) 
 @hypothesis_settings(max_examples=hypothesis_settings().max_examples // 2)
 def test_damage_is_refused_or_harmless(suffix: str, data: st.DataObject) -> None:
     """Cut off or with bytes changed, a file is refused, or every number in it is still one that can be trained on."""
-    held = bytearray(PT if suffix == ".pt" else exported())
+    held = bytearray(PT if suffix == ".pt" else EXPORTED)
     if data.draw(st.booleans()):
         del held[data.draw(st.integers(0, len(held) - 1)) :]
     else:
@@ -164,65 +170,65 @@ def test_damage_is_refused_or_harmless(suffix: str, data: st.DataObject) -> None
     carry.files.to_pt(found)
 
 
-def exported() -> bytes:
-    """A .safetensors file without a checksum."""
-    return at_rest.content_of(at_rest.arrays_of(CHECKPOINT), {"recurrence": at_rest.header(CHECKPOINT)})
-
-
-def test_damaged_checkpoint_is_refused(tmp_path: Path, command: Command) -> None:
-    text.write(tmp_path / "model.safetensors", CHECKPOINT)
-    held = bytearray((tmp_path / "model.safetensors").read_bytes())
-    held[-1] ^= 1
-    assert "damaged" in refused(tmp_path, command, "model.safetensors", bytes(held))
-
-
-def test_edited_arrays_come_back(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(exported())
-    metadata, arrays = at_rest.parsed(path.read_bytes())
+def test_edited_arrays_come_back_and_a_wrong_checksum_is_refused(folder: Path, command: Command) -> None:
+    path = folder / "model.safetensors"
+    metadata, arrays = at_rest.parsed(EXPORTED)
     arrays["model.fc.bias"] = arrays["model.fc.bias"] + 1
     path.write_bytes(save_arrays(arrays, metadata))
     np.testing.assert_array_equal(carry.read(path).model["fc.bias"], CHECKPOINT.model["fc.bias"] + 1)
     text.Training.resumed(carry.read(path), TEXT).advance()
+    text.write(path, CHECKPOINT)
+    held = bytearray(path.read_bytes())
+    held[-1] ^= 1
+    path.write_bytes(held)
+    assert "damaged" in refused(folder, command, "import model.safetensors back.safetensors")
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("suffix", carry.files.SUFFIXES)
+def test_a_failed_write_leaves_what_was_there(folder: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for suffix in carry.files.SUFFIXES:
-        path = tmp_path / f"model{suffix}"
-        path.write_bytes(b"before")
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "fsync", full)
-            for write in (carry.write, carry.export):
-                with pytest.raises(OSError, match="space"):
-                    write(path, CHECKPOINT)
-        assert path.read_bytes() == b"before"
-    assert len(list(tmp_path.iterdir())) == 2
+    path = folder / f"model{suffix}"
+    path.write_bytes(b"before")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for write in (carry.write, carry.export):
+            with pytest.raises(OSError, match="space"):
+                write(path, CHECKPOINT)
+    assert path.read_bytes() == b"before" and [*folder.iterdir()] == [path]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_wrong_commands_are_refused(folder: Path, command: Command) -> None:
+    carry.write("there.pt", CHECKPOINT)
+    text.write("there.safetensors", CHECKPOINT)
+    Path("text").write_text(TEXT, newline="")
+    Path("other").write_text(TEXT + "a", newline="")
+    refused(
+        folder,
+        command,
         "export",
         "export missing.safetensors model.pt",
         "export missing.safetensors model.bin",
         "export missing.safetensors no/such/folder/model.pt",
+        "export there.safetensors there.pt",
         "import missing.pt model.pt",
         "import missing.bin model.safetensors",
+        "import missing.pt model.safetensors",
+        "import . model.safetensors",
+        "import there.pt there.safetensors",
+        "import there.pt model.pt",
         "train",
         "train missing.pt",
         "train missing.pt --steps 0",
         "train missing.pt --device tpu",
+        "train there.pt other",
+        "train there.pt text --steps 25 --device tpu",
+        "train there.pt text --steps 25 --out there.safetensors",
+        "train there.pt text --steps 25 --out model.bin",
+        "train there.pt text --steps 25 --out no/such/folder/model.pt",
         "losses missing.safetensors",
         "losses missing.safetensors --dtype float16",
-    ],
-)
-def test_wrong_commands_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, arguments: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    status, out, error = command(*arguments.split())
-    assert (status, out, error.count("\n")) == (2, "", 1)
-    assert list(tmp_path.iterdir()) == []
+    )
+    with pytest.raises(CheckpointError, match="divides the 4 streams, got 3"):
+        carry.Training.resumed(CHECKPOINT, TEXT, carry.Ranks(0, 3))
