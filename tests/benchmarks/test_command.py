@@ -226,8 +226,10 @@ def test_both_libraries_train_the_same_model(
         assert row["difference of results"] < 1e-4, "two libraries, the same losses but for rounding"
     losses = iter([3.0, 3.1] * 4)
     monkeypatch.setattr(learning.Learner, "results", lambda self: {"losses": np.array([next(losses)])})
+    in_process.clear()
     status, out, _ = command("text", file, "--quick")
-    assert status == 1 and "failed: its results differ: losses by 3e-02" in out
+    assert status == 1 and out.count("failed: its results differ: losses by 3e-02") == 2
+    assert in_process.count(("cpu", "time")) == 2 * 2 * 2, "what computes something else is not timed"
 
 
 SIZE, APART = [1.0, 1.5, 2.0], [2.1, 2.5, 3.0]

@@ -10,19 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import hoisted, numpy_runner, torch_runner
+from benchmarks import contestants, hoisted, numpy_runner, torch_runner
 from benchmarks.clock import Clock, quickest, time_parts
-from benchmarks.contestants import (
-    CHECKPOINTED,
-    CPU_DTYPES,
-    LOOP,
-    MODULE,
-    Contestant,
-    Unavailable,
-    contestants,
-    on_cpu,
-    on_cuda,
-)
+from benchmarks.contestants import CHECKPOINTED, CPU_DTYPES, LOOP, MODULE, Contestant, Unavailable
 from benchmarks.floor import Floor
 from benchmarks.problems import GATES, QUICK, Problem, draw, matching, sizes
 from benchmarks.rungs import AS_GRAPH, GAINS, ON_NUMPY, ON_TORCH, PAGES, rungs
@@ -109,8 +99,9 @@ def test_what_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("dtype", [None, "float32", "float64", "bfloat16"])
 def test_a_gpu_stands_beside_the_cpu_and_every_rung_says_what_is_new(dtype: str | None) -> None:
-    everyone, own = contestants("cuda", dtype), dtype if dtype in CPU_DTYPES else "float32"
-    assert everyone == on_cpu(own) + on_cuda(dtype) and {one.device for one in on_cuda(dtype)} == {"cuda"}
+    everyone, own = contestants.contestants("cuda", dtype), dtype if dtype in CPU_DTYPES else "float32"
+    on_gpu = contestants.on_cuda(dtype)
+    assert everyone == contestants.on_cpu(own) + on_gpu and {one.device for one in on_gpu} == {"cuda"}
     assert Contestant(**asdict(everyone[-1])) == everyone[-1]
     ladder, there = rungs(own, "cpu"), rungs(own, "cuda")
     assert [one.name for one in ladder] == [*ON_NUMPY, "scratch", *ON_TORCH, LOOP, "PyTorch"]
