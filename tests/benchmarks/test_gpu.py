@@ -2,8 +2,8 @@
 
 import json
 from dataclasses import asdict, replace
-from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from benchmarks.timing import Effort, Row, measure
 from benchmarks.worker import Work
 from reference.devices import Mode
 from reference.equivalence import assert_close
+from tests import pretended_gpu
 
 from .conftest import Begin, Command
 from .test_problems import results
@@ -110,15 +111,21 @@ def test_every_rung_computes_the_same_on_a_gpu_and_reads_its_input_anew(gpu: Beg
 
 
 def test_a_cold_start_is_not_counted(gpu: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, ticks = gpu(cold=0.7, speed=10), count()
-    monkeypatch.setattr(torch_runner.CudaClock, "least", 0.01)
-    monkeypatch.setattr(worker, "perf_counter", lambda: 0.001 * next(ticks))
+    begun, now = gpu(cold=0.7), [0.0]
+
+    def spend(seconds: float = 0.001) -> float:
+        now[0] += seconds
+        return now[0]
+
+    monkeypatch.setattr(pretended_gpu, "time", SimpleNamespace(perf_counter=spend, sleep=spend))
+    monkeypatch.setattr(worker, "perf_counter", spend)
+    monkeypatch.setattr(torch_runner.CudaClock, "least", 0.03)
     work, contestant = Work("PyTorch", 1), Contestant("PyTorch", device="cuda")
     calls = prepared(work, contestant)["calls"]
-    assert calls > 1, "a turn has many, though the first took 0.7 s"
+    assert now[0] > 0.7 and calls >= 30, "a turn has many, though the first took 0.7 s"
     begun.log.clear()
     work.time("x", contestant)
-    assert sum(one["what"] == "lstm" for one in begun.log) > calls + 5, "warmed up by time before it"
+    assert sum(one["what"] == "lstm" for one in begun.log) > calls + 20, "warmed up by time before it"
 
 
 def test_what_runs_out_of_memory_is_one_row_and_one_contestant_at_a_time_is_there(gpu: Begin) -> None:
