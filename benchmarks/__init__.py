@@ -4,7 +4,7 @@ A floor plan, ground first; each row uses only the rows below it, and no row but
 
     __main__                                  the door: python -m benchmarks
     commands, show_command, options           what is measured, whom, how long; results that are kept
-    pipeline, agreement                       problems in, results out, views beside it
+    pipeline                                  problems in, results out, views beside it
     report, picture, growth, results          tables, plots, JSON
     timing                                    what is asked of the workers, in which order, and what follows
     process                                   ─── a pipe: above it no library computes, below it one alone ───

@@ -117,6 +117,10 @@ def share(found: float | None) -> str:
 TIMES: Columns = {part: partial(lambda part, row: in_seconds(seconds(row, part)), part) for part in PARTS}
 RATE: Columns = {"FLOP/s": lambda row: in_unit(row["step"]["operations in a second"], {"T": 1e12, "G": 1e9, "M": 1e6})}
 FLOOR: Columns = {"floor": lambda row: share(median(row, "step", SHARE))}
+TRAINED: Columns = {
+    "characters/s": lambda row: f"{row['sizes']['T'] * row['sizes']['B'] / seconds(row):,.0f}",
+    "a step": TIMES["step"],
+}
 
 
 def speed(row: Figures) -> str:
@@ -148,23 +152,11 @@ def beside(first: str, rows: list[Figures]) -> Shown:
     ]
 
 
-def steps(figures: Figures) -> Shown:
-    """The times of a step, and how the first contestant stands beside each other."""
+def steps(title: str, columns: Columns, figures: Figures) -> Shown:
+    """Columns of a step, and how the first contestant stands beside each other."""
     rows = figures["rows"]
     first = rows[0]["contestant"]
-    columns = TIMES | RATE | FLOOR | {f"speed of {first}": speed}
-    return sections("a training step", rows, columns) + beside(first, rows)
-
-
-def text(figures: Figures) -> Shown:
-    """Characters in a second."""
-    columns: Columns = {
-        "characters/s": lambda row: f"{row['sizes']['T'] * row['sizes']['B'] / seconds(row):,.0f}",
-        "a step": TIMES["step"],
-        "speed of scratch": speed,
-    }
-    rows = figures["rows"]
-    return sections("training on text", rows, columns) + beside(rows[0]["contestant"], rows)
+    return sections(title, rows, columns | {f"speed of {first}": speed}) + beside(first, rows)
 
 
 def ladder(figures: Figures) -> Shown:
@@ -245,13 +237,13 @@ def gpu(figures: Figures) -> Shown:
 
 
 TABLES: dict[str, Callable[[Figures], Shown]] = {
-    "step": steps,
+    "step": partial(steps, "a training step", TIMES | RATE | FLOOR),
     "gpu": gpu,
     "ladder": ladder,
     "memory": memories,
     "long": memories,
     "growth": growth,
-    "text": text,
+    "text": partial(steps, "training on text", TRAINED),
 }
 """By the name under which figures are kept."""
 

@@ -1,14 +1,6 @@
 """From the textbook to the core, and on to PyTorch's own: the same training step, rung by rung.
 
-    textbook              scratch.textbook on NumPy arrays: every product in every step
-    hoisted               what needs no step before it is one product outside the loop (hoisted.py)
-    scratch               scratch.nn.LSTM, the core
-    textbook, torch       the first two once more, on PyTorch's tensors, without autograd: the same lines
-    hoisted, torch
-    hoisted, CUDA graph   on a GPU: what the lines ask for is recorded once, and asked for in one call
-    PyTorch loop          a Python loop over torch.nn.LSTMCell, with autograd
-    PyTorch               torch.nn.LSTM: the loop in a library; on a GPU without and with cuDNN
-
+`GAINS` lists the rungs from below: `textbook` is the page in scratch/textbook as it stands, `hoisted` is hoisted.py.
 With a GPU the rungs of PyTorch stand on it. Grouping the gates' products, as the textbook does, and taking products out
 of the loop are the first of the steps by which cuDNN became fast (Appleyard, Kočiský and Blunsom 2016, arXiv
 1604.01946). What is left to it is to fuse the elementwise work into a kernel, and to keep W_hh on the chip.

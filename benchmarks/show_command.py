@@ -1,21 +1,33 @@
-"""The commands `python -m benchmarks show` and `agree`: results that are kept, and whether two runs agree."""
+"""The commands `python -m benchmarks show` and `agree`: results that are kept, and whether two runs agree.
+
+Two intervals that each hold the truth 95 times in 100 both hold it at least 90 times in 100, and then they overlap. So
+here and there two may stand apart, but hardly at many sizes.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from statistics import median
+from typing import Annotated, Any
 
 import typer
 
 from scratch.processes import available_cores
 from scratch.terminal import drawable
 
-from .agreement import agreement
 from .pipeline import draw
-from .report import TABLES, Shown, put, whole
-from .results import Figures, kept_files, of_command, own_file, reading
+from .report import TABLES, Entry, Shown, blocks, put, whole
+from .results import SPEED, VARYING, Figures, interval, kept_files, key, of_command, own_file, reading
+from .statistics import Spread, digits, times
+from .timing import PARTS
+
+Speeds = dict[str, Spread]
+"""Of each part of a step: how many times faster the first contestant is; empty where it was not measured."""
+
+NAMES = {"step": "training step", "forward": "forward", "backward": "backward"}
+"""The parts as the lines about two runs call them, in their order."""
 
 
 def show(
@@ -92,8 +104,80 @@ def agree(
             "first.json` and once more into second.json, then `python -m benchmarks agree first.json second.json`"
         )
     try:
-        agreed, shown = agreement(first, second or kept_files()[0])
+        pairs = in_both(first, second or kept_files()[0])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    put(shown)
-    return 0 if agreed else 1
+    put(agreement(pairs))
+    return int(not all(a and b and a["step"].overlaps(b["step"]) for a, b in pairs.values()))
+
+
+def in_both(first: Path, second: Path) -> dict[str, tuple[Speeds, Speeds]]:
+    """The speeds in two runs, by size, without what one of them left out and said why.
+
+    Raises ValueError for files without results of a whole run, for runs on different machines or with different
+    settings, for the same run twice, and for runs without a size in common.
+    """
+    (ours, a), (theirs, b) = run(first), run(second)
+    different = [
+        f"{name}: {ours.get(name, 'nothing')} and {theirs.get(name, 'nothing')}"
+        for name in dict.fromkeys([*ours, *theirs])
+        if name not in VARYING and ours.get(name) != theirs.get(name)
+    ]
+    if different:
+        raise ValueError(f"expected two runs on the same machine with the same settings, got {'; '.join(different)}")
+    if ours["date"] == theirs["date"]:
+        raise ValueError(f"expected two runs, got the one of {ours['date']} twice")
+    found = {size: (a.get(size, {}), b.get(size, {})) for size in a | b}
+    pairs = {size: (one, other) for size, (one, other) in found.items() if one is not None and other is not None}
+    if not any(map(all, pairs.values())):
+        raise ValueError("expected two runs with a size in common, got none")
+    return pairs
+
+
+def run(path: Path) -> tuple[dict[str, Any], dict[str, Speeds | None]]:
+    """Of the run in a file: its environment, with what each library says of itself among the rest, and the speeds
+    beside each contestant on each problem; None where it left one out and said why. Raises ValueError for a file
+    without such results, or of several machines.
+    """
+    with reading(path) as content:
+        figures = of_command(content, "step")
+        environment = {"date": figures["environment"]["date"]}
+        for name, said in figures["environment"].items():
+            inner = said if isinstance(said, dict) else {}
+            environment |= {f"{name}'s {detail}": value for detail, value in inner.items()} or {name: said}
+        speeds: dict[str, Speeds | None] = {}
+        for row in figures["rows"]:
+            found = {part: one for part in PARTS if (one := interval(row, part, SPEED))}
+            if len(found) == len(PARTS) or "skipped" in row:
+                speeds[", beside ".join(key(row))] = found or None
+        others = [row["problem"] for row in figures["rows"] if "environment" in row]
+    if others:
+        raise ValueError(f"expected one run in {path}, got sizes of another environment: {', '.join(others)}")
+    return environment, speeds
+
+
+def agreement(pairs: dict[str, tuple[Speeds, Speeds]]) -> Shown:
+    """The intervals of the training step in both runs, and whether they and those of its parts overlap; then in a line
+    for each part how many do and how far the middles are apart; last what both runs say.
+    """
+    entries: list[Entry] = []
+    for size, (a, b) in pairs.items():
+        cells = [times(one["step"]) if one else "not measured" for one in (a, b)]
+        cells += [("yes" if a[part].overlaps(b[part]) else "no") if a and b else "" for part in NAMES]
+        entries.append((size, "", cells))
+    columns = ("first run", "second run", "overlap", "forward's", "backward's")
+    shown = blocks("speed of a training step", columns, entries)
+    pairs = {size: pair for size, pair in pairs.items() if all(pair)}
+    for part, name in NAMES.items():
+        overlap = sum(a[part].overlaps(b[part]) for a, b in pairs.values())
+        ratios = {size: a[part].median / b[part].median for size, (a, b) in pairs.items()}
+        apart = {size: max(ratio, 1 / ratio) for size, ratio in ratios.items()}
+        where = max(apart, key=lambda size: apart[size])
+        shown.append(
+            f"{name}: intervals overlap at {overlap} of {len(pairs)} sizes; middles {digits(median(apart.values()))}× "
+            f"apart in the median, most {digits(apart[where])}× at {where}"
+        )
+    faster = sum(min(a["step"].low, b["step"].low) > 1 for a, b in pairs.values())
+    slower = sum(max(a["step"].high, b["step"].high) < 1 for a, b in pairs.values())
+    shown.append(f"training step: in both runs the interval lies above 1 at {faster} sizes, below 1 at {slower}")
+    return [*shown, "intervals that each hold the truth 95 times in 100 overlap at least 90 times in 100"]

@@ -14,6 +14,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,6 +73,14 @@ class Gpu:
         self.sizes: dict[int, int] = {}
         self.peak = 0
         self.captured: list[Any] | None = None
+        self.marks: list[Event] = []
+
+    def synchronize(self, device: Any = None) -> None:
+        """Wait until everything is done."""
+        refuse(self.broken, BROKEN)
+        refuse(self.captured is not None, CAPTURING)
+        while self.marks:
+            self.marks.pop().done = True
 
     def label(self, value: Any) -> None:
         """Let a value's tensors lie on this device. Raises OutOfMemoryError."""
@@ -171,30 +180,23 @@ class Rules(TorchFunctionMode):
 class Event:
     """A mark in a stream, which can be read once somebody has waited for it."""
 
-    begun: list[Event]
-    speed: float
-
-    def __init__(self, enable_timing: bool = False) -> None:
-        self.timing, self.done = enable_timing, False
+    def __init__(self, gpu: Gpu, enable_timing: bool = False) -> None:
+        self.gpu, self.timing, self.done = gpu, enable_timing, False
 
     def record(self) -> None:
         """Now."""
         self.at = time.perf_counter()
-        self.begun.append(self)
+        self.gpu.marks.append(self)
 
     def elapsed_time(self, end: Event) -> float:
         """Milliseconds."""
         known = self.timing and end.timing and self.done and end.done
         refuse(not known, "Both events must be completed before calculating elapsed time.", ValueError)
-        return (end.at - self.at) * 1000 / self.speed
+        return (end.at - self.at) * 1000 / self.gpu.speed
 
 
 class Graph:
     """What was recorded; a replay computes it anew from what its inputs hold by then, into the same results."""
-
-    def pool(self) -> tuple[int, int]:
-        """A handle of its memory."""
-        return (0, id(self))
 
     @torch.no_grad()
     def replay(self) -> None:
@@ -206,26 +208,26 @@ class Graph:
                     old.copy_(new)
 
 
+@contextmanager
+def capture(gpu: Gpu, graph: Graph) -> Iterator[None]:
+    """While this is entered, what is called is recorded."""
+    gpu.synchronize()
+    gpu.captured = graph.calls = []
+    try:
+        yield
+    finally:
+        gpu.captured = None
+    gpu.note("graph", calls=len(graph.calls))
+
+
+def flatten(weights: list[torch.Tensor], *_: Any) -> None:
+    """Lay weights side by side."""
+    for one in weights:
+        one.flat = True
+
+
 def install(gpu: Gpu, patch: Patch) -> Rules:
     """Put the device into PyTorch. Enter what is returned."""
-    begun: list[Event] = []
-    event = type("Event", (Event,), {"begun": begun, "speed": gpu.speed})
-
-    def synchronize(device: Any = None) -> None:
-        refuse(gpu.broken, BROKEN)
-        refuse(gpu.captured is not None, CAPTURING)
-        while begun:
-            begun.pop().done = True
-
-    @contextmanager
-    def capture(graph: Graph, pool: Any = None, **_: Any) -> Iterator[None]:
-        synchronize()
-        gpu.captured = graph.calls = []
-        try:
-            yield
-        finally:
-            gpu.captured = None
-        gpu.note("graph", calls=len(graph.calls))
 
     def parameter(kind: Any, data: Any = None, requires_grad: bool = True) -> Any:
         made = create(kind, data, requires_grad)
@@ -233,38 +235,31 @@ def install(gpu: Gpu, patch: Patch) -> Rules:
             gpu.label(made)
         return made
 
-    def flatten(weights: list[torch.Tensor], *_: Any) -> None:
-        for one in weights:
-            one.flat = True
-
-    create = torch.nn.Parameter.__new__
+    create, cudnn = torch.nn.Parameter.__new__, torch.backends.cudnn
     stream = SimpleNamespace(wait_stream=lambda other: None)
-    cudnn: Any = torch.backends.cudnn
+    of_cuda = {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "set_device": lambda device: None,
+        "get_device_name": lambda device=None: "Pretended GPU",
+        "get_device_properties": lambda device=None: SimpleNamespace(total_memory=8e10, name="Pretended GPU"),
+        "synchronize": gpu.synchronize,
+        "Event": partial(Event, gpu),
+        "Stream": lambda: stream,
+        "current_stream": lambda device=None: stream,
+        "stream": lambda one: nullcontext(),
+        "CUDAGraph": Graph,
+        "graph": partial(capture, gpu),
+        "device_of": lambda tensor: nullcontext(),
+        "empty_cache": lambda: None,
+        "memory_allocated": lambda device=None: sum(gpu.sizes.values()),
+        "reset_peak_memory_stats": lambda device=None: setattr(gpu, "peak", sum(gpu.sizes.values())),
+        "max_memory_allocated": lambda device=None: gpu.peak,
+    }
     for owner, values in (
-        (
-            torch.cuda,
-            {
-                "is_available": lambda: True,
-                "device_count": lambda: 1,
-                "set_device": lambda device: None,
-                "get_device_name": lambda device=None: "Pretended GPU",
-                "get_device_properties": lambda device=None: SimpleNamespace(total_memory=8e10, name="Pretended GPU"),
-                "synchronize": synchronize,
-                "Event": event,
-                "Stream": lambda: stream,
-                "current_stream": lambda device=None: stream,
-                "stream": lambda one: nullcontext(),
-                "CUDAGraph": Graph,
-                "graph": capture,
-                "device_of": lambda tensor: nullcontext(),
-                "empty_cache": lambda: None,
-                "memory_allocated": lambda device=None: sum(gpu.sizes.values()),
-                "reset_peak_memory_stats": lambda device=None: setattr(gpu, "peak", sum(gpu.sizes.values())),
-                "max_memory_allocated": lambda device=None: gpu.peak,
-            },
-        ),
+        (torch.cuda, of_cuda),
         (cudnn.m, {"is_available": lambda: True, "_init": lambda: True, "version": lambda: 91900}),
-        (cudnn.rnn.m if hasattr(cudnn.rnn, "m") else cudnn.rnn, {"get_cudnn_mode": lambda mode: 2}),
+        (getattr(cudnn.rnn, "m", cudnn.rnn), {"get_cudnn_mode": lambda mode: 2}),
         (torch, {"_use_cudnn_rnn_flatten_weight": lambda: True, "_cudnn_rnn_flatten_weight": flatten}),
         (torch.nn.Parameter, {"__new__": staticmethod(parameter)}),
         (torch.version, {"cuda": "13.0"}),

@@ -5,22 +5,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import Any
+from functools import partial
 
 import pytest
-import torch
 
-from benchmarks import clock, numpy_runner
+from benchmarks import clock, numpy_runner, worker
 from benchmarks.contestants import Contestant
 from benchmarks.problems import Problem
 from benchmarks.process import Failed, Worker, Workers
 from benchmarks.timing import Effort, Row, measure, memory
-from benchmarks.worker import Work
-from reference.devices import Mode, precision_settings
 
-SMALL = Problem("test", "LSTM", 2, 1, 2, 3)
+SMALL, MISSING = Problem("test", "LSTM", 2, 1, 2, 3), Problem("test", "Transformer", 1, 1, 1, 1)
 OURS, RUNG = Contestant("scratch", "float64"), Contestant("scratch", "float64", form="textbook")
 EFFORT = Effort(fewest=3, most=3, seconds=0.0, least=0.0)
 PREPARE = {"do": "prepare", "key": "x", "problem": asdict(SMALL), "seed": 0, "least": 0.0, "floor": False}
@@ -43,9 +39,9 @@ def test_a_process_has_one_library_and_as_many_processors_as_threads(workers: Wo
     code = "import sys; from benchmarks import worker, numpy_runner; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     before = os.sched_getaffinity(0)
-    worker = workers.of(OURS)
-    assert worker.ask("environment")["threads"] == 1
-    assert worker.process is not None and len(os.sched_getaffinity(worker.process.pid)) == 1
+    ours = workers.of(OURS)
+    assert ours.ask("environment")["threads"] == 1
+    assert ours.process is not None and len(os.sched_getaffinity(ours.process.pid)) == 1
     assert os.sched_getaffinity(0) == before
 
 
@@ -63,97 +59,6 @@ def test_turns_make_pairs(workers: Workers) -> None:
     assert all(row.found["layouts"] for row in rows), "and what was found then is kept"
 
 
-def test_what_a_library_refuses_is_a_row_that_says_so(workers: Workers) -> None:
-    ours, rung = measured(workers, Problem("test", "LSTM", 2, 1, 2, 3, options={"nonsense": 1}))
-    assert "TypeError" in ours.failed and "nonsense" in ours.failed and "nonsense" in rung.failed
-    rows = measured(workers, Problem("test", "Transformer", 1, 1, 1, 1))
-    assert [(row.skipped, row.failed, row.turns) for row in rows] == [("not in scratch yet", "", [])] * 2
-    assert all(row.runs for row in measured(workers))
-
-
-def test_a_process_that_dies_is_a_row_that_says_so_and_is_started_again(workers: Workers) -> None:
-    def kill() -> None:
-        process = workers.of(OURS).process
-        if not killed and process is not None:
-            killed.append(process.pid)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-
-    killed: list[int] = []
-    ours, rung = measured(workers, advance=kill)
-    assert rung.failed == "the process died of SIGKILL (out of memory?)" and not rung.turns
-    assert ours.runs and len(ours.turns) == 3, "in the next process it was made ready again"
-    assert all(row.runs and row.turns for row in measured(workers))
-    worker = Worker("no such library", 1)
-    with pytest.raises(Failed, match="ended with status 1: KeyError"):
-        worker.ask("environment")
-
-
-def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    work, request = Work("scratch", 1), PREPARE | {"contestant": asdict(OURS)}
-    assert work.do(dict(request))["answer"]["calls"] == 1
-    monkeypatch.setattr(numpy_runner, "draw", lambda *_: bytearray(2**62))
-    assert work.do(dict(request)) == {"error": "out of memory"}
-    assert not work.prepared, "what was there is let go"
-    assert work.do({"do": "time", "key": "y", "contestant": None}) == {"error": "KeyError: 'y'"}
-
-
-def mode() -> list[Any]:
-    """What is on now: cuDNN, and the precisions of float32 products."""
-    return [torch.backends.cudnn.enabled, *(getattr(owner, name) for owner, name, _ in precision_settings("ieee"))]
-
-
-@pytest.mark.parametrize("precision", ["ieee", "tf32"])
-@pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("do", ["prepare", "time", "memory"])
-def test_a_turn_enters_the_mode_once_and_leaves_it_whatever_happens(
-    monkeypatch: pytest.MonkeyPatch, precision: str, fails: bool, do: str
-) -> None:
-    contestant = asdict(Contestant("PyTorch", precision=precision, cudnn=False))
-    work, during, entered = Work("PyTorch", 1), [], []
-    if do == "time":
-        assert "answer" in work.do(PREPARE | {"contestant": contestant})
-    switched_on, before, backward = Mode.switched_on, mode(), torch.autograd.backward
-
-    def watched(*tensors: torch.Tensor) -> None:
-        during.append(mode())
-        if fails:
-            raise RuntimeError("on purpose")
-        backward(*tensors)
-
-    def counted(self: Mode) -> AbstractContextManager[None]:
-        entered.append(len(during))
-        return switched_on(self)
-
-    monkeypatch.setattr(torch.autograd, "backward", watched)
-    monkeypatch.setattr(Mode, "switched_on", counted)
-    ask = {"do": "time", "key": "x"} if do == "time" else PREPARE | {"do": do}
-    if do == "memory":
-        ask = {name: ask[name] for name in ("do", "problem", "seed")}
-    answer = work.do(ask | {"contestant": contestant})
-    assert answer == {"error": "RuntimeError: on purpose"} if fails else "answer" in answer
-    assert len(during) >= (1 if fails else 2)
-    precisions = [value for _, _, value in precision_settings(precision)]
-    assert all(found == [False, *precisions] for found in during)
-    most = {"prepare": 2, "time": 1, "memory": 4}[do]  # where a module is made, and around the steps
-    assert len(entered) <= most, "not at every step"
-    assert mode() == before
-
-
-def test_other_results_are_not_measured(monkeypatch: pytest.MonkeyPatch, workers: Workers) -> None:
-    ask = Worker.ask
-
-    def falsified(self: Worker, do: str, **what: Any) -> Any:
-        answer = ask(self, do, **what)
-        if do == "prepare" and what["key"] == RUNG.name:
-            answer["samples"]["d_input"][0] += 1
-        return answer
-
-    monkeypatch.setattr(Worker, "ask", falsified)
-    ours, rung = measured(workers)
-    assert ours.runs and rung.failed.startswith("its results differ: d_input") and not rung.turns
-
-
 def test_speed_and_floor_from_made_up_times() -> None:
     ours, theirs = Row(SMALL, OURS), Row(SMALL, RUNG)
     for drift in (1.0, 3.0, 2.0):
@@ -166,13 +71,53 @@ def test_speed_and_floor_from_made_up_times() -> None:
     assert ours.speed("step", theirs) is None, "they are no pairs"
 
 
+def test_a_turn_begins_with_a_step_that_is_not_counted_unless_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    for warm_up, to_begin, in_a_turn in ((worker.WARM_UP, 5, 2), (0.0, 2, 1)):
+        monkeypatch.setattr(worker, "WARM_UP", warm_up)
+        made: list[None] = []
+        repeated = worker.Repeated({"step": partial(made.append, None)}, clock.Clock(), 0.0)
+        assert (len(made), repeated.calls) == (to_begin, 1), "the very first does not count either"
+        repeated.time()
+        assert len(made) == to_begin + in_a_turn
+
+
+def test_what_goes_wrong_is_a_row_that_says_so_and_a_process_that_dies_is_started_again(workers: Workers) -> None:
+    def kill() -> None:
+        process = workers.of(OURS).process
+        if not killed and process is not None:
+            killed.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+    ours, rung = measured(workers, Problem("test", "LSTM", 2, 1, 2, 3, options={"nonsense": 1}))
+    assert "TypeError" in ours.failed and "nonsense" in ours.failed and "nonsense" in rung.failed
+    rows = measured(workers, MISSING)
+    assert [(row.skipped, row.failed, row.turns) for row in rows] == [("not in scratch yet", "", [])] * 2
+    killed: list[int] = []
+    ours, rung = measured(workers, advance=kill)
+    assert rung.failed == "the process died of SIGKILL (out of memory?)" and not rung.turns
+    assert ours.runs and len(ours.turns) == 3, "in the next process it was made ready again"
+    assert all(row.runs and row.turns for row in measured(workers))
+    with pytest.raises(Failed, match="ended with status 1: KeyError"):
+        Worker("no such library", 1).ask("environment")
+
+
+def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, request = worker.Work("scratch", 1), PREPARE | {"contestant": asdict(OURS)}
+    assert work.do(dict(request))["answer"]["calls"] == 1
+    monkeypatch.setattr(numpy_runner, "draw", lambda *_: bytearray(2**62))
+    assert work.do(dict(request)) == {"error": "out of memory"}
+    assert not work.prepared, "what was there is let go"
+    assert work.do({"do": "time", "key": "y", "contestant": None}) == {"error": "KeyError: 'y'"}
+
+
 def test_memory_holds_the_tape(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = Problem("test", "LSTM", T=200, B=32, I=4, H=64)
+    problem = Problem("test", "LSTM", T=100, B=32, I=4, H=64)
     rows = [Row(problem, OURS)]
     memory(rows, threads=1)
     tape = 8 * problem.T * problem.B * 7 * problem.H  # four gates, h, c and tanh(c), in float64
     assert tape < rows[0].found["bytes"] < 5 * tape and rows[0].found["how"].startswith("VmHWM")
-    rows = [Row(Problem("test", "Transformer", 1, 1, 1, 1), one) for one in (OURS, RUNG)]
+    rows = [Row(MISSING, one) for one in (OURS, RUNG)]
     memory(rows, threads=1)
     assert [row.skipped for row in rows] == ["not in scratch yet"] * 2
     monkeypatch.setattr(clock, "STATUS", clock.STATUS.with_name("no such file"))
