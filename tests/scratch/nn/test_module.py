@@ -11,7 +11,6 @@ from scratch import nn
 from .modules import CASES, EACH_CASE, Case
 from .passes import assert_same, mapped, twin, upstream
 
-EACH_KIND = pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)
 SIZES = {"input_size": 3, "hidden_size": 4}
 ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("RNN", SIZES | {"num_layers": 2, "nonlinearity": "relu", "dropout": 0.5}),
@@ -117,15 +116,12 @@ def test_weights_of_no_features_and_of_embeddings_start_as_pytorchs() -> None:
         assert np.array_equal(nn.Embedding(300, 100, row, rng=0).weight.data, weight)
 
 
-@EACH_KIND
-def test_a_kind_has_the_cell_of_its_modules(kind: nn.Kind) -> None:
-    assert kind.cell is kind.single(3, 4, **kind.options).cell is kind.module(3, 4, **kind.options).cell
-
-
-@pytest.mark.parametrize("dtype", [None, ">f4", "float32"])
-def test_a_dtype_is_native_and_float32_unless_given(dtype: str | None) -> None:
-    for module in (nn.RNN(2, 3, dtype=dtype), nn.RNNCell(2, 3, dtype=dtype), nn.Linear(2, 3, dtype=dtype)):
-        assert all(parameter.dtype == np.float32 and parameter.dtype.isnative for parameter in module.parameters())
+def test_a_dtype_is_native_and_float32_unless_given_and_a_kind_has_the_cell_of_its_modules() -> None:
+    for dtype in (None, ">f4", "float32"):
+        for module in (nn.RNN(2, 3, dtype=dtype), nn.RNNCell(2, 3, dtype=dtype), nn.Linear(2, 3, dtype=dtype)):
+            assert all(parameter.dtype == np.float32 and parameter.dtype.isnative for parameter in module.parameters())
+    for kind in nn.RECURRENCES.values():
+        assert kind.cell is kind.single(3, 4, **kind.options).cell is kind.module(3, 4, **kind.options).cell
 
 
 # State dicts.
@@ -274,17 +270,14 @@ def test_an_attribute_that_can_change_is_checked_and_heard() -> None:
     assert module(np.ones((2, 5, 3), np.float32))[0].shape == (2, 5, 4) and module.dropout_masks == []
 
 
-def test_a_subclass_may_have_attributes_of_its_own() -> None:
-    class Named(nn.LSTM):
+def test_a_subclass_may_have_attributes_of_its_own_and_arguments_may_be_given_by_name() -> None:
+    class Named(nn.RNN):
         def __init__(self) -> None:
-            super().__init__(3, 4)
+            super().__init__(3, 4, rng=0)
             self.name = "encoder"
 
-    assert Named().name == "encoder"
-
-
-def test_arguments_may_be_given_by_name() -> None:
-    rnn, x, h_0 = nn.RNN(3, 4, rng=0), np.ones((2, 1, 3), np.float32), np.ones((1, 1, 4), np.float32)
+    rnn, x, h_0 = Named(), np.ones((2, 1, 3), np.float32), np.ones((1, 1, 4), np.float32)
+    assert rnn.name == "encoder"
     assert np.array_equal(rnn(input=x, hx=h_0)[0], rnn(x, h_0)[0])
     assert not np.array_equal(rnn(x, hx=h_0)[0], rnn(x)[0])
 
