@@ -204,6 +204,7 @@ RARELY = [
 @example(actions=[Model.forward, *[Model.backward_and_retain] * 2, *[Model.backward] * 2], seed=0)
 @example(actions=[Model.forward] * 2 + [Model.interrupted] * 2 + [Model.backward] * 3, seed=0)
 @example(actions=[*[Model.forward] * 3, Model.backward, *[Model.copied] * 6, Model.forward], seed=0)
+@example(actions=[*[Model.forward] * 4, Model.assign, Model.forward, *[Model.backward] * 4], seed=0)
 @given(actions=st.lists(st.sampled_from(OFTEN + RARELY), min_size=1, max_size=25), seed=st.integers(0, 2**32 - 1))
 def test_calls_in_any_order_are_undone_in_the_opposite_order(
     case: Case, actions: list[Callable[[Model], None]], seed: int
