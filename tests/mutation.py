@@ -88,7 +88,6 @@ EQUIVALENT: list[tuple[str, str, str | tuple[str, ...], str]] = [
     ("x_resize", "width < now", "width <= now", "of the same width the columns are the same"),
     ("x_resize", "width > now", "width >= now", "of the same width nothing enters"),
     ("x_forward", "entering=initial, leaving=final)", "entering=None, leaving=final)", "at width 0 nothing enters"),
-    ("bptt.x_", "b_ih is not None and", "b_ih is not None or", "both biases are there or neither"),
     ("x_each", "repeat(())", "repeat(None)", "a cell that keeps nothing reads nothing"),
     ("recomputation.x_backward", "weights.W_hh.shape[1]), x.dtype)", "weights.W_hh.shape[1]), None)", "thrown away"),
     ("recomputation.x_backward", "weights.W_hh.shape[1]), x.dtype)", "weights.W_hh.shape[1]), )", "thrown away"),

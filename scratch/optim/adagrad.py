@@ -8,14 +8,11 @@
 Squares, roots and quotients are taken element by element. Kept: t (step), s (sum).
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import numpy as np
 
 from ..nn import checks
 from ..types import Array
-from .optimizer import Check, Optimizer, Options, Parameters, State
+from .optimizer import Optimizer, Options, Parameters, State
 
 
 class Adagrad(Optimizer):
@@ -24,12 +21,7 @@ class Adagrad(Optimizer):
     Every number is at least 0. Raises what `Optimizer` raises.
     """
 
-    options: ClassVar[Mapping[str, Check]] = {
-        **Optimizer.options,
-        "lr_decay": checks.number,
-        "initial_accumulator_value": checks.number,
-        "eps": checks.number,
-    }
+    options = Optimizer.options | dict.fromkeys(("lr_decay", "initial_accumulator_value", "eps"), checks.number)
     required_state = ("step", "sum")
 
     def __init__(
@@ -43,15 +35,7 @@ class Adagrad(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "lr_decay": lr_decay,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, locals())
 
     def update(self, data: Array, grad: Array, state: State, options: Options) -> None:
         """One parameter, equations (1) to (4)."""

@@ -14,15 +14,14 @@ amsgrad, w (max_exp_avg_sq). The code multiplies both sides of the fraction in (
 corrections of (5) out of the arrays (Kingma and Ba, section 2): θ ← θ − η r / (1 − β₁ᵗ) · m / (√w + r ε).
 """
 
-from collections.abc import Mapping
 from math import sqrt
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ..nn import checks
 from ..types import Array
-from .optimizer import Check, Optimizer, Options, Parameters, State
+from .optimizer import Optimizer, Options, Parameters, State
 
 
 def _pair(name: str, value: Any) -> tuple[float, float]:
@@ -41,8 +40,7 @@ class Adam(Optimizer):
     Every number is at least 0, and the betas below 1. Raises what `Optimizer` raises.
     """
 
-    options: ClassVar[Mapping[str, Check]] = {
-        **Optimizer.options,
+    options = Optimizer.options | {
         "betas": _pair,
         "eps": checks.number,
         "amsgrad": checks.flag,
@@ -63,16 +61,7 @@ class Adam(Optimizer):
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "maximize": maximize,
-            "decoupled_weight_decay": decoupled_weight_decay,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, locals())
 
     def update(self, data: Array, grad: Array, state: State, options: Options) -> None:
         """One parameter, equations (1) to (6)."""

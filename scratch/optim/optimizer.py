@@ -51,7 +51,8 @@ class Optimizer:
 
     `params` are the parameters to optimize, in an order that stays the same from run to run, or groups of them:
     dicts with the parameters under 'params' and, beside them, the options that the group has for itself.
-    `defaults` are the options of every group that does not say otherwise.
+    `defaults` are the options of every group that does not say otherwise; names that are no options are left out, so
+    that a constructor whose arguments are its options may give its `locals()`.
 
     The options of a group may be changed between steps, in `param_groups`, as a schedule for the learning rate does.
 
@@ -59,7 +60,7 @@ class Optimizer:
     a parameter given twice, and for an option out of range.
     """
 
-    options: ClassVar[Mapping[str, Check]] = {
+    options: ClassVar[dict[str, Check]] = {
         "lr": checks.number,
         "weight_decay": checks.number,
         "maximize": checks.flag,
@@ -193,13 +194,13 @@ class Optimizer:
         Raises TypeError for anything but mappings of numbers, KeyError if 'state', 'param_groups' or 'params' is
         missing, and ValueError for groups, options, names or shapes that do not fit.
         """
-        saved_groups = _item("state_dict", _mapping("state_dict", state_dict), "param_groups")
+        saved_groups = _item("state_dict", state_dict, "param_groups")
         if len(saved_groups) != len(self.param_groups):
             raise ValueError(f"expected {len(self.param_groups)} parameter groups, got {len(saved_groups)}")
         groups: list[dict[str, Any]] = []
         owners: dict[Any, Parameter] = {}
         for own, saved in zip(self.param_groups, saved_groups, strict=True):
-            indices = _item("each parameter group", _mapping("each parameter group", saved), "params")
+            indices = _item("each parameter group", saved, "params")
             if len(indices) != len(own["params"]):
                 raise ValueError(f"expected a group of {len(own['params'])} parameters, got {len(indices)}")
             owners |= zip(indices, own["params"], strict=True)
@@ -259,8 +260,9 @@ def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
     return value
 
 
-def _item(name: str, mapping: Mapping[Any, Any], key: str) -> Any:
-    """What stands under a key that must be there. Raises KeyError."""
+def _item(name: str, value: Any, key: str) -> Any:
+    """What stands under a key of a mapping that must have it. Raises TypeError or KeyError."""
+    mapping = _mapping(name, value)
     if key not in mapping:
         raise KeyError(f"expected {name} with the key {key!r}, got {', '.join(map(repr, mapping)) or 'no key'}")
     return mapping[key]

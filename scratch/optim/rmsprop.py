@@ -12,14 +12,13 @@ Squares, roots and quotients are taken element by element. Kept: v (square_avg),
 the number of steps (step), which the equations do not use.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ..nn import checks
 from ..types import Array
-from .optimizer import Check, Optimizer, Options, Parameters, State
+from .optimizer import Optimizer, Options, Parameters, State
 
 
 def _weight(name: str, value: Any) -> float:
@@ -36,8 +35,7 @@ class RMSprop(Optimizer):
     Every number is at least 0, and `alpha` at most 1. Raises what `Optimizer` raises.
     """
 
-    options: ClassVar[Mapping[str, Check]] = {
-        **Optimizer.options,
+    options = Optimizer.options | {
         "alpha": _weight,
         "eps": checks.number,
         "momentum": checks.number,
@@ -58,16 +56,7 @@ class RMSprop(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "alpha": alpha,
-            "eps": eps,
-            "centered": centered,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, locals())
 
     def update(self, data: Array, grad: Array, state: State, options: Options) -> None:
         """One parameter, equations (1) to (6)."""

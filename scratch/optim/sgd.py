@@ -11,15 +11,14 @@ Kept: b, under the name momentum_buffer. The learning rate multiplies b only in 
 the papers it is part of b.
 """
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ..nn import checks
 from ..types import Array
-from .optimizer import Check, Optimizer, Options, Parameters, State
+from .optimizer import Optimizer, Options, Parameters, State
 
 
 class SGD(Optimizer):
@@ -29,8 +28,7 @@ class SGD(Optimizer):
     without momentum or with dampening.
     """
 
-    options: ClassVar[Mapping[str, Check]] = {
-        **Optimizer.options,
+    options = Optimizer.options | {
         "momentum": checks.number,
         "dampening": partial(checks.number, least=-np.inf),
         "nesterov": checks.flag,
@@ -48,15 +46,7 @@ class SGD(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, locals())
 
     def checked(self, group: Options) -> dict[str, Any]:
         """As in the base; `nesterov` also needs momentum above 0 and dampening 0."""

@@ -99,3 +99,4 @@ CASES = {
     "Sequential": chain("Linear", "Linear"),
 }
 EACH_CASE = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+EACH_KIND = pytest.mark.parametrize("kind", nn.RECURRENCES.values(), ids=nn.RECURRENCES)

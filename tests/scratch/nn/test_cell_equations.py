@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pytest
@@ -53,27 +53,6 @@ def test_equations_give_what_the_cell_computes(cell: Cell) -> None:
     """To 1e-14: a few products of numbers below 10, each rounded by 1e-16 of its size."""
     for seed in range(5):
         assert worst(cell.equations, *computed(cell, seed)) <= 1e-14
-
-
-def wrong(text: str) -> Iterator[str]:
-    """The equation with one sign turned, one factor left out or one function taken for another."""
-    for sign in re.finditer("[+−]", text):
-        yield text[: sign.start()] + ("−" if sign[0] == "+" else "+") + text[sign.end() :]
-    for factor in re.finditer(r"(?<= )[\w²]+(\([^()]*\))? ⊙ | ⊙ (\([^()]*\)|\[[^]]*\]|[\w²]+(\([^()]*\))?)", text):
-        yield text[: factor.start()] + text[factor.end() :]
-    for function in re.finditer("σ|tanh|relu", text):
-        yield text[: function.start()] + ("tanh" if function[0] == "σ" else "σ") + text[function.end() :]
-
-
-@cells
-def test_a_wrong_equation_is_noticed(cell: Cell) -> None:
-    start, results = computed(cell, seed=0)
-    lines = [*cell.equations.forward, *cell.equations.backward]
-    for n, equation in enumerate(lines):
-        changed = [equation._replace(text=text) for text in wrong(equation.text)]
-        assert changed, equation
-        for other in changed:
-            assert worst(Equations((*lines[:n], other, *lines[n + 1 :]), ()), start, results) > 1e-3, other
 
 
 @cells

@@ -28,7 +28,6 @@ from scratch.nn.utils.rnn import pack_sequence
 from scratch.types import Array
 from tests.strategies import MODULES, configurations
 
-from .modules import CASES
 from .passes import arrays, assert_same, by_pytorch, complex_step_errors, gradients, undone
 
 ALL = ("output", "h_n", "c_n")
@@ -53,7 +52,7 @@ def test_gradients_are_complex_step_derivatives(configuration: Configuration) ->
 ACCURACY = {
     "ordinary": {"input_size": 12, "hidden_size": 16, "num_layers": 2, "bidirectional": True, "lengths": (20,) * 5},
     "saturated": {"input_size": 12, "hidden_size": 16, "num_layers": 2, "lengths": (20,) * 5, "weight_scale": 20.0},
-    "long": {"input_size": 4, "hidden_size": 16, "lengths": (2000,)},
+    "long": {"input_size": 4, "hidden_size": 16, "lengths": (500,)},
     "closed gates": {"input_size": 4, "hidden_size": 8, "lengths": (10,) * 5, "bias_shift": -12.0},
 }
 
@@ -228,14 +227,6 @@ def test_upstream_of_a_step_may_be_left_out() -> None:
     assert np.array_equal(without, zeros) and without.any() and not nothing.any()
 
 
-@pytest.mark.parametrize("replacement", [np.zeros((16, 4)), np.zeros((16, 5), np.float32)], ids=["dtype", "shape"])
-def test_a_replaced_parameter_that_does_not_fit_is_refused_at_the_door(replacement: Array) -> None:
-    lstm = nn.LSTM(3, 4, rng=0)
-    lstm.weight_hh_l0 = nn.Parameter(replacement)
-    with pytest.raises(RuntimeError, match="weight_hh_l0"):
-        lstm(np.ones((2, 1, 3), np.float32))
-
-
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-3, ValueError), (2.0, TypeError), (True, TypeError)])
 def test_a_wrong_number_of_steps_is_refused_and_a_right_one_shown(value: object, error: type[Exception]) -> None:
     for name in MODULES:
@@ -302,10 +293,3 @@ def test_another_cell_does_not_get_the_memory_of_the_one_before() -> None:
     rnn.cell = rnn.cell._replace(keeps_a=True, linearize=linearize)
     rnn(x)
     assert_same(undone(rnn, (output,)), expected)
-
-
-def test_gates_come_in_pytorchs_order() -> None:
-    gates = {"RNN": ("h",), "LSTM": ("i", "f", "g", "o"), "GRU": ("r", "z", "n")}
-    for case in CASES.values():
-        if case.name.removesuffix("Cell") in gates:
-            assert case.make().cell.gates == gates[case.name.removesuffix("Cell")]

@@ -90,7 +90,6 @@ def assert_same_packing(ours: rnn.PackedSequence, theirs: torch_rnn.PackedSequen
 
 # The same as PyTorch.
 
-values = st.sampled_from([0, 1, 1.0, True])
 as_lengths = st.sampled_from([list, tuple, np.array, np.uint8])
 
 
@@ -98,12 +97,13 @@ as_lengths = st.sampled_from([list, tuple, np.array, np.uint8])
 def test_packing_is_pytorchs(batch: Batch, sort: bool, as_lengths: Callable[[list[int]], Any]) -> None:
     """And equally long sequences keep their order."""
     lengths, sequences, padded = batch.lengths, batch.sequences, batch.padded
+    first = {"batch_first": True} if batch.batch_first else {}
     if sort:
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
         lengths, sequences = [lengths[i] for i in order], [sequences[i] for i in order]
         padded = np.take(padded, order, axis=0 if batch.batch_first else 1)
     for enforce_sorted in {sort, False}:
-        ours = rnn.pack_padded_sequence(padded, as_lengths(lengths), batch.batch_first, enforce_sorted)
+        ours = rnn.pack_padded_sequence(padded, as_lengths(lengths), **first, enforce_sorted=enforce_sorted)
         theirs = torch_rnn.pack_padded_sequence(to_torch(padded), lengths, batch.batch_first, enforce_sorted)
         assert_same_packing(ours, theirs)
         ours = rnn.pack_sequence(sequences, enforce_sorted)
@@ -113,36 +113,27 @@ def test_packing_is_pytorchs(batch: Batch, sort: bool, as_lengths: Callable[[lis
     )
 
 
-@given(batches(least=0), values, st.sampled_from(["left", "right"]))
-def test_padding_is_pytorchs(batch: Batch, padding_value: float, side: str) -> None:
+@given(batches(least=0), st.data())
+def test_padding_is_pytorchs(batch: Batch, data: st.DataObject) -> None:
+    """With any value, and without what may be left out."""
+    exact = batch.padded.dtype.kind in "biu"
+    values = st.sampled_from([0, 1, 1.0, True] if exact else [0, True, -1.5, 1e-3, np.inf, -np.inf, np.nan])
+    some = {"batch_first": st.booleans(), "padding_value": values}
+    options = data.draw(st.fixed_dictionaries({}, optional=some))
+    side = data.draw(st.fixed_dictionaries({}, optional={"padding_side": st.sampled_from(["left", "right"])}))
     sequences = [to_torch(sequence) for sequence in batch.sequences]
-    ours = rnn.pad_sequence(batch.sequences, batch.batch_first, padding_value, side)
-    assert_same(ours, torch_rnn.pad_sequence(sequences, batch.batch_first, padding_value, side))
-    ours = rnn.unpad_sequence(batch.padded, batch.lengths, batch.batch_first)
-    theirs = torch_rnn.unpad_sequence(to_torch(batch.padded), torch.tensor(batch.lengths), batch.batch_first)
-    assert_same(ours, theirs)
-
-
-@given(batches(), st.booleans(), values, st.none() | st.integers(0, 3))
-def test_padding_a_packing_is_pytorchs(
-    batch: Batch, batch_first: bool, padding_value: float, extra: int | None
-) -> None:
-    options = (batch_first, padding_value, None if extra is None else max(batch.lengths) + extra)
-    ours = rnn.pack_sequence(batch.sequences, enforce_sorted=False)
-    theirs = torch_rnn.pack_sequence([to_torch(s) for s in batch.sequences], enforce_sorted=False)
-    assert_same(rnn.pad_packed_sequence(ours, *options), torch_rnn.pad_packed_sequence(theirs, *options))
-
-
-@given(batches(dtypes=[np.float32, np.float64]), st.sampled_from([-1.5, 1e-3, np.inf, -np.inf, np.nan]))
-def test_padding_values_are_pytorchs_and_time_comes_first(batch: Batch, padding_value: float) -> None:
-    sequences, value = [to_torch(s) for s in batch.sequences], {"padding_value": padding_value}
-    assert_same(rnn.pad_sequence(batch.sequences, **value), torch_rnn.pad_sequence(sequences, **value))
-    padded = rnn.pad_sequence(batch.sequences)
-    ours = rnn.pack_padded_sequence(padded, batch.lengths, enforce_sorted=False)
-    theirs = torch_rnn.pack_padded_sequence(to_torch(padded), batch.lengths, enforce_sorted=False)
-    assert_same_packing(ours, theirs)
-    assert_same(rnn.pad_packed_sequence(ours, **value), torch_rnn.pad_packed_sequence(theirs, **value))
-    assert_same(rnn.unpad_sequence(padded, batch.lengths), batch.sequences)
+    ours = rnn.pad_sequence(batch.sequences, **options, **side)
+    assert_same(ours, torch_rnn.pad_sequence(sequences, **options, **side))
+    first = {"batch_first": True} if batch.batch_first else {}
+    theirs = torch_rnn.unpad_sequence(to_torch(batch.padded), torch.tensor(batch.lengths), **first)
+    assert_same(rnn.unpad_sequence(batch.padded, batch.lengths, **first), theirs)
+    if min(batch.lengths) > 0:
+        extra = data.draw(st.none() | st.integers(0, 3))
+        options |= {} if extra is None else {"total_length": max(batch.lengths) + extra}
+        packings = rnn.pack_sequence(batch.sequences, False), torch_rnn.pack_sequence(sequences, False)
+        assert_same(
+            rnn.pad_packed_sequence(packings[0], **options), torch_rnn.pad_packed_sequence(packings[1], **options)
+        )
 
 
 @given(st.integers(0, 9).flatmap(lambda size: st.permutations(range(size))))
@@ -166,20 +157,14 @@ def test_packing_and_padding_undo_each_other_and_are_transposes(batch: Batch) ->
     assert_same(rnn.unpack_sequence(packed), sequences)
     assert_same(rnn.pack_padded_sequence(padded, batch.lengths, enforce_sorted=False), packed)
     assert_same(rnn.pad_packed_sequence(packed), (padded, np.array(batch.lengths)))
+    y = numbered(padded.shape) ** 2
+    assert dot(rnn.pad_sequence(batch.sequences), y) == dot(batch.sequences, rnn.unpad_sequence(y, batch.lengths))
 
     x, first = batch.padded, batch.batch_first
     packed = rnn.pack_padded_sequence(x, batch.lengths, first, enforce_sorted=False)
     y = packed._replace(data=numbered(packed.data.shape) ** 2)
     back, _ = rnn.pad_packed_sequence(y, first, total_length=x.shape[1 if first else 0])
     assert dot(packed.data, y.data) == dot(x, back) == dot(batch.sequences, rnn.unpack_sequence(y))
-
-
-@given(batches(dtypes=[np.float64], least=0))
-def test_padding_and_unpadding_sequences_undo_each_other_and_are_transposes(batch: Batch) -> None:
-    x = rnn.pad_sequence(batch.sequences, batch.batch_first)
-    assert_same(rnn.unpad_sequence(x, batch.lengths, batch.batch_first), batch.sequences)
-    y = numbered(x.shape) ** 2
-    assert dot(x, y) == dot(batch.sequences, rnn.unpad_sequence(y, batch.lengths, batch.batch_first))
 
 
 @given(batches(dtypes=[np.float64]))
@@ -201,6 +186,13 @@ def test_results_share_no_memory_with_the_arguments_nor_with_each_other(batch: B
             for array in arrays(result):
                 assert array.flags.writeable and not any(np.shares_memory(array, other) for other in others)
                 others.append(array)
+
+
+def test_equally_long_sequences_keep_their_order_also_if_there_are_many() -> None:
+    """So many that a sort which is not stable mixes them up."""
+    lengths = np.random.default_rng(0).integers(1, 4, 500)
+    packed = rnn.pack_padded_sequence(np.zeros((3, 500, 1)), lengths, enforce_sorted=False)
+    np.testing.assert_array_equal(packed.sorted_indices, sorted(range(500), key=lambda n: -lengths[n]))
 
 
 def test_packing_needs_no_padded_array() -> None:
@@ -226,13 +218,10 @@ def packing(
     return rnn.PackedSequence(numbered(data) if isinstance(data, tuple) else data, sizes, ordered, unordered)
 
 
-def test_unsorted_indices_are_derived() -> None:
-    assert_same(packing(sorted_indices=(2, 0, 1)).unsorted_indices, np.array([1, 2, 0]))
+def test_unsorted_indices_are_derived_and_copies_are_packings() -> None:
     assert packing().unsorted_indices is None
-
-
-def test_copies_are_packings() -> None:
     packed = packing(sorted_indices=(2, 0, 1))
+    assert_same(packed.unsorted_indices, np.array([1, 2, 0]))
     for copy in (packed._replace(data=packed.data), pickle.loads(pickle.dumps(packed))):
         assert type(copy) is rnn.PackedSequence
         assert_same(copy, packed)
@@ -275,19 +264,8 @@ def test_packings_that_contradict_themselves_are_refused(
         door(sequence)
 
 
-def test_the_examples_in_the_docstrings_hold() -> None:
+def test_the_examples_in_the_docstrings_hold_and_a_nan_does_not_fit_into_integers() -> None:
     results = doctest.testmod(rnn)
-    assert results.attempted > 0
-    assert results.failed == 0
-
-
-def test_a_nan_of_numpy_does_not_fit_into_integers() -> None:
+    assert results.attempted > 0 and results.failed == 0
     with pytest.raises(RuntimeError, match="expected padding_value to be a value of dtype uint8"):
         rnn.pad_sequence([np.ones(3, np.uint8)], padding_value=np.float64("nan"))
-
-
-def test_equally_long_sequences_keep_their_order() -> None:
-    """Of so many that a sort which is not stable mixes them up."""
-    lengths = np.random.default_rng(0).integers(1, 4, 500)
-    packed = rnn.pack_padded_sequence(np.zeros((3, 500, 1)), lengths, enforce_sorted=False)
-    np.testing.assert_array_equal(packed.sorted_indices, sorted(range(500), key=lambda n: -lengths[n]))
