@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,8 +60,6 @@ def backward(d_output, d_state, tape):
     # back after
     return d_x, d_state, d_parameters
 """
-
-
 MODULE = """
 class {own}(base):
     def __init__(self, *sizes, **options):
@@ -105,7 +104,7 @@ class HalfRNN:
 
 def changed(text: str, changes: str, **known: Any) -> dict[str, Any]:
     """What a text defines, with `old -> new` done to it for each of the changes. known: what it may use besides."""
-    for old, new in (change.split(" -> ") for change in changes.split(" ;; ") if change):
+    for old, new in (change.split(" -> ") for change in re.split(r" ;;\s+", changes) if change):
         assert old in text, old
         text = text.replace(old, new)
     names: dict[str, Any] = {"__name__": "own", "np": np, "nn": nn, "torch": torch, **known}
@@ -159,22 +158,19 @@ OFF = "# after -> output = output * (1 + 1e-6)"
 ALL = """# after -> output, state = change(output), tuple(map(change, state)) ;; # back after -> d_x = change(d_x)
     d_state, d_parameters = tuple(map(change, d_state)), {n: change(v) for n, v in d_parameters.items()}"""
 TANH = "# before -> if nonlinearity != 'tanh': raise ValueError('tanh only')"
-STATELESS = "(self, x, state=None) -> (self, x) ;; state is not None or ->  ;; return output, None -> return output"
-STATELESS += (
-    " ;; d_output, d_state=None -> d_output ;; if d_state is not None -> if False ;; return d_x, None -> return d_x"
-)
+STATELESS = """(self, x, state=None) -> (self, x) ;; state is not None or ->  ;; return output, None -> return output ;;
+    d_output, d_state=None -> d_output ;; if d_state is not None -> if False ;; return d_x, None -> return d_x"""
+LACKING = {
+    **dict.fromkeys(("num_layers", "bias", "dropout"), "the constructor has no such argument"),
+    **{"packed input": "'ndim'", "initial state": "no state, and batches only", "h_n": "None is returned in its place"},
+    **{OF_FINAL: "no gradient of the final state", "float32": "expected data of dtype float64"},
+}
+"""Of half an RNN."""
 DETACHED = "# after -> output, state = output.detach(), tuple(part.detach() for part in state)"
 RELU = "parameters): -> parameters, nonlinearity='tanh'):"
 
 
 # Candidates of all kinds.
-
-
-LACKING = {
-    **dict.fromkeys(("num_layers", "bias"), "the constructor has no such argument"),
-    **{"packed input": "", OF_FINAL: "no gradient of the final state", "h_n": "None is returned in its place"},
-    "float32": "expected data of dtype float64",
-}
 
 
 class Skewed(np.random.Generator):

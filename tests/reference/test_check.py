@@ -101,7 +101,8 @@ def test_every_cell_and_option_is_in_the_grid() -> None:
     expected = {"layers": 3, "input": 4, "dropout": 3, "sizes": 3} | twos
     assert {group: len(options) for group, options in seen.items()} == expected
     assert len({configuration.seed for configuration in grid(7)}) == len(grid()) and grid(7)[0].seed == 7
-    assert examples(np.random.default_rng(0), lambda c: False, 3) == []
+    rng = np.random.default_rng(0)
+    assert len({*examples(rng, lambda c: c.num_layers == 2, 9)}) == 9 and examples(rng, lambda c: False, 3) == []
 
 
 @given(configurations(), st.dictionaries(st.sampled_from("TBIH"), st.integers(1, 9)))
