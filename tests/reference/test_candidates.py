@@ -342,6 +342,7 @@ WRONG: list[tuple[Any, str]] = [
     (candidate(functions(RELU, "RNN tanh"), "an RNN"), "in Configuration('RNN relu', "),
     (module(torch.nn.LSTM, "# making -> options.pop('dropout', 0)"), "dropout between the layers does nothing."),
     (module(nn.RNN, "# before -> hx = hx if hx is None else hxx"), "NameError"),
+    (module(nn.LSTM, "# before -> x = x if isinstance(x, np.ndarray) else unpacked"), "raises NameError"),
     (half("# after -> output, self.late = output * (2 - hasattr(self, 'late')), True"), "second call only"),
     (half("self.module = -> raise SystemExit(0)  # "), "SystemExit"),
     (half("# before -> raise IndexError('out\\nof range')"), "raises IndexError: out of range (own.py, line "),
