@@ -1,6 +1,8 @@
 """What a candidate may look like, and how its refusals, its crashes and its mistakes are told apart."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,23 +16,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from reference import Configuration, assert_equivalent
-from reference.candidates import Implementation, candidate, requirements
+from reference.candidates import DTYPES, Implementation, candidate, requirements
+from reference.candidates.needs import OF_FINAL, OF_OUTPUT
 from reference.check import Found, check
 from reference.conditioning import tolerances
 from reference.devices import Mode
 from reference.failures import HALVES_UNDIAGNOSED, failures
+from reference.faults import held_to
 from reference.problems import draw
-from reference.space import sized
-from reference.summary import summary
+from reference.summary import as_json, summary
 from reference.weights.forms import form_of
 from scratch import nn
 from scratch.textbook import lstm, rnn
 from scratch.types import Array
-from tests.strategies import configurations
 
 from .carried import Command
 
@@ -40,40 +40,104 @@ Function = Callable[..., Any]
 
 
 def few(cell: str = "LSTM") -> list[Configuration]:
-    """With and without a state, a bias, a projection and packed input."""
-    plain = Configuration(cell, lengths=(3, 3))
+    """With and without a state, a bias, packed input, dropout and a projection."""
     changes: list[dict[str, Any]] = [{}, {"initial_state": False}, {"bias": False}, {"layout": "packed"}]
-    return [replace(plain, **each) for each in changes + [{"proj_size": 2}] * (cell == "LSTM")]
+    changes += [{"num_layers": 2, "dropout": 0.4}, *[{"proj_size": 2}] * (cell == "LSTM")]
+    return [replace(Configuration(cell, lengths=(3, 3)), **each) for each in changes]
 
 
-def same(*given: Any) -> Any:
-    return given
+PAIR = """
+def forward(x, state, parameters):
+    # before
+    output, state, tape = page.forward(x, state, parameters)
+    # after
+    return output, state, tape
 
 
-def pair(
-    cell: str = "LSTM",
-    before: Function = same,
-    after: Function = same,
-    before_back: Function = same,
-    after_back: Function = same,
-    backward: Function | None = None,
-    **options: Any,
-) -> Any:
-    """A candidate: the textbook's pair of functions, with a change to what one of them is given, or gives."""
-    page = import_module(f"scratch.textbook.{PAGES[cell]}")
+def backward(d_output, d_state, tape):
+    # back before
+    d_x, d_state, d_parameters = page.backward(d_output, d_state, tape)
+    # back after
+    return d_x, d_state, d_parameters
+"""
+MODULE = """
+class {own}(base):
+    def __init__(self, *sizes, **options):
+        # making
+        super().__init__(*sizes, **options)
+        # made
 
-    def forward(x: Any, state: Any, parameters: Any) -> Any:
-        return after(*page.forward(*before(x, state, parameters)))
+    def forward(self, x, hx=None):
+        # before
+        output, state = super().forward(x, hx)
+        # after
+        return output, state
 
-    def back(d_output: Any, d_state: Any, tape: Any) -> Any:
-        return after_back(*page.backward(*before_back(d_output, d_state, tape)))
+    def backward(self, *upstream):
+        result = super().backward(*upstream)
+        # back after
+        return result
+"""
+HALF = """
+class HalfRNN:
+    def __init__(self, input_size, hidden_size):
+        self.module = nn.RNN(input_size, hidden_size, dtype=np.float64)
+        self.named_parameters = self.module.named_parameters
 
-    return candidate((forward, backward or back), cell=cell, **options)
+    def __call__(self, x, state=None):
+        # before
+        if state is not None or x.ndim != 3:
+            raise NotImplementedError("no state, and batches only")
+        output = self.module(x)[0]
+        # after
+        return output, None
+
+    def backward(self, d_output, d_state=None):
+        if d_state is not None:
+            raise NotImplementedError("no gradient of the final state")
+        d_x = self.module.backward(d_output)[0]
+        # back after
+        return d_x, None
+"""
+"""One layer, one direction, no options, no state: the least that can be checked; and its biases are one."""
+
+
+def changed(text: str, changes: str, **known: Any) -> dict[str, Any]:
+    """What a text defines, with `old -> new` done to it for each of the changes. known: what it may use besides."""
+    for old, new in (change.split(" -> ") for change in re.split(r" ;;\s+", changes) if change):
+        assert old in text, old
+        text = text.replace(old, new)
+    names: dict[str, Any] = {"__name__": "own", "np": np, "nn": nn, "torch": torch, **known}
+    exec(compile(text, "folder/own.py", "exec"), names)
+    return names
+
+
+def functions(changes: str = "", cell: str = "LSTM", **known: Any) -> tuple[Function, Function]:
+    """The textbook's pair of functions, changed."""
+    names = changed(PAIR, changes, page=import_module(f"scratch.textbook.{PAGES[cell]}"), **known)
+    return names["forward"], names["backward"]
+
+
+def pair(changes: str = "", cell: str = "LSTM", **options: Any) -> Any:
+    return candidate(functions(changes, cell), cell=cell, **options)
+
+
+def module(base: type, changes: str) -> type:
+    """A class derived from one of either library, changed."""
+    own = f"Own{base.__name__}"
+    made: type = changed(MODULE.replace("{own}", own), changes, base=base, Skewed=Skewed)[own]
+    return made
+
+
+def half(changes: str = "") -> type:
+    made: type = changed(HALF, changes)["HalfRNN"]
+    return made
 
 
 def found(subject: Any, dtypes: Any = ("float64",), among: list[Configuration] | None = None) -> Found:
-    subject = subject if isinstance(subject, Implementation) else candidate(subject, cell="LSTM")
-    return check(among or few(subject.cells[0]), subject, dtypes, witnesses=False)
+    if not isinstance(subject, Implementation):
+        subject = candidate(subject, cell=None if "RNN" in getattr(subject, "__name__", "") else "LSTM")
+    return check(among or [c for cell in subject.cells for c in few(cell)], subject, dtypes, witnesses=False)
 
 
 def told(of: Found) -> str:
@@ -84,182 +148,29 @@ def fail(*_: Any) -> Any:
     raise NotImplementedError("not yet")
 
 
-def crash(*given: Any) -> Any:
-    """What is given, or an error that nobody wrote down, if a state is."""
-    return [given][int(bool(np.any(given[1][0])))]
-
-
-def refuse(*given: Any) -> Any:
-    """The same, but that somebody wrote it down."""
-    if np.any(given[1][0]):
-        raise ValueError("no state, please")
-    return given
-
-
-# What is right, and what is lacking.
-
-
-@pytest.mark.parametrize("cell", PAGES)
-def test_the_textbook_is_right_and_does_not_project(cell: str) -> None:
-    seen = found(pair(cell))
-    assert seen.failures == [] and len(seen.configurations) == 3
-    assert cell != "LSTM" or seen.not_offered["proj_size"] == "weight_hr is never read"
-
-
-def test_a_crash_is_no_refusal() -> None:
-    assert "initial state" in found(pair(before=refuse)).not_offered
-    seen = found(pair(before=crash))
-    assert "initial state" not in seen.not_offered and "raises IndexError" in told(seen)
-    assert {row.configuration.initial_state for row in seen.failures} == {True}
-    always = found(pair(before=lambda *_: [][1]), ("float64", "float32"))
-    assert always.not_offered.keys().isdisjoint({"float64", "float32"}) and len(failures(always).failures) == 1
-
-
-def test_the_gradient_of_a_state_that_was_not_given_is_compared() -> None:
-    wrong = pair(before=refuse, after_back=lambda x, s, p: (x, (2 * s[0], s[1]), p))
-    assert {row.kind for row in found(wrong).failures} == {"d_h_0"}
-
-
-def test_functions_are_told_the_nonlinearity() -> None:
-    def deaf(x: Any, state: Any, parameters: Any, nonlinearity: str = "tanh") -> Any:
-        return rnn.forward(x, state, parameters)
-
-    def refusing(x: Any, state: Any, parameters: Any, nonlinearity: str = "tanh") -> Any:
-        if nonlinearity != "tanh":
-            raise ValueError("tanh only")
-        return rnn.forward(x, state, parameters)
-
-    both = few("RNN tanh") + few("RNN relu")
-    subjects = [candidate((forward, rnn.backward), "an RNN") for forward in (rnn.forward, deaf, refusing)]
-    hears, is_deaf, refuses = (found(subject, among=both) for subject in subjects)
-    assert hears.subject.cells == is_deaf.subject.cells == ("RNN tanh", "RNN relu")
-    assert hears.failures == [] and len(hears.configurations) == 6
-    assert {row.configuration.cell for row in is_deaf.failures} == {"RNN relu"}
-    assert refuses.failures == [] and {c.cell for c in refuses.configurations} == {"RNN tanh"}
-    assert "tanh only" in refuses.not_offered["nonlinearity"]
-    assert_equivalent((partial(rnn.forward, nonlinearity="relu"), rnn.backward), few("RNN relu"), cell="RNN relu")
-    plain = SimpleNamespace(
-        forward=lambda x, state, parameters: rnn.forward(x, state, parameters), backward=rnn.backward
-    )
-    assert candidate(plain, "an RNN").cells == ("RNN tanh",) and found(plain_lstm()).failures == []
-
-
-def plain_lstm() -> Any:
-    """The functions as static methods of a class."""
-    methods = {"forward": staticmethod(lstm.forward), "backward": staticmethod(lstm.backward)}
-    return type("Plain", (), methods)
-
-
-@pytest.mark.parametrize("backward", [fail, lambda *_: None])
-def test_an_unfinished_backward_is_to_do_and_forward_right(backward: Function) -> None:
-    seen = found(pair(backward=backward))
-    assert seen.failures == [] and "is right forward" in summary(seen, failures(seen))["verdict"]
-    assert {row.kind for row in seen.rows} == {"output", "h_n", "c_n"}
-    with pytest.raises(AssertionError, match="backward is to do"):
-        assert_equivalent(pair(backward=backward), few()[0])
-    assert_equivalent(pair(backward=backward, only="forward"), few()[0])
-    assert "output" in told(found(pair(backward=backward, after=lambda o, s, t: (2 * o, s, t))))
-
-
-def test_a_forward_function_alone_is_right_forward() -> None:
-    seen = found(candidate(lstm.forward, cell="LSTM"))
-    assert seen.failures == [] and seen.subject.to_do == "there is no backward"
-
-
-def test_a_torch_module_may_lack_a_state_or_a_way_back() -> None:
-    def changed(change: Function) -> type:
-        call = torch.nn.LSTM.forward
-        return type("Changed", (torch.nn.LSTM,), {"forward": lambda self, x, hx=None: change(*call(self, x, hx))})
-
-    seen = found(changed(lambda output, state: output))
-    assert seen.failures == [] and seen.not_offered["upstream gradient of the final state"] == "no h_n is returned"
-    seen = found(changed(lambda output, state: (output.detach(), tuple(part.detach() for part in state))))
-    assert seen.failures == [] and "autograd sees no way" in seen.subject.to_do
-
-
-def many_to_one(d_output: Any, d_state: Any, tape: Any) -> Any:
-    if d_output is not None:
-        raise ValueError("no gradient of the output")
-    return lstm.backward(np.zeros((len(tape[0]), *d_state[0].shape), d_state[0].dtype), d_state, tape)
-
-
-def test_a_model_that_is_many_to_one_is_held_to_the_final_state() -> None:
-    alone: dict[str, Any] = {"after": lambda o, s, t: (None, s, t)}
-    seen = found(pair(backward=many_to_one, **alone))
-    assert seen.failures == [] and len(seen.configurations) == 3
-    assert {"h_n", "d_weight_hh"} <= {row.kind for row in seen.rows} and "output" not in {row.kind for row in seen.rows}
-    assert found(pair(backward=lambda d, s, t: many_to_one(d, (2 * s[0], s[1]), t), **alone)).failures
-    ignoring: dict[str, Any] = {"backward": lambda d, s, t: many_to_one(None, s, t)}
-    assert found(pair(**ignoring)).failures and found(pair(only="final", **ignoring)).failures == []
-
-
-def test_what_is_required_is_missing_if_it_is_not_offered() -> None:
-    refusing = pair(before=refuse)
-    assert_equivalent(refusing, few()[1], require="bias")
-    with pytest.raises(AssertionError, match=r"required, but not offered: initial state \(ValueError: no state"):
-        assert_equivalent(refusing, few()[1], require=["initial", "bias"])
-    missing = candidate(lstm.forward, cell="LSTM").missing(requirements(["all"]))
-    assert missing["backward"] == "there is no backward" and {"packed input", "num_layers"} <= missing.keys()
-    assert pair("RNN tanh").missing(["nonlinearity"]) == {"nonlinearity": "it has tanh alone"}
-    assert requirements(["packed", "batch-first", "all"])[:2] == ["packed input", "batch_first"]
-    assert candidate(nn.GRU).missing(requirements(["all"])) == {}  # no GRU projects
-
-
-def test_a_tolerance_can_be_given() -> None:
-    off: dict[str, Any] = {"after": lambda o, s, t: (o * (1 + 1e-6), s, t)}
-    assert found(pair(**off, tolerance=1e-5)).failures == [] and found(pair(**off)).failures
-
-
-@given(configurations(), st.dictionaries(st.sampled_from("TBIH"), st.integers(1, 9)))
-def test_sizes_are_as_they_are_told(configuration: Configuration, sizes: dict[str, int]) -> None:
-    c = sized(configuration, sizes)
-    assert sized(c, sizes) == c
-    assert (c.input_size, c.hidden_size) == (sizes.get("I", configuration.input_size), sizes.get("H", c.hidden_size))
-    assert not c.lengths or max(c.lengths) == sizes.get("T", max(c.lengths))
-
-
-# What is handed over.
-
-
-def stepped(tape: Any) -> Any:
-    tape[1]["weight_ih"] -= 0.1
-    return tape
-
-
-class Writing(torch.nn.LSTM):
-    def forward(self, x: Any, hx: Any = None) -> Any:
-        result = super().forward(x, hx)
-        x.data.mul_(2)
-        return result
-
-
-class Learning(nn.LSTM):
-    """Learns within backward."""
-
-    def backward(self, *upstream: Any, **options: Any) -> Any:
-        result = super().backward(*upstream, **options)
-        self.weight_hh_l0.data -= 0.1
-        return result
-
-
-WRITES: dict[str, Function] = {
-    "x": lambda: pair(before=lambda x, s, p: (x.__imul__(2), s, p)),
-    "h_0": lambda: pair(before=lambda x, s, p: (x, (s[0].__iadd__(1), s[1]), p)),
-    "c_0": lambda: pair(before=lambda x, s, p: (x, (s[0], s[1].__iadd__(1)), p)),
-    "weight_ih": lambda: pair(before_back=lambda d, s, t: (d, s, stepped(t))),
-    "d_output": lambda: pair(before_back=lambda d, s, t: (d.__imul__(2), s, t)),
-    "d_h_n": lambda: pair(before_back=lambda d, s, t: (d, (s[0].__iadd__(1), s[1]), t)),
-    "parameters": lambda: pair(before=lambda x, s, p: (x, s, p.update(weight_hh=2 * p["weight_hh"]) or p)),
-    "input": lambda: Writing,
-    "weight_hh_l0": lambda: Learning,
+REFUSES = "# before -> if np.any(state[0]): raise ValueError('no state, please')"
+CRASHES = "# before -> [0][np.any(state[0]) + 0]  # an error that nobody wrote down"
+UNFINISHED = "# back before -> raise NotImplementedError('not yet')"
+ALONE = """# after -> output = None ;; # back before -> if d_output is not None: raise ValueError('no d_output')
+    d_output = np.zeros((len(tape[0]), *d_state[0].shape), d_state[0].dtype)"""
+IGNORING = "# back before -> d_output = 0 * d_output"
+OFF = "# after -> output = output * (1 + 1e-6)"
+ALL = """# after -> output, state = change(output), tuple(map(change, state)) ;; # back after -> d_x = change(d_x)
+    d_state, d_parameters = tuple(map(change, d_state)), {n: change(v) for n, v in d_parameters.items()}"""
+TANH = "# before -> if nonlinearity != 'tanh': raise ValueError('tanh only')"
+STATELESS = """(self, x, state=None) -> (self, x) ;; state is not None or ->  ;; return output, None -> return output ;;
+    d_output, d_state=None -> d_output ;; if d_state is not None -> if False ;; return d_x, None -> return d_x"""
+LACKING = {
+    **dict.fromkeys(("num_layers", "bias", "dropout"), "the constructor has no such argument"),
+    **{"packed input": "'ndim'", "initial state": "no state, and batches only", "h_n": "None is returned in its place"},
+    **{OF_FINAL: "no gradient of the final state", "float32": "expected data of dtype float64"},
 }
+"""Of half an RNN."""
+DETACHED = "# after -> output, state = output.detach(), tuple(part.detach() for part in state)"
+RELU = "parameters): -> parameters, nonlinearity='tanh'):"
 
 
-@pytest.mark.parametrize("name", WRITES)
-def test_what_is_written_over_is_named(name: str) -> None:
-    seen = found(WRITES[name](), among=few()[:1])
-    assert {row.what.partition(" writes to the caller's ")[2].partition(",")[0] for row in seen.failures} == {name}
-    assert all(row.unfit for row in seen.failures)
+# Candidates of all kinds.
 
 
 class Skewed(np.random.Generator):
@@ -267,76 +178,6 @@ class Skewed(np.random.Generator):
 
     def random(self, *given: Any, **options: Any) -> Any:
         return super().random(*given, **options) ** 2
-
-
-class DroppingMore(nn.LSTM):
-    def __init__(self, *sizes: Any, **options: Any) -> None:
-        super().__init__(*sizes, **options)
-        self.rng = Skewed(np.random.PCG64(0))
-
-
-class DroppingTheLast(nn.LSTM):
-    """Has a mask for the last layer, too."""
-
-    @property
-    def dropout_masks(self) -> list[Array]:
-        masks = super().dropout_masks
-        return [*masks, *masks[:1]]
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (DroppingMore, "to keep 60% of the numbers, got 37%"),
-        (DroppingTheLast, "1 dropout_masks, one between two layers, got 2"),
-    ],
-)
-def test_dropout_drops_where_and_as_often_as_it_says(target: Any, message: str) -> None:
-    dropping = Configuration("LSTM", num_layers=2, dropout=0.4)
-    assert message in told(found(target, among=[dropping]))
-    assert not found(nn.LSTM, among=[dropping]).failures
-
-
-MISFITS: dict[str, tuple[Any, str]] = {
-    "call": ((lambda x: x, fail), "takes 1 positional argument but 3 were given"),
-    "result": ((lambda x, s, p: (x, s), fail), "expected output, state, tape, got a tuple of 2"),
-    "state": ((lambda x, s, p: (x, [s[0]] * 3, None), fail), "expected a state of h and c"),
-    "name": ((lambda x, s, p: p["W"], fail), r"parameters['W'] is read; expected weight_ih"),
-    "array": ((lambda x, s, p: ("x", s, None), fail), "expected output as an array of numbers, got a str"),
-    "gradients": ((lstm.forward, lambda *_: (1, 2, 3)), "expected d_parameters as a dict of arrays, got a int"),
-}
-
-
-@pytest.mark.parametrize("name", MISFITS)
-def test_what_does_not_fit_is_not_told_as_mathematics(name: str) -> None:
-    target, message = MISFITS[name]
-    seen = found(target)
-    assert seen.failures and all(row.unfit for row in seen.failures)
-    assert message in told(seen) and "forward(x, state, parameters)" in told(seen)
-    assert "something beside its mathematics" in summary(seen, failures(seen))["verdict"]
-
-
-class Narrow(torch.nn.LSTM):
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size + 1, hidden_size)
-
-
-class Nameless:
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        self.named_parameters = lambda: [("W", np.zeros(2))]
-
-
-@pytest.mark.parametrize(
-    ("target", "message", "without"),
-    [
-        (Narrow, "weight_ih_l0", "weight_hh_l0"),
-        (Nameless, "expected parameters weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, got W", "wrong"),
-        (lambda i, h: object(), "expected an object with named_parameters() to be constructed", "wrong"),
-    ],
-)
-def test_parameters_that_do_not_fit_are_named(target: Any, message: str, without: str) -> None:
-    text = told(found(target))
-    assert message in text and without not in text
 
 
 class Foreign:
@@ -354,106 +195,228 @@ def cupy(value: Array) -> Any:
     return kind()
 
 
-def of_all(change: Function) -> Function:
-    """A change to every array that a function gives, but not to its tape."""
-
-    def changed(output: Any, state: Any, last: Any) -> Any:
-        last = {name: change(value) for name, value in last.items()} if isinstance(last, dict) else last
-        return change(output), tuple(map(change, state)), last
-
-    return changed
-
-
-@pytest.mark.parametrize(
-    "as_theirs", [Foreign, cupy, lambda value: torch.from_numpy(value).requires_grad_(), lambda value: list(value)]
-)
-def test_arrays_of_other_libraries_are_read(as_theirs: Function) -> None:
-    assert found(pair(after=of_all(as_theirs), after_back=of_all(as_theirs))).failures == []
-
-
-def test_one_that_computes_in_float32_alone_is_checked_in_that() -> None:
-    def strict(x: Array, *rest: Any) -> Any:
-        if x.dtype != np.float32:
-            raise TypeError("float32, please")
-        return x, *rest
-
-    rounded = of_all(lambda value: value.astype(np.float32))
-    for changes in ({"after": rounded, "after_back": rounded}, {"before": strict}):
-        seen = found(pair(**changes), ("float64", "float32"))
-        assert seen.failures == [] and {row.dtype for row in seen.rows} == {"float32"}
-        assert "float64" in seen.not_offered
-
-
 def by_form(words: str, cell: str) -> Any:
     """A pair whose parameters have a form, written without that form's code."""
-    order = {"LSTM": {"keras": "ifgo", "onnx": "iofg"}, "GRU": {"keras": "zrn", "onnx": "zrn"}}.get(cell, {})
-    order["order=ofig"], plain = "ofig", {"LSTM": "ifgo", "GRU": "rzn"}.get(cell, "h")
-    places = [order.get(words.split(",")[-1], plain).index(letter) for letter in plain]
-    matrices = {"keras": ("kernel", "recurrent_kernel"), "onnx": ("W", "R")}.get(words, ("weight_ih", "weight_hh"))
-    columns, one = "keras" in words or "columns" in words, "one-bias" in words
+    plain = {"LSTM": "ifgo", "GRU": "rzn"}.get(cell, "h")
+    order = {"onnx LSTM": "iofg", "onnx GRU": "zrn", "keras GRU": "zrn", "order=ofig LSTM": "ofig"}
+    theirs = order.get(f"{words} {cell}", plain)
+    W_ih, W_hh = {"keras": ("kernel", "recurrent_kernel"), "onnx": ("W", "R")}.get(words, ("weight_ih", "weight_hh"))
+    turn = np.transpose if "keras" in words or "columns" in words else np.asarray
 
-    def turn(value: Array, at: Any) -> Array:
-        return np.concatenate([np.split(value, len(plain))[place] for place in at])
+    def in_order(parameters: dict[str, Array], own: str, wanted: str) -> dict[str, Array]:
+        blocks = {name: dict(zip(own, np.split(v, len(own)), strict=True)) for name, v in parameters.items()}
+        return {name: np.concatenate([each[gate] for gate in wanted]) for name, each in blocks.items()}
 
     def before(x: Any, state: Any, p: Any) -> Any:
-        given = {
-            old: p[new].T if columns else p[new] for old, new in zip(("weight_ih", "weight_hh"), matrices, strict=True)
-        }
-        bias = p.get("bias", p.get("B", p.get("bias_ih")))
-        if bias is not None:
-            b = np.split(bias, 2) if words == "onnx" else bias if bias.ndim == 2 else (bias, p.get("bias_hh", 0 * bias))
-            given |= {"bias_ih": b[0], "bias_hh": b[1]}
-        return x, state, {name: turn(value, places) for name, value in given.items()}
+        given = {"weight_ih": turn(p[W_ih]), "weight_hh": turn(p[W_hh])}
+        both = [p[name] for name in ("bias_ih", "bias_hh") if name in p]
+        if "bias" in p:
+            both = p["bias"] if p["bias"].ndim == 2 else [p["bias"], 0 * p["bias"]]
+        given |= zip(("bias_ih", "bias_hh"), np.split(p["B"], 2) if "B" in p else both, strict=False)
+        return x, state, in_order(given, theirs, plain)
 
-    def after(x: Any, state: Any, g: Any) -> Any:
-        g = {name: turn(value, np.argsort(places)) for name, value in g.items()}
-        own = {
-            new: g[old].T if columns else g[old] for old, new in zip(("weight_ih", "weight_hh"), matrices, strict=True)
-        }
-        if "bias_ih" in g and words == "onnx":
-            own["B"] = np.concatenate([g["bias_ih"], g["bias_hh"]])
-        elif "bias_ih" in g and words == "keras" and cell == "GRU":
-            own["bias"] = np.stack([g["bias_ih"], g["bias_hh"]])
-        elif "bias_ih" in g:
-            both = {"bias_ih": g["bias_ih"], "bias_hh": g["bias_hh"]}
-            own |= {"bias": g["bias_ih"]} if words == "keras" or one else both
-        return x, state, own
+    def after(x: Any, state: Any, gradients: Any) -> Any:
+        g = in_order(gradients, plain, theirs)
+        own = {W_ih: turn(g.pop("weight_ih")), W_hh: turn(g.pop("weight_hh"))}
+        both = list(g.values())[::-1] if list(g) != ["bias_ih", "bias_hh"] else list(g.values())
+        if both and words == "onnx":
+            g = {"B": np.concatenate(both)}
+        elif both and words == "keras":
+            g = {"bias": np.stack(both) if cell == "GRU" else both[0]}
+        elif both and "one-bias" in words:
+            g = {"bias": both[0]}
+        return x, state, own | g
 
-    return pair(cell, before=before, after_back=after, weights=words)
-
-
-@pytest.mark.parametrize(
-    ("words", "cell"),
-    [(words, cell) for words in ("keras", "onnx", "columns", "one-bias", "columns,one-bias") for cell in PAGES]
-    + [("order=ofig", "LSTM")],
-)
-def test_a_form_of_weights_can_be_declared(words: str, cell: str) -> None:
-    seen = found(by_form(words, cell))
-    assert seen.failures == [] and len(seen.configurations) == 3 and seen.subject.cells == (cell,)
-    assert {"d_weight_ih", "d_weight_hh", "d_bias_ih"} <= {row.kind for row in seen.rows}
+    changes = "# before -> x, state, parameters = before(x, state, parameters)"
+    changes += " ;; # back after -> d_x, d_state, d_parameters = after(d_x, d_state, d_parameters)"
+    own = functions(changes, cell, before=before, after=after)
+    return candidate(own, cell=cell, weights=words)
 
 
-# What is refused, and what is told.
+FORMS = [(words, cell) for words in ("keras", "onnx", "columns", "one-bias", "columns,one-bias") for cell in PAGES]
+
+STATIC = type("Plain", (), {name: staticmethod(getattr(lstm, name)) for name in ("forward", "backward")})
+RELU_ALONE = candidate((partial(rnn.forward, nonlinearity="relu"), rnn.backward), "an RNN", "RNN relu")
+OF_RNN = functions(cell="RNN tanh")
+RIGHT: list[tuple[Any, int, dict[str, str]]] = [
+    *((pair(cell=cell), 3, {}) for cell in PAGES),
+    (pair(), 3, {"proj_size": "weight_hr is never read"}),
+    (STATIC, 3, {}),
+    (candidate(SimpleNamespace(forward=OF_RNN[0], backward=OF_RNN[1]), "an RNN"), 3, {}),
+    (candidate((rnn.forward, rnn.backward), "an RNN"), 6, {}),
+    (RELU_ALONE, 3, {}),
+    (candidate(functions(f"{RELU} ;; {TANH}", "RNN tanh"), "an RNN"), 3, {"nonlinearity": "ValueError: tanh only"}),
+    (pair(REFUSES), 1, {"initial state": "ValueError: no state, please"}),
+    (pair(UNFINISHED), 3, {"backward": "not yet"}),
+    (pair("return d_x, d_state, d_parameters -> pass"), 3, {"backward": "backward returns None"}),
+    (candidate(lstm.forward, cell="LSTM"), 3, {"backward": "there is no backward"}),
+    (pair(ALONE), 3, {OF_OUTPUT: "the gradient arrives at the final state alone"}),
+    (pair(IGNORING, only="final"), 3, {}),
+    (pair(OFF, tolerance=1e-5), 3, {}),
+    *(
+        (candidate(functions(ALL, change=change), cell="LSTM"), 3, {})
+        for change in (Foreign, cupy, list, lambda value: torch.from_numpy(value).requires_grad_())
+    ),
+    (candidate(functions(ALL, change=np.float32), cell="LSTM"), 3, {"float64": "its output is of dtype float32"}),
+    (pair("# before -> if x.dtype != 'f': raise TypeError('float32, please')"), 3, {"float64": "float32, please"}),
+    *((by_form(words, cell), 3, {}) for words, cell in [*FORMS, ("order=ofig", "LSTM")]),
+    (nn.LSTM, 6, {}),
+    (torch.nn.LSTM, 6, {"dropout masks": "they cannot be had"}),
+    (module(torch.nn.RNN, "# made -> self.register_buffer('calls', torch.zeros(()))"), 10, {}),
+    (module(torch.nn.LSTM, "return output, state -> return output"), 6, {OF_FINAL: "no h_n is returned"}),
+    (module(torch.nn.LSTM, DETACHED), 5, {"backward": "autograd sees no way"}),
+    (candidate(half(), cell="RNN tanh"), 1, LACKING),
+    (half(STATELESS), 1, {"float32": ""}),
+    (half("self, input_size, hidden_size -> self, *, hidden_size, input_size"), 1, {"float32": ""}),
+]
+"""What is right, on how many of the few it is checked, and what it lacks."""
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        *((partial(form_of, words), ValueError, "expected") for words in ("karas", "order=if", "columns;one-bias", "")),
-        *((partial(requirements, [name]), ValueError, "expected require") for name in ("batch", "speed")),
-        *((partial(candidate, target), TypeError, "expected a class") for target in (3, nn.LSTM(1, 1), (1, 2))),
-        (partial(candidate, Nameless), ValueError, "expected a name that tells the cell"),
-        (partial(candidate, Nameless, cell="CNN"), ValueError, "CNN"),
-        (partial(candidate, nn.LSTM, only="this"), ValueError, "expected only 'forward'"),
-        (partial(candidate, torch.nn.LSTM, weights="keras"), TypeError, "pair of functions"),
-        (partial(candidate, nn.LSTM, device="cuda"), TypeError, "expected a torch Module"),
-        *(
-            (partial(candidate, torch.nn.LSTM, device=name), ValueError, "CUDA device")
-            for name in ("cuda:99", "tpu", "")
-        ),
-    ],
-)
-def test_what_is_no_candidate_is_refused(call: Function, error: type[Exception], message: str) -> None:
+@pytest.mark.parametrize(("subject", "count", "lacking"), RIGHT)
+def test_what_is_right_is_right_and_what_it_lacks_is_told(subject: Any, count: int, lacking: dict[str, str]) -> None:
+    dtypes = DTYPES if lacking.keys() & {*DTYPES} else ("float64",)
+    seen = found(subject, dtypes)
+    assert seen.failures == [] and len(seen.configurations) == count
+    said, kinds = seen.not_offered | {"backward": seen.subject.to_do}, {row.kind for row in seen.rows}
+    assert all(why in said[what] for what, why in lacking.items()), said
+    assert {row.dtype for row in seen.rows} == set(dtypes) - lacking.keys()
+    assert ("output" in kinds) == (OF_OUTPUT not in lacking)
+    if "backward" in lacking:
+        assert {kind[:2] for kind in kinds}.isdisjoint({"d_"})
+        assert "is right forward" in summary(seen, failures(seen))["verdict"]
+    else:
+        assert {"d_weight_ih", "d_weight_hh", "d_bias_ih"} <= kinds and seen.subject.to_do == ""
+
+
+# What is wrong.
+
+
+class DroppingTheLast(nn.LSTM):
+    """Has a mask for the last layer, too."""
+
+    @property
+    def dropout_masks(self) -> list[Array]:
+        masks = super().dropout_masks
+        return [*masks, *masks[:1]]
+
+
+class Nameless:
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.named_parameters = lambda: [("W", np.zeros(2))]
+
+
+WRITES = {
+    "x": "# before -> x *= 2",
+    "h_0": "# before -> state[0][...] += 1",
+    "c_0": "# before -> state[1][...] += 1",
+    "weight_ih": "# back before -> tape[1]['weight_ih'] -= 0.1",
+    "d_output": "# back before -> d_output *= 2",
+    "d_h_n": "# back before -> d_state[0][...] += 1",
+    "parameters": "# before -> parameters['weight_hh'] = 2 * parameters['weight_hh']",
+}
+MISFITS = {
+    "takes 1 positional argument but 3 were given": "forward(x, state, parameters): -> forward(x):",
+    "expected output, state, tape, got a tuple of 2": "return output, state, tape -> return output, state",
+    "expected a state of h and c": "# after -> state = [state[0]] * 3",
+    "parameters['W'] is read; expected weight_ih": "# before -> parameters['W']",
+    "expected output as an array of numbers, got a str": "# after -> output = 'x'",
+    "expected d_parameters as a dict of arrays, got a int": "# back after -> d_parameters = 3",
+}
+NARROW = "expected parameters {'weight_ih_l0': (4, 1)}, got {'weight_ih_l0': (4, 2)}"
+UNFIT: list[tuple[Any, str]] = [
+    *((pair(changes), f"writes to the caller's {name}, ") for name, changes in WRITES.items()),
+    *((pair(changes), told) for told, changes in MISFITS.items()),
+    (module(torch.nn.LSTM, "# after -> x.data.mul_(2)"), "writes to the caller's input, "),
+    (module(nn.LSTM, "# back after -> self.weight_hh_l0.data -= 0.1"), "writes to the caller's weight_hh_l0, "),
+    (half("# after -> x *= 2"), "forward writes to the caller's input, "),
+    (module(nn.LSTM, "# made -> self.rng = Skewed(np.random.PCG64(0))"), "to keep 60% of the numbers, got 37%"),
+    (DroppingTheLast, "1 dropout_masks, one between two layers, got 2"),
+    (module(torch.nn.LSTM, "# making -> sizes = sizes[0] + 1, sizes[1]"), NARROW),
+    (Nameless, "expected parameters weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, got W"),
+    (lambda i, h: object(), "expected an object with named_parameters() to be constructed"),
+]
+"""What does not fit, or writes over what it is given, and what is told of it."""
+WRONG: list[tuple[Any, str]] = [
+    (pair(f"{REFUSES} ;; # back after -> d_state = 2 * d_state[0], d_state[1]"), "float64: d_h_0 off by 1.0e+00\n"),
+    (pair(f"{UNFINISHED} ;; # after -> output = 2 * output"), "float64: output off by 1.0e+00\n"),
+    (candidate(functions(RELU, "RNN tanh"), "an RNN"), "in Configuration('RNN relu', "),
+    (module(torch.nn.LSTM, "# making -> options.pop('dropout', 0)"), "dropout between the layers does nothing."),
+    (module(nn.RNN, "# before -> hx = hx if hx is None else hxx"), "NameError"),
+    (module(nn.LSTM, "# before -> x = x if isinstance(x, np.ndarray) else unpacked"), "raises NameError"),
+    (half("# after -> output, self.late = output * (2 - hasattr(self, 'late')), True"), "second call only"),
+    (half("self.module = -> raise SystemExit(0)  # "), "SystemExit"),
+    (half("# before -> raise IndexError('out\\nof range')"), "raises IndexError: out of range (own.py, line "),
+    (half("# back after -> self.module.bias_hh_l0.grad = None"), "d_bias_hh: missing"),
+    (half("# back after -> d_x = d_x.astype(np.float32)"), "d_input: dtype float32, expected float64"),
+]
+"""What is wrong, and what is told of it."""
+
+
+@pytest.mark.parametrize(("subject", "message"), [*UNFIT, *WRONG])
+def test_what_does_not_fit_is_told_from_what_is_wrong(subject: Any, message: str) -> None:
+    cell, unfit = "RNN tanh" if "RNN" in str(subject) else "LSTM", (subject, message) in UNFIT
+    seen = found(subject, among=few(cell)[:2] if "writes to" in message else None)
+    (failure,), rest = causes = failures(seen)
+    assert message in f"{failure}{[str(row) for row in seen.failures]}" and rest == "", "one cause is told once"
+    assert all(row.unfit == unfit for row in seen.failures)
+    shown = summary(seen, causes)
+    assert ("something beside its mathematics" in shown["verdict"]) == unfit
+    assert not unfit or "wrong" not in str(failure).lower()
+    assert message not in MISFITS or "forward(x, state, parameters)" in str(failure)
+    json.dumps(as_json(shown), allow_nan=False)
+
+
+def test_nothing_is_excused_by_what_is_lacking() -> None:
+    """A factor in the gradient of the state alone, a gradient that is not read, and a crash."""
+    doubled = f"{ALONE}\n    d_state = 2 * d_state[0], d_state[1]"
+    assert all(found(pair(changes), among=few()[:1]).failures for changes in (doubled, IGNORING, OFF))
+    seen = found(pair(CRASHES))
+    assert "initial state" not in seen.not_offered and "raises IndexError" in told(seen)
+    assert {row.configuration.initial_state for row in seen.failures} == {True}
+    always = found(pair("# before -> [][1]"), DTYPES)
+    assert always.not_offered.keys().isdisjoint(DTYPES) and len(failures(always).failures) == 1
+
+
+def test_what_is_required_is_missing_if_it_is_not_offered() -> None:
+    assert_equivalent(pair(REFUSES), few()[1], require="bias")
+    assert_equivalent(pair(UNFINISHED, only="forward"), few()[0])
+    missing = candidate(lstm.forward, cell="LSTM").missing(requirements(["all"]))
+    assert missing["backward"] == "there is no backward" and {"packed input", "num_layers"} <= missing.keys()
+    assert pair(cell="RNN tanh").missing(["nonlinearity"]) == {"nonlinearity": "it has tanh alone"}
+    assert requirements(["packed", "batch-first", "all"])[:2] == ["packed input", "batch_first"]
+    assert candidate(nn.GRU).missing(requirements(["all"])) == {}  # no GRU projects
+
+
+NO_STATE = Configuration("RNN tanh", initial_state=False)
+WRONG_DTYPES = "float128", [], "", ["float64", "double"]
+MISSING = r"required, but not offered: initial state \(ValueError: no state"
+REFUSED: list[tuple[Function, type[Exception], str]] = [
+    *((partial(form_of, words), ValueError, "expected") for words in ("karas", "order=if", "columns;one-bias", "")),
+    *((partial(requirements, [name]), ValueError, "expected require") for name in ("batch", "speed")),
+    *((partial(candidate, target), TypeError, "expected a class") for target in (3, nn.LSTM(1, 1), (1, 2))),
+    (partial(candidate, Nameless), ValueError, "expected a name that tells the cell"),
+    (partial(candidate, Nameless, cell="CNN"), ValueError, "CNN"),
+    (partial(candidate, nn.LSTM, only="this"), ValueError, "expected only 'forward'"),
+    (partial(candidate, torch.nn.LSTM, weights="keras"), TypeError, "pair of functions"),
+    (partial(candidate, nn.LSTM, device="cuda"), TypeError, "expected a torch Module"),
+    *((partial(candidate, torch.nn.LSTM, device=name), ValueError, "CUDA device") for name in ("cuda:99", "tpu", "")),
+    *((partial(assert_equivalent, half(), NO_STATE, dtypes=wrong), ValueError, "dtypes") for wrong in WRONG_DTYPES),
+    (partial(assert_equivalent, half(), NO_STATE, dtypes="float32"), AssertionError, "nothing could be checked"),
+    (partial(assert_equivalent, half(), replace(NO_STATE, num_layers=2)), AssertionError, "nothing could be checked"),
+    (partial(assert_equivalent, pair(UNFINISHED), few()[0]), AssertionError, "right, backward is to do"),
+    (partial(assert_equivalent, pair(REFUSES), few()[1], require=["initial", "bias"]), AssertionError, MISSING),
+    (partial(held_to, pair(), "after"), ValueError, "expected a form among 'reset before', got 'after'"),
+    (partial(held_to, pair(), "reset before"), ValueError, "expected a GRU for the form 'reset before', got LSTM"),
+    (partial(Configuration, "CNN"), ValueError, "CNN"),
+    (partial(Configuration, "LSTM", layout="ragged"), ValueError, "ragged"),
+    (partial(Configuration, "LSTM", lengths=(2, 3)), ValueError, "equal lengths"),
+    (partial(Configuration, "LSTM", layout="unbatched", lengths=(2, 2)), ValueError, "one length"),
+    (partial(Configuration, "LSTM", layout="packed", lengths=()), ValueError, "lengths"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REFUSED)
+def test_what_cannot_be_checked_is_refused(call: Function, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
 
@@ -465,12 +428,8 @@ def test_what_is_no_candidate_is_refused(call: Function, error: type[Exception],
         (("a.b", []), "import a.b", "a.b"),
         (("a.b", ["C"]), "from a.b import C", "C"),
         (("a", ["C.f", "C.g"]), "from a import C", "(C.f, C.g)"),
-        (("my-own", []), "from importlib import import_module", "import_module('my-own')"),
-        (
-            ("o-n", ["f", "g"]),
-            "from importlib import import_module",
-            "(import_module('o-n').f, import_module('o-n').g)",
-        ),
+        (("o-n", []), "from importlib import import_module", "import_module('o-n')"),
+        (("o-n", [*"fg"]), "from importlib import import_module", "(import_module('o-n').f, import_module('o-n').g)"),
         (("a", ["<lambda>"]), "# <lambda> of a, as it was given", "<lambda>"),
     ],
 )
@@ -482,26 +441,19 @@ def test_a_failure_says_how_its_subject_is_imported(imported: Any, statement: st
 
 def test_one_cause_is_told_once_with_its_size() -> None:
     """In every cell, option and dtype, and every tensor that follows from it."""
-    off = pair(after_back=lambda x, s, p: (x * 1.25, s, p))
-    ((failure,), rest) = failures(found(off, ("float64", "float32")))
+    off = pair("# back after -> d_x = 1.25 * d_x", "RNN tanh")
+    ((failure,), rest) = failures(found(off, DTYPES))
     assert rest == "" and "float64 and float32: d_input off by 2.5e-01" in str(failure)
     assert str(failure).count("d_input off") == 1 and "Wrong:" not in str(failure)
 
 
-class HalfWrong(torch.nn.LSTM):
-    """Wrong in bfloat16 alone."""
-
-    def forward(self, x: Any, hx: Any = None) -> Any:
-        output, state = super().forward(x, hx)
-        return output * (1.5 if output.dtype == torch.bfloat16 else 1), state
-
-
 def test_halves_are_held_to_their_own_roundings() -> None:
     assert found(torch.nn.LSTM, ("float16", "bfloat16")).failures == []
-    seen = found(HalfWrong, ("float32", "float16", "bfloat16"), few()[:2])
+    wrong = module(torch.nn.LSTM, "# after -> output = output * (1.5 if output.dtype == torch.bfloat16 else 1)")
+    seen = found(wrong, ("float32", "float16", "bfloat16"), few()[:2])
     assert {row.dtype for row in seen.failures} == {"bfloat16"}
     assert "In float32 it is right." in told(seen) and HALVES_UNDIAGNOSED in told(seen)
-    assert "Check it in float32 too" in told(found(HalfWrong, ("bfloat16",), few()[:1]))
+    assert "Check it in float32 too" in told(found(wrong, ("bfloat16",), few()[:1]))
 
 
 def test_a_mode_is_excused_by_its_own_roundings() -> None:
@@ -510,10 +462,9 @@ def test_a_mode_is_excused_by_its_own_roundings() -> None:
     problem = draw(c).astype("float32")
     values = {**problem.parameters, "bias_hh_l0": 0 * problem.parameters["bias_hh_l0"] + np.float32(1e-4)}
     values["bias_ih_l0"] = -values["weight_ih_l0"][:, 0] * problem.input[0, 0, 0]  # the sum is 1e-4
-    problem = replace(problem, parameters=values)
-    name, tf32 = "d_input", Mode("float32", "tf32", True).eps
-    assert tolerances(problem, {name: 1.0})[name] < 1
-    assert tolerances(problem, {name: 1.0}, eps=tf32)[name] == float("inf")
+    problem, tf32 = replace(problem, parameters=values), Mode("float32", "tf32", True).eps
+    assert tolerances(problem, {"d_input": 1.0})["d_input"] < 1
+    assert tolerances(problem, {"d_input": 1.0}, eps=tf32)["d_input"] == float("inf")
 
 
 def test_a_gpu_that_raises_shows_no_error_of_zero(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -531,12 +482,12 @@ def test_a_gpu_that_raises_shows_no_error_of_zero(monkeypatch: pytest.MonkeyPatc
 
 # As a process.
 
-RIGHT = "from scratch.textbook.lstm import forward, backward\n"
+RIGHT_TEXT = "from scratch.textbook.lstm import forward, backward\n"
 EXITS = "import os\ndef forward(*given): os._exit(0)\nbackward = forward\n"
 QUICK = "--candidate", "an_lstm:forward,backward", "--dtype", "float64", "--jobs", "1", "--sizes", "T2B1I2H3"
 
 
-@pytest.mark.parametrize("text", [RIGHT, EXITS])
+@pytest.mark.parametrize("text", [RIGHT_TEXT, EXITS])
 def test_whoever_leaves_early_is_not_taken_for_another(text: str, tmp_path: Path) -> None:
     """A submission that exits has no verdict; a reader that leaves, as in `check … | head`, is not the candidate."""
     (tmp_path / "an_lstm.py").write_text(text)
@@ -544,7 +495,7 @@ def test_whoever_leaves_early_is_not_taken_for_another(text: str, tmp_path: Path
     os.close(read)  # the pipe is closed before anything is printed
     places = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-m", "reference", "check", *QUICK],
+        [sys.executable, "-m", "reference", "check", *QUICK, "--layers", "1", "--no-state"],
         cwd=tmp_path,
         encoding="utf-8",
         timeout=120,
@@ -558,7 +509,7 @@ def test_whoever_leaves_early_is_not_taken_for_another(text: str, tmp_path: Path
 
 
 def test_the_verdict_comes_first(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "an_lstm.py").write_text(RIGHT)
+    (tmp_path / "an_lstm.py").write_text(RIGHT_TEXT)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", sys.path.copy())
     status, out, _ = command("check", *QUICK, "--require", "packed")

@@ -83,13 +83,6 @@ def test_the_faults_of_that_form_are_named(slip: tuple[str, str], told: str) -> 
     assert told in str(diagnose(wrong, Configuration("GRU")))
 
 
-def test_what_cannot_be_held_to_a_form_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a form among 'reset before', got 'after'"):
-        held_to(subject("GRU", "functions"), "after")
-    with pytest.raises(ValueError, match="expected a GRU for the form 'reset before', got LSTM"):
-        held_to(subject("LSTM", "functions"), "reset before")
-
-
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell != "RNN relu"])
 @pytest.mark.parametrize("options", [{}, {"num_layers": 3, "bidirectional": True}])
 def test_the_catalogue_has_no_fault_twice(cell: str, options: dict) -> None:
