@@ -1,6 +1,5 @@
 """The memory of a pass: divided in chunks and sections as it may be, the numbers are the same; and how much it is."""
 
-import gc
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,7 +75,6 @@ ONE = T * B * H * 8  # bytes of one number for each step, sequence and hidden fe
 
 def measured(call: Callable[[], Any]) -> tuple[int, int]:
     """The bytes allocated after the call, with its result, and the most on the way."""
-    gc.collect()
     tracemalloc.start()
     result = call()
     found = tracemalloc.get_traced_memory()
