@@ -116,10 +116,13 @@ def test_weights_of_no_features_and_of_embeddings_start_as_pytorchs() -> None:
         assert np.array_equal(nn.Embedding(300, 100, row, rng=0).weight.data, weight)
 
 
-def test_a_dtype_is_native_and_float32_unless_given_and_a_kind_has_the_cell_of_its_modules() -> None:
+def test_a_dtype_is_native_and_float32_unless_given() -> None:
     for dtype in (None, ">f4", "float32"):
         for module in (nn.RNN(2, 3, dtype=dtype), nn.RNNCell(2, 3, dtype=dtype), nn.Linear(2, 3, dtype=dtype)):
             assert all(parameter.dtype == np.float32 and parameter.dtype.isnative for parameter in module.parameters())
+
+
+def test_a_kind_has_the_cell_of_its_modules() -> None:
     for kind in nn.RECURRENCES.values():
         assert kind.cell is kind.single(3, 4, **kind.options).cell is kind.module(3, 4, **kind.options).cell
 
@@ -268,14 +271,17 @@ def test_an_attribute_that_can_change_is_checked_and_heard() -> None:
     assert module(np.ones((2, 5, 3), np.float32))[0].shape == (2, 5, 4) and module.dropout_masks == []
 
 
-def test_a_subclass_may_have_attributes_of_its_own_and_arguments_may_be_given_by_name() -> None:
+def test_a_subclass_may_have_attributes_of_its_own() -> None:
     class Named(nn.RNN):
         def __init__(self) -> None:
-            super().__init__(3, 4, rng=0)
+            super().__init__(3, 4)
             self.name = "encoder"
 
-    rnn, x, h_0 = Named(), np.ones((2, 1, 3), np.float32), np.ones((1, 1, 4), np.float32)
-    assert rnn.name == "encoder"
+    assert Named().name == "encoder"
+
+
+def test_arguments_may_be_given_by_name() -> None:
+    rnn, x, h_0 = nn.RNN(3, 4, rng=0), np.ones((2, 1, 3), np.float32), np.ones((1, 1, 4), np.float32)
     assert np.array_equal(rnn(input=x, hx=h_0)[0], rnn(x, h_0)[0])
     assert not np.array_equal(rnn(x, hx=h_0)[0], rnn(x)[0])
 
@@ -291,14 +297,17 @@ def test_a_nonlinearity_refuses_what_is_no_array_of_floats(name: str) -> None:
         module.backward(np.ones(4))
 
 
-def test_a_call_is_undone_by_all_members_of_a_chain_or_by_none_and_a_member_may_stand_there_twice() -> None:
-    """Its parameters count once, its gradient comes from both places."""
+def test_a_call_is_undone_by_all_members_of_a_chain_or_by_none() -> None:
     chain = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     output = chain(np.ones((2, 4), np.float32))
     chain[0].weight.data = 2 * chain[0].weight.data
     with pytest.raises(RuntimeError, match="changed"):
         chain.backward(output)
     assert all(parameter.grad is None for parameter in chain.parameters())
+
+
+def test_a_member_may_stand_twice_in_a_chain() -> None:
+    """Its parameters count once, its gradient comes from both places."""
     rng = np.random.default_rng(0)
     first, second, shared = (nn.Linear(4, 4, dtype=np.float64, rng=0) for _ in range(3))
     x, d_y = rng.standard_normal((2, 3, 4))

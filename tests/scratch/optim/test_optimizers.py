@@ -331,9 +331,9 @@ def test_parameters_may_come_from_a_generator_and_with_names() -> None:
     assert group["param_names"] == ["weight", "bias"]
 
 
-def test_a_closure_is_called_first_and_its_loss_returned_and_zero_grad_forgets_gradients() -> None:
-    parameter, without = Parameter(np.ones(2)), Parameter(np.ones(2))
-    optimizer = optim.SGD([parameter, without], lr=0.5)
+def test_a_closure_is_called_first_and_its_loss_returned() -> None:
+    parameter = Parameter(np.ones(2))
+    optimizer = optim.SGD([parameter], lr=0.5)
 
     def closure() -> float:
         optimizer.zero_grad()
@@ -341,6 +341,11 @@ def test_a_closure_is_called_first_and_its_loss_returned_and_zero_grad_forgets_g
         return float(np.sum(parameter.data**2))
 
     assert [optimizer.step(closure), optimizer.step(closure), optimizer.step()] == [2, 0, None]
+
+
+def test_zero_grad_forgets_gradients() -> None:
+    parameter, without = Parameter(np.ones(2)), Parameter(np.ones(2))
+    optimizer = optim.SGD([parameter, without])
     parameter.grad = gradient = np.ones(2)
     optimizer.zero_grad(set_to_none=False)
     assert np.array_equal(parameter.grad, [0, 0]) and np.array_equal(gradient, [1, 1]) and without.grad is None
@@ -419,10 +424,13 @@ def test_a_state_of_other_parts_or_of_another_optimizer_is_refused(name: str) ->
             optimizer.load_state_dict(saved | {"state": {0: spoilt}})
 
 
-def test_other_refusals_and_an_average_that_never_forgets_is_allowed_as_in_pytorch() -> None:
+def test_complex_parameters_and_nesterov_with_dampening_are_refused() -> None:
     with pytest.raises(TypeError, match="real floating-point"):
         optim.SGD([Parameter(np.ones(2, np.complex128))])
     with pytest.raises(ValueError, match=r"got momentum 0\.9, dampening 0\.1$"):
         optim.SGD([Parameter(np.ones(3))], momentum=0.9, dampening=0.1, nesterov=True)
+
+
+def test_an_average_that_never_forgets_is_allowed_as_in_pytorch() -> None:
     optim.RMSprop([Parameter(np.ones(2))], alpha=1)
     torch.optim.RMSprop([torch.nn.Parameter(torch.ones(2))], alpha=1)

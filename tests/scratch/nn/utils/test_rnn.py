@@ -264,8 +264,11 @@ def test_packings_that_contradict_themselves_are_refused(
         door(sequence)
 
 
-def test_the_examples_in_the_docstrings_hold_and_a_nan_does_not_fit_into_integers() -> None:
+def test_the_examples_in_the_docstrings_hold() -> None:
     results = doctest.testmod(rnn)
     assert results.attempted > 0 and results.failed == 0
+
+
+def test_a_nan_does_not_fit_into_integers() -> None:
     with pytest.raises(RuntimeError, match="expected padding_value to be a value of dtype uint8"):
         rnn.pad_sequence([np.ones(3, np.uint8)], padding_value=np.float64("nan"))
