@@ -96,12 +96,17 @@ def grade(
     told = verdict(rows, len(paths), interrupted)
     settings = {"verdict": told, "seed": used, "limit": limit, "memory": memory, "allow": allow or []}
     whole = json.dumps(settings | {"submissions": rows}, indent=1, ensure_ascii=False)
-    for path, text in ((json_file, whole), (csv_file, as_csv(rows))):
-        if path:
-            write = path.write_bytes if path.exists() and not path.is_file() else partial(write_whole, path)
-            write(text.encode("utf-8", "replace"))
+    report(json_file, whole)
+    report(csv_file, as_csv(rows))
     print(f"{fill(told, 80)}\n\n{table(rows)}\n\nThe same numbers again: --seed {used}")
     return 130 if interrupted else int(any(row["status"] == NOT_GRADED for row in rows))
+
+
+def report(path: Path | None, text: str) -> None:
+    """Write what was asked for: a file as a whole, or into a device or a pipe."""
+    if path:
+        write = path.write_bytes if path.exists() and not path.is_file() else partial(write_whole, path)
+        write(text.encode("utf-8", "replace"))
 
 
 def found(places: Sequence[str]) -> dict[str, Path]:
