@@ -186,6 +186,14 @@ def test_what_is_left_out_does_not_change(configuration: Configuration) -> None:
     assert_close({name: sum(run[name] for run in together[1:]) for name in together[0]}, together[0])
 
 
+def test_the_slope_of_relu_does_not_change() -> None:
+    """Nothing reads this zero, so that nothing else would tell."""
+    one = np.ones((2, 3))
+    relu = SECOND_DERIVATIVES[nn.RECURRENCES["RNN relu"].cell.linearize]
+    slopes_dot = relu.linearize_tangent(one[None], one[None], (one,), (one,), (one,), (one,), ())
+    assert np.array_equal(slopes_dot, np.zeros((1, 2, 3)))
+
+
 def test_takes_a_cell_that_is_not_in_the_house(monkeypatch: pytest.MonkeyPatch) -> None:
     """One in which h_prev also acts directly, if its second derivatives are entered."""
     rng = np.random.default_rng(0)
