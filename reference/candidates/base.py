@@ -233,6 +233,8 @@ class Implementation:
         if self.manner.upstream == FINALS:
             self.lacking[OF_OUTPUT] = "the gradient arrives at the final state alone"
             return replace(c, upstream=tuple(f"{part}_n" for part in c.parts))
+        if "nonlinearity" in needs(c) and self.lacks(c.cell, "nonlinearity") is not None:
+            return c  # it is not offered whatever the gradients
         if "output" in c.upstream and (reason := self.lacks(c.cell, OF_FINAL)) is not None:
             self.lacking[OF_FINAL] = reason
             return replace(c, upstream=("output",))

@@ -235,6 +235,11 @@ def by_form(words: str, cell: str) -> Any:
 
 FORMS = [(words, cell) for words in ("keras", "onnx", "columns", "one-bias", "columns,one-bias") for cell in PAGES]
 
+
+def tanh_alone(input_size: int, hidden_size: int) -> nn.RNN:
+    return nn.RNN(input_size, hidden_size, dtype=np.float64)
+
+
 STATIC = type("Plain", (), {name: staticmethod(getattr(lstm, name)) for name in ("forward", "backward")})
 RELU_ALONE = candidate((partial(rnn.forward, nonlinearity="relu"), rnn.backward), "an RNN", "RNN relu")
 OF_RNN = functions(cell="RNN tanh")
@@ -246,6 +251,7 @@ RIGHT: list[tuple[Any, int, dict[str, str]]] = [
     (candidate((rnn.forward, rnn.backward), "an RNN"), 6, {}),
     (RELU_ALONE, 3, {}),
     (candidate(functions(f"{RELU} ;; {TANH}", "RNN tanh"), "an RNN"), 3, {"nonlinearity": "ValueError: tanh only"}),
+    (candidate(tanh_alone, "an RNN"), 3, {"nonlinearity": "the constructor has no such argument"}),
     (pair(REFUSES), 1, {"initial state": "ValueError: no state, please"}),
     (pair(UNFINISHED), 3, {"backward": "not yet"}),
     (pair("return d_x, d_state, d_parameters -> pass"), 3, {"backward": "backward returns None"}),
@@ -279,6 +285,7 @@ def test_what_is_right_is_right_and_what_it_lacks_is_told(subject: Any, count: i
     assert seen.failures == [] and len(seen.configurations) == count
     said, kinds = seen.not_offered | {"backward": seen.subject.to_do}, {row.kind for row in seen.rows}
     assert all(why in said[what] for what, why in lacking.items()), said
+    assert "nonlinearity" not in lacking or OF_FINAL not in said
     assert {row.dtype for row in seen.rows} == set(dtypes) - lacking.keys()
     assert ("output" in kinds) == (OF_OUTPUT not in lacking)
     if "backward" in lacking:
