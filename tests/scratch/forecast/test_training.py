@@ -17,7 +17,14 @@ sizes = st.integers(1, 5)
 
 
 @settings(max_examples=20)
-@given(seed=st.integers(0, 2**32), batch=sizes, window=st.integers(1, 9), horizon=sizes, hidden=sizes, layers=sizes)
+@given(
+    seed=st.integers(0, 2**32),
+    batch=sizes,
+    window=st.integers(1, 9),
+    horizon=sizes,
+    hidden=st.integers(2, 8),  # of one alone all terms of a gradient may happen to cancel, and with them its digits
+    layers=st.integers(1, 3),
+)
 def test_gradients_match_pytorch(seed: int, batch: int, window: int, horizon: int, hidden: int, layers: int) -> None:
     rng = np.random.default_rng(seed)
     model = Forecaster(horizon, hidden, layers, np.float64, rng)
