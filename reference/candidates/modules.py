@@ -103,11 +103,9 @@ class ModuleCandidate(ConstructedCandidate):
         module(problem.input)
         (mask,) = module.dropout_masks
         kept, deviation = np.mean(np.asarray(mask) != 0), np.sqrt(p * (1 - p) / np.size(mask))
-        return (
-            ""
-            if abs(kept - (1 - p)) <= 6 * deviation
-            else (f"expected dropout={p:g} to keep {1 - p:.0%} of the numbers, got {kept:.0%}")
-        )
+        if abs(kept - (1 - p)) <= 6 * deviation:
+            return ""
+        return f"expected dropout={p:g} to keep {1 - p:.0%} of the numbers, got {kept:.0%}"
 
     def made(self, configuration: Configuration, problem: Problem) -> Any:
         """A module with the problem's parameters. Raises Unexpected."""

@@ -90,10 +90,10 @@ def read_series(
     source: a path, or what pandas holds. column: the values', by name or number from 1; may be left out if only one
     has numbers. dates: the column of the times, dates or numbers; if left out the first that has dates, or else the
     first column whose numbers only rise or only fall (after the first in even steps); 'row' takes the rows in their
-    order. The options are those of
-    the command: `where` holds texts such as 'country=A', `lines` is such as '4-100', `dayfirst` is False for the month
-    first, `date_format` as in strftime; decimal, thousands, separator and encoding say what else would be inferred;
-    `duplicates` is first, last, mean or sum; `fill` forward, linear, or none to take the rows as neighbours.
+    order. The options are those of the command: `where` holds texts such as 'country=A', `lines` is such as '4-100',
+    `dayfirst` is False for the month first, `date_format` as in strftime; decimal, thousands, separator and encoding
+    say what else would be inferred; `duplicates` is first, last, mean or sum; `fill` forward, linear, or none to take
+    the rows as neighbours.
 
     Raises OSError if the file cannot be read, and ValueError for everything in it that could be meant in two ways or
     none, with the cell, where it is, and the option that helps.

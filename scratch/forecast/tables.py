@@ -127,7 +127,7 @@ def _rows(text: str, separator: str, path: Any = None) -> dict[int, list[str]]:
     rows: dict[int, list[str]] = {}
     try:
         for cells in reader:
-            cells = " ".join(cells).split() if separator == " " else [*map(_plain, cells)]
+            cells = _plain(" ".join(cells)).split(" ") if separator == " " else [*map(_plain, cells)]
             while cells and not cells[-1] and rows and len(cells) > len(next(iter(rows.values()))):
                 cells.pop()  # a separator that ends each row
             if any(cells):

@@ -201,10 +201,11 @@ def refusing(path: object = "") -> Iterator[None]:
     except OSError as error:
         raise typer.BadParameter(f"cannot read {error.filename or path}: {error.strerror}") from None
     except (TypeError, ValueError) as error:
-        before = f"{path}: " if isinstance(error, CheckpointError) else ""
+        if isinstance(error, CheckpointError):
+            raise typer.BadParameter(f"{path}: {error}") from None
         hint = " (see --encoding)" if isinstance(error, UnicodeError) else ""
         told = re.sub(rf"^expected ({OPTIONS})\b", lambda found: f"expected --{found[1].replace('_', '-')}", str(error))
-        raise typer.BadParameter(f"{before}{told}{hint}") from None
+        raise typer.BadParameter(f"{told}{hint}") from None
 
 
 def begun(files: Sequence[Path], given: dict[str, Any], limits: Limits | None, encoding: str) -> Training:

@@ -138,6 +138,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("a\n\nd,v\n" + daily() + "Source\n", {"lines": "4-63"}, "2020-03-01", "no header"),
         ("date,v\n" + daily() + "2020-01-03,9\n", {"duplicates": "mean"}, "2020-03-01", "of equal dates the mean"),
         ("date;v\n" + daily(write="1’2{:02}".format).replace(",", ";"), {}, "2020-03-01", 'thousands "\'"'),
+        ("date v\n2020-01-01 1’200\n2020-01-02  1’300\n", {"separator": "space"}, "2020-01-03", 'thousands "\'"'),
         ("n/a,0\n1,1\n2,4\n", {"column": 2, "dates": "row"}, "4", "column 2: 3 values"),
         ("2000,?,0\n2001,1,1\n2002,2,4\n", {"column": 3}, "2003", "column 3: 3 values"),
         ("day,v\n" + daily(form="%Y%j"), {"date_format": "%Y%j"}, "2020-03-01", "dates %Y%j"),
