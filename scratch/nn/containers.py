@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .module import Module
-from .pile import Versions
+from .pile import Kept, Pile, Versions, numbers
 
 
 class ModuleList(Module):
@@ -62,9 +62,11 @@ class Sequential(ModuleList):
         if self._pile.kept and self._pile.kept[-1].versions != self._versions():
             for module in self:  # of all together, as a call is undone by all or by none
                 module.clear_tape()
+        calls = []
         for module in self:
+            calls.append((next(numbers), module))
             input = module(input)
-        self._keep()
+        self._keep(calls)
         return input
 
     def backward(self, d_output: Any, *, retain_graph: bool = False) -> Any:
@@ -73,10 +75,17 @@ class Sequential(ModuleList):
         The call is taken off unless retain_graph. Raises what the modules raise: RuntimeError if there is no call to
         undo, or a parameter has changed since. If one raises after others are undone, all tapes are cleared.
         """
-        self._newest(retain_graph)
-        modules: list[Any] = list(reversed(self._members()))
+        (calls,) = self._newest(retain_graph)
+        retained: list[tuple[Pile, Kept]] = []
         with self._undoing():
-            for module in modules:
-                d_output = module.backward(d_output, retain_graph=retain_graph)
+            try:
+                for number, module in reversed(calls):
+                    d_output = module.backward(d_output, retain_graph=retain_graph)
+                    if retain_graph:  # out of the way: the next in line may be the same module, with an older tape
+                        piles = [each._pile for each in module.modules()]
+                        retained[:0] = [(pile, kept) for pile in piles for kept in pile.take(after=number)]
+            finally:
+                for pile, kept in retained:
+                    pile.add(kept)
         self._undone(retain_graph)
         return d_output

@@ -100,7 +100,7 @@ class Module:
             return self.forward(*args, **kwargs)
         except BaseException:
             for module in self.modules():
-                module._pile.drop_since(number)
+                module._pile.take(after=number)
             raise
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

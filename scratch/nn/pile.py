@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
+from math import inf
 from typing import Any, NamedTuple
 
 from .parameter import Parameter, changes
@@ -72,10 +73,12 @@ class Pile(threading.local):
         """Take a tape out."""
         self.nbytes -= self.kept.pop(index).nbytes
 
-    def drop_since(self, number: int) -> None:
-        """Drop the tapes that were made after this number was given."""
-        while self.kept and self.kept[-1].number > number:
-            self.remove(-1)
+    def take(self, after: int, before: float = inf) -> list[Kept]:
+        """Take out the tapes that were made after one number was given, and before another."""
+        taken = [kept for kept in self.kept if after < kept.number < before]
+        self.kept[:] = [kept for kept in self.kept if not after < kept.number < before]
+        self.nbytes -= sum(kept.nbytes for kept in taken)
+        return taken
 
     def drop_useless(self, versions: Versions) -> None:
         """Drop the tapes that no backward pass can undo, and those that none is going to."""

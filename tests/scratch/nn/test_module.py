@@ -307,13 +307,16 @@ def test_a_call_is_undone_by_all_members_of_a_chain_or_by_none() -> None:
 
 
 def test_a_member_may_stand_twice_in_a_chain() -> None:
-    """Its parameters count once, its gradient comes from both places."""
+    """Its parameters count once, its gradient comes from both places, also where the call is retained."""
     rng = np.random.default_rng(0)
     first, second, shared = (nn.Linear(4, 4, dtype=np.float64, rng=0) for _ in range(3))
     x, d_y = rng.standard_normal((2, 3, 4))
-    for chain in (nn.Sequential(shared, nn.Tanh(), shared), nn.Sequential(first, nn.Tanh(), second)):
+    inner, tanh = nn.Sequential(shared, nn.Tanh()), nn.Tanh()
+    apart = nn.Sequential(first, nn.Tanh(), second, *(nn.Tanh() for _ in range(3)))
+    for chain in (nn.Sequential(inner, nn.Sequential(inner, tanh), tanh), apart):
         chain(x)
-        chain.backward(d_y)
+        for retain_graph in (True, True, False):
+            chain.backward(d_y, retain_graph=retain_graph)
     np.testing.assert_allclose(shared.weight.grad, first.weight.grad + second.weight.grad, rtol=1e-13)
 
 
