@@ -59,9 +59,6 @@ class Sequential(ModuleList):
 
     def forward(self, input: Any) -> Any:
         """Raises what the modules raise."""
-        if self._pile.kept and self._pile.kept[-1].versions != self._versions():
-            for module in self:  # of all together, as a call is undone by all or by none
-                module.clear_tape()
         calls = []
         for module in self:
             calls.append((next(numbers), module))

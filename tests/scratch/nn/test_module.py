@@ -306,6 +306,14 @@ def test_a_call_is_undone_by_all_members_of_a_chain_or_by_none() -> None:
     assert all(parameter.grad is None for parameter in chain.parameters())
 
 
+def test_a_call_that_nobody_undid_leaves_the_tapes_of_another_chain_alone() -> None:
+    tanh, x = nn.Tanh(), np.ones((2, 4), np.float32)
+    encoder, decoder = (nn.Sequential(nn.Linear(4, 4), tanh) for _ in range(2))
+    decoder(x)  # an evaluation, without no_grad
+    decoder[0].weight.data = 2 * decoder[0].weight.data
+    encoder.backward(decoder.backward(decoder(encoder(x))))
+
+
 def test_a_member_may_stand_twice_in_a_chain() -> None:
     """Its parameters count once, its gradient comes from both places, also where the call is retained."""
     rng = np.random.default_rng(0)
