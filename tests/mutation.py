@@ -60,7 +60,6 @@ EQUIVALENT: list[tuple[str, str, str | tuple[str, ...], str]] = [
     ("Kindǁcell", "(1, 1,", ("(2, 1,", "(1, 2,"), "a cell has no sizes"),
     ("RecurrentCellǁbackward", "self._spent_tapes", "None", "a single step is never computed again"),
     ("Recurrence", "cast(StateT,", "cast(None,", "at run time a cast does nothing"),
-    ("x_no_grad", "set(False)", "set(None)", FALSE),
     ("bptt.x_", "part[:, :0]", "part[:, :1]", "the first column enters in any case"),
     ("bptt.x_joined", "b_ih is None or", "b_ih is None and", "both biases are there or neither"),
     ("Tapeǁ__init__", "batch_sizes, 0", "batch_sizes, 1", "a byte more"),

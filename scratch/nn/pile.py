@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from contextvars import ContextVar
 from itertools import count
 from math import inf
@@ -15,22 +14,23 @@ from .parameter import Parameter, changes
 LEFT_OVER = 16
 """How many tapes from before the last change of any parameter a module without trainable parameters keeps."""
 
-_tape_is_on: ContextVar[bool] = ContextVar("tape_is_on", default=True)
+_inside: ContextVar[int] = ContextVar("inside_no_grad", default=0)
+"""How many times `no_grad` is entered."""
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+class no_grad(ContextDecorator):
     """While this is entered, forward passes keep nothing for a backward pass, as with `torch.no_grad`."""
-    token = _tape_is_on.set(False)
-    try:
-        yield
-    finally:
-        _tape_is_on.reset(token)
+
+    def __enter__(self) -> None:
+        _inside.set(_inside.get() + 1)
+
+    def __exit__(self, *error: object) -> None:
+        _inside.set(_inside.get() - 1)
 
 
 def tape_is_on() -> bool:
     """Whether a forward pass made now shall keep what its backward pass needs."""
-    return _tape_is_on.get()
+    return _inside.get() == 0
 
 
 Versions = list[tuple[Parameter, int]]

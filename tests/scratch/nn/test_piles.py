@@ -247,8 +247,10 @@ def test_steps_with_carried_gradients_equal_one_call(kind: nn.Kind, every: int |
 def test_no_grad_leaves_earlier_calls_alone_and_ends_with_an_error() -> None:
     cell, dropout, x = nn.RNNCell(3, 4, rng=0), nn.Dropout(rng=0), np.ones((2, 3), np.float32)
     cell(x)
-    with no_grad():
-        with no_grad():
+    off = no_grad()  # one for a whole evaluation
+    no_grad()(cell)(x)
+    with off:
+        with off:
             cell(x)
         assert not dropout(np.ones(50)).all() and dropout.mask is None
     cell.backward()
