@@ -74,7 +74,7 @@ class CrossEntropyLoss(Loss):
 
     def _cast(self, dtype: np.dtype[Any]) -> None:
         if self.weight is not None:
-            vars(self)["weight"] = self.weight.astype(dtype)
+            vars(self)["weight"] = self.weight.astype(np.finfo(dtype).dtype)  # real, also for complex predictions
 
     @without_warnings
     def forward(self, prediction: Array, target: Array) -> Any:

@@ -237,6 +237,7 @@ def test_the_dtype_changes_with_everything_that_depends_on_it(case: Case) -> Non
     assert module.double() is module
     fresh = twin(case, module)
     assert_same(module(*wide), fresh(*wide))  # in none of the memory of float32
+    module.to(np.complex128)(*mapped(np.complex128, wide))
     with pytest.raises(RuntimeError, match="float16"):
         module.to(np.float16)
 
