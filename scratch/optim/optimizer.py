@@ -119,8 +119,7 @@ class Optimizer:
         for parameter in parameters:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"expected every parameter to be a Parameter, got {type(parameter).__name__}")
-            if parameter.data.dtype.kind != "f":
-                raise TypeError(f"expected parameters of a real floating-point dtype, got {parameter.data.dtype}")
+            _real(parameter.data)
         together = [*self._parameters(), *parameters]
         if len(set(together)) < len(together):
             raise ValueError("expected every parameter once, got one that is given twice")
@@ -142,9 +141,10 @@ class Optimizer:
 
         `closure`, if given, is called first, to compute the gradients anew; what it returns, the loss, is returned.
 
-        Everything is checked before the first update; after an error no parameter and no state has changed. Raises
-        TypeError or RuntimeError for a gradient that does not fit its parameter, ValueError for data that cannot be
-        written to, and for an option that was given a bad value since, what the constructor raises for it.
+        The state follows a parameter whose dtype has changed (`Module.to`). Everything is checked before the first
+        update; after an error no parameter and no state has changed. Raises TypeError for a parameter that has become
+        complex; TypeError or RuntimeError for a gradient that does not fit its parameter, ValueError for data that
+        cannot be written to, and for an option that was given a bad value since, what the constructor raises for it.
         """
         loss = None if closure is None else closure()
         updates: list[tuple[Parameter, Array, dict[str, Any]]] = []
@@ -152,7 +152,7 @@ class Optimizer:
             options = self.checked(group)
             for parameter in group["params"]:
                 if parameter.grad is not None and parameter.requires_grad:
-                    data = parameter.data
+                    data = _real(parameter.data)
                     grad = checks.floats("grad", parameter.grad, data.dtype, data.shape)
                     if not data.flags.writeable:
                         raise ValueError("expected parameters that can be written to, got read-only data")
@@ -161,6 +161,8 @@ class Optimizer:
         with np.errstate(all="ignore"):  # as in forward and backward
             for parameter, grad, options in updates:
                 state = self.state.setdefault(parameter, State(parameter))
+                for name in state.keys() - {"step"}:
+                    state[name] = state[name].astype(parameter.dtype, copy=False)  # it may have another since `to`
                 self.update(parameter.data, -grad if options["maximize"] else grad, state, options)
                 parameter.changed()
         return loss
@@ -244,6 +246,13 @@ class Optimizer:
             lines.append(f"Parameter Group {index}")
             lines += [f"    {name}: {group[name]}" for name in sorted(group.keys() - {"params"})]
         return "\n".join([*lines, ")"])
+
+
+def _real(data: Array) -> Array:
+    """The data of a parameter. Raises TypeError for complex numbers."""
+    if data.dtype.kind != "f":
+        raise TypeError(f"expected parameters of a real floating-point dtype, got {data.dtype}")
+    return data
 
 
 def _in_order(params: Any) -> list[Any]:

@@ -264,8 +264,9 @@ def test_numpy_numbers_as_options_change_no_dtype_and_longdouble_runs_as_float64
     for dtype in (np.float32, np.float64, np.longdouble):
         parameter = Parameter(values.astype(dtype))
         optimizer = getattr(optim, name)([parameter], lr=np.float64(0.01), weight_decay=np.float64(0.1))
-        for _ in range(3):
-            parameter.grad = gradients.astype(dtype)
+        parameter.grad = gradients.astype(dtype)
+        for width in (np.longdouble, np.float32, dtype, dtype):
+            parameter.cast(np.dtype(width))  # as Module.to does between steps
             optimizer.step()
         state = optimizer.state[parameter]
         assert {parameter.dtype, *(array.dtype for key, array in state.items() if key != "step")} == {np.dtype(dtype)}
@@ -399,13 +400,14 @@ def test_a_group_is_refused_as_the_constructors_options_are(
 
 @each_optimizer
 def test_a_step_that_is_refused_changes_nothing(name: str) -> None:
-    """Here of read-only data, of an option that was spoilt in the second group, and of one that was forgotten."""
-    read_only, spoilt, forgetful = optimizers = [trained(name) for _ in range(3)]
+    """Here of read-only and complex data, of an option spoilt in the second group, and of one that was forgotten."""
+    read_only, spoilt, forgetful, imaginary = optimizers = [trained(name) for _ in range(4)]
     read_only.param_groups[0]["params"][1].data.flags.writeable = False
     spoilt.add_param_group({"params": [Parameter(np.ones(2))]})
     spoilt.param_groups[1]["lr"] = None
     del forgetful.param_groups[0]["lr"]
-    for optimizer, error in zip(optimizers, (ValueError, TypeError, ValueError), strict=True):
+    imaginary.param_groups[0]["params"][1].cast(np.dtype(complex))
+    for optimizer, error in zip(optimizers, (ValueError, TypeError, ValueError, TypeError), strict=True):
         before = contents(optimizer)
         with pytest.raises(error, match=r"^expected .*, got "):
             optimizer.step()
