@@ -60,11 +60,12 @@ class Embedding(Module):
     def forward(self, input: Array) -> Array:
         """input: indices of any shape and any integer dtype. Returns (*input.shape, embedding_dim), a new array.
 
-        Raises TypeError for anything but an array, RuntimeError for another dtype, IndexError for indices outside
-        [0, num_embeddings).
+        Raises TypeError for anything but an array, RuntimeError for another dtype and if a parameter in place of weight
+        has another shape, IndexError for indices outside [0, num_embeddings).
         """
+        W = checks.floats("weight", self.weight.data, self.weight.dtype, (self.num_embeddings, self.embedding_dim))
         k = checks.indices("input", input, self.num_embeddings)
-        y = self.weight.data[k]  # (1)  …, E
+        y = W[k]  # (1)  …, E
         self._keep(k.astype(np.intp))
         return y
 

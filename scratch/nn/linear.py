@@ -58,9 +58,9 @@ class Linear(Module):
         """input: (…, in_features), also with one dimension. Returns (…, out_features).
 
         Raises TypeError for anything but an array, RuntimeError for no dimension, the wrong width, and another dtype
-        than weight's.
+        than weight's, and if a parameter in place of weight or bias does not fit.
         """
-        W = self.weight.data
+        W = checks.floats("weight", self.weight.data, self.weight.dtype, (self.out_features, self.in_features))
         input = checks.floats("input", input, W.dtype)
         if input.ndim == 0:
             raise RuntimeError("expected input of at least 1 dimension, got 0")
@@ -69,7 +69,7 @@ class Linear(Module):
         x = rows_of(input)
         y = x @ W.T  # (1)  N, O
         if self.bias is not None:
-            y += self.bias.data  # (1)
+            y += checks.floats("bias", self.bias.data, W.dtype, (self.out_features,))  # (1)
         self._keep(input.copy())
         return y.reshape(*input.shape[:-1], self.out_features)
 

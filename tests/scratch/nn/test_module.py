@@ -253,6 +253,16 @@ def test_what_cannot_be_says_why() -> None:
             getattr(nn.LSTM(3, 4), name)
 
 
+@EACH_CASE
+def test_a_parameter_in_place_of_another_must_fit(case: Case) -> None:
+    for name, parameter in case.make().named_parameters():
+        module = case.make()
+        owner, own = (module, name) if "." not in name else (module[0], "weight")
+        setattr(owner, own, nn.Parameter(np.concatenate([parameter.data] * 2)))
+        with pytest.raises(RuntimeError, match=f"expected {own} of shape"):
+            module(*case.draw(np.random.default_rng(0)))
+
+
 @pytest.mark.parametrize("name", ["hiden_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity"])
 def test_an_attribute_that_nothing_reads_is_refused(name: str) -> None:
     for module in (nn.RNN(3, 4), nn.LSTM(3, 4), nn.GRUCell(3, 4), nn.Linear(3, 4), nn.Dropout(), nn.MSELoss()):
