@@ -72,7 +72,7 @@ EQUIVALENT: list[tuple[str, str, str | tuple[str, ...], str]] = [
     ("Segmentǁnbytes", "(0 if", "(1 if", "a byte more"),
     ("pile.x_nbytes", "else 0", "else 1", "a byte more"),
     ("Pileǁ", "self.nbytes = 0", "self.nbytes = 1", "a byte more"),
-    ("Pileǁ__init__", "dropped = False", "dropped = None", FALSE),
+    ("Pileǁclear", "dropped = False", "dropped = None", FALSE),
     ("Pileǁtake", "after < kept", "after <= kept", "no tape has the number of a call"),
     ("Pileǁtake", "number < before", "number <= before", "no tape has the number of a call"),
     ("Pileǁdrop_useless", "> LEFT_OVER and", ">= LEFT_OVER and", "the loop below asks again"),

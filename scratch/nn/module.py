@@ -174,9 +174,9 @@ class Module:
             raise
 
     def clear_tape(self) -> None:
-        """Forget all forward passes, in this module and all inside it, that backward has not undone."""
+        """Forget this thread's forward passes, in this module and all inside it, that backward has not undone."""
         for module in self.modules():
-            vars(module).pop("_piles", None)
+            module._pile.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: everything but the tapes."""

@@ -57,6 +57,10 @@ class Pile(threading.local):
     """The tapes of a module's forward passes that no backward pass has undone, the newest last; one for each thread."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything, in this thread."""
         self.kept: list[Kept] = []
         self.nbytes = 0
         self.dropped = False
