@@ -21,7 +21,7 @@ from . import checks
 from .checks import without_warnings
 from .module import Module
 from .parameter import Parameter
-from .sums import sum_of_rows
+from .sums import sum_of_outer_products, sum_of_rows
 
 
 class Linear(Module):
@@ -87,7 +87,7 @@ class Linear(Module):
         d_x = d_y @ self.weight.data  # (1)  N, I
         self._undone(retain_graph)
         if self.weight.requires_grad:
-            self.weight.add_grad(d_y.T @ x)  # (1)  O, I
+            self.weight.add_grad(sum_of_outer_products(d_y.T, x))  # (1)  O, I
         if self.bias is not None and self.bias.requires_grad:
             self.bias.add_grad(sum_of_rows(d_y))  # (1)  O
         return d_x.reshape(input.shape)

@@ -215,6 +215,15 @@ def test_complex_steps_give_the_slopes_also_where_a_nonlinearity_saturates() -> 
             assert np.array_equal(found, np.maximum([value], 0), equal_nan=True)
 
 
+def test_the_gradient_of_a_small_head_stays_accurate_in_float32() -> None:
+    x, d_y = np.random.default_rng(0).normal(1, 1, size=(2, 10_000, 4)).astype(np.float32)
+    linear = nn.Linear(4, 4)
+    linear(x)
+    linear.backward(d_y)
+    exact = d_y.T.astype(np.longdouble) @ x
+    assert np.linalg.norm(linear.weight.grad - exact) <= 3e-7 * np.linalg.norm(exact)  # PyTorch's 1e-7
+
+
 # Embeddings.
 
 
