@@ -171,6 +171,7 @@ def take(subject: Implementation, configuration: Configuration, dtype: str) -> L
     without: dict[str, dict[str, Any]] = {
         "initial state": {"initial_state": False},
         "upstream gradient of the final state": {"upstream": ("output",)},
+        "upstream gradient of the output": {"upstream": ("h_n", "c_n")},
         "bias": {"bias": True},
     }
     try:

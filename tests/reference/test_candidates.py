@@ -346,6 +346,7 @@ UNFIT: list[tuple[Any, str]] = [
 WRONG: list[tuple[Any, str]] = [
     (pair(f"{REFUSES} ;; # back after -> d_state = 2 * d_state[0], d_state[1]"), "float64: d_h_0 off by 1.0e+00\n"),
     (pair(f"{UNFINISHED} ;; # after -> output = 2 * output"), "float64: output off by 1.0e+00\n"),
+    (pair(f"{ALONE} ;; # back after -> d_state = 2 * d_state[0], d_state[1]"), "counts twice.\n  d_h_0 is exactly 2"),
     (candidate(functions(RELU, "RNN tanh"), "an RNN"), "in Configuration('RNN relu', "),
     (module(torch.nn.LSTM, "# making -> options.pop('dropout', 0)"), "dropout between the layers does nothing."),
     (module(nn.RNN, "# before -> hx = hx if hx is None else hxx"), "NameError"),
