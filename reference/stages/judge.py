@@ -210,7 +210,7 @@ class Judge:
         if not named and self.nonlinear():
             named = self.clip()
             notes += [] if named else [NONLINEAR]
-        if not named:
+        if not named and self.kept:  # a loop forward that is wrong keeps other values than the right one
             notes += self.in_place()
         found = wrong_numbers(self.function, problem, taken, wrong, named)
         found.also, found.told = also, "; ".join([found.told, *notes])

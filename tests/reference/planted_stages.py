@@ -55,6 +55,7 @@ rnn | "weight_hh": d_a.T @ h_prev -> "weight_hh": h_prev.T @ d_a | step_backward
 gru | d_n = d_h * (1 - z) -> d_n = d_h * z ;; "weight_ih": d_a_x.T @ x -> "weight_ih": d_a_h.T @ x | step_backward d_n,
     d_W_ih
 lstm | STEP -> state, kept = step(x[0, :, :], state, parameters | forward x_t
+lstm | STEP -> state, kept = step(x[min(t + 1, len(x) - 1), :, :], state, parameters | forward: No known mistake
 lstm | output.append(state[0]) -> output.append(state[1]) | forward output_t
 gru | for t in range(x.shape[0]): -> state = 0 * state\n    for t in range(x.shape[0]): | forward h
 lstm | return xp.stack(output), state, -> return xp.stack(output), state[::-1], | forward: exchanged

@@ -74,6 +74,7 @@ def test_a_mistake_is_found_where_it_is(planted: Planted) -> None:
     named = tuple(one.name for one in (*finding.named[:1], *finding.also))
     assert named[: len(planted.names) or None] == planted.names
     assert planted.told in finding.text()
+    assert finding.function != "forward" or ("in place" in finding.told) == ("in place" in planted.told)
     if finding.lines and not finding.interface:
         assert all(word in finding.text() for word in (" should be ", "; yours is ", "shape"))
 
