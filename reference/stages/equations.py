@@ -108,7 +108,8 @@ BACKWARD = """
     d_b_ih = sum(d_a) (0)
     d_b_hh = sum(d_a) (0)
 """
-EXCHANGED = """
+OTHER_SUMS = """
+    a = x @ W_ih.T + h_prev @ W_hh.T | the biases are missing
     a = side(h_prev, x) @ side(W_ih, W_hh).T + b_ih + b_hh | x and h_prev are exchanged where they are put side by side
     d_W_ih = (d_a.T @ side(h_prev, x))[:, :I] | x and h_prev are exchanged where they are put side by side
     d_W_hh = (d_a.T @ side(h_prev, x))[:, I:] | x and h_prev are exchanged where they are put side by side
@@ -122,7 +123,7 @@ LEAKY = "h = relu(a) + 0.01 * (a - relu(a)) | a leaky relu is there"
 
 def elman(name: str, derivative: str, alternatives: str) -> Cell:
     """The RNN with one of its nonlinearities."""
-    text = f"{SUM}\nh = {name}(a) (1)\n---\nd_a = d_h * {derivative} (1)\n{BACKWARD}\n---\n{EXCHANGED}\n{LEAKY}"
+    text = f"{SUM}\nh = {name}(a) (1)\n---\nd_a = d_h * {derivative} (1)\n{BACKWARD}\n---\n{OTHER_SUMS}\n{LEAKY}"
     return Cell(f"RNN {name}", rnn, "a", "h", text + alternatives, nonlinearity=name)
 
 
@@ -168,7 +169,7 @@ LSTM = Cell(
     d_a = side(d_a_i, d_a_f, d_a_g, d_a_o) (0)
     {BACKWARD}
     ---
-    {EXCHANGED}
+    {OTHER_SUMS}
     c = f * c_prev + (1 - f) * g | 1 − f is there for i, as if the two gates were coupled
     d_c = (d_c_after + d_h * o) * (1 - tanh_c**2) | tanh′ is a factor of d_c_after, too
     d_c = d_c_after * o * (1 - tanh_c**2) + d_h | the factors of d_h are at d_c_after

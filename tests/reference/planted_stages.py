@@ -76,6 +76,7 @@ rnn | "bias_hh": xp.sum -> "b_hh": xp.sum | step_backward: d_parameters should h
 lstm | d_o = d_h * tanh_c -> d_o = d_h * tanhc | step_backward: NameError
 gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: Ask for them
 lstm | a = a + B_IH + B_HH -> a = a + 2 * (B_IH + B_HH) | step a
+rnn | a = a + B_IH + B_HH -> pass | step a: the biases are missing
 lstm | return (h, c), (x -> return (c, h), (x | step: exchanged in what is returned
 lstm | (x, h_prev, c_prev, i, f, g, o, tanh_c)\n -> (x, h, c_prev, i, f, g, o, tanh_c)\n | step_backward d_W_hh
 lstm | (x, h_prev, c_prev, i, f, g, o, tanh_c)\n -> (x, h_prev, c_prev, f, f, g, o, tanh_c)\n | step_backward i
