@@ -94,7 +94,8 @@ class FunctionsCandidate(Implementation):
         if not isinstance(d_parameters, Mapping):
             raise Unexpected(f"expected d_parameters as a dict of arrays, got {described(d_parameters)}")
         run |= {"d_input": as_numpy(d_x, "d_x")} | states(d_initial, "d_{}_0", problem)
-        gradients = self.form.take({str(k): as_numpy(v, f"d_{k}") for k, v in d_parameters.items()}, c.module)
+        named = {str(k): as_numpy(v, f"d_{k}") for k, v in d_parameters.items() if k in handed}
+        gradients = self.form.take(named, c.module)
         handed.check("backward")
         return run | {f"d_{name}_l0": value for name, value in gradients.items()}
 

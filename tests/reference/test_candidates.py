@@ -258,6 +258,7 @@ RIGHT: list[tuple[Any, int, dict[str, str]]] = [
     (candidate(lstm.forward, cell="LSTM"), 3, {"backward": "there is no backward"}),
     (pair(ALONE), 3, {OF_OUTPUT: "the gradient arrives at the final state alone"}),
     (pair(IGNORING, only="final"), 3, {}),
+    (pair("# back after -> d_parameters['W'] = 0"), 3, {}),
     (pair(OFF, tolerance=1e-5), 3, {}),
     *(
         (candidate(functions(ALL, change=change), cell="LSTM"), 3, {})
