@@ -126,7 +126,7 @@ def save(out: Console, figure: Any, path: Path, dpi: int = 130) -> None:
 
 def writable(option: str, path: Path | None) -> None:
     """Refuse a file that cannot be written, before any work is done. Raises typer.BadParameter."""
-    if path is None:
+    if path is None or path.is_fifo():  # a pipe has no folder, and may have no reader yet
         return
     path = Path(os.path.realpath(path))  # where links lead
     if path.is_dir() or not path.parent.is_dir():
