@@ -58,6 +58,7 @@ KINDS = {
     "leaves": Kind(first("forward", "raise SystemExit"), PART, 50, "forward: it raises SystemExit"),
     "ends the process": Kind(first("forward", "import os; os._exit(0)"), PART, 50, "forward: it ends the process"),
     "raises": Kind(first("backward", "1 / 0"), PART, 75, "ZeroDivisionError: division by zero (my_lstm.py, line "),
+    "shows its stack": Kind(first("step", "import traceback; traceback.print_stack()"), FULL, 100),
     "too much memory": Kind(first("step", "np.ones((10**5, 10**5))"), NONE, 0, "MemoryError"),
     "another type": Kind(first("step", "return 'text', object()"), NONE, 0, "should be a tuple of 2 arrays"),
     "over x": Kind(first("forward", "x *= 2"), PART, 50, "forward: it writes into `x`"),

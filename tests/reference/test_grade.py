@@ -90,6 +90,7 @@ def test_the_verdict_counts_all_and_both_files_say_the_same(run: SimpleNamespace
     assert [(row["file"], int(row["points"]), row["status"]) for row in run.csv] == [
         (row["file"], row["points"], row["status"]) for row in run.json["submissions"]
     ]
+    assert run.rows["shows its stack"]["refused"] == []
     row = run.rows["writes"]
     assert row["output"]["bytes"] == 10_000_010 and 0 < len(row["output"]["text"]) <= 4000
     assert row["files"] == [{"name": "mine.txt", "bytes": 1}]
