@@ -55,7 +55,7 @@ def cell_of(target: Any, cell: str | None) -> Cell:
     names = [str(getattr(first, each, "")) for each in ("__name__", "__module__", "__file__")]
     for name in [cell] if cell else names:  # the nearest name that tells it
         for known in CELLS.values():
-            if known.name.split()[0].lower() in name.lower() and (not cell or cell.lower() in known.name.lower()):
+            if cell.lower() in known.name.lower() if cell else known.name.split()[0].lower() in name.lower():
                 return known
     raise ValueError(f"expected a name that tells the cell (RNN, LSTM, GRU), or to be told, got {cell or names[0]!r}")
 
