@@ -146,6 +146,10 @@ def subject_of(asked: SimpleNamespace) -> tuple[Implementation, list[str]]:
             held_to(implementation, f"reset {asked.reset}")
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(f"{asked.subject}: {error}") from None
+    own = getattr(sys.modules.get(implementation.imported[0]), "__file__", None) if implementation.imported else None
+    for path in filter(None, (asked.json, asked.report, asked.plot)):
+        if own and path.exists() and path.samefile(own):
+            raise typer.BadParameter(f"{path} would be written over the candidate")
     return implementation, required
 
 

@@ -254,6 +254,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "a_broken_module.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", sys.path.copy())
+    monkeypatch.delitem(sys.modules, "a_module_of_somebody", raising=False)
     return "a_module_of_somebody"
 
 
@@ -306,6 +307,7 @@ def test_command_on_a_gpu(run: Command, module: str, pretended_gpu: Any, tmp_pat
         *("--json no/such/folder/x.json", "--report .", "--plot plot.txt", "--json a.png --plot a.png"),
         *("--only forward", "--solution --layers 1", "--candidate no_such_module:LSTM", "--candidate "),
         *("--candidate a_broken_module:LSTM", "--candidate a_module_of_somebody"),
+        "--candidate a_module_of_somebody:BadLSTM --json a_module_of_somebody.py",
         *(f"--candidate a_module_of_somebody:{name}" for name in ("NoLSTM", "three", "nothing")),
         *(
             f"--candidate scratch.nn:LSTM {wrong}"
