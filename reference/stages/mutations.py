@@ -231,8 +231,12 @@ def changed_in_place(cell: Cell) -> Iterator[Mistake]:
                 new = made(text, u=value_of(name))
                 later = [each for each in cell.step_backward[index:] if name in names_in(each.right)]
                 changes = {each.name: renamed(each.right, {name: new}) for each in later}
-                words = f"{name} has been changed in place before, to {shown(new)}"
-                yield mistake(cell, "step_backward", changes, words, 5)
+                if later != users(cell, name):
+                    words = f"{name} has been changed in place before, to {shown(new)}"
+                    yield mistake(cell, "step_backward", changes, words, 5)
+                else:  # it may have been so from the beginning
+                    told = {"name": name, "right": name, "yours": shown(new)}
+                    yield mistake(cell, "step_backward", changes, f"{KEPT}, or changed in place", 5, **told)
 
 
 def orders(cell: Cell) -> Iterator[Mistake]:

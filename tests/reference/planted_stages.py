@@ -16,6 +16,8 @@ lstm | for t in reversed(range(len(steps))): -> for t in reversed(range(1, len(s
 gru | for t in reversed(range(len(steps))): -> for t in reversed(range(1, len(steps))): | backward: one step is missing
 lstm | d_a_f = d_f * f -> f *= 1 - f; d_a_f = d_f * f | step_backward d_a_f
 lstm | d_a_f = d_f * f * (1 - f) -> f *= 1 - f; d_a_f = d_f * f | step_backward: in place
+gru | (x, h_prev, a_n_h, r, z, n)\n -> (x, h_prev, a_n_h, r, 1 - z, n)\n | step_backward z: kept for the way back is
+    another value, or changed in place
 gru | return d_x, d_h_prev -> n *= 0.9; return d_x, d_h_prev | step_backward: in place
 lstm | c = f * c_prev + i * g -> c = c_prev; c *= f; c += i * g | step: writes into `state`
 gru | for t in range(x.shape[0]): -> state = 1 * state\n    for t in range(x.shape[0]): ;; STEP -> new, kept = step(x[t,
