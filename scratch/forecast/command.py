@@ -95,6 +95,8 @@ def forecast(
             task = bar.add_task("training", total=given.get("runs", DEFAULTS["runs"]) * recipe.epochs)
             found = compare(series, **given, recipe=recipe, progress=lambda run, epoch: bar.advance(task))
     except OSError as error:
+        if error.filename is None:  # it is the output that cannot be written
+            raise
         raise typer.BadParameter(f"cannot read {csv}: {error.strerror}") from None
     except (ValueError, FloatingPointError) as error:
         raise typer.BadParameter(str(error)) from None

@@ -199,7 +199,9 @@ def refusing(path: object = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise typer.BadParameter(f"cannot read {error.filename or path}: {error.strerror}") from None
+        if error.filename is None:  # it is the output that cannot be written
+            raise
+        raise typer.BadParameter(f"cannot read {error.filename}: {error.strerror}") from None
     except (TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise typer.BadParameter(f"{path}: {error}") from None

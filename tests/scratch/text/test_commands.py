@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from io import BytesIO, StringIO, TextIOWrapper
 from itertools import count, pairwise
 from pathlib import Path
@@ -248,6 +249,14 @@ def test_a_sample_in_a_file_is_utf_8_whatever_the_terminal_has(run: Run, monkeyp
     monkeypatch.setattr("sys.stdout", TextIOWrapper(written, "ascii"))
     assert run("sample", "wide", "--prime", "漢é", "--length", 5)[0] == 0
     assert set(written.getvalue().decode()) <= set("漢字é\n") and len(written.getvalue().decode()) == 8
+
+
+@pytest.mark.parametrize("arguments", [("sample", "m"), ("forecast",)])
+def test_output_that_cannot_be_written_is_no_file_that_cannot_be_read(run: Run, arguments: tuple[str, ...]) -> None:
+    write("m", advanced(Settings(hidden_size=2), TEXT, 1).checkpoint())
+    with open("/dev/full", "w") as full, redirect_stdout(full):
+        status, _, error = run(*arguments)
+    assert (status, error.strip()) == (2, "scratch: cannot write: No space left on device")
 
 
 def test_elsewhere_than_on_a_terminal_a_line_comes_every_ten_seconds(
