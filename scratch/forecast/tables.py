@@ -106,14 +106,16 @@ def _has_names(frame: Any) -> bool:
 
 
 def _likeness(text: str, separator: str, wanted: range) -> float:
-    """How much like a table the first lines are under a separator: columns of numbers or dates, rows of one length."""
+    """How much like a table the first lines are under a separator: columns of numbers or dates, rows of one length, and
+    few columns of text.
+    """
     import pandas as pd
 
     start = "".join(text.splitlines(keepends=True)[: wanted.start + 200])
     rows = [cells for line, cells in _rows(start, separator).items() if line in wanted]
     kinds = [kind(pd.Series(column, dtype=object)) for column in zip_longest(*rows[1:], fillvalue="")]
     ragged = sum(len(cells) != len(rows[0]) for cells in rows) / max(len(rows), 1)
-    return len(kinds) - 2 * kinds.count("text") - 2 * ragged
+    return len(kinds) - 1.01 * kinds.count("text") - 2 * ragged
 
 
 def _rows(text: str, separator: str, path: Any = None) -> dict[int, list[str]]:

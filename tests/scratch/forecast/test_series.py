@@ -151,6 +151,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("date,v\t\n" + daily(write="{}\t".format), {}, "2020-03-01", "separator ','"),
         ("year,\tv\n2000,\t1\n2001,\t2\n", {}, "2002", "by year"),
         ("v\n1,5\n2,5\n3,5\n", {}, "4", "decimal ','"),
+        ("a,b,c,d,date,v\n" + daily().replace("2020-", "x,x,x,x,2020-"), {}, "2020-03-01", "separator ','"),
         ("x,y,z\n" * 210 + "date;v\n" + daily().replace(",", ";"), {"lines": "211-"}, "2020-03-01", "separator ';'"),
     ],
 )
