@@ -132,7 +132,7 @@ def _rows(text: str, separator: str, path: Any = None) -> dict[int, list[str]]:
             cells = _plain(" ".join(cells)).split(" ") if separator == " " else [*map(_plain, cells)]
             while cells and not cells[-1] and rows and len(cells) > len(next(iter(rows.values()))):
                 cells.pop()  # a separator that ends each row
-            if any(cells):
+            if any(cells) or (cells and rows and len(next(iter(rows.values()))) == 1):  # a lone "" is a missing value
                 rows[reader.line_num] = cells
     except csv.Error as error:
         if path is None:

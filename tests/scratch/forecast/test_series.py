@@ -98,6 +98,7 @@ def test_numbers_are_read_to_the_last_bit(
         ("date,v\n" + daily(), {"column": "v", "dates": 2}, "two columns, got 'v' as --column and as --dates"),
         ("date,v\n" + daily(write=lambda n: "-"), {"column": "v"}, "in column 'v', got 60 cells without a value"),
         ("date,v\n" + daily() + ",9\n", {}, "a date in column 'date', got '' at line 62"),
+        ('v\n1\n""\n4\n5\n', {}, "1 gap, 1 missing"),
         ("date,v\n" + daily() + "2050-01-01,9\n", {"fill": "linear"}, "is a date wrong?"),
         ("date,v\n2020-01-01 10:00Z,1\n2020-01-01 11:00,2\n", {}, "in a time zone, or none, got '2020-01-01 10:00Z'"),
     ],
