@@ -33,8 +33,10 @@ def table(source: Any, separator: str | None, encoding: str, lines: str | None) 
     if not hasattr(source, "reset_index"):
         return _of_file(source, separator, encoding, lines)
     frame = source.to_frame("value" if source.name is None else source.name) if source.ndim == 1 else source
+    if not len(frame):
+        raise ValueError(f"expected rows, got a {type(source).__name__} without any")
     if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
+        frame = frame.reset_index(allow_duplicates=True)
     columns = {
         place: column if pd.api.types.is_numeric_dtype(column) and column.dtype != bool else _texts(column)
         for place, (_, column) in enumerate(frame.items())

@@ -200,6 +200,13 @@ def test_what_pandas_holds_is_read(index: pd.Index, after: str) -> None:
         assert series.after(1)[0] == [after]
 
 
+def test_frames_without_rows_and_with_a_name_twice() -> None:
+    with pytest.raises(ValueError, match="expected rows, got a DataFrame without any"):
+        read_series(pd.DataFrame({"date": [], "v": []}))
+    frame = pd.DataFrame({"date": pd.date_range("2020-01-01", periods=4), "v": [1.0, 2, 4, 8]})
+    assert read_series(frame.set_index("date", drop=False)).values.tolist() == [1, 2, 4, 8]
+
+
 def test_sunspots_are_the_years_from_1700_to_2008() -> None:
     series = sunspots()
     assert series.times == tuple(map(str, range(1700, 2009)))
