@@ -8,6 +8,7 @@ stands for.
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ def read_series(
     """Read one column of a CSV file, or of a pandas Series or DataFrame, in the order of its dates.
 
     source: a path, or what pandas holds. column: the values', by name or number from 1; may be left out if only one
-    has numbers. dates: the column of the times, dates or numbers; if left out the first that has dates, or else the
-    first column whose numbers only rise or only fall (after the first in even steps); 'row' takes the rows in their
+    has numbers. dates: the column of the times, dates or numbers; if left out the first that has several dates, or else
+    the first column whose numbers only rise or only fall (after the first in even steps); 'row' takes the rows in their
     order. The options are those of the command: `where` holds texts such as 'country=A', `lines` is such as '4-100',
     `dayfirst` is False for the month first, `date_format` as in strftime; decimal, thousands, separator and encoding
     say what else would be inferred; `duplicates` is first, last, mean or sum; `fill` forward, linear, or none to take
@@ -172,8 +173,9 @@ def _columns(
         counting = [place for place, found in kinds.items() if found == "number"]
         counting = [] if value is None and len(counting) == 1 else counting  # it is the values
         rising = (place for place in counting if _rises(frame.iloc[:, place], place == 0))
-        time = next((place for place in kinds if kinds[place] in wanted), None)
-        time = next(rising, None) if time is None else time
+        dated = [place for place in kinds if kinds[place] in wanted]
+        changing = (place for place in dated if frame.iloc[:, place].nunique() > 1)
+        time = next(chain(changing, rising, dated), None)
         if time is None and (len(kinds) > 1 or (kinds and value is not None)):
             names = f"{_listed(frame.columns)}, the first with {str(frame.iloc[0, next(iter(kinds))])!r}"
             raise ValueError(

@@ -147,6 +147,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("t,v\n" + "".join(f"{20200101 + 101 * n},{n % 5}\n" for n in range(9)), {}, "20201010", "step 101"),
         ("t,v\n20200101,1\n20200102,2\n20200104,2\n20200105,2\n", {"fill": "linear"}, "2020-01-06", "dates YMD"),
         ("Entity,Year,v\n" + "".join(f"World,{2000 + n},{n % 5}\n" for n in range(9)), {}, "2009", "by Year"),
+        ("out,date,v\n" + daily().replace("2020-", "2024-05-06,2020-"), {}, "2020-03-01", "by date"),
         ("date,v,note\n" + daily(write='{},"a; b"'.format), {}, "2020-03-01", "separator ','"),
         ("date,v,note\n" + daily(write="{},a|b".format), {}, "2020-03-01", "separator ','"),
         ("date,v\t\n" + daily(write="{}\t".format), {}, "2020-03-01", "separator ','"),
