@@ -12,7 +12,10 @@ import numpy as np
 
 from .times import Times, gapless, grid
 
-MISSING = ("", "-", "--", "–", "—", ".", "..", "?", "na", "n/a", "#n/a", "nan", "nat", "null", "none")
+MISSING = (
+    *("", "-", "--", "–", "—", ".", "..", "...", ":", "?", "*", "na", "n/a", "n.a.", "nd", "n.d.", "nan", "nat"),
+    *("null", "none", "(null)", "<na>", r"\n", "#n/a", "#n/a n/a", "#div/0!", "#num!", "#value!", "#ref!"),
+)
 
 MONEY = "[A-Z]{0,2}[$€£¥₹₽₩₺₴₫₪฿]"
 NUMBER = (

@@ -69,7 +69,7 @@ def test_numbers_are_read_to_the_last_bit(
         (tenth("1e999"), {}, "'1e999'"),
         (tenth("1_0"), {}, "'1_0'"),
         (tenth("5%"), {}, "one unit in column 'v', got '0' at line 2"),
-        (tenth(""), {}, "1 missing (1 of them cells without a value)"),
+        *((tenth(cell), {}, "1 missing (1 of them cells without a value)") for cell in ("", ":", "n.a.", "#DIV/0!")),
         ("date,v\n" + daily().replace("2020-01-31", "2020-01-32"), {}, "'2020-01-32' at line 32: say how dates"),
         ("date,v\n" + daily() + "Source: me\n", {}, "'Source: me' at line 62"),
         ("date,v\n" + daily() + "2020-01-03,9\n", {}, "'2020-01-03,2' at line 4 and '2020-01-03,9' at line 62, 1 such"),
