@@ -23,15 +23,22 @@ NO_SOURCES = {"test", "tests", "idle_test", "site-packages", "dist-packages", "_
 """The folders of the standard library that hold tests, and packages that do not belong to it."""
 
 
+PACKED = (b"PK\3\4", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
+"""How .zip, .xlsx and .ods begin, and .gz, and .xls."""
+
+
 def read_text(
     path: str | os.PathLike[str], encoding: str = "utf-8", note: Callable[[str], object] = lambda note: None
 ) -> str:
     """The text of a file, without a byte order mark; line ends of Windows become \\n, which `note` is told.
 
     Raises UnicodeError, with the encoding that is likely, if the text is in another, and for an unknown encoding;
-    ValueError for fewer than two characters, which leave nothing to predict; OSError if it cannot be read.
+    ValueError for fewer than two characters, which leave nothing to predict, and for a packed file; OSError if it
+    cannot be read.
     """
     name, content = os.fspath(path), Path(path).read_bytes()
+    if content.startswith(PACKED):
+        raise ValueError(f"expected text in {name}, got a packed file: unpack it; of a workbook save a sheet as CSV")
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
         problem = "zero bytes" if encoding == "utf-8" and content.count(0) > len(content) // 4 else ""

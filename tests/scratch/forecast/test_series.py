@@ -87,6 +87,7 @@ def test_numbers_are_read_to_the_last_bit(
         ("year,b\n1,1\n2,2\n4,2\n5,2\n", {}, "at every step of 1, got 1 gap, 1 missing: 1 between 2 and 4"),
         ("year,b\n1,1\n2,2\n4.5,2\n5,2\n", {}, "even step"),
         ('a,b\n1,"2\n', {}, "expected CSV"),
+        (b"PK\3\4\x14\0\x06\0\xff", {}, "a packed file: unpack it; of a workbook save a sheet as CSV"),
         (b"a,b\n1,\xff\n", {}, "likely it is cp1252 (see --encoding)"),
         ("date,v\n" + daily(), {"encoding": "utf-7-or-so"}, "that Python knows, got 'utf-7-or-so' (see --encoding)"),
         ("date,v\n" + daily(), {"where": ["v=61"]}, "a value of column 'v'"),
