@@ -266,9 +266,10 @@ def _whole(values: Array, axis: Times, fill: str | None, empty: int) -> tuple[Ar
         named = [f"{spaces[row]:,} between {' and '.join(axis[row : row + 2].written())}" for row in where[:3].tolist()]
         more = f" and {len(where) - 3:,} more" if len(where) > 3 else ""
         cells = f" ({empty:,} of them cells without a value)" if empty else ""
+        numbers = "" if axis.label else "; of dates in digits say the --date-format, such as %y%m%d"
         raise ValueError(
             f"expected a value at every step of {step.words}, got {count}{cells}: {'; '.join(named)}{more}: "
-            f"--fill forward repeats the value before, --fill linear draws a line, {hint}"
+            f"--fill forward repeats the value before, --fill linear draws a line, {hint}{numbers}"
         )
     if fill == "none":
         return values, axis, f"{count}, taken as neighbours"

@@ -85,6 +85,7 @@ def test_numbers_are_read_to_the_last_bit(
         ("date;id;v\n2020-01-01;1;1’200\n2020-01-02;2;1’300\n", {}, "expected a --column, as 'id', 'v' have numbers"),
         ("a,b\n1,x\n", {}, "--dates row"),
         ("year,b\n1,1\n2,2\n4,2\n5,2\n", {}, "at every step of 1, got 1 gap, 1 missing: 1 between 2 and 4"),
+        ("t,v\n200130,1\n200131,2\n200201,3\n200202,2\n", {}, "say the --date-format, such as %y%m%d"),
         ("year,b\n1,1\n2,2\n4.5,2\n5,2\n", {}, "even step"),
         ('a,b\n1,"2\n', {}, "expected CSV"),
         (b"PK\3\4\x14\0\x06\0\xff", {}, "a packed file: unpack it; of a workbook save a sheet as CSV"),
