@@ -189,7 +189,8 @@ def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tu
     elif (index == index.normalize()).all():
         label = "%Y-%m-%d"
     else:
-        label = "%Y-%m-%d %H:%M" + (":%S" if index.second.any() else "")
+        seconds = ":%S.%f" if index.microsecond.any() else ":%S" if index.second.any() else ""
+        label = f"%Y-%m-%d %H:%M{seconds}"
     return Times(index, label), [f"dates {shown}", *notes]
 
 
