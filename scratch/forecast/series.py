@@ -16,7 +16,7 @@ import numpy as np
 
 from ..types import Array
 from .cells import got, missing, numbers, read_dates
-from .tables import kind, table
+from .tables import kind, plain, table
 from .times import Times
 
 ROWS = "row"
@@ -135,6 +135,7 @@ def read_series(
 def _place(frame: Any, name: str | int, option: str) -> int:
     """The column of a name or a number from 1. Raises ValueError, with `option`, if there is no such one."""
     names, name = list(frame.columns), str(name)
+    name = name if name in names else plain(name)
     if names.count(name) == 1:
         return names.index(name)
     if name not in names and name.isdecimal() and 1 <= int(name) <= len(names):
@@ -155,10 +156,10 @@ def _chosen(frame: Any, where: Sequence[str]) -> Any:
             raise ValueError(f"expected as --where a column and its value, such as country=A, got {text!r}")
         cells = frame.iloc[:, _place(frame, name.strip(), "--where")]
         cells = cells if cells.dtype == object else cells.map("{:.15g}".format)
-        if not (cells == wanted.strip()).any():
+        if not (cells == plain(wanted)).any():
             some = _listed(sorted(set(cells))[:8])
             raise ValueError(f"expected as --where a value of column {name!r}, such as {some}, got {wanted!r}")
-        frame = frame[cells == wanted.strip()]
+        frame = frame[cells == plain(wanted)]
     return frame
 
 

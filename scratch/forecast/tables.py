@@ -45,14 +45,14 @@ def table(source: Any, separator: str | None, encoding: str, lines: str | None) 
     return found.set_axis(pd.RangeIndex(1, len(frame) + 1, name="row")), []
 
 
-def _plain(cell: Any) -> str:
+def plain(cell: Any) -> str:
     """A cell as text, with one space for any white space, and one sign for both apostrophes."""
     return " ".join(str(cell).replace("’", "'").split())
 
 
 def _texts(cells: Any) -> Any:
     """Cells as texts, empty for what pandas has not."""
-    return cells.map(_plain, "ignore").astype(object).fillna("")
+    return cells.map(plain, "ignore").astype(object).fillna("")
 
 
 def _of_file(path: Any, separator: str | None, encoding: str, lines: str | None) -> tuple[Any, list[str]]:
@@ -131,7 +131,7 @@ def _rows(text: str, separator: str, path: Any = None) -> dict[int, list[str]]:
     rows: dict[int, list[str]] = {}
     try:
         for cells in reader:
-            cells = _plain(" ".join(cells)).split(" ") if separator == " " else [*map(_plain, cells)]
+            cells = plain(" ".join(cells)).split(" ") if separator == " " else [*map(plain, cells)]
             while cells and not cells[-1] and rows and len(cells) > len(next(iter(rows.values()))):
                 cells.pop()  # a separator that ends each row
             if any(cells) or (cells and rows and len(next(iter(rows.values()))) == 1):  # a lone "" is a missing value

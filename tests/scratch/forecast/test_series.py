@@ -149,6 +149,8 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("w,v\n1999W10-1,1\n1999-W11-1,2\n1999W12,5\n", {}, "1999-03-29", "step 1 week"),
         ("t,v\n" + "".join(f"{20200101 + 101 * n},{n % 5}\n" for n in range(9)), {}, "20201010", "step 101"),
         ("t,v\n20200101,1\n20200102,2\n20200104,2\n20200105,2\n", {"fill": "linear"}, "2020-01-06", "dates YMD"),
+        ("d,g’s  v\n1,1\n2,2\n3,5\n", {"column": "g’s  v"}, "4", "g's v: 3 values"),
+        ("d,g,v\n1,g’s  v,1\n2,g’s  v,2\n2,h,5\n", {"where": ["g=g’s  v"]}, "3", "v: 2 values"),
         ("Entity,Year,v\n" + "".join(f"World,{2000 + n},{n % 5}\n" for n in range(9)), {}, "2009", "by Year"),
         ("out,date,v\n" + daily().replace("2020-", "2024-05-06,2020-"), {}, "2020-03-01", "by date"),
         ("date,v,note\n" + daily(write='{},"a; b"'.format), {}, "2020-03-01", "separator ','"),
