@@ -23,6 +23,7 @@ from ..nn import checks
 from ..nn.pile import no_grad
 from ..types import Array, Seed
 from .corpus import Vocabulary
+from .settings import number
 
 Predict = Callable[[Array, Any], tuple[Array, Any]]
 """Characters (1, T) and a state (None to begin with) to logits (1, T, V) and the next state."""
@@ -36,10 +37,8 @@ def probabilities(logits: Array, temperature: float = 1.0, top_k: int | None = N
 
     Raises TypeError for another type, ValueError for another range, and if the largest logit is no finite number.
     """
-    temperature, top_p = checks.number("temperature", temperature), checks.number("top_p", top_p)
+    temperature, top_p = number("temperature", temperature), number("top_p", top_p, most=1, excluded=(0,))
     kept = None if top_k is None else checks.integer("top_k", top_k, least=1)
-    if not 0 < top_p <= 1:
-        raise ValueError(f"expected top_p above 0 and at most 1, got {top_p:g}")
     x = np.asarray(logits, np.float64)
     if not np.isfinite(x.max()):
         raise ValueError(f"expected logits of which the largest is a finite number, got {x.max()}")

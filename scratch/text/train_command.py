@@ -28,7 +28,7 @@ from .settings import OPTIMIZERS, Limits, Settings
 from .training import Diverged, Training, resumed_anew, run
 
 DEFAULTS = Settings()
-OPTIONS = "|".join([each.name for each in fields(Settings)] + [*Limits._fields])
+OPTIONS = "|".join([each.name for each in fields(Settings)] + [*Limits._fields, "prime", "temperature", "top_p"])
 """What may be wrong that an option says, by its name in Python."""
 RATES = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
 ANOTHER = "name the files of the text after the options"

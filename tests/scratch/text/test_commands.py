@@ -170,6 +170,8 @@ QUOTED = {
     "train text --steps 0": "expected a number greater than or equal to 1, got '0'",
     "train text --clip y": "expected a valid number, got 'y'",
     "train text --out missing/model": "cannot write --out",
+    "sample model --temperature inf": "expected --temperature of at least 0, finite, got inf",
+    "sample model --top-p 1.1": "expected --top-p above 0 and at most 1",
     "train one": "expected at least 2 characters in one, got 1",
     "train latin --out new": "likely it is cp1252",
 }
