@@ -72,7 +72,9 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint at `path`. Raises OSError if it cannot be read, CheckpointError if it is none or is damaged."""
     metadata, arrays = parsed(content_at(path))
     text = metadata["recurrence"]
-    if metadata.get("sha256") != checksum(text, arrays):
+    if "sha256" not in metadata:
+        raise CheckpointError("expected a checkpoint, got an exported file: `python -m reference import` makes one")
+    if metadata["sha256"] != checksum(text, arrays):
         raise CheckpointError("expected what was written, got something else: the file is damaged")
     return of_parts(text, arrays)
 
