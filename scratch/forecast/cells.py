@@ -20,17 +20,17 @@ MISSING = (
 MONEY = "[A-Z]{0,2}[$€£¥₹₽₩₺₴₫₪฿]"
 NUMBER = (
     rf"^(?P<open>\()?(?P<sign>[-+−]?)(?P<before>{MONEY}|[A-Z]{{3}}(?= ))? ?(?P<sign2>[-+−]?)"
-    r"(?P<digits>[\d.,' ]*\d[.,]?)(?P<power>[eE][-+]?\d+)?"
+    r"(?P<digits>[\d.,' ]*\d[.,]?(?:[eE][-+]?\d+)?)"
     rf" ?(?P<after>%|‰|°[CF]?|{MONEY}|[A-Z]{{3}})?(?(open)\))$"
 )
 DECIMALS, THOUSANDS = ".,", ["", *",.' "]
 
 
 def _pattern(decimal: str, thousands: str) -> str:
-    """The digits of a number, by what may stand before its decimals and between its thousands."""
+    """The digits of a number, by what may stand before its decimals and between its thousands; these have no power."""
     point, mark = re.escape(decimal), re.escape(thousands)
     grouped = rf"|[1-9]\d{{0,2}}(?:{mark}\d{{2,3}})*{mark}\d{{3}}(?:{point}\d*)?"
-    return rf"(?:\d+(?:{point}\d*)?|{point}\d+{grouped if thousands else ''})"
+    return rf"(?:(?:\d+(?:{point}\d*)?|{point}\d+)(?:[eE][-+]?\d+)?{grouped if thousands else ''})"
 
 
 PATTERNS = {pair: _pattern(*pair) for pair in product(DECIMALS, THOUSANDS) if pair[0] != pair[1]}
@@ -91,7 +91,7 @@ def _read(cells: Any, decimal: str | None, thousands: str | None) -> tuple[Any, 
     minus = (parts["open"] != "") | parts[["sign", "sign2"]].isin(["-", "−"]).any(axis=1)
     readings = {}
     for point, group in fitting:
-        plain = digits.str.replace(group, "").str.replace(point, ".") + parts["power"]
+        plain = digits.str.replace(group, "").str.replace(point, ".")
         readings[point] = np.where(minus, -1, 1) * plain.astype(np.float64)
     if len(readings) == 2 and (differ := readings["."] != readings[","]).any():
         row = differ.idxmax()
