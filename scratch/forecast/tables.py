@@ -26,7 +26,8 @@ def kind(cells: Any) -> str:
 def table(source: Any, separator: str | None, encoding: str, lines: str | None) -> tuple[Any, list[str]]:
     """The table in a file, or in a pandas Series or DataFrame, and how it was read.
 
-    Of pandas, the index is a column, too, unless it only counts. Raises OSError and ValueError as `read_series` does.
+    Of pandas, the index is a column, too, unless it only counts: from 0, or beside several columns. Raises OSError and
+    ValueError as `read_series` does.
     """
     import pandas as pd
 
@@ -35,7 +36,8 @@ def table(source: Any, separator: str | None, encoding: str, lines: str | None) 
     frame = source.to_frame("value" if source.name is None else source.name) if source.ndim == 1 else source
     if not len(frame):
         raise ValueError(f"expected rows, got a {type(source).__name__} without any")
-    if not isinstance(frame.index, pd.RangeIndex):
+    index, several = frame.index, frame.shape[1] > 1
+    if not (isinstance(index, pd.RangeIndex) and (0 in index or (several and index.step == 1))):
         frame = frame.reset_index(allow_duplicates=True)
     columns = {
         place: column if pd.api.types.is_numeric_dtype(column) and column.dtype != bool else _texts(column)

@@ -196,6 +196,7 @@ def test_gaps_are_filled_as_asked() -> None:
         (pd.date_range("2020-03-01", periods=60, freq="D", tz="Europe/Berlin"), "2020-04-30"),
         (pd.date_range("2020-03-28", periods=60, freq="h", tz="Europe/Berlin"), "2020-03-30 11:00"),  # in UTC
         (pd.RangeIndex(30), "31"),
+        (pd.RangeIndex(1960, 2020), "2020"),
     ],
 )
 def test_what_pandas_holds_is_read(index: pd.Index, after: str) -> None:
