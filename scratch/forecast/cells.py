@@ -18,10 +18,11 @@ MISSING = (
 )
 
 MONEY = "[A-Z]{0,2}[$€£¥₹₽₩₺₴₫₪฿]"
+CODE = "(?!JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)[A-Z]{3}"  # 2020 MAY is a date
 NUMBER = (
-    rf"^(?P<open>\()?(?P<sign>[-+−]?)(?P<before>{MONEY}|[A-Z]{{3}}(?= ))? ?(?P<sign2>[-+−]?)"
+    rf"^(?P<open>\()?(?P<sign>[-+−]?)(?P<before>{MONEY}|{CODE}(?= ))? ?(?P<sign2>[-+−]?)"
     r"(?P<digits>[\d.,' ]*\d[.,]?(?:[eE][-+]?\d+)?)"
-    rf" ?(?P<after>%|‰|°[CF]?|{MONEY}|[A-Z]{{3}})?(?(open)\))$"
+    rf" ?(?P<after>%|‰|°[CF]?|{MONEY}|{CODE})?(?(open)\))$"
 )
 DECIMALS, THOUSANDS = ".,", ["", *",.' "]
 

@@ -136,6 +136,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("0.1,1\n0.2,2\n0.3,5\n", {}, "0.4", "step 0.1"),
         ("d;v\n1;0,500\n2;1,250\n3;0,125\n", {}, "4", "decimal ','"),  # no thousand begins with 0
         ("d;v\n1;1,500e-3\n2;1,250E+4\n3;1,125e0\n", {}, "4", "decimal ','"),  # nor has one a power of ten
+        ("2020 MAR,1\n2020 APR,2\n2020 MAY,5\n", {}, "2020-06", "dates Y-MON"),  # no currency
         ("day v\n1 1\n2 2\n3 5\n", {"separator": "space"}, "4", "separator space"),
         ("20200227,1\n20200228,2\n20200229,5\n", {}, "2020-03-01", "dates YMD"),
         ("day,v\n1,1\n2,2\n4.5,5\n", {"fill": "none"}, "+1", "rows taken as neighbours"),
