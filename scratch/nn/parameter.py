@@ -29,7 +29,7 @@ class Parameter:
     leave it alone. `np.asarray(parameter)` is `data`.
 
     Optimizers change `data` in place. `grad` is replaced when gradients are added, never written over, so an array
-    once read from it stays as it is. No attribute can be added.
+    once read from it stays as it is. No attribute can be added. A copy has the data and no gradient, as in PyTorch.
 
     Raises TypeError for anything but an array and for a requires_grad that is not a bool, RuntimeError for a dtype
     without gradients.
@@ -130,6 +130,9 @@ class Parameter:
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         return np.array(self._data, dtype=dtype, copy=copy)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Array, bool]]:
+        return type(self), (self._data, self._requires_grad)
 
     def __len__(self) -> int:
         return len(self._data)
