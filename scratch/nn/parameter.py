@@ -28,7 +28,8 @@ class Parameter:
     data is copied. requires_grad: if False the parameter is frozen: no gradient is computed for it, and optimizers
     leave it alone. `np.asarray(parameter)` is `data`.
 
-    Optimizers change `data` in place. `grad` is replaced when gradients are added, never written over, so an array
+    Optimizers change `data` in place and say so; of what others write into `data[...]` no tape hears, as in PyTorch:
+    assign to `data` instead. `grad` is replaced when gradients are added, never written over, so an array
     once read from it stays as it is. No attribute can be added. A copy has the data and no gradient, as in PyTorch.
 
     Raises TypeError for anything but an array and for a requires_grad that is not a bool, RuntimeError for a dtype

@@ -6,7 +6,6 @@ import threading
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from itertools import count
-from math import inf
 from typing import Any, NamedTuple
 
 from .parameter import Parameter, changes
@@ -77,10 +76,10 @@ class Pile(threading.local):
         """Take a tape out."""
         self.nbytes -= self.kept.pop(index).nbytes
 
-    def take(self, after: int, before: float = inf) -> list[Kept]:
-        """Take out the tapes that were made after one number was given, and before another."""
-        taken = [kept for kept in self.kept if after < kept.number < before]
-        self.kept[:] = [kept for kept in self.kept if not after < kept.number < before]
+    def take(self, after: int) -> list[Kept]:
+        """Take out the tapes that were made after this number was given."""
+        taken = [kept for kept in self.kept if kept.number > after]
+        self.kept[:] = [kept for kept in self.kept if kept.number <= after]
         self.nbytes -= sum(kept.nbytes for kept in taken)
         return taken
 
