@@ -124,9 +124,11 @@ def places(path: Path, plot: Path | None, resume: Path | None, overwrite: bool, 
     refuse_special("--out", path)
     curve = plot or path.with_suffix(".png")
     refuse_special("--plot", curve)
-    if (path != resume or anew) and path.exists() and not overwrite:
-        goes_on = "" if resume else f"--resume {path} goes on with it, "
-        raise typer.BadParameter(f"{path} is there already: {goes_on}--overwrite replaces it, --out writes another")
+    for place in (path, curve) if plot is None else (path,):
+        if (path != resume or anew) and place.exists() and not overwrite:
+            goes_on = "" if resume or place == curve else f"--resume {path} goes on with it, "
+            helps = f"{goes_on}--overwrite replaces it, --out writes another"
+            raise typer.BadParameter(f"{place} is there already: {helps}")
     writable("--out", path)
     drawable("--plot", curve)
     return path, curve

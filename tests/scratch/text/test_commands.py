@@ -149,6 +149,7 @@ BAD = [
     "train latin --out new",
     "train --resume moved --steps 3",
     "train --resume model --out picture.png",
+    "train text --out picture.safetensors",
     "train text --out new.svg --plot new.svg",
     "train missing --out link",
     *(
@@ -170,6 +171,7 @@ QUOTED = {
     "train text --steps 0": "expected a number greater than or equal to 1, got '0'",
     "train text --clip y": "expected a valid number, got 'y'",
     "train text --out missing/model": "cannot write --out",
+    "train text --out picture.safetensors": "picture.png is there already: --overwrite replaces it",
     "sample model --temperature inf": "expected --temperature of at least 0, finite, got inf",
     "sample model --top-p 1.1": "expected --top-p above 0 and at most 1",
     "train one": "expected at least 2 characters in one, got 1",
