@@ -56,9 +56,11 @@ class Implementation:
         self._reasons: dict[tuple[str, str], str | None] = {}  # by cell and need; None where there is nothing amiss
 
     def recognized(self) -> tuple[str, ...]:
-        """The cells that the candidate's name says it has. Raises ValueError if it says nothing."""
-        given = tuple(cell for cell, row in CELLS.items() if row["module"].lower() in self.name.lower())
-        if not given:
+        """The cells that its name tells, or that of a class that it inherits from. Raises ValueError if none does."""
+        for name in (self.name, *(base.__name__ for base in getattr(self.target, "__mro__", ()))):
+            if given := tuple(cell for cell, row in CELLS.items() if row["module"].lower() in name.lower()):
+                break
+        else:
             modules = ", ".join(dict.fromkeys(row["module"] for row in CELLS.values()))
             raise ValueError(
                 f"expected a name that tells the cell ({modules}), or to be told (cell, --cell), got {self.name!r}"

@@ -247,6 +247,7 @@ RIGHT: list[tuple[Any, int, dict[str, str]]] = [
     *((pair(cell=cell), 3, {}) for cell in PAGES),
     (pair(), 3, {"proj_size": "weight_hr is never read"}),
     (STATIC, 3, {}),
+    (candidate(type("Mine", (nn.GRU,), {})), 5, {}),
     (candidate(SimpleNamespace(forward=OF_RNN[0], backward=OF_RNN[1]), "an RNN"), 3, {}),
     (candidate((rnn.forward, rnn.backward), "an RNN"), 6, {}),
     (RELU_ALONE, 3, {}),
