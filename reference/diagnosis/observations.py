@@ -100,7 +100,9 @@ def of_steps(look: Look, name: str) -> Iterator[str]:
     if len(set(look.c.lengths)) > 1:
         sequences = [str(b + 1) for b in range(off.shape[1]) if off[:, b].any()]
         if len(sequences) < off.shape[1]:
-            yield f"Only sequence {listed(sequences)} of {off.shape[1]} is wrong (their lengths are {look.c.lengths})."
+            which = f"sequences {listed(sequences)}" if len(sequences) > 1 else f"sequence {sequences[0]}"
+            be = "are" if len(sequences) > 1 else "is"
+            yield f"Only {which} of {off.shape[1]} {be} wrong (their lengths are {look.c.lengths})."
         own = "" if forward else " (each sequence counted from its own end)"
     if wrong and wrong != list(range(wrong[0], total)):
         steps = listed([str(t + 1) for t in wrong] if forward else [str(total - t) for t in reversed(wrong)])

@@ -92,7 +92,8 @@ def in_words(one: Mistake) -> str:
     """What is wrong, with its equation."""
     if not one.changes:
         return f"{one.words} (in the loop: {one.name} is `{one.yours}`, where `{one.right}` belongs)"
-    return f"{one.name} is wrong; it is {one.right} {one.number}; yours is {one.yours} ({one.words})"
+    be, it_is = ("are", "they are") if " and " in one.name else ("is", "it is")
+    return f"{one.name} {be} wrong; {it_is} {one.right} {one.number}; yours {be} {one.yours} ({one.words})"
 
 
 def hint(one: Mistake) -> str:

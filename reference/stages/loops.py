@@ -142,6 +142,8 @@ BACKWARD_SLIPS = f"""
     d_S_after: d_S | d_S is handed on as it came
     d_S_after: 0 * d_S_prev | d_S is not carried from step to step
     d_S_after: -d_S_prev | {SIGN}
+    d_S_after: d_S_prev / 2 | d_S is halved from step to step
+    d_S_after: 2 * d_S_prev | d_S is doubled from step to step
     d_S_after: d_S_after + d_S_prev | d_S_prev is added to what is carried, where it replaces it
     d_h_after: d_h + d_h_prev | d_h_prev is added to d_h, where it replaces it
     d_h_after: d_c_prev | d_c_prev is handed on as d_h
@@ -150,6 +152,8 @@ BACKWARD_SLIPS = f"""
     d_c_after: inner['d_c'] | d_c is handed on without its factor
     d_S_after: (t != 1) * d_S_prev | the gradient is cut on its way: the loop forgets it at one step
     d_S_after: (t != 2) * d_S_prev | the gradient is cut on its way: the loop forgets it at one step
+    d_S_after: (t > T - 3) * d_S_prev | the gradient is cut on its way: the last steps alone are walked back
+    d_S_after: (t > T - 4) * d_S_prev | the gradient is cut on its way: the last steps alone are walked back
     total: d_step | what each step adds overwrites the sum: only the first step is left
     total: total + (t == T - 1) * d_step | only the last step is in the sum
     total: total + (t > 0) * d_step | the first step is not in the sum
@@ -158,7 +162,7 @@ BACKWARD_SLIPS = f"""
     total: total + d_step / B | the mean over the batch is there for the sum
     total: total - d_step | {SIGN}
     total: total + 2 * d_step | each step is added twice
-    d_S_0: d_S_n | the gradient of the last S is returned for that of the first
+    d_S_0: d_S_n | the gradient of the first S is that of the last
     d_S_0: 0 * d_S_after | zeros are returned for d_S_0
     d_S_0: d_S | d_S of the first step is returned: it is the gradient of the state after that step
     d_c_0: inner['d_c'] | d_c_0 lacks its factor: d_c of the first step is returned as it is
@@ -232,8 +236,13 @@ def choices(parts: str, slots: str) -> list[str]:
 
 def of_parts(words: str, parts: str) -> str:
     """Words about some parts of the state: of h and c, d_S_n is d_h_n and d_c_n."""
-    each = re.compile(r"\b(d_)?S(_n|_0)?\b")
-    return each.sub(lambda found: " and ".join(found[0].replace("S", part) for part in parts), words)
+    plural = {"is": "are", "stands": "stand"} if len(parts) > 1 else {}
+
+    def named(found: re.Match[str]) -> str:
+        several = " and ".join(found["name"].replace("S", part) for part in parts)
+        return f"{several} {plural.get(found['verb'], found['verb'])}" if found["verb"] else several
+
+    return re.sub(r"(?P<name>\b(d_)?S(_n|_0)?\b)( (?P<verb>is|stands)\b)?", named, words)
 
 
 def beside(cell: Cell, tape: list[Any]) -> list[Any]:

@@ -238,7 +238,7 @@ def at_most(seconds: float | None) -> Iterator[None]:
 def numbers(value: Any) -> Array | None:
     """The real numbers that something holds, or None if it holds something else."""
     try:
-        array = np.asarray(value)
+        array = np.asarray(value.detach() if hasattr(value, "detach") else value)  # a tensor, off its tape
     except ERRORS:
         return None
     if array.dtype.kind in "biu":

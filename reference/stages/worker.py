@@ -129,7 +129,7 @@ def told(error: BaseException) -> tuple[str, str]:
     """An error's class; and in a line its class, what it says, and where in the candidate's code it came from."""
     kind = line = type(error).__name__
     ours = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__), os.path.dirname(np.__file__))
-    with suppress(Exception):
+    with suppress(Exception, SystemExit):  # its own __str__ may raise anything
         said = "" if error.args == (None,) else " ".join(str(error).split())[:300]
         frames = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
         own = [each for each in frames if not each[0].startswith((*ours, "<frozen"))]
@@ -162,7 +162,7 @@ def encoded(value: Any, left: list[int] | None = None, depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         return {"dict": [[str(key)[:100], encoded(each, left, depth + 1)] for key, each in list(value.items())[:MOST]]}
     with suppress(Exception):
-        array = np.asarray(value)
+        array = np.asarray(value.detach() if hasattr(value, "detach") else value)
         if array.dtype.kind in "biufc" and array.size <= LARGEST:
             return {"array": [array.dtype.str, array.shape, base64.b64encode(array.tobytes()).decode()]}
     shape = f" of shape {np.shape(value)}" if isinstance(value, np.ndarray) else ""

@@ -25,6 +25,9 @@ gru | for t in range(x.shape[0]): -> state = 1 * state\n    for t in range(x.sha
     output.append(state) -> output.append(new) | forward: in place
 lstm |         APPEND ->         APPEND; d_state = tuple(d.clip(-1, 1) for d in d_state) | backward d_h_after
 rnn |         APPEND ->         APPEND; d_state = d_state.clip(-20, 20) | backward d_h_after
+lstm |         APPEND ->         APPEND; d_state = tuple(d / 2 for d in d_state) | backward d_h_after: d_h
+    and d_c are halved
+gru |         APPEND ->         APPEND; d_state = d_state * (t > len(steps) - 3) | backward d_h_after: walked back
 gru | ADDED -> ADDED.clip(-5, 5) | backward total
 lstm |         APPEND ->         APPEND\n        for name in parameters:\n            parameters[name] -= 0.1 *
     d_step[name] | backward: `parameters`

@@ -7,9 +7,11 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from reference.stages import NOT_YET, RIGHT, TO_DO, WRONG, Report, stages
 from reference.stages.equations import CELLS, Cell
@@ -114,6 +116,15 @@ def test_what_is_right_is_called_right() -> None:
         for names in (FUNCTIONS, *((each,) for each in FUNCTIONS), FUNCTIONS[:2]):
             found = stages(SimpleNamespace(**{each: getattr(page, each) for each in names}), name)
             assert [stage.name for stage in found if stage.status == RIGHT] == [*names]
+
+
+def test_a_tensor_is_taken_off_its_tape() -> None:
+    def step(*given: Any, **options: Any) -> Any:
+        state, kept = rnn.step(*given, **options)
+        return torch.tensor(state, requires_grad=True), kept
+
+    (found, *_) = stages(SimpleNamespace(step=step), "RNN")
+    assert found.status == RIGHT
 
 
 def test_a_pair_of_functions_alone_is_taken() -> None:
