@@ -178,7 +178,7 @@ def test_says_that_the_first_call_is_right_only_if_its_dtypes_are() -> None:
     assert "The first call is right" not in str(diagnose(Upcast(), Configuration(RNN)))
 
 
-@pytest.mark.parametrize(("cell", "parts"), [(RNN, "h"), (LSTM, "h and c")])
+@pytest.mark.parametrize(("cell", "parts"), [(RNN, "h is"), (LSTM, "h and c are")])
 def test_a_state_that_outlives_the_object_is_named(cell: str, parts: str) -> None:
     going_on = (
         "state = self.states(state) if state is not None else vars(type(self)).get('final', self.states(None))\n"
@@ -187,7 +187,7 @@ def test_a_state_that_outlives_the_object_is_named(cell: str, parts: str) -> Non
     kept = subject(cell, "class", (LONG["START"], going_on))
     for options in ({}, {"num_layers": 2, "bidirectional": True}):
         told = str(diagnose(kept, Configuration(cell, initial_state=False, **options)))
-        assert f"here {parts} is what the call before ended with. It is kept outside of the object (a class" in told
+        assert f"here {parts} what the call before ended with. It is kept outside of the object (a class" in told
 
 
 def test_gradients_that_outlive_the_call_are_named() -> None:
