@@ -1,7 +1,5 @@
 """What a process can say of itself: how long calls take, by how much memory grows, and whether it is at rest."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import resource

@@ -1,7 +1,5 @@
 """The commands that measure: which sizes, whom, and how long. What is done with them is `pipeline`'s."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import typer

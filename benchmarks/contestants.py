@@ -1,7 +1,5 @@
 """Who is measured: a library on a device, in a dtype and a mode. The others stand beside the first of a list."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from .problems import Problem

@@ -12,8 +12,6 @@ many operations, which reads and writes so many bytes at least, takes no less th
 rates (the roofline of Williams, Waterman and Patterson 2009).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

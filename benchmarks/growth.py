@@ -5,8 +5,6 @@ dearer: a product of a matrix and one column takes as long as the matrix takes t
 the same for every step.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

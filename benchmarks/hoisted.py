@@ -7,8 +7,6 @@ products is the product of what stands side by side. Only W_hh h_prev and W_hháµ
 `scratch/textbook/lstm.py` says the equations, their numbers, and the letters. Biases are required here.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ are drawn from a seed, and compute the same losses but for rounding. Everything 
 the recurrence only waits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A training step in NumPy: `scratch.nn`, or a rung of the ladder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import nullcontext
 from math import isqrt

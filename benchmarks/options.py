@@ -1,7 +1,5 @@
 """What the commands share: their options, and what is refused before any work is done."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature

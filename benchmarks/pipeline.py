@@ -4,8 +4,6 @@ Whatever is measured is kept at once, so that a run that ends early, or a proces
 and no other.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress

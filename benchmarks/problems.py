@@ -9,8 +9,6 @@ per layer and direction,
 operations. The elementwise work is not counted. Of packed sequences T·B is the sum of the lengths.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase

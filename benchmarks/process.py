@@ -1,7 +1,5 @@
 """The other end of the pipe: workers that are started when they are needed, and started again when they die."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

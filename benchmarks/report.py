@@ -3,8 +3,6 @@
 Each command's table has a line for each contestant at each problem; what differs are its columns and closing lines.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial

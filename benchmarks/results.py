@@ -4,8 +4,6 @@ A file holds for each command and dtype its figures. A further run adds its rows
 that row alone. Nothing in it was entered by hand.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -6,8 +6,6 @@ of the loop are the first of the steps by which cuDNN became fast (Appleyard, Ko
 1604.01946). What is left to it is to fuse the elementwise work into a kernel, and to keep W_hh on the chip.
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -4,8 +4,6 @@ Two intervals that each hold the truth 95 times in 100 both hold it at least 90 
 here and there two may stand apart, but hardly at many sizes.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

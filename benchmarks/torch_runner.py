@@ -1,7 +1,5 @@
 """A training step in PyTorch: its own module, or a rung of the ladder; on the CPU or on a GPU."""
 
-from __future__ import annotations
-
 import gc
 import subprocess
 from collections.abc import Callable

@@ -12,8 +12,6 @@ The answer is {"answer": …}, or {"unavailable": reason}, or {"error": reason}.
 process sleep. After an error nothing is prepared any more.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

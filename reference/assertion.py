@@ -1,7 +1,5 @@
 """The check as an assertion, for the test suite of whoever wrote a recurrence."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The table of bad calls, as `bad_calls.md` has it: there it is explained, and there a call is added."""
 
-from __future__ import annotations
-
 import builtins
 import re
 from collections.abc import Iterator

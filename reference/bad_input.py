@@ -8,8 +8,6 @@ a refusal nothing may have changed: not a bit of any parameter, gradient, tape, 
 twin, which was spared the bad call, gives the same answers from then on.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections import Counter

@@ -7,8 +7,6 @@ among them that need no PyTorch. All of it comes out as `Row`s: who, on which te
 dtype, is how far off, and how far off may it be.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ behind the point, which PyTorch 2.13 does by default within cuDNN's recurrences.
 PyTorch's own kernels run, with the precision set for matrix products.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace

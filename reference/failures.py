@@ -5,8 +5,6 @@ simpler for as long as it keeps failing, and every other one that needs at least
 the same failure. What remains is another failure. Where the forward pass is wrong, the gradients are wrong with it.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from typing import NamedTuple

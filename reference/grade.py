@@ -9,8 +9,6 @@ results that are right. A function is taken only when those that it calls are ri
 `backward` alone, each counts 50.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re

@@ -1,7 +1,5 @@
 """What a submission's text tells without running it: which cell it is, what it imports, whether it is still empty."""
 
-from __future__ import annotations
-
 import ast
 import re
 import sys

@@ -3,8 +3,6 @@
 The picture has a row for each tensor and a column for each option; the colour is the worst error.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from io import StringIO
 from itertools import pairwise

@@ -7,8 +7,6 @@ Dropout is random, and the two libraries draw different random numbers. So a run
 drew, and takes masks that another run has drawn.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 A library is the package itself, `scratch` or `torch`: both have `nn`, `optim` and `no_grad`.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from itertools import zip_longest
 from types import CodeType

@@ -8,8 +8,6 @@ turn 1e-16 into anything. So each printed epoch also compares one step by itself
 gradient from the weights that `scratch` has reached.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass

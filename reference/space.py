@@ -1,7 +1,5 @@
 """The space of options: every combination at small sizes, random points in it, and the way to its simplest corner."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product

@@ -3,8 +3,6 @@
 `summary` is one dictionary: `show` prints it, the report (report.py) draws it and the JSON file holds it.
 """
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict

@@ -21,8 +21,6 @@ normal distribution, ⟨g − ĝ, v⟩ has the root mean square ‖g − ĝ‖. 
 relative error, and no wrong entry can hide from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 

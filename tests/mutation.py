@@ -11,8 +11,6 @@ The tool is mutmut, whose own commands work, too (`python -m tests.mutation show
 function with a decorator, and with them the forward and backward passes; here these are mutated as well.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

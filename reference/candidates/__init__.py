@@ -32,8 +32,6 @@ Each problem is run twice on the same object: what is left over from one call mu
 handed over may be written to.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Arrays of other libraries, and what becomes of the arrays that a candidate is given."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """An implementation: what is asked of one, how it is found out what a candidate offers, and how problems are run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """A candidate that is a pair of functions for one layer in one direction."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

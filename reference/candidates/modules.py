@@ -1,7 +1,5 @@
 """A candidate that is a class with `scratch.nn`'s interface."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What some problems need and a candidate may lack, and the errors by which it is said that something is lacking."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

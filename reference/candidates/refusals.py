@@ -8,8 +8,6 @@ Another kind of input (packed, unbatched, an empty batch, None for d_output) is 
 has never heard of it crashes on it, so there any error refuses, but one of `BLUNDERS`.
 """
 
-from __future__ import annotations
-
 import dis
 import re
 import traceback

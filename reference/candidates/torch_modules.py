@@ -1,7 +1,5 @@
 """A candidate that is a class of PyTorch modules, wherever it computes."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The commands `python -m reference export`, `import` and `train`: a training goes on in PyTorch and comes back."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Callable, Iterator

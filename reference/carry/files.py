@@ -21,8 +21,6 @@ and the training goes on at the place where it was. The optimizer's own count of
 is thereby a checkpoint of `scratch`. Where there is one it has to be right.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import warnings

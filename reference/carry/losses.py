@@ -6,8 +6,6 @@ steps again from weights that are each moved by one rounding, up or down. In flo
 libraries may differ; in float64 the promise is 1e-9.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from dataclasses import replace

@@ -8,8 +8,6 @@ The classes, their options, their arrays and the equations have the same names i
   out on the way back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

@@ -4,8 +4,6 @@ Rank 0 leads: it decides when to make a step, to validate, to save and to stop, 
 hears of interrupts. The others follow.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 from collections.abc import Iterator

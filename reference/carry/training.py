@@ -8,8 +8,6 @@ Several processes can share the training (see `ranks`). Of the B streams each re
 averages the gradients of the N means, which gives the gradient of the mean over all B.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Mapping

@@ -9,8 +9,6 @@ Both are looked for at the simplest kind of problem at which the subject still f
 faults can be told apart: several sequences, several steps, more features than one, everything random.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

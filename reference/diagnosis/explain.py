@@ -1,7 +1,5 @@
 """The known faults, each alone or two together, that give exactly what the subject gave."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache

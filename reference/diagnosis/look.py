@@ -1,7 +1,5 @@
 """The subject on one problem, beside the truth and beside what known faults give."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache

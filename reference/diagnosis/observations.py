@@ -1,7 +1,5 @@
 """What the tensors show, whatever the fault is: which are wrong, from which step on, in which gates and layers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Where to look: the plainest problems at which a subject still fails, and variations of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The known faults: every small change of the equations and of the loops (reference/stages), and tables.py."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Iterator

@@ -13,8 +13,6 @@ through u, and through the gates' rows W_rz of W_hh. b_ih and b_hh have the same
      d_h_prev = d_h ⊙ z + d_u ⊙ r + W_rzᵀ (d_a_r, d_a_z)
 """
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 from scratch.textbook import gru, lstm

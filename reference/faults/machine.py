@@ -4,8 +4,6 @@ A changed way forward may go with several ways back: the exact one; the page's o
 own, unchanged, on a tape that is wrong.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial

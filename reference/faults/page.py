@@ -6,8 +6,6 @@ its right side is. So every value that people get wrong has a line of its own he
 Everything is (T, B, features) here, whatever the caller's layout; `m` holds the numbers and options (machine.Module).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as xp

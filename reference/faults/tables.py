@@ -5,8 +5,6 @@ capitals stands for each of the texts that FILLED or catalogue.py has for it, an
 words. A row that makes no difference on a problem, or no sense, is no fault there.
 """
 
-from __future__ import annotations
-
 ENDS = """
 d_S_n: 0 * m.state("d_S_n", B) | The gradient that comes in from the final state, d_S_n, is ignored: it is where the
     way back begins, before the last step.

@@ -6,8 +6,6 @@ parameters, `d_W_ih`, … their gradients; `block(a, k, H)` is the k-th block of
 by side. An alternative is what people write by mistake where no small change of the equation gives it.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Expressions of the equations, as Python's syntax trees: taken apart, changed, evaluated, and shown as on paper."""
 
-from __future__ import annotations
-
 import ast
 import builtins
 import re

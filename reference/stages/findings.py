@@ -1,7 +1,5 @@
 """What is found out about a candidate: how each stage stands, and what is told of the first thing that is wrong."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Python tells an audit hook of imports, files, processes and the like before they
 away again. It is no sandbox all the same: whoever knows Python's inside well gets around it.
 """
 
-from __future__ import annotations
-
 import builtins
 import ctypes
 import os

@@ -1,7 +1,5 @@
 """The stages: each function of a candidate is held against the truth on every problem, alone."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from contextlib import suppress

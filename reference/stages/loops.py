@@ -4,8 +4,6 @@
 back of a changed way forward is wanted (reference/faults).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache

@@ -1,7 +1,5 @@
 """What a candidate with a known mistake, or with several, gives; and so which mistake gives what a candidate gave."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial

@@ -5,8 +5,6 @@ left out or doubled; a value replaced by another of the same shape, of this step
 derivative for another; a matrix transposed; gates in another order; a sum over everything, or a mean.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache

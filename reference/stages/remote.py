@@ -7,8 +7,6 @@ This is no sandbox. It holds off accidents and simple tricks: limits of time, me
 session of its own, and an audit hook (guard.py). Run what you do not trust in a container besides.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -4,7 +4,7 @@ A line `name = …` is a slot, and an edit puts something else on its right side
 edit, and has no value before the line, it is what the line has: `output: output[::-1]`.
 """
 
-from __future__ import annotations
+from __future__ import annotations  # what is compiled here inherits it: no name in an annotation is looked up
 
 import inspect
 import re

@@ -1,7 +1,5 @@
 """A candidate's functions: how they are called, and what they give that can be compared."""
 
-from __future__ import annotations
-
 import copy
 import signal
 import threading

@@ -5,8 +5,6 @@ standard library are here: nothing that knows what is right. What `step` and `fo
 the process, and is spoken of by number. A message is a line of JSON with arrays in base64: reading one runs nothing.
 """
 
-from __future__ import annotations
-
 import base64
 import inspect
 import json

@@ -10,8 +10,6 @@
 The last three can be joined by commas: columns,one-bias. `d_parameters` has the same form.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any

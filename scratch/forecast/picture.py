@@ -1,7 +1,5 @@
 """The forecasts as a picture: the series and its parts, and the test part beside the forecasts of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A trainable array and its gradient."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any, Self
 

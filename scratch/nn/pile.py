@@ -1,7 +1,5 @@
 """The tapes that wait for a backward pass, and the switch that turns tapes off. The rule is told in module.py."""
 
-from __future__ import annotations
-
 import threading
 from contextlib import ContextDecorator
 from contextvars import ContextVar

@@ -14,8 +14,6 @@ Everything that is particular to a cell or a packed batch is left to bptt.py. A 
 narrower than the state that goes in; the columns that take no part come out as they went in.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from math import ceil
 from typing import NamedTuple

@@ -6,8 +6,6 @@ parameter by the optimizer's equations. A new optimizer is one new file of equat
 In those equations θ is the parameter (`data`), ∇f the gradient that arrives and η the learning rate (`lr`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar

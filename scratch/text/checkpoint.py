@@ -13,8 +13,6 @@ The file is a safetensors file: arrays by name, and texts. Nothing in it can be 
 It is written beside its place, flushed to the disk and then renamed, which the file system does at once or not at all.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The command `python -m scratch sample`: a trained model writes."""
 
-from __future__ import annotations
-
 from itertools import islice
 from pathlib import Path
 from typing import Annotated

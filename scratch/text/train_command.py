@@ -1,7 +1,5 @@
 """The command `python -m scratch train`: a character model learns a text, and survives whatever happens meanwhile."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

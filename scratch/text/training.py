@@ -5,8 +5,6 @@ starts from zeros with each pass over the text; the gradient is cut between segm
 learned over at most T steps, though the state carries it farther.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence

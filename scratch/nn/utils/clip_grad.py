@@ -4,8 +4,6 @@ Backpropagation through time multiplies by W_hhᵀ at every step, so that one lo
 by orders of magnitude than all before it. Clipping bounds the step that the optimizer then takes.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Iterator
 from numbers import Real

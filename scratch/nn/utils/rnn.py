@@ -22,8 +22,6 @@ array([10., 40., 20., 30.])
 The interface is that of `torch.nn.utils.rnn`. Every function returns new arrays and leaves its arguments unchanged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from numbers import Number, Real
 from typing import Any, NamedTuple, Self, overload

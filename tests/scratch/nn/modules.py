@@ -1,7 +1,5 @@
 """All modules in one list, each with what it is called with."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

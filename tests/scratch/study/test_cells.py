@@ -1,7 +1,5 @@
 """What cells keep track of: the features by other definitions, the activations step by step, and what chance finds."""
 
-from __future__ import annotations
-
 import io
 import re
 import sysconfig

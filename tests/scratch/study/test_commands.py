@@ -1,7 +1,5 @@
 """The commands of the studies: what they write, and how they refuse what they cannot use."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The trace of a text says what the textbook says."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

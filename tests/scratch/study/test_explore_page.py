@@ -1,7 +1,5 @@
 """The page of `study explore`: what it holds, and that it shows it, in a real browser."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any
