@@ -97,9 +97,13 @@ def _of_file(path: Any, separator: str | None, encoding: str, lines: str | None)
 
 
 def _has_names(frame: Any) -> bool:
-    """Whether the first row cannot be data, as the others are. An empty cell may be data, in a row with a date, and
-    another that says that there is no value in any row.
+    """Whether the first row cannot be data, as the others are, or is years one after the other behind a text. An empty
+    cell may be data, in a row with a date, and another that says that there is no value in any row.
     """
+    if re.fullmatch(r"[^,\d]+(,(1[89]|20)\d\d)+", ",".join(frame.iloc[0])):
+        years = [int(cell) for cell in frame.iloc[0, 1:]]
+        if len(years) > 1 and years in (list(range(years[0], years[-1] + 1)), list(range(years[0], years[-1] - 1, -1))):
+            return True
     first, below = ([kind(cells) for _, cells in part.items()] for part in (frame.iloc[:1], frame.iloc[1:]))
     blank = missing(frame.iloc[0]) & (("date" in first) | (frame.iloc[0] != "")) if len(frame) else ()
     like = [

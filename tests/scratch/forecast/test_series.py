@@ -83,6 +83,7 @@ def test_numbers_are_read_to_the_last_bit(
         ("a,b,b\n1,2,2\n", {"column": "b"}, "'b' 2 times"),
         ("a,b,c\n1,2,3\n", {}, "expected a --column, as 'b', 'c' have numbers"),
         ("date;id;v\n2020-01-01;1;1’200\n2020-01-02;2;1’300\n", {}, "expected a --column, as 'id', 'v' have numbers"),
+        ("Month,2019,2018\nJan,5,6\nFeb,7,8\nMar,6,7\n", {}, "got 'Month', '2019', '2018', the first with 'Jan'"),
         ("a,b\n1,x\n", {}, "--dates row"),
         ("year,b\n1,1\n2,2\n4,2\n5,2\n", {}, "at every step of 1, got 1 gap, 1 missing: 1 between 2 and 4"),
         ("t,v\n200130,1\n200131,2\n200201,3\n200202,2\n", {}, "say the --date-format, such as %y%m%d"),
