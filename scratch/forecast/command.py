@@ -33,6 +33,7 @@ READING = {
     "thousands": option(str, "The mark between thousands, or 'none'."),
     "separator": option(str, "What stands between two cells, or 'tab', 'space'."),
     "encoding": option(str, "Of the file.", default="utf-8"),
+    "na_values": option(list[str], "What stands for no value besides the usual, such as -999."),
     "duplicates": option(str, "Of rows with one date: first, last, mean or sum."),
     "fill": option(str, "Gaps: forward, linear, or none to take the rows as neighbours."),
 }

@@ -5,6 +5,7 @@ and dates; here the rows are put in order, and what is doubled or missing is ref
 stands for.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ def read_series(
     thousands: str | None = None,
     separator: str | None = None,
     encoding: str = "utf-8",
+    na_values: Sequence[str] = (),
     duplicates: str | None = None,
     fill: str | None = None,
 ) -> Series:
@@ -93,8 +95,8 @@ def read_series(
     the first column whose numbers only rise or only fall (after the first in even steps); 'row' takes the rows in their
     order. The options are those of the command: `where` holds texts such as 'country=A', `lines` is such as '4-100',
     `dayfirst` is False for the month first, `date_format` as in strftime; decimal, thousands, separator and encoding
-    say what else would be inferred; `duplicates` is first, last, mean or sum; `fill` forward, linear, or none to take
-    the rows as neighbours.
+    say what else would be inferred; `na_values` are further spellings of a missing value, such as '-999'; `duplicates`
+    is first, last, mean or sum; `fill` forward, linear, or none to take the rows as neighbours.
 
     Raises OSError if the file cannot be read, and ValueError for everything in it that could be meant in two ways or
     none, with the cell, where it is, and the option that helps.
@@ -109,7 +111,10 @@ def read_series(
     frame = _chosen(frame, where)
     place, time = _columns(frame, column, dates, date_format)
     name, time_name = frame.columns[place], ROWS if time is None else frame.columns[time]
-    values, read = numbers(frame.iloc[:, place], decimal, thousands)
+    cells = _without(frame.iloc[:, place], na_values)
+    values, read = numbers(cells, decimal, thousands)
+    if not na_values:
+        _refuse_nines(cells, values.dropna())
     notes += read
     axis = Times(np.arange(1.0, len(values) + 1))
     if time is not None:
@@ -161,6 +166,26 @@ def _chosen(frame: Any, where: Sequence[str]) -> Any:
             raise ValueError(f"expected as --where a value of column {name!r}, such as {some}, got {wanted!r}")
         frame = frame[cells == plain(wanted)]
     return frame
+
+
+def _without(cells: Any, spellings: Sequence[str]) -> Any:
+    """The cells, empty where one of these stands."""
+    if cells.dtype == object:
+        return cells.where(~cells.isin([*map(plain, spellings)]), "")
+    return cells.where(~cells.map("{:.15g}".format).isin(spellings))
+
+
+def _refuse_nines(cells: Any, values: Any) -> None:
+    """Raise ValueError for a value such as -999 that is far from all others, as where nothing was measured."""
+    for label in (values.idxmin(), values.idxmax()) if values.nunique() > 2 else ():
+        others = values[values != values[label]]
+        text = cells[label] if cells.dtype == object else f"{cells[label]:.15g}"
+        far = abs(others - values[label]).min() > others.max() - others.min()
+        if far and re.fullmatch(r"-?9{3,5}([.,][09]+)?|-?99[.,]9+|-99([.,]0+)?", text):
+            raise ValueError(
+                f"expected values {got(cells, label)}, {len(values) - len(others)} such: say --na-values {text} if it "
+                "stands for none, --na-values none if it is one"
+            )
 
 
 def _columns(

@@ -120,6 +120,8 @@ def _likeness(text: str, separator: str, wanted: range) -> float:
     import pandas as pd
 
     start = "".join(text.splitlines(keepends=True)[: wanted.start + 200])
+    if separator != "\t":  # a tab between two things parts them: 2000 and 1 are no date
+        start = re.sub(r"(?<=[^\s,;|])\t(?=[^\s,;|])", "¦", start)
     rows = [cells for line, cells in _rows(start, separator).items() if line in wanted]
     kinds = [kind(pd.Series(column, dtype=object)) for column in zip_longest(*rows[1:], fillvalue="")]
     ragged = sum(len(cells) != len(rows[0]) for cells in rows) / max(len(rows), 1)

@@ -79,6 +79,7 @@ def brought(draw: st.DrawFn) -> Brought:
         "date_format": None if form == "quarter" else form.replace("%SZ", "%S%z").replace("+02:00", "%z"),
         "where": [f"{names[2] if header else 'column 3'}=A"] if other else None,
         "fill": "forward",
+        "na_values": ["none"],
         "encoding": encoding,
         "separator": separator,
         "dates": 1,

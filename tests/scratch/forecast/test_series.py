@@ -67,6 +67,8 @@ def test_numbers_are_read_to_the_last_bit(
         ("a,b\n", {}, "rows below"),
         (tenth("x"), {}, "column 'v', got 'x' at line 11"),
         (tenth("1e999"), {}, "'1e999'"),
+        (tenth("-999"), {}, "column 'v', got '-999' at line 11, 1 such: say --na-values -999 if it stands for none"),
+        (tenth("999.9"), {"na_values": ["999.9"]}, "1 missing (1 of them cells without a value)"),
         (tenth("1_0"), {}, "'1_0'"),
         (tenth("5%"), {}, "one unit in column 'v', got '0' at line 2"),
         *((tenth(cell), {}, "1 missing (1 of them cells without a value)") for cell in ("", ":", "n.a.", "#DIV/0!")),
@@ -137,6 +139,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("0.1,1\n0.2,2\n0.3,5\n", {}, "0.4", "step 0.1"),
         ("d;v\n1;0,500\n2;1,250\n3;0,125\n", {}, "4", "decimal ','"),  # no thousand begins with 0
         ("d;v\n1;1,500e-3\n2;1,250E+4\n3;1,125e0\n", {}, "4", "decimal ','"),  # nor has one a power of ten
+        ("January 10, 2000\t1,0\nJanuary 11, 2000\t2,5\n", {}, "2000-01-12", "decimal ','"),  # 2000 and 1 are no month
         ("2020 MAR,1\n2020 APR,2\n2020 MAY,5\n", {}, "2020-06", "dates Y-MON"),  # no currency
         ("day v\n1 1\n2 2\n3 5\n", {"separator": "space"}, "4", "separator space"),
         ("20200227,1\n20200228,2\n20200229,5\n", {}, "2020-03-01", "dates YMD"),
