@@ -159,8 +159,9 @@ class Optimizer:
         with np.errstate(all="ignore"):  # as in forward and backward
             for parameter, grad, options in updates:
                 state = self.state.setdefault(parameter, State(parameter))
-                for name in state.keys() - {"step"}:
-                    state[name] = state[name].astype(parameter.dtype, copy=False)  # it may have another since `to`
+                for name, value in state.items():
+                    if name != "step" and value.dtype != parameter.dtype:  # since `to`
+                        state[name] = value.astype(parameter.dtype)
                 self.update(parameter.data, -grad if options["maximize"] else grad, state, options)
                 parameter.changed()
         return loss

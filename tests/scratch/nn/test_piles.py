@@ -191,7 +191,9 @@ class Model:
         self.calls.clear()
 
     def check(self) -> None:
-        """What was handed out is as it was."""
+        """What was handed out is as it was, and the memory of the tapes is that of those that are there."""
+        for module in self.module.modules():
+            assert module._pile.nbytes == sum(kept.nbytes for kept in module._pile.kept)
         for array, before in self.handed_out:
             np.testing.assert_array_equal(array, before)
 

@@ -269,6 +269,7 @@ def test_numpy_numbers_as_options_change_no_dtype_and_longdouble_runs_as_float64
             parameter.cast(np.dtype(width))  # as Module.to does between steps
             optimizer.step()
         state = optimizer.state[parameter]
+        assert state["step"].dtype == np.float64, "which counts further than float32"
         assert {parameter.dtype, *(array.dtype for key, array in state.items() if key != "step")} == {np.dtype(dtype)}
         results[dtype] = {"data": parameter.data.astype(np.float64)}
     assert_close(results[np.longdouble], results[np.float64])
