@@ -122,7 +122,7 @@ def reading(path: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(path.read_text(errors="replace"))
     except OSError as error:
         raise ValueError(f"expected a file of results, got {path}: {error.strerror}") from error
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError, StopIteration) as error:
         raise ValueError(f"expected results of a run, got none of this kind in {path}") from error
 
 

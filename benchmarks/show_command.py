@@ -5,7 +5,6 @@ here and there two may stand apart, but hardly at many sizes.
 """
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -47,36 +46,36 @@ def show(
         drawable("--plot", plot)
     path = file or kept_files()[0]
     try:
+        rows, said = rows_beside(beside) if beside is not None else ([], "")
         with reading(path) as content:
             there = [one for one in TABLES if one in content]
-            found = name or there[0]
+            found = name if name and there else there[0]
             if found not in there:
                 raise typer.BadParameter(f"expected --table {', '.join(there)}, which {path.name} has, got {name}")
             figures = of_command(content, found)
             if beside is not None:
-                figures, shown = with_rows_beside(figures, beside, TABLES[found])
+                sizes = {row["problem"] for row in figures["rows"]}
+                figures = figures | {"rows": figures["rows"] + [row for row in rows if row["problem"] in sizes]}
+                shown = [*TABLES[found](figures), said]
             elif found == "step" and {row["contestant"] for row in figures["rows"]} == {"scratch", "PyTorch"}:
                 shown = whole(figures, of_command(content, "memory") if "memory" in content else {})
             else:
                 shown = TABLES[found](figures)
+            draw(found, figures, plot)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if file is None and path != own_file(available_cores()):
         print(f"benchmarks: there are no results of this machine: these are {path.name}", file=sys.stderr)
     put(shown)
-    draw(found, figures, plot)
     return 0
 
 
-def with_rows_beside(figures: Figures, beside: Path, table: Callable[[Figures], Shown]) -> tuple[Figures, Shown]:
-    """The figures with the rows of another file at the same sizes, marked with a star; and their table."""
-    sizes = {row["problem"] for row in figures["rows"]}
-    with reading(beside) as content:
+def rows_beside(path: Path) -> tuple[list[Figures], str]:
+    """The rows of steps in a file, marked with a star, and what the star means."""
+    with reading(path) as content:
         others = of_command(content, "step")
-        rows = [row | {"contestant": f"{row['contestant']} *"} for row in others["rows"] if row["problem"] in sizes]
-        said = f"* {others['environment']['CPU']}, {beside.name}"
-    figures = figures | {"rows": figures["rows"] + rows}
-    return figures, [*table(figures), said]
+        rows = [row | {"contestant": f"{row['contestant']} *"} for row in others["rows"]]
+        return rows, f"* {others['environment']['CPU']}, {path.name}"
 
 
 def agree(

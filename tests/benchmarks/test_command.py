@@ -48,6 +48,7 @@ def test_command_refuses_wrong_arguments(
     assert (status, out, error.count("\n")) == (2, "", 1)
     assert error.startswith("benchmarks: ")
     assert ("step, ladder, memory, long, growth, which" in error) == ("--table" in line), "it says what there is"
+    assert ("no_such_file" in error) == ("no_such_file" in line), "it names the file that is wrong"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,6 +184,26 @@ def test_kept_results_become_a_table(command: Command, tmp_path: Path) -> None:
         "  T2 failed: died",
     ]
     assert "measured before, with other CPU (scratch at another T2 and 1 more)" in out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        '{"step": {}}',
+        '{"step": {"float32": {"environment": [], "rows": [{"problem": "a T1", "contestant": "x", "failed": ""}]}}}',
+        "[" * 10**5,
+    ],
+)
+def test_a_file_that_is_broken_or_from_an_older_version_is_refused_in_a_line(
+    command: Command, tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    for how in ("--table", "step"), ("--plot", tmp_path / "x.svg"):
+        if "rows" not in content or "--plot" in how:  # what cannot be drawn can still be read
+            status, out, error = command("show", path, *how)
+            assert (status, out) == (2, "") and error.endswith(f"got none of this kind in {path}\n")
 
 
 def test_a_further_run_adds_to_a_file(tmp_path: Path) -> None:
