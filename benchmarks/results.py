@@ -131,7 +131,9 @@ def kept(path: Path | None) -> dict[str, Any]:
     if path is None or not path.exists() or not path.stat().st_size:
         return {}
     with reading(path) as content:
-        return dict(content.items())
+        return {
+            command: {dtype: dict(one.items()) for dtype, one in found.items()} for command, found in content.items()
+        }
 
 
 def of_command(content: dict[str, Any], command: str) -> Figures:

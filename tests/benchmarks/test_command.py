@@ -206,6 +206,14 @@ def test_a_file_that_is_broken_or_from_an_older_version_is_refused_in_a_line(
             assert (status, out) == (2, "") and error.endswith(f"got none of this kind in {path}\n")
 
 
+@pytest.mark.parametrize("content", ['{"name": "x"}', '{"step": {"float32": 5}}', '{"scripts": {"test": "x"}}', "[1]"])
+def test_a_run_adds_to_no_file_of_another_kind(command: Command, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    status, out, error = command("memory", "--json", path, "--problems", "toy LSTM T4")
+    assert (status, out, path.read_text()) == (2, "", content) and "a new file or one of results" in error
+
+
 def test_a_further_run_adds_to_a_file(tmp_path: Path) -> None:
     def row(problem: str, **what: Any) -> dict[str, Any]:
         return {"problem": problem, "contestant": "x", **what}
