@@ -224,9 +224,8 @@ def show(out: Console, found: Findings) -> None:
         every, most = found.reach(N)[a], found.reach(N // 2 + 1)[a]
         for model, *reached in zip(found.models, every, most, strict=True):
             said = [f"in {who} up to T = {T}" for who, T in zip(("every run", "most runs"), reached, strict=True) if T]
-            say(
-                out, f"{model.name}: {'solved ' + ', '.join(said) if said else 'fails in most runs at the shortest T'}."
-            )
+            none = "solved in no more than half of the runs at the shortest T"
+            say(out, f"{model.name}: {'solved ' + ', '.join(said) if said else none}.")
         say(out, "")
     for m, model in enumerate(found.models):
         failed, stuck = ~found.solved[:, m], ~found.below(1 - SOLVED)[:, m]

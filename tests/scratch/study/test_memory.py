@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from threadpoolctl import ThreadpoolController
 
 from scratch.study import memory
@@ -125,3 +126,12 @@ def test_reach_is_the_longest_without_a_gap(solved: list[int], runs: int) -> Non
     enough = next((k for k, some in enumerate(solved) if some < runs), len(solved))
     assert found.reach(runs).tolist() == [[2**enough if enough else 0]]
     assert np.array_equal(found.solved, found.below(1 - memory.SOLVED))
+
+
+def test_half_of_the_runs_are_not_most_of_them() -> None:
+    loss = np.array([[[[0.01, 0.16]]]])
+    out = Console(record=True, width=100)
+    memory.show(
+        out, memory.Findings((ADDING,), memory.MODELS[:1], np.array([4]), loss, loss, np.zeros((1, 1)), 4, 2, 9)
+    )
+    assert "RNN: solved in no more than half of the runs at the shortest T." in out.export_text()
