@@ -1,5 +1,6 @@
 """Everyone who is timed computes the same, and the operations that are said to be counted are those that are made."""
 
+import gc
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import contestants, hoisted, numpy_runner, torch_runner
+from benchmarks import contestants, floor, hoisted, numpy_runner, torch_runner
 from benchmarks.clock import Clock, quickest, time_parts
 from benchmarks.contestants import CHECKPOINTED, CPU_DTYPES, LOOP, MODULE, Contestant, Unavailable
 from benchmarks.floor import Floor
@@ -44,6 +45,7 @@ def results(problem: Problem, contestant: Contestant, seed: int = 0, steps: int 
         for _ in range(steps):
             for part in runner.parts.values():
                 part()
+    assert not hasattr(runner.module, "tape"), "a rung's is spent"
     found: dict[str, Array] = runner.results()
     return found
 
@@ -178,8 +180,25 @@ class CountingClock(Clock):
         self.now += seconds
 
 
-def test_parts_are_timed_apart() -> None:
+def test_parts_are_timed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.clock.gc", gc)  # the others here do without it
     clock, seconds = CountingClock(), [0.5, 2.0, 0.0]
     assert time_parts(clock, [partial(clock.spend, one) for one in seconds], calls=3) == pytest.approx(seconds)
     turns = iter([0.0, 1.0, 5.0, 3.0, 2.0, 4.0, 6.0])
     assert quickest(clock, lambda: clock.spend(next(turns))) == pytest.approx(2), "the first two are not counted"
+    with pytest.raises(ZeroDivisionError):
+        time_parts(clock, [lambda: 1 / 0], calls=1)
+    assert gc.isenabled(), "whatever happens"
+
+
+def test_a_copy_reads_and_writes_each_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floor, "LARGEST", 0)
+    clock = CountingClock()
+    copied = floor.ceiling(lambda *shape: np.empty(shape, np.int8), np.matmul, lambda *_: clock.spend(2.0), clock)
+    assert copied["bytes in a second"] == floor.COPIED
+
+
+def test_relu_may_differ_by_more() -> None:
+    relu = replace(LSTM, module="RNN", options={"nonlinearity": "relu"})
+    found = [Contestant("PyTorch", dtype).tolerance(one) for dtype in CPU_DTYPES for one in (LSTM, relu)]
+    assert found == [1e-3, 1e-2, 1e-12, 1e-11]
