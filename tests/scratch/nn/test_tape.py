@@ -123,7 +123,7 @@ def test_passes_of_one_shape_share_one_tape(kind: nn.Kind, monkeypatch: pytest.M
 
 @EACH_KIND
 def test_inference_grows_with_the_sequence_by_input_and_output_alone(kind: nn.Kind) -> None:
-    peaks, width, layers, B = [], 16, 3, 64
+    peaks, width, layers, B = [], 16, 5, 64
     for sections in (4, 6):
         module = kind.module(width, width, layers, **kind.options, dtype=np.float64, rng=0)
         x = np.ones((sections * tape.SECTION // B, B, width))
