@@ -3,8 +3,8 @@
 A floor plan, ground first; each row uses only the rows below it, and no row but the topmost knows both libraries:
 
     __main__                                  the door: python -m benchmarks
-    commands, show_command, options           what is measured, whom, how long; results that are kept
-    pipeline                                  problems in, results out, views beside it
+    commands, show_command                    what is measured, whom; results that are kept
+    pipeline, options                         problems in, results out, views beside it; what a command is told
     report, picture, growth, results          tables, plots, JSON
     timing                                    what is asked of the workers, in which order, and what follows
     process                                   ─── a pipe: above it no library computes, below it one alone ───

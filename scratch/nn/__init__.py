@@ -2,7 +2,7 @@
 
 A floor plan, ground first; each row uses only the rows below it:
 
-    rnn, lstm, gru                       the cells, and their classes; listed in RECURRENCES, below
+    rnn, lstm, gru, kind                 the cells, and their classes; listed in RECURRENCES, below
     recurrent, recurrent_cell            the stack: layers, directions, dropout between layers; and a single step
     recurrence                           what the two have in common
     recomputation, layout                a pass in segments; the caller's layout and the core's

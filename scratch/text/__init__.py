@@ -3,11 +3,11 @@
 A floor plan, ground first; each row uses only the rows below it:
 
     train_command, sample_command        what `python -m scratch train` and `sample` do
+    display                              what is to be seen of a training
     training                             step by step through a text
-    checkpoint                           a training at rest, in a file
+    checkpoint, sampling                 a training at rest, in a file; generated text
     settings                             what is trained, and how
-    sampling, model
-    corpus
+    model, corpus
 """
 
 from .checkpoint import Checkpoint, CheckpointError, built, read, write
