@@ -54,9 +54,14 @@ def show_environment(out: Console, found: dict[str, Any], timing: bool) -> None:
         if isinstance(said := found.get(library), dict):
             shown = ", ".join(f"{name} {' '.join(v) if isinstance(v, list) else v}" for name, v in said.items())
             out.print(Text(f"{library}: {shown}"), soft_wrap=True)
-    if timing and found["load before"] and (load := found["load before"][0]) > 0.5:
-        text = f"benchmarks: the machine is busy with other work (load {load:.1f}): do not believe the times"
-        print(text, file=sys.stderr)
+    for text in busy(found) if timing else ():
+        print(f"benchmarks: {text}", file=sys.stderr)
+
+
+def busy(environment: dict[str, Any]) -> list[str]:
+    """A warning, if the machine had too much else to do for times to mean anything."""
+    load = (environment["load before"] or [0.0])[0]
+    return [f"the machine is busy with other work (load {load:.1f}): do not believe the times"] * (load > 0.5)
 
 
 def blocks(title: str, columns: Iterable[str], entries: list[Entry]) -> Shown:
@@ -151,10 +156,11 @@ def beside(first: str, rows: list[Figures]) -> Shown:
 
 
 def steps(title: str, columns: Columns, figures: Figures) -> Shown:
-    """Columns of a step, and how the first contestant stands beside each other."""
+    """Columns of a step, how the first contestant stands beside each other, and whether that is to be believed."""
     rows = figures["rows"]
     first = rows[0]["contestant"]
-    return sections(title, rows, columns | {f"speed of {first}": speed}) + beside(first, rows)
+    said = beside(first, rows) + busy(figures["environment"])
+    return sections(title, rows, columns | {f"speed of {first}": speed}) + said
 
 
 def ladder(figures: Figures) -> Shown:
@@ -231,7 +237,7 @@ def gpu(figures: Figures) -> Shown:
     for name, one in figures.get("ceilings", {}).items():
         product, copy = digits(one["operations in a second"] / 1e12), digits(one["bytes in a second"] / 1e9)
         lines.append(Text(f"ceiling, {name}: {product} TFLOP/s in a large product, {copy} GB/s in a copy"))
-    return lines
+    return lines + busy(figures["environment"])
 
 
 TABLES: dict[str, Callable[[Figures], Shown]] = {

@@ -111,11 +111,13 @@ def test_kept_figures_are_shown_and_drawn_again(
 ) -> None:
     content, file = json.loads(KEPT.read_text()), tmp_path / "x.json"
     content["gpu"] = content["step"]  # which has such figures, until there are some of a GPU
+    content["gpu"]["float32"]["environment"]["load before"] = [3, 2, 1]
     file.write_text(json.dumps(content))
     beside = ["--beside", KEPT] if table == "gpu" else []
     status, out, error = command("show", file, "--table", table, "--plot", tmp_path / "x.svg", *beside)
     assert (status, error) == (0, "") and out.count("\n") > 4
-    assert ("PyTorch *" in out) == (table == "gpu") and all(len(line) <= 80 for line in out.splitlines())
+    assert ("PyTorch *" in out) == ("busy with other work (load 3.0)" in out) == (table == "gpu")
+    assert all(len(line) <= 80 for line in out.splitlines())
     figure = drawn["x.svg"]
     assert len(figure.legends) == 1 and not any(axis.get_legend() for axis in figure.axes)
     if table not in ("growth", "memory"):
