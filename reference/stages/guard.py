@@ -78,7 +78,7 @@ def watch(notes: int, here: str, roots: list[str], denied: list[str], below: boo
     package = re.compile(r".*/(?:site|dist)-packages/(\w+)/").match
     readable, mine = (*roots, f"/proc/{os.getpid()}"), (here, "/dev/null")
     write, getframe, fsdecode, realpath, within = os.write, sys._getframe, os.fsdecode, resolver(), inside
-    script = realpath(sys.argv[0])
+    script = realpath(sys.argv[0])  # Python itself reads it, to show a stack or a warning with its lines
 
     def note(kind: str, text: str) -> None:  # once, not too many of a kind, and at once: it cannot be taken back
         if (kind, text) not in seen and left[kind]:
@@ -88,13 +88,11 @@ def watch(notes: int, here: str, roots: list[str], denied: list[str], below: boo
                 write(notes, f"{kind}\t{text[:300]!a}\n".encode())
 
     def check(place: str, writes: bool) -> None:
-        if place == script and not writes:  # Python itself reads it, to show a stack or a warning with its lines
-            return
         if within(place, mine):
             written.update([place] * writes)
             if len(written) <= MOST_FILES or not writes:
                 return
-        if writes or within(place, tuple(denied)) or not within(place, readable):
+        if writes or (place != script and (within(place, tuple(denied)) or not within(place, readable))):
             what = f"it {'writes' if writes else 'reads'} {place}"
             note("refused", what)
             raise PermissionError(f"{what}: a submission may use its own folder only, and {MOST_FILES} files there")

@@ -101,12 +101,8 @@ def read_series(
     Raises OSError if the file cannot be read, and ValueError for everything in it that could be meant in two ways or
     none, with the cell, where it is, and the option that helps.
     """
-    for option, value, known in (
-        ("duplicates", duplicates, (None, "first", "last", "mean", "sum")),
-        ("fill", fill, (None, "forward", "linear", "none")),
-    ):
-        if value not in known:
-            raise ValueError(f"expected as --{option} one of {', '.join(map(str, known[1:]))}, got {value!r}")
+    _one_of("duplicates", duplicates, "first", "last", "mean", "sum")
+    _one_of("fill", fill, "forward", "linear", "none")
     frame, notes = table(source, separator, encoding, lines)
     frame = _chosen(frame, where)
     place, time = _columns(frame, column, dates, date_format)
@@ -135,6 +131,12 @@ def read_series(
     said = f"{name}: {len(values):,} values by {time_name}, {times[0]} to {times[-1]}, {words}, {gaps}"
     understood = (said, f"read as: {', '.join(notes)}") if notes else (said,)
     return Series(name, values, time_name, times, None if time is None else axis, understood)
+
+
+def _one_of(option: str, value: str | None, *known: str) -> None:
+    """Raise ValueError for an option that is given and is none of these."""
+    if value not in (None, *known):
+        raise ValueError(f"expected as --{option} one of {', '.join(known)}, got {value!r}")
 
 
 def _place(frame: Any, name: str | int, option: str) -> int:
