@@ -110,13 +110,14 @@ def curvature_along(
 ) -> tuple[Any, Any]:
     """How the loss bends along a direction v of the parameters: vᵀHv / vᵀv, and of this the Gauss–Newton part.
 
-    direction: as parameters_dot; not zero. The other arguments (input, hx, dropout_masks), and what is raised when: see
-    `hvp`.
+    direction: as parameters_dot. The other arguments (input, hx, dropout_masks), and what is raised when: see `hvp`;
+    ValueError for a direction that is zero.
     """
     options |= {"parameters_dot": direction}
     full = hvp(module, loss, *arguments, **options).d_parameters_dot
     part = gauss_newton(module, loss, *arguments, **options).d_parameters
-    size = inner(direction, direction)
+    if not (size := inner(direction, direction)):
+        raise ValueError("expected a direction that is not zero, got one of length 0")
     return inner(direction, full) / size, inner(direction, part) / size
 
 

@@ -275,6 +275,8 @@ def test_the_largest_eigenvalue_and_the_parts_of_the_curvature() -> None:
     assert np.linalg.norm(H @ v - value * v) <= 1e-6 * abs(value)
     along = study.curvature_along(module, loss, {name: 3 * part for name, part in vector.items()}, x)
     assert_close({"both": np.array(along)}, {"both": np.array([v @ H @ v, v @ G @ v])})
+    with pytest.raises(ValueError, match="expected a direction that is not zero"):
+        study.curvature_along(module, loss, {}, x)
     flat = linear_in_output(d_output=np.zeros_like(target))
     assert study.largest_eigenvalue(module, flat, x)[0] == 0
     with pytest.raises(ValueError, match="expected iterations of at least 1, got 0"):
