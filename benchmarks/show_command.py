@@ -49,7 +49,9 @@ def show(
         rows, said = rows_beside(beside) if beside is not None else ([], "")
         with reading(path) as content:
             there = [one for one in TABLES if one in content]
-            found = name if name and there else there[0]
+            if not there:
+                raise LookupError("no results")
+            found = name or there[0]
             if found not in there:
                 raise typer.BadParameter(f"expected --table {', '.join(there)}, which {path.name} has, got {name}")
             figures = of_command(content, found)
