@@ -22,7 +22,7 @@ class ModuleList(Module):
         """Add a module at the end. Returns the list. Raises TypeError for anything but a module."""
         if not isinstance(module, Module):
             raise TypeError(f"expected a Module, got {type(module).__name__}")
-        setattr(self, str(len(self)), module)
+        setattr(self, str(max(map(int, self._members()), default=-1) + 1), module)
         return self
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
@@ -31,17 +31,18 @@ class ModuleList(Module):
             self.append(module)
         return self
 
-    def _members(self) -> list[Module]:
-        return [value for name, value in vars(self).items() if name.isdecimal()]
+    def _members(self) -> dict[str, Module]:
+        return {name: value for name, value in vars(self).items() if name.isdecimal()}
 
     def __len__(self) -> int:
         return len(self._members())
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._members())
+        return iter(self._members().values())
 
-    def __getitem__(self, index: int) -> Module:
-        return self._members()[index]
+    def __getitem__(self, index: int | slice) -> Any:
+        found = list(self)[index]
+        return found if isinstance(found, Module) else type(self)(found)
 
 
 class Sequential(ModuleList):
@@ -53,6 +54,13 @@ class Sequential(ModuleList):
 
     def __init__(self, *modules: Module) -> None:
         super().__init__(modules)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if not isinstance(index, slice):
+            return super().__getitem__(index)
+        part = Sequential()  # in which they have the names that they have here, as in PyTorch
+        vars(part).update(list(self._members().items())[index])
+        return part
 
     def _versions(self) -> Versions:
         return [(parameter, parameter.version) for parameter in self.parameters()]

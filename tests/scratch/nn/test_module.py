@@ -72,6 +72,10 @@ def test_modules_in_modules_are_named_and_visited_as_in_pytorch() -> None:
     for names in ("named_modules", "named_children"):
         assert [name for name, _ in getattr(ours, names)()] == [name for name, _ in getattr(theirs, names)()]
     assert len(list(ours.modules())) == len(list(theirs.modules()))
+    for part in (slice(1, 4), slice(None, None, -2)):
+        assert_alike(ours[0][part], theirs[0][part])
+    assert ours[0][1:4][-1] is ours[0][0] and len(ours[0][1:4].append(nn.Tanh())) == 4
+    assert type(ours[1][1][:]) is nn.ModuleList and type(ours[0][:1]) is nn.Sequential
     visited: dict[Any, list[str]] = {ours: [], theirs: []}
     for each in (ours, theirs):
         assert each.apply(lambda module, each=each: visited[each].append(type(module).__name__)) is each
