@@ -63,6 +63,13 @@ def report(module: Any, plot: Path, *found: Any, dpi: int = 130) -> None:
     save(out, module.picture(*found), plot, dpi=dpi)
 
 
+def apart(read: Sequence[Path | None], *written: Path) -> None:
+    """Refuse to write into what is read, or twice into one file. Raises typer.BadParameter."""
+    before, places = ({os.path.realpath(path) for path in paths if path is not None} for paths in (read, written))
+    if len(places) < len(written) or places & before:
+        raise typer.BadParameter("expected different files, those that are written and those that are read")
+
+
 def write_page(path: Path, content: str) -> None:
     """Write a page as the --out. Raises typer.BadParameter if that fails."""
     try:
@@ -94,6 +101,7 @@ def explore(
         raise typer.BadParameter("expected a --string of Unicode characters, got other bytes")
     if len(checkpoint or ()) > MOST_CHECKPOINTS:
         raise typer.BadParameter(f"expected at most {MOST_CHECKPOINTS} checkpoints, got {len(checkpoint or ())}")
+    apart(checkpoint or (), out)
     writable("--out", out)
     with measuring() as bar:
         models = [subjects.of_checkpoint(path, text) for path in checkpoint or ()]
@@ -229,9 +237,7 @@ def cells(
     text in the colours of the best cells.
     """
     drawable("--plot", plot)
-    files = [os.path.realpath(path) for path in (out, plot, checkpoint, text) if path is not None]
-    if len(set(files)) < len(files):
-        raise typer.BadParameter("expected different files for --out, --plot, the checkpoint and the text")
+    apart((checkpoint, text), out, plot)
     writable("--out", out)
 
     subject = subjects.fresh(steps, seed) if checkpoint is None else subjects.learned(checkpoint, text is None)

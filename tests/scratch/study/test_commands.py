@@ -107,6 +107,7 @@ REFUSED = {
         ("--string hello --checkpoint {none}", "cannot read"),
         ("--string hello --checkpoint {folder}", "got a folder"),
         ("--string hello" + " --checkpoint {hello}" * (MOST_CHECKPOINTS + 1), f"at most {MOST_CHECKPOINTS}"),
+        ("--string hello --checkpoint {hello} --out {hello}", "different files"),
         ("--out {folder}", "it is a folder"),
         ("--out {out}/no/such/page.html", "no folder"),
     ],
