@@ -6,6 +6,7 @@ Each refuses what it cannot use, measures, prints (`show`) and draws (`picture`)
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,9 +72,10 @@ def apart(read: Sequence[Path | None], *written: Path) -> None:
 
 
 def write_page(path: Path, content: str) -> None:
-    """Write a page as the --out. Raises typer.BadParameter if that fails."""
+    """Write a page as the --out, whole or not at all if that is a file. Raises typer.BadParameter if that fails."""
+    write = path.write_bytes if path.exists() and not path.is_file() else partial(write_whole, path)
     try:
-        write_whole(path, content.encode())
+        write(content.encode())
     except OSError as error:
         raise typer.BadParameter(f"cannot write --out {path}: {error.strerror}") from None
     print(f"page: {path}")

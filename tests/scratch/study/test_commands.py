@@ -170,6 +170,7 @@ def data_of(folder: Path) -> dict[str, Any]:
 
 
 def test_explore_trains_a_model_of_each_kind_or_shows_checkpoints(run: Any, tmp_path: Path) -> None:
+    assert run("explore", "--string", "ab", "--out", "/dev/null")[0] == 0
     for text in ("hello world", "aa", "äö€\n\t𝒳"):
         status, printed, error = run("explore", "--string", text)
         assert (status, error) == (0, "") and "o.html" in printed
