@@ -58,10 +58,12 @@ def measuring() -> Iterator[Progress]:
 
 
 def report(module: Any, plot: Path, *found: Any, dpi: int = 130) -> None:
-    """Print what was found, and draw it."""
+    """Print what was found, and draw it, even if nobody reads on (`| head`)."""
     out = Console()
-    module.show(out, *found)
-    save(out, module.picture(*found), plot, dpi=dpi)
+    try:
+        module.show(out, *found)
+    finally:
+        save(out, module.picture(*found), plot, dpi=dpi)
 
 
 def apart(read: Sequence[Path | None], *written: Path) -> None:
@@ -261,5 +263,5 @@ def cells(
 
     from . import cells_report  # late: it imports Matplotlib, and bad input should not wait for that
 
-    report(cells_report, plot, found, dpi=125)
     write_page(out, cells_report.page(found, shown))
+    report(cells_report, plot, found, dpi=125)

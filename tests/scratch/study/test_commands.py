@@ -164,6 +164,16 @@ def test_figures_and_a_picture_come_out(
         assert "not clipped" not in run(command, *few, "--trainings", "0", "--orthogonal")[1]
 
 
+def test_whoever_stops_reading_has_the_picture_all_the_same(run: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    def closed(*_: object) -> None:
+        raise SystemExit(1)  # as rich does where a pipe is closed
+
+    monkeypatch.setattr("scratch.study.truncation.show", closed)
+    with pytest.raises(SystemExit):
+        run("truncation", "{code.py}", "--runs", "1")
+    assert (tmp_path / "p.png").exists()
+
+
 def data_of(folder: Path) -> dict[str, Any]:
     """What is in the page that a command has written."""
     return embedded((folder / "o.html").read_text(encoding="utf-8"))
