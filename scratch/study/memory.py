@@ -251,13 +251,15 @@ def picture(found: Findings) -> Any:
     figure = new_figure(5.4 * A, 8.2)
     panels = figure.subplots(2, A, sharex="col", squeeze=False)
     for a, task in enumerate(found.tasks):
-        losses, updates = panels[:, a]
+        (losses, updates), highest = panels[:, a], 3 * task.baseline
         for m, (model, colour, marker) in enumerate(zip(found.models, cycle(COLOURS), cycle(MARKERS), strict=False)):
             where = found.lengths * 2 ** (APART * (m - (M - 1) / 2))
             style = {"color": colour, "marker": marker, "label": model.name}
-            draw(losses, where, np.minimum(found.loss[a, m], 3 * task.baseline), found.solved[a, m], **style)
+            draw(losses, where, np.minimum(found.loss[a, m], highest), found.solved[a, m], **style)
             draw(updates, where, found.updates[a, m], found.solved[a, m], **style)
         mark(losses, task.baseline, f"guessing:\n{task.baseline:.3g}")
+        if (found.loss[a] > highest).any():
+            mark(losses, highest, f"{highest:.2g}\nor more")
         mark(losses, SOLVED * task.baseline, f"solved\nbelow\n{SOLVED * task.baseline:.2g}")
         mark(updates, found.most, f"given up\nafter\n{found.most:,}")
         finish(losses, task.name, "", f"loss on fresh sequences\n{task.measure}")

@@ -135,3 +135,11 @@ def test_half_of_the_runs_are_not_most_of_them() -> None:
         out, memory.Findings((ADDING,), memory.MODELS[:1], np.array([4]), loss, loss, np.zeros((1, 1)), 4, 2, 9)
     )
     assert "RNN: solved in no more than half of the runs at the shortest T." in out.export_text()
+
+
+def test_the_picture_says_so_where_losses_are_cut_off() -> None:
+    for loss, told in ((0.4, False), (9.0, True)):
+        losses = np.full((1, 1, 1, 1), loss)
+        found = memory.Findings((ADDING,), memory.MODELS[:1], np.array([4]), losses, losses, losses[0, 0], 4, 2, 9)
+        texts = [text.get_text() for text in memory.picture(found).axes[0].texts]
+        assert ("0.5\nor more" in texts) == told
