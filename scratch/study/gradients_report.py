@@ -21,7 +21,11 @@ def show(out: Console, found: Findings, trainings: tuple[Training, ...]) -> None
     """What is left of a gradient after all steps, how far the bound is from that, and what clipping changes."""
     N, T = found.forget.shape[2:]
     radii = ("spectral radius", *(f"{radius:g}" for radius in found.radii))
-    say(out, f"what {count(T, 'step')} back leave of a gradient of norm 1, geometric mean of {N}", "bold")
+    say(
+        out,
+        f"what is left of a gradient of norm 1 {count(T, 'step')} back, geometric mean of {count(N, 'draw')}",
+        "bold",
+    )
     left = table(*radii)
     for model, gradient in zip(found.models, found.gradient[..., T], strict=True):
         left.add_row(model.name, *(f"{geometric_mean(values):.0e}" for values in gradient))
@@ -45,10 +49,9 @@ def show(out: Console, found: Findings, trainings: tuple[Training, ...]) -> None
     say(
         out,
         "The bound ‖∂h_T/∂h_t‖ ≤ σ_max(W_hh)^(T−t) (Pascanu, Mikolov and Bengio 2013) was exceeded in "
-        f"{(loose < -1e-9).sum()} of {(~np.isnan(loose)).sum():,} products. It is loose: by a factor of "
-        f"{10 ** np.nanmin(loose):.2f} where it is closest, over {count(T, 'step')} by one of up to 10^{widest:.0f}. "
-        "It assumes that no unit saturates or is off, and that every step stretches the very direction that the steps "
-        "before have stretched.",
+        f"{(loose < -1e-9).sum()} of {(~np.isnan(loose)).sum():,} products. It is {10 ** np.nanmin(loose):.2f} times "
+        f"the norm where it is closest, and up to 10^{widest:.0f} times over {count(T, 'step')}: it assumes that no "
+        "unit saturates or is off, and that every step stretches the very direction that those before have stretched.",
     )
     if trainings:
         show_clipping(out, trainings)
@@ -67,8 +70,8 @@ def show_clipping(out: Console, trainings: tuple[Training, ...]) -> None:
     out.print(rows)
     say(
         out,
-        "Clipping does not keep the gradients from exploding, only what a step makes of it. A step's length is in "
-        f"units of the learning rate; learned means a loss below {LEARNED:g} nats, where guessing has 0.69.",
+        "Gradients explode with clipping, too, but the steps that follow stay short. A step's length is in units of "
+        f"the learning rate; learned means a loss below {LEARNED:g} nats, where guessing has 0.69.",
     )
 
 
@@ -149,7 +152,7 @@ def draw_radii(row: Any, found: Findings, models: list[int]) -> None:
             quantiles = np.quantile(np.nan_to_num(step[..., band]), [0.1, 0.5, 0.9], axis=1)
             line = {"color": colour, "marker": "o", "markersize": 3.5, "label": f"one step: {name} σ of $J_t$"}
             over_runs(panel, radii, quantiles, quantiles[1], **line)
-        label = f"{T} steps: $(σ_{{max}}$ of their product$)^{{1/{T}}}$"
+        label = f"{count(T, 'step')}: $(σ_{{max}}$ of their product$)^{{1/{T}}}$"
         panel.plot(radii, middle(found.rate[m], 1), color=BLACK, marker="s", markersize=3.5, linewidth=1.8, label=label)
         if found.models[m].is_bounded:
             stretch = found.stretch[m].mean(axis=-1)
@@ -197,7 +200,7 @@ def draw_forget_biases(row: Any, found: Findings, models: list[int]) -> None:
     right.set_xticks(range(len(found.radii)), [f"{radius:g}" for radius in found.radii])
     right.set_yticks(range(len(models)), names)
     right.set(xlabel="spectral radius ρ of the blocks of $W_{hh}$", ylabel="forget bias")
-    right.set_title(f"factor per step, over {len(k)} steps", loc="left", fontsize=10)
+    right.set_title(f"factor per step, over {count(len(k), 'step')}", loc="left", fontsize=10)
     legend(row, left, "forget bias")
     heading(row, "An LSTM's forget bias")
 

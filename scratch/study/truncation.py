@@ -253,7 +253,7 @@ def picture(found: Findings) -> Any:
     figure = new_figure(10, 7.4)
     panels = figure.subplots(2, 2, sharex=True, sharey="row")
     lines = (("-", "o", "cut every k steps"), (DASHED, "s", "each loss looks back k steps"))
-    for trained, name in enumerate(("weights as drawn", f"after {found.updates:,} updates")):
+    for trained, name in enumerate(("weights as drawn", f"after {count(found.updates, 'update')}")):
         errors, cosines = panels[:, trained]
         for c, (cell, colour) in enumerate(zip(found.cells, COLOURS, strict=False)):
             for m, (style, marker, method) in enumerate(lines):
@@ -262,7 +262,7 @@ def picture(found: Findings) -> Any:
                     of_runs = values[c, :, trained, m, :K]
                     label = f"{cell}: {method}"
                     over_runs(panel, found.lengths[:K], of_runs, of_runs.mean(axis=0), label=label, **line)
-            label = f"{cell}: chance of the {found.batch_size} sequences"
+            label = f"{cell}: chance of the {count(found.batch_size, 'sequence')}"
             noise = found.noise[c, :, trained].mean()
             errors.axhline(noise, color=colour, linewidth=1.1, linestyle=DOTTED, label=label)
         loss = ", ".join(f"{cell} {found.loss[c, :, trained].mean():.2f}" for c, cell in enumerate(found.cells))
