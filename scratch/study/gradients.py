@@ -125,8 +125,8 @@ def traced(module: Recurrent[Any], x: Array, hx: Any, d_state: Any = None) -> Tr
     """The steps of one sequence. Raises what `jacobians` raises."""
     if module.num_layers > 1 or module.bidirectional or module.proj_size:
         raise ValueError(f"expected one layer in one direction without a projection, got {module!r}")
-    if x.ndim != 2:
-        raise ValueError(f"expected x of shape (T, {module.input_size}), got {x.shape}")
+    if np.ndim(x) != 2:
+        raise ValueError(f"expected x of shape (T, {module.input_size}), got {np.shape(x)}")
     return trace(module, x, hx, None, d_state)
 
 

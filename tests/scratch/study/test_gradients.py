@@ -114,6 +114,8 @@ def test_bands_are_the_singular_values_as_far_as_they_are_known() -> None:
 def test_what_has_no_jacobians_is_refused(error: Any, options: Any, shape: Any, hx: Any) -> None:
     with pytest.raises(error, match="expected"):
         gradients.jacobians(nn.LSTM(2, 3, dtype=np.float64, **options), np.zeros(shape), hx)
+    with pytest.raises(TypeError, match="expected input"):
+        gradients.jacobians(nn.LSTM(2, 3), [[0.0, 0.0]], hx)
 
 
 SMALL: dict[str, Any] = {"radii": (0.5, 2.0), "hidden_size": 6, "input_size": 2, "steps": 20, "draws": 2}
