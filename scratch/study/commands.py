@@ -31,12 +31,12 @@ LONGEST = 100  # the longest text of `explore`, in characters: nobody steps thro
 
 Plot = Annotated[Path, typer.Option(help="Where the picture goes: .png, .svg or .pdf.")]
 Page = Annotated[Path, typer.Option(help="Where the page goes.")]
-Seed = Annotated[int, typer.Option(min=0, help="Draws everything.")]
-Runs = Annotated[int, typer.Option(min=1, max=100, help="How often weights and sequences are drawn.")]
-Encoding = Annotated[str, typer.Option(help="Of the text.")]
-BatchSize = Annotated[int, typer.Option(min=1, max=256, help="How many sequences a gradient is taken over.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
+Runs = Annotated[int, typer.Option(min=1, max=100, help="Number of runs, each with weights and sequences of its own.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of the text.")]
+BatchSize = Annotated[int, typer.Option(min=1, max=256, help="Sequences in a batch, B.")]
 Jobs = Annotated[
-    int, typer.Option("--jobs", "--processes", min=0, max=64, help="How many processes share the work; 0: one a core.")
+    int, typer.Option("--jobs", "--processes", min=0, max=64, help="Processes that share the work; 0: one per core.")
 ]
 
 
@@ -89,8 +89,10 @@ def explore(
         list[Path] | None,
         typer.Option(metavar="FILE", help=f"What `train` has written; up to {MOST_CHECKPOINTS} stand side by side."),
     ] = None,
-    hidden_size: Annotated[int, typer.Option(min=1, max=64, help="Of the models that are trained for this.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Draws their initial weights.")] = 0,
+    hidden_size: Annotated[
+        int, typer.Option(min=1, max=64, help="Hidden units of the models that are trained for this.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of their initial weights.")] = 0,
     out: Page = Path("explore.html"),
 ) -> None:
     """Make a page that steps through a text, forward and backward, with every number that is computed on the way.
@@ -122,9 +124,9 @@ def gradients(
     radius: Annotated[
         list[float] | None, typer.Option(help=f"A spectral radius of W_hh; {listed(of_gradients.RADII)}")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Over how many steps.")] = 100,
-    hidden_size: Annotated[int, typer.Option(min=2, max=256, help="H.")] = 32,
-    draws: Annotated[int, typer.Option(min=1, max=100, help="How often weights and input are drawn.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Steps in a sequence, T.")] = 100,
+    hidden_size: Annotated[int, typer.Option(min=2, max=256, help="Hidden units, H.")] = 32,
+    draws: Annotated[int, typer.Option(min=1, max=100, help="How often to draw weights and input.")] = 3,
     orthogonal: Annotated[
         bool, typer.Option("--orthogonal", help="W_hh as a multiple of an orthogonal matrix, not Gaussian.")
     ] = False,
@@ -160,10 +162,10 @@ def truncation(
         typer.Argument(metavar="TEXT", help="A file [default: this library's pages about the RNN and the LSTM]."),
     ] = None,
     encoding: Encoding = "utf-8",
-    steps: Annotated[int, typer.Option(min=2, max=1024, help="T, the characters of a sequence.")] = 128,
-    hidden_size: Annotated[int, typer.Option(min=1, max=512, help="H.")] = 32,
+    steps: Annotated[int, typer.Option(min=2, max=1024, help="Characters in a sequence, T.")] = 128,
+    hidden_size: Annotated[int, typer.Option(min=1, max=512, help="Hidden units, H.")] = 32,
     batch_size: BatchSize = 8,
-    updates: Annotated[int, typer.Option(min=1, max=100_000, help="How long a model is trained.")] = 300,
+    updates: Annotated[int, typer.Option(min=1, max=100_000, help="Updates in a training.")] = 300,
     runs: Runs = 3,
     seed: Seed = 0,
     plot: Plot = Path("truncation.png"),
@@ -186,9 +188,9 @@ def memory(
     length: Annotated[
         list[int] | None, typer.Option(min=of_memory.SHORTEST, max=1000, help=f"T; {listed(of_memory.LENGTHS)}")
     ] = None,
-    hidden_size: Annotated[int, typer.Option(min=1, max=256, help="H.")] = 32,
+    hidden_size: Annotated[int, typer.Option(min=1, max=256, help="Hidden units, H.")] = 32,
     batch_size: BatchSize = 32,
-    updates: Annotated[int, typer.Option(min=1, max=100_000, help="After how many to give a run up.")] = 1000,
+    updates: Annotated[int, typer.Option(min=1, max=100_000, help="Updates after which a run is given up.")] = 1000,
     runs: Runs = 5,
     seed: Seed = 0,
     processes: Jobs = 0,
@@ -228,9 +230,9 @@ def cells(
     ] = 40_000,
     shown: Annotated[int, typer.Option(min=1, max=20_000, help="How many characters of it are on the page.")] = 2000,
     steps: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="How long a model is trained first, if there is no checkpoint.")
+        int, typer.Option(min=1, max=1_000_000, help="Steps of the training, if there is no checkpoint.")
     ] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Draws that model, and the chance level.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of that training and of the chance level.")] = 0,
     out: Page = Path("cells.html"),
     plot: Plot = Path("cells.png"),
 ) -> None:

@@ -54,9 +54,8 @@ def described(text: str, shown: Shown) -> dict[str, Any]:
         raise ValueError("expected a model that computes finite numbers from this text, got one that does not")
     units, kind, cell = units_on_page(found), type(model.rnn), model.rnn.cell
     forward, backward = rows(cell)
-    spoken = (
-        "AEFHILMNORSX" if kind.__name__.isupper() else "AEIOU"
-    )  # the letters that sound as if they began with a vowel
+    # the letters that sound as if they began with a vowel
+    spoken = "AEFHILMNORSX" if kind.__name__.isupper() else "AEIOU"
     return {
         "cell": kind.__name__,
         "a_cell": f"{'an' if kind.__name__[0] in spoken else 'a'} {kind.__name__}",

@@ -95,7 +95,7 @@ def picture(found: Findings, trainings: tuple[Training, ...]) -> Any:
 
 
 def middle(values: Array, axis: int) -> Array:
-    """The geometric mean of what is drawn of the values."""
+    """The geometric mean of the values as they are drawn."""
     return geometric_mean(np.clip(values, FLOOR, CEILING), axis)
 
 
@@ -116,7 +116,7 @@ def decades(panel: Any, low: float, high: float) -> None:
 
 
 def legend(row: Any, panel: Any, title: str = "", **options: Any) -> None:
-    """What a panel says of its lines, on the right of its row."""
+    """The legend of a panel, on the right of its row."""
     lines = panel.get_legend_handles_labels()
     row.legend(*lines, loc="outside right center", frameon=False, fontsize=9, title=title, **options)
 

@@ -32,7 +32,7 @@ def with_radius(radius: float, size: int, rng: np.random.Generator, matrix: str 
 
 
 class Model(NamedTuple):
-    """A kind of recurrence, drawn as the library (and PyTorch) draws it but for what is named here."""
+    """A kind of recurrence, drawn as the library (and PyTorch) draws it, except for what is set here."""
 
     name: str
     cell: str  # one of `nn.RECURRENCES`
@@ -84,7 +84,7 @@ class Network:
         self.answered = slice(None if answers is None else -answers, None)
 
     def parameters(self) -> list[nn.Parameter]:
-        """Those of both layers."""
+        """The parameters of both layers."""
         return [*self.rnn.parameters(), *self.linear.parameters()]
 
     def loss(self, x: Array, y: Array) -> float:

@@ -34,7 +34,7 @@ class SecondDerivatives(NamedTuple):
 
 
 SECOND_DERIVATIVES: dict[Callable[..., None], SecondDerivatives] = {}
-"""Those of each cell, by its `linearize`, which `linearize_tangent` differentiates."""
+"""The second derivatives of each cell, by its `linearize`, which `linearize_tangent` differentiates."""
 
 
 # RNN with tanh

@@ -85,7 +85,7 @@ def fresh(steps: int, seed: int) -> Subject:
 
 
 def learned(path: Path, with_text: bool) -> Subject:
-    """The model of a checkpoint. Raises typer.BadParameter if it is none, or its text is asked for and gone."""
+    """The model of a checkpoint. Raises typer.BadParameter for another file, and if its text is asked for but gone."""
     found, model = opened(path)
     origin, held_out = f"{path.name}, {description(found.settings)}, {count(found.step, 'training step')}", ""
     if with_text:
