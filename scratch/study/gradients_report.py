@@ -23,7 +23,7 @@ def show(out: Console, found: Findings, trainings: tuple[Training, ...]) -> None
     radii = ("spectral radius", *(f"{radius:g}" for radius in found.radii))
     say(
         out,
-        f"what is left of a gradient of norm 1 {count(T, 'step')} back, geometric mean of {count(N, 'draw')}",
+        f"what is left of a gradient of norm 1, {count(T, 'step')} back: geometric mean of {count(N, 'draw')}",
         "bold",
     )
     left = table(*radii)
@@ -78,10 +78,11 @@ def show_clipping(out: Console, trainings: tuple[Training, ...]) -> None:
 def picture(found: Findings, trainings: tuple[Training, ...]) -> Any:
     """Four rows: gradients over the distance, singular values over the radius, the forget bias, and clipping.
 
-    The first two rows show the models of `found` whose forget bias is as drawn, the third those in which it is set.
+    The first two rows show the models of `found` whose forget bias is as drawn, the third the LSTMs in which it is set;
+    there must be some of each kind, and the tanh RNN. A new cell with a gate f has rows in the table alone.
     """
     plain = [m for m, model in enumerate(found.models) if model.forget_bias is None]
-    biased = [m for m, model in enumerate(found.models) if model.forget_bias is not None]
+    biased = [m for m, model in enumerate(found.models) if model.forget_bias is not None and "c" in model.state]
     rows: list[Callable[[Any], None]] = [
         lambda row: draw_distances(row, found, plain),
         lambda row: draw_radii(row, found, plain),

@@ -12,7 +12,7 @@ from reference.equivalence import assert_close
 from reference.problems import Configuration, Problem, draw
 from reference.runs import initial_state, make_scratch
 from scratch import nn
-from scratch.study import gradients
+from scratch.study import gradients, gradients_report
 from scratch.study.models import Model
 from scratch.study.trace import trace
 from scratch.types import Array
@@ -157,3 +157,14 @@ def test_training_learns_to_latch() -> None:
     losses, norms = gradients.train_latch(1.0, 150, np.random.default_rng(0), steps=5)
     assert np.isfinite(norms).all()
     assert losses[:10].mean() > 0.3 and losses[-10:].mean() < 0.03
+
+
+def test_the_row_of_the_lstms_forget_bias_has_no_other_cell_that_forgets() -> None:
+    found = gradients.study(**SMALL | {"steps": 3, "draws": 1})
+    other = found.models[-1]._replace(cell="GRU")  # stands for a new cell with a gate f and no c
+    (rates,) = (
+        panel
+        for panel in gradients_report.picture(found._replace(models=(*found.models[:-1], other)), ()).axes
+        if panel.get_title(loc="left").startswith("factor per step, over")
+    )
+    assert len(rates.get_yticks()) == len(gradients.FORGET_BIASES) - 1
