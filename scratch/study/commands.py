@@ -145,10 +145,9 @@ def gradients(
             raise typer.BadParameter(f"expected a --radius above 0 and at most 100, got {value}")
     drawable("--plot", plot)
     sizes: dict[str, Any] = {"hidden_size": hidden_size, "steps": steps, "draws": draws, "seed": seed}
-    matrix = "orthogonal" if orthogonal else "gaussian"
     with measuring() as bar:
         task = bar.add_task("measuring gradients", total=len(of_gradients.MODELS) * len(radii) * draws)
-        found = of_gradients.study(radii=radii, matrix=matrix, progress=lambda: bar.advance(task), **sizes)
+        found = of_gradients.study(radii=radii, orthogonal=orthogonal, progress=lambda: bar.advance(task), **sizes)
         task = bar.add_task("training with and without clipping", total=2 * trainings)
         limits: tuple[of_gradients.Training, ...] = ()
         if trainings:

@@ -177,7 +177,7 @@ def study(
     input_size: int = 8,
     steps: int = 100,
     draws: int = 3,
-    matrix: str = "gaussian",
+    orthogonal: bool = False,
     seed: int = 0,
     progress: Callable[[], object] = lambda: None,
 ) -> Findings:
@@ -190,7 +190,7 @@ def study(
 
     def measured(point: tuple[Model, float, int]) -> tuple[Any, ...]:
         model, radius, n = point
-        drawn = model._replace(radius=radius, matrix=matrix)
+        drawn = model._replace(radius=radius, orthogonal=orthogonal)
         return measure(drawn, input_size, hidden_size, steps, np.random.default_rng([seed, n]))
 
     found = trials(measured, models, radii, range(draws), progress=progress)

@@ -104,7 +104,7 @@ KINDS = {kind.module.__name__: name for name, kind in reversed(nn.RECURRENCES.it
 MODELS = (
     *(Model(name, kind) for name, kind in reversed(KINDS.items())),
     Model("LSTM, forget bias 3", "LSTM", forget_bias=3.0),
-    Model("RNN, orthogonal W_hh", KINDS["RNN"], radius=1.0, matrix="orthogonal"),
+    Model("RNN, orthogonal W_hh", KINDS["RNN"], radius=1.0, orthogonal=True),
 )
 
 

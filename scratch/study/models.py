@@ -12,19 +12,14 @@ from ..nn.utils import clip_grad_norm_
 from ..processes import shared
 from ..types import Array, Seed
 
-MATRICES = ("gaussian", "orthogonal")  # how W_hh can be drawn
 
-
-def with_radius(radius: float, size: int, rng: np.random.Generator, matrix: str = "gaussian") -> Array:
+def with_radius(radius: float, size: int, rng: np.random.Generator, orthogonal: bool = False) -> Array:
     """A random W_hh (H, H) with this spectral radius, H = size.
 
-    'gaussian': independent normal entries, scaled. 'orthogonal': radius times a random orthogonal matrix. Raises
-    ValueError for another kind of matrix.
+    orthogonal: radius times a random orthogonal matrix; else independent normal entries, scaled.
     """
-    if matrix not in MATRICES:
-        raise ValueError(f"expected a matrix 'gaussian' or 'orthogonal', got {matrix!r}")
     drawn = rng.standard_normal((size, size))
-    if matrix == "orthogonal":
+    if orthogonal:
         Q, R = np.linalg.qr(drawn)
         drawn = Q * np.sign(R.diagonal())  # the signs make it uniform over all orthogonal matrices
     found: Array = drawn * (radius / np.abs(np.linalg.eigvals(drawn)).max())
@@ -38,7 +33,7 @@ class Model(NamedTuple):
     cell: str  # one of `nn.RECURRENCES`
     forget_bias: float | None = None  # b_f of the forget gate f
     radius: float | None = None  # the spectral radius of W_hh, or of each of its blocks (H, H)
-    matrix: str = "gaussian"  # how W_hh is drawn to have this radius: see `with_radius`
+    orthogonal: bool = False  # how W_hh is drawn to have this radius: see `with_radius`
 
     @property
     def state(self) -> tuple[str, ...]:
@@ -60,7 +55,7 @@ class Model(NamedTuple):
         module: Recurrent[Any] = kind.module(input_size, hidden_size, dtype=dtype, rng=rng, **kind.options)
         weights, gates = module.state_dict(), module.cell.gates
         if self.radius is not None:
-            blocks = [with_radius(self.radius, hidden_size, rng, self.matrix) for _ in gates]
+            blocks = [with_radius(self.radius, hidden_size, rng, self.orthogonal) for _ in gates]
             weights["weight_hh_l0"] = np.concatenate(blocks).astype(dtype)
         if self.forget_bias is not None:
             if "f" not in gates:
