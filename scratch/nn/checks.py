@@ -63,7 +63,12 @@ def dtype(value: npt.DTypeLike) -> np.dtype[Any]:
 
 
 def array(name: str, value: Any) -> Array:
-    """A NumPy array. Raises TypeError for anything else: nothing is converted behind the caller's back."""
+    """A NumPy array; a NumPy scalar stands for an array without dimensions, as it is what NumPy makes of those.
+
+    Raises TypeError for anything else: nothing is converted behind the caller's back.
+    """
+    if isinstance(value, np.generic):
+        return np.asarray(value)
     if not isinstance(value, np.ndarray):
         raise TypeError(f"expected {name} to be a NumPy array, got {type(value).__name__}")
     return value
@@ -108,10 +113,9 @@ def fraction(name: str, value: Any, *, outside: type[Exception], wrong_type: typ
 def indices(name: str, value: Any, below: int, *, besides: int | None = None) -> Array:
     """An integer array of 0 ≤ index < below, in which the index `besides` is allowed, too.
 
-    A NumPy scalar stands for an array without dimensions. Raises TypeError for another kind of value, RuntimeError for
-    another dtype, IndexError outside the range.
+    Raises TypeError for another kind of value, RuntimeError for another dtype, IndexError outside the range.
     """
-    result = array(name, np.asarray(value) if isinstance(value, np.generic) else value)
+    result = array(name, value)
     if result.dtype.kind not in "iu":
         raise RuntimeError(f"expected {name} of an integer dtype, got {result.dtype}")
     wrong = result[((result < 0) | (result >= below)) & (result != besides)]
@@ -130,10 +134,9 @@ def members(name: str, value: Any) -> list[Any]:
 def gradient(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     """An upstream gradient, which must have the dtype and the shape of the value that it belongs to.
 
-    A NumPy scalar stands for an array without dimensions. Raises TypeError for another kind of value, RuntimeError for
-    another dtype or shape.
+    Raises TypeError for another kind of value, RuntimeError for another dtype or shape.
     """
-    result = array(name, np.asarray(value) if isinstance(value, np.generic) else value)
+    result = array(name, value)
     if result.dtype != dtype or result.shape != shape:
         raise RuntimeError(f"expected {name} of dtype {dtype} and shape {shape}, got {result.dtype} and {result.shape}")
     return result

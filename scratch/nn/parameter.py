@@ -74,9 +74,7 @@ class Parameter:
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
-        if value is not None:
-            checks.floats("grad", value, self._data.dtype, self._data.shape)
-        self._grad = value
+        self._grad = None if value is None else checks.floats("grad", value, self._data.dtype, self._data.shape)
 
     @property
     def requires_grad(self) -> bool:

@@ -324,6 +324,10 @@ def test_targets_are_of_any_integer_dtype_and_weights_are_copied() -> None:
         assert criterion(x[0], target.astype(integer)[1]) == criterion(x[0], np.array(2))
 
 
+def test_a_numpy_scalar_stands_for_an_array_without_dimensions() -> None:
+    assert nn.MSELoss()(np.float32(3), np.float32(1)) == 4 and nn.ReLU()(np.float64(2)).shape == ()
+
+
 @pytest.mark.parametrize("name", ["CrossEntropyLoss", "MSELoss"])
 def test_the_loss_is_a_scalar_and_its_gradient_may_be_any_number(name: str) -> None:
     case = CASES[name]

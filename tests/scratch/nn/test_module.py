@@ -375,13 +375,15 @@ def test_data_is_copied_when_assigned_and_every_assignment_counts_as_a_version()
     assert type(parameter.data) is np.ndarray
 
 
-def test_gradients_add_up_in_new_arrays_beyond_the_dtype_too() -> None:
-    parameter = nn.Linear(3, 5).bias
-    parameter.add_grad(np.ones(5, np.float32))
+@pytest.mark.parametrize("shape", [(5,), ()])
+def test_gradients_add_up_in_new_arrays_beyond_the_dtype_too(shape: tuple[int, ...]) -> None:
+    parameter = nn.Parameter(np.zeros(shape, np.float32))
+    parameter.add_grad(np.ones(shape, np.float32))
     first = parameter.grad
-    parameter.add_grad(np.full(5, 2, np.float32))
-    assert (first == 1).all() and (parameter.grad == 3).all()
+    parameter.add_grad(np.full(shape, 2, np.float32))
+    parameter.data = parameter.data - parameter.grad
+    assert (first == 1).all() and (parameter.grad == 3).all() and (parameter.data == -3).all()
     with np.errstate(all="raise"):
         for _ in range(2):
-            parameter.add_grad(np.full(5, 3e38, np.float32))
-    assert np.isinf(parameter.grad).all()
+            parameter.add_grad(np.full(shape, 3e38, np.float32))
+    assert np.isinf(parameter.grad).all() and type(parameter.grad) is np.ndarray
