@@ -19,6 +19,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from textwrap import indent
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -248,7 +249,6 @@ class Module:
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze all parameters with False, unfreeze them with True. Returns this module."""
-        checks.flag("requires_grad", requires_grad)
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
@@ -343,6 +343,8 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
-        body = self.extra_repr() + "".join(f"\n  {child}" for child in children) + ("\n" if children else "")
+        modules = [f"({name}): {value!r}" for name, value in vars(self).items() if isinstance(value, Module)]
+        body = "\n".join(filter(None, (self.extra_repr(), *modules)))
+        if modules or "\n" in body:
+            body = f"\n{indent(body, '  ')}\n"
         return f"{type(self).__name__}({body})"
