@@ -42,11 +42,17 @@ class Embedding(Module):
         self.embedding_dim = checks.size("embedding_dim", embedding_dim)
         self.padding_idx = None if padding_idx is None else self._row("padding_idx", padding_idx)
         dtype = checks.dtype(dtype)
-        weight = np.random.default_rng(rng).standard_normal((self.num_embeddings, self.embedding_dim)).astype(dtype)
+        self._rng = np.random.default_rng(rng)
+        self.weight = Parameter(np.empty((self.num_embeddings, self.embedding_dim), dtype))
+        self.reset_parameters()
+        self._seal()
+
+    def reset_parameters(self) -> None:
+        """Draw the table anew, from the standard normal distribution, as PyTorch does; zeros at `padding_idx`."""
+        weight = self._rng.standard_normal(self.weight.shape).astype(self.weight.dtype)
         if self.padding_idx is not None:
             weight[self.padding_idx] = 0
-        self.weight = Parameter(weight)
-        self._seal()
+        self.weight.data = weight
 
     def _row(self, name: str, value: int) -> int:
         """The row of the table that `value` means, which may count from the end."""

@@ -46,12 +46,17 @@ class Linear(Module):
         self.out_features = checks.size("out_features", out_features)
         has_bias = checks.flag("bias", bias)
         dtype = checks.dtype(dtype)
-        rng = np.random.default_rng(rng)
-        bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
-        shape = (self.out_features, self.in_features)
-        self.weight = Parameter(rng.uniform(-bound, bound, shape).astype(dtype))
-        self.bias = Parameter(rng.uniform(-bound, bound, self.out_features).astype(dtype)) if has_bias else None
+        self._rng = np.random.default_rng(rng)
+        self.weight = Parameter(np.empty((self.out_features, self.in_features), dtype))
+        self.bias = Parameter(np.empty(self.out_features, dtype)) if has_bias else None
+        self.reset_parameters()
         self._seal()
+
+    def reset_parameters(self) -> None:
+        """Draw every parameter anew, uniform in ±1/√in_features, as PyTorch does."""
+        bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
+        for parameter in filter(None, (self.weight, self.bias)):
+            parameter.data = self._rng.uniform(-bound, bound, parameter.shape).astype(parameter.dtype)
 
     @without_warnings
     def forward(self, input: Array) -> Array:

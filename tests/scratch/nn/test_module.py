@@ -97,16 +97,19 @@ def test_modules_in_modules_are_named_and_visited_as_in_pytorch() -> None:
 def test_weights_start_as_pytorchs_and_a_seed_decides_them(name: str, sizes: tuple[int, int], bound: float) -> None:
     """Uniform: its bounds are nearly reached, on both sides; the mean and the deviation are what they have to be."""
 
-    def drawn(rng: Any, dtype: Any = np.float32) -> np.ndarray:
-        parameters = getattr(nn, name)(*sizes, dtype=dtype, rng=rng).parameters()
-        return np.concatenate([each.data.ravel() for each in parameters])
+    def drawn(rng: Any, dtype: Any = np.float32, again: int = 0) -> np.ndarray:
+        module = getattr(nn, name)(*sizes, dtype=dtype, rng=rng)
+        for _ in range(again):
+            module.reset_parameters()
+        return np.concatenate([each.data.ravel() for each in module.parameters()])
 
     values, generator = drawn(7), np.random.default_rng(7)
     assert values.dtype == np.float32 and -bound <= values.min() < -0.98 * bound < 0.98 * bound < values.max() <= bound
     assert abs(values.mean()) < 4 * bound / np.sqrt(3 * values.size)
     assert abs(values.std() / bound - 1 / np.sqrt(3)) < 0.05
     assert np.array_equal(values, drawn(7)) and np.array_equal(values, drawn(generator))
-    assert not np.array_equal(values, drawn(generator)) and not np.array_equal(drawn(None), drawn(None))
+    assert np.array_equal(drawn(7, again=1), drawn(generator)) and not np.array_equal(drawn(None), drawn(None))
+    assert not np.array_equal(values, drawn(7, again=1))
     assert np.array_equal(values, drawn(7, np.longdouble).astype(np.float32)), "the same in every dtype"
 
 
@@ -115,10 +118,13 @@ def test_weights_of_no_features_and_of_embeddings_start_as_pytorchs() -> None:
     none = nn.Linear(0, 300, rng=0)
     assert none.weight.shape == (300, 0) and not none.bias.data.any()
     for row in (None, 3, -1):
-        weight = nn.Embedding(300, 100, row, rng=0).weight.data
+        module = nn.Embedding(300, 100, row, rng=0)
+        first = module.weight.data
+        module.reset_parameters()
+        weight = module.weight.data
         assert weight.dtype == np.float32 and abs(weight.mean()) < 0.025 and abs(weight.var() - 1) < 0.04
         assert np.flatnonzero((weight == 0).all(axis=1)).tolist() == ([] if row is None else [row % 300])
-        assert np.array_equal(nn.Embedding(300, 100, row, rng=0).weight.data, weight)
+        assert np.array_equal(nn.Embedding(300, 100, row, rng=0).weight.data, first) and (weight != first).any()
 
 
 def test_a_dtype_is_native_and_float32_unless_given() -> None:
