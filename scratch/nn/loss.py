@@ -74,23 +74,23 @@ class CrossEntropyLoss(Loss):
 
     def _cast(self, dtype: np.dtype[Any]) -> None:
         if self.weight is not None:
-            vars(self)["weight"] = self.weight.astype(np.finfo(dtype).dtype)  # real, also for complex predictions
+            vars(self)["weight"] = self.weight.astype(np.finfo(dtype).dtype)  # real, also for complex inputs
 
     @without_warnings
-    def forward(self, prediction: Array, target: Array) -> Any:
-        """prediction: logits (C), (N, C) or (N, C, d1, …). target: classes, integers of shape (), (N) or (N, d1, …).
+    def forward(self, input: Array, target: Array) -> Any:
+        """input: logits (C), (N, C) or (N, C, d1, …). target: classes, integers of shape (), (N) or (N, d1, …).
 
-        Returns a NumPy scalar of the prediction's dtype; with reduction 'none' an array of the target's shape. The mean
+        Returns a NumPy scalar of the input's dtype; with reduction 'none' an array of the target's shape. The mean
         over no targets at all is NaN, and its gradient zero, as in PyTorch.
 
-        Raises TypeError for anything but arrays, NotImplementedError for a prediction that is not floating-point,
-        RuntimeError for a prediction without dimensions, a target that is not integer, another target shape, or a
+        Raises TypeError for anything but arrays, NotImplementedError for an input that is not floating-point,
+        RuntimeError for an input without dimensions, a target that is not integer, another target shape, or a
         weight of another length or dtype, ValueError for another number of targets, IndexError for a class outside [0,
         C).
         """
-        prediction, target = self._checked(prediction, target)
+        input, target = self._checked(input, target)
         counts = np.asarray(target != self.ignore_index)
-        x = classes_last(prediction)[counts]  # N, C: a copy
+        x = classes_last(input)[counts]  # N, C: a copy
         y = target[counts].astype(np.intp)  # N
         w = np.ones(x.shape[1], x.real.dtype) if self.weight is None else self.weight  # C
         x -= x.real.max(axis=1, keepdims=True)  # (1)
@@ -103,14 +103,14 @@ class CrossEntropyLoss(Loss):
         total = w[y].sum() if self.reduction == "mean" else 1  # (4)
         loss = losses.sum() / total  # (4)
         if self.reduction == "none":
-            loss = np.zeros(target.shape, prediction.dtype)
+            loss = np.zeros(target.shape, input.dtype)
             loss[counts] = losses
-        self._keep(prediction.shape, counts, y, log_p, peak, spread, total, self.reduction)
+        self._keep(input.shape, counts, y, log_p, peak, spread, total, self.reduction)
         return loss[()]
 
     @without_warnings
     def backward(self, d_loss: Any = None, *, retain_graph: bool = False) -> Array:
-        """d_loss: the gradient of whatever follows with respect to the loss; None means 1. Returns d_prediction.
+        """d_loss: the gradient of whatever follows with respect to the loss; None means 1. Returns d_input.
 
         Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for another kind,
         RuntimeError for another shape or dtype than the loss's, for None with reduction 'none', and if there is no
@@ -125,34 +125,34 @@ class CrossEntropyLoss(Loss):
         d_x -= spread  # (3)  p Σ q − q
         d_x[np.arange(len(y)), y] -= peak  # (3)
         d_x *= d_losses[..., np.newaxis]  # (3)
-        d_prediction = np.zeros(shape, d_x.dtype)
-        classes_last(d_prediction)[counts] = d_x
-        return d_prediction
+        d_input = np.zeros(shape, d_x.dtype)
+        classes_last(d_input)[counts] = d_x
+        return d_input
 
-    def _checked(self, prediction: Any, target: Any) -> tuple[Array, Array]:
+    def _checked(self, input: Any, target: Any) -> tuple[Array, Array]:
         """The arguments of `forward`, if they fit."""
-        prediction = floating("prediction", prediction)
-        if prediction.ndim == 0:
-            raise RuntimeError("expected prediction of at least 1 dimension, got 0")
-        *counted, C = classes_last(prediction).shape
+        input = floating("input", input)
+        if input.ndim == 0:
+            raise RuntimeError("expected input of at least 1 dimension, got 0")
+        *counted, C = classes_last(input).shape
         if C == 0:
-            raise IndexError("expected prediction of at least 1 class, got 0")
-        if self.weight is not None and (self.weight.size != C or self.weight.dtype != prediction.real.dtype):
+            raise IndexError("expected input of at least 1 class, got 0")
+        if self.weight is not None and (self.weight.size != C or self.weight.dtype != input.real.dtype):
             raise RuntimeError(
-                f"expected prediction of dtype {self.weight.dtype} and {self.weight.size} classes, as weight is, "
-                f"got {prediction.dtype} and {C}"
+                f"expected input of dtype {self.weight.dtype} and {self.weight.size} classes, as weight is, "
+                f"got {input.dtype} and {C}"
             )
         target = checks.indices("target", target, C, besides=self.ignore_index)
         shape = tuple(counted)
         if target.shape != shape:
-            wrong_count = target.shape[:1] != prediction.shape[:1] and (prediction.ndim > 1 or target.ndim == 1)
+            wrong_count = target.shape[:1] != input.shape[:1] and (input.ndim > 1 or target.ndim == 1)
             error = ValueError if wrong_count else RuntimeError
-            raise error(f"expected target of shape {shape}, as prediction is {prediction.shape}, got {target.shape}")
-        return prediction, target
+            raise error(f"expected target of shape {shape}, as input is {input.shape}, got {target.shape}")
+        return input, target
 
 
 class MSELoss(Loss):
-    """The squared error between prediction and target, as `torch.nn.MSELoss`, without its broadcasting.
+    """The squared error between input and target, as `torch.nn.MSELoss`, without its broadcasting.
 
     reduction: 'mean' (over all elements), 'sum' or 'none'. Raises ValueError for an unknown reduction.
     """
@@ -162,22 +162,22 @@ class MSELoss(Loss):
         self._seal()
 
     @without_warnings
-    def forward(self, prediction: Array, target: Array) -> Any:
-        """prediction, target: any shape, the same for both. Complex numbers are squared as they are, not conjugated.
+    def forward(self, input: Array, target: Array) -> Any:
+        """input, target: any shape, the same for both. Complex numbers are squared as they are, not conjugated.
 
-        Returns a NumPy scalar of the prediction's dtype; with reduction 'none' an array of the prediction's shape. The
+        Returns a NumPy scalar of the input's dtype; with reduction 'none' an array of the input's shape. The
         mean over no elements is NaN.
 
-        Raises TypeError for anything but arrays, NotImplementedError for a prediction that is not floating-point,
-        RuntimeError if shapes or dtypes differ (only a complex prediction may have a real target).
+        Raises TypeError for anything but arrays, NotImplementedError for an input that is not floating-point,
+        RuntimeError if shapes or dtypes differ (only a complex input may have a real target).
         """
-        prediction, target = floating("prediction", prediction), checks.array("target", target)
-        if target.dtype not in (prediction.dtype, prediction.real.dtype) or target.shape != prediction.shape:
+        input, target = floating("input", input), checks.array("target", target)
+        if target.dtype not in (input.dtype, input.real.dtype) or target.shape != input.shape:
             raise RuntimeError(
-                f"expected target of dtype {prediction.dtype} and shape {prediction.shape}, as prediction is, "
+                f"expected target of dtype {input.dtype} and shape {input.shape}, as input is, "
                 f"got {target.dtype} and {target.shape}"
             )
-        difference = np.asarray(prediction - target)
+        difference = np.asarray(input - target)
         losses = difference * difference  # (5)
         total = losses.size if self.reduction == "mean" else 1
         loss = losses[()] if self.reduction == "none" else losses.sum() / total  # (6)
@@ -186,7 +186,7 @@ class MSELoss(Loss):
 
     @without_warnings
     def backward(self, d_loss: Any = None, *, retain_graph: bool = False) -> Array:
-        """d_loss: the gradient of whatever follows with respect to the loss; None means 1. Returns d_prediction.
+        """d_loss: the gradient of whatever follows with respect to the loss; None means 1. Returns d_input.
 
         Undoes the newest forward pass, and takes it off unless retain_graph. Raises TypeError for another kind,
         RuntimeError for another shape or dtype than the loss's, for None with reduction 'none', and if there is no

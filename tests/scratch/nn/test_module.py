@@ -1,5 +1,6 @@
 """What all modules share, as code written for PyTorch's expects it: names, parameters, state dicts, modes, dtypes."""
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ def test_arguments_and_parameters_are_pytorchs(name: str, arguments: dict[str, A
     for attribute in (DEFAULTS | arguments).keys() & vars(theirs).keys() - {"bias" if name == "Linear" else ""}:
         assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
         assert type(getattr(ours, attribute)) is type(getattr(theirs, attribute)), attribute
+    assert [*signature(ours.forward).parameters] == [*signature(theirs.forward).parameters]
     assert_alike(ours, theirs)
     assert_shown_alike(ours, theirs)
 
