@@ -83,6 +83,12 @@ class Optimizer:
         for group in members if isinstance(members[0], dict) else [{"params": members}]:
             self.add_param_group(group)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse an option: `optimizer.lr = 0.1` would change nothing."""
+        if name in self.options:
+            raise AttributeError(f"expected {name!r} to be set in each of param_groups, got it set on the optimizer")
+        super().__setattr__(name, value)
+
     def update(self, data: Array, grad: Array, state: State, options: Options) -> None:
         """Move one parameter: change `data` and `state` in place, and leave `grad` as it is.
 
