@@ -121,7 +121,7 @@ class Module:
 
     def _versions(self) -> Versions:
         """The module's own parameters as they are now."""
-        return [(value, value.version) for value in vars(self).values() if isinstance(value, Parameter)]
+        return [(parameter, parameter.version) for _, parameter in self._own(Parameter)]
 
     def _keep(self, *tape: Any) -> None:
         """Put the tape of a forward pass on the pile, unless inside `no_grad()`; drop the useless ones."""
@@ -185,13 +185,17 @@ class Module:
 
     # Parameters and modules.
 
+    def _own(self, kind: type[Any]) -> list[tuple[str, Any]]:
+        """The attributes of this kind, with their names. A list: a forward pass may add attributes during a loop."""
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, kind)]
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly inside this one, with their attribute names, each once."""
         seen: set[int] = set()
-        for name, value in vars(self).items():
-            if isinstance(value, Module) and id(value) not in seen:
-                seen.add(id(value))
-                yield name, value
+        for name, child in self._own(Module):
+            if id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
 
     def children(self) -> Iterator[Module]:
         """The modules directly inside this one."""
@@ -238,13 +242,9 @@ class Module:
 
     def _named_parameters(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
         """As `named_parameters`, but a parameter with two names comes twice, as a state dict needs it."""
-        modules = []
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield prefix + name, value
-            elif isinstance(value, Module):
-                modules.append((name, value))
-        for name, module in modules:
+        for name, parameter in self._own(Parameter):
+            yield prefix + name, parameter
+        for name, module in self._own(Module):
             yield from module._named_parameters(f"{prefix}{name}.")
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -278,9 +278,8 @@ class Module:
 
     def _cast(self, dtype: np.dtype[Any]) -> None:
         """Change the dtype of what is this module's own."""
-        for value in vars(self).values():
-            if isinstance(value, Parameter):
-                value.cast(dtype)
+        for _, parameter in self._own(Parameter):
+            parameter.cast(dtype)
 
     def state_dict(self) -> dict[str, Array]:
         """A copy of every parameter's data, by name, with PyTorch's names in PyTorch's order."""
@@ -343,7 +342,7 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        modules = [f"({name}): {value!r}" for name, value in vars(self).items() if isinstance(value, Module)]
+        modules = [f"({name}): {module!r}" for name, module in self._own(Module)]
         body = "\n".join(filter(None, (self.extra_repr(), *modules)))
         if modules or "\n" in body:
             body = f"\n{indent(body, '  ')}\n"

@@ -267,6 +267,15 @@ def test_what_cannot_be_says_why() -> None:
 
 
 @EACH_CASE
+def test_a_module_may_be_called_in_a_loop_over_its_parameters(case: Case) -> None:
+    """As when its gradients are compared with finite differences, here before it has been called at all."""
+    module = case.make()
+    for _ in module.named_parameters():
+        module(*case.draw(np.random.default_rng(0)))
+    assert len(module._pile.kept) == len(list(module.parameters()))
+
+
+@EACH_CASE
 def test_a_parameter_in_place_of_another_must_fit(case: Case) -> None:
     for name, parameter in case.make().named_parameters():
         module = case.make()
