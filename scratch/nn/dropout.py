@@ -35,7 +35,7 @@ class Dropout(Module):
         "rng": checks.anything,
     }
 
-    def __init__(self, p: float = 0.5, rng: Seed = None) -> None:
+    def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
         self.p = checks.fraction("p", p, outside=ValueError)
         self.rng = np.random.default_rng(rng)
         self._seal()

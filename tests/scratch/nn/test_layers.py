@@ -255,7 +255,7 @@ def test_dropout_drops_or_scales_and_backward_does_the_same(
     shape: tuple[int, ...], p: float, dtype: str, training: bool, fortran: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    dropout = nn.Dropout(p, rng).train(training)
+    dropout = nn.Dropout(p, rng=rng).train(training)
     x, d_y = (rng.normal(size=shape).astype(dtype, order="F" if fortran else "C") for _ in range(2))
     x.flags.writeable = d_y.flags.writeable = False
     y, d_x = dropout(x), dropout.backward(d_y)
@@ -285,6 +285,8 @@ def test_the_share_of_dropped_elements_is_p_and_the_mean_stays(p: float) -> None
     assert (y != dropout(x)).any(), "each call draws anew"
     for dtype in "efgD":
         assert np.array_equal(nn.Dropout(p, rng=0)(x.astype(dtype)) == 0, y == 0), "the same seed drops the same"
+    with pytest.raises(TypeError, match="positional"):
+        nn.Dropout(p, True)  # in place, for PyTorch
 
 
 # Losses.
