@@ -67,12 +67,13 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign an attribute.
 
-        Raises TypeError if anything but a Parameter or None is assigned over a Parameter. In a module of this library,
-        raises AttributeError for an attribute that nothing reads, or that is read during construction only.
+        Raises TypeError if anything but its like or None is assigned over a Parameter or a Module. In a module of this
+        library, raises AttributeError for an attribute that nothing reads, or that is read during construction only.
         """
-        if isinstance(vars(self).get(name), Parameter):
-            if not (value is None or isinstance(value, Parameter)):
-                raise TypeError(f"expected {name} to be a Parameter or None, got {type(value).__name__}")
+        kind = next((kind for kind in (Parameter, Module) if isinstance(vars(self).get(name), kind)), None)
+        if kind is not None:
+            if not (value is None or isinstance(value, (Parameter, kind))):
+                raise TypeError(f"expected {name} to be a {kind.__name__} or None, got {type(value).__name__}")
         elif "_sealed" in vars(self):
             if name not in self._changeable:
                 raise AttributeError(

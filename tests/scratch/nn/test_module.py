@@ -296,6 +296,16 @@ def test_an_attribute_that_nothing_reads_is_refused(name: str) -> None:
         setattr(nn.Linear(2, 3).bias, name, False)
 
 
+@pytest.mark.parametrize("library", [nn, torch.nn])
+def test_a_module_is_not_lost_to_its_output(library: Any) -> None:
+    model = library.Module()
+    model.fc = library.Linear(2, 2)
+    with pytest.raises(TypeError, match="Module or None"):
+        model.fc = np.ones(2)
+    model.fc = library.Linear(2, 3)
+    model.fc = None
+
+
 def test_an_attribute_that_can_change_is_checked_and_heard() -> None:
     module = nn.LSTM(3, 4, num_layers=2, dropout=0.5, rng=0)
     with pytest.raises(ValueError, match="dropout"):
