@@ -17,7 +17,7 @@ without_warnings = np.errstate(all="ignore")
 """Decorates forward and backward: as in PyTorch, numbers beyond the dtype silently become infinite, NaN or zero."""
 
 
-def integer(name: str, value: Any, *, least: int) -> int:
+def integer(name: str, value: Any, *, least: int = np.iinfo(np.int64).min) -> int:
     """A whole number of at least `least`. Raises TypeError for another type, ValueError for a smaller number."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"expected {name} to be an int, got {value!r} of type {type(value).__name__}")
@@ -96,7 +96,7 @@ def size(name: str, value: Any) -> int:
 
     Raises TypeError for anything but an int, RuntimeError below 0.
     """
-    if integer(name, value, least=np.iinfo(np.int64).min) < 0:
+    if integer(name, value) < 0:
         raise RuntimeError(f"expected {name} of at least 0, got {value}")
     return int(value)
 

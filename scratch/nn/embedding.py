@@ -40,7 +40,12 @@ class Embedding(Module):
     ) -> None:
         self.num_embeddings = checks.size("num_embeddings", num_embeddings)
         self.embedding_dim = checks.size("embedding_dim", embedding_dim)
-        self.padding_idx = None if padding_idx is None else self._row("padding_idx", padding_idx)
+        self.padding_idx = padding_idx
+        if padding_idx is not None:
+            row, V = checks.integer("padding_idx", padding_idx), self.num_embeddings
+            if not -V <= row < V:
+                raise AssertionError(f"expected padding_idx of at least {-V} and below {V} (num_embeddings), got {row}")
+            self.padding_idx = row % V
         dtype = checks.dtype(dtype)
         self._rng = np.random.default_rng(rng)
         self.weight = Parameter(np.empty((self.num_embeddings, self.embedding_dim), dtype))
@@ -53,14 +58,6 @@ class Embedding(Module):
         if self.padding_idx is not None:
             weight[self.padding_idx] = 0
         self.weight.data = weight
-
-    def _row(self, name: str, value: int) -> int:
-        """The row of the table that `value` means, which may count from the end."""
-        V = self.num_embeddings
-        row = checks.integer(name, value, least=np.iinfo(np.int64).min)
-        if not -V <= row < V:
-            raise AssertionError(f"expected {name} of at least {-V} and below {V} (num_embeddings), got {value}")
-        return row % V
 
     @without_warnings
     def forward(self, input: Array) -> Array:

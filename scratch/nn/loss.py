@@ -68,7 +68,7 @@ class CrossEntropyLoss(Loss):
             raise RuntimeError(f"expected weight of a floating-point dtype, got {self.weight.dtype}")
         if self.weight is not None and self.weight.ndim != 1:
             raise RuntimeError(f"expected weight of shape (C,), got {self.weight.shape}")
-        self.ignore_index = checks.integer("ignore_index", ignore_index, least=np.iinfo(np.int64).min)
+        self.ignore_index = checks.integer("ignore_index", ignore_index)
         self.label_smoothing = checks.fraction("label_smoothing", label_smoothing, outside=RuntimeError)
         self._seal()
 
