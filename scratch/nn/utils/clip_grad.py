@@ -51,7 +51,7 @@ def clip_grad_norm_(
         coefficient = max_norm / (norm + 1e-6)  # (2)
         if not coefficient >= 1:  # also if it is NaN
             for parameter, grad in clipped:
-                parameter.grad = np.asarray(grad * coefficient.astype(grad.dtype))  # (2)
+                parameter.grad = grad * coefficient.astype(grad.dtype)  # (2)
     return norm
 
 
@@ -67,7 +67,7 @@ def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: fl
     with np.errstate(over="ignore"):  # a limit beyond the dtype's numbers is none
         for parameter, grad in _with_gradients(parameters):
             limit = grad.dtype.type(clip_value)
-            parameter.grad = np.asarray(np.clip(grad, -limit, limit))
+            parameter.grad = np.clip(grad, -limit, limit)
 
 
 def _norm(array: Array, order: float) -> np.floating[Any]:
