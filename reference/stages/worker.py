@@ -96,14 +96,26 @@ def copies(value: Any) -> list[Any]:
 
 
 def leaves(value: Any) -> list[Any]:
-    """Every array of numbers inside of something; not of a list that is too long for a tape."""
-    if isinstance(value, np.ndarray):
-        return leaves(value.tolist()) if value.dtype.kind == "O" else [value] * (value.dtype.kind in "biufc")
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (tuple, list)):
-        return [leaf for each in value for leaf in leaves(each)] if len(value) <= 1000 else []
-    return leaves(vars(value)) if hasattr(value, "__dict__") and not callable(value) else []
+    """Every array of numbers inside of something; not of a list that is too long for a tape, nor of a module.
+
+    An object's are found once: the steps of a tape may know each other.
+    """
+    found, left, seen = [], [value], set[int]()
+    for _ in range(MOST):
+        if not left:
+            break
+        value = left.pop()
+        inside: Sequence[Any] = ()
+        if isinstance(value, np.ndarray):
+            found += [value] * (value.dtype.kind in "biufc")
+            inside = [*value.flat] if value.dtype.kind == "O" else ()
+        elif isinstance(value, (tuple, list, Mapping)):
+            inside = [*value.values()] if isinstance(value, Mapping) else value
+        elif hasattr(value, "__dict__") and not callable(value) and id(value) not in seen:
+            inside = [] if isinstance(value, ModuleType) else [vars(value)]
+            seen.add(id(value))
+        left += inside[::-1] if len(inside) <= 1000 else ()
+    return found
 
 
 def same(one: Sequence[Any], other: Sequence[Any]) -> bool:

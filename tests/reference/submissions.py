@@ -37,6 +37,12 @@ PATCHED = f"import __main__\nimport numpy as np\nnp.array_equal = __main__.same 
 KEPT, RETURNED = "x, h_prev, c_prev, i, f, g, o, tanh_c", "return (h, c), (x, h_prev, c_prev, i, f, g, o, tanh_c)"
 KEEPS = f"kept = np.empty(9, object); kept[:] = [{KEPT}, [0.0] * 10**5]; return (h, c), kept"
 OF_OBJECTS = source("lstm", (RETURNED, KEEPS), (f"{KEPT} = kept", f"{KEPT}, _ = kept"))
+CIRCLE = source(
+    "lstm",
+    (RETURNED, f"kept = SimpleNamespace(all=({KEPT}), np=np); kept.own = kept; return (h, c), kept"),
+    (f"{KEPT} = kept", f"{KEPT} = kept.all"),
+    ("import numpy", "from types import SimpleNamespace\nimport numpy"),
+)
 WRITES = """
 for _ in range(10): print('x' * 10**6)
 open('mine.txt', 'w').write('x')
@@ -67,6 +73,7 @@ KINDS = {
     ),
     "over d_output, in secret": Kind(PATCHED, PART, 75, "backward: it writes into `d_output`"),
     "an array of objects, and a long list": Kind(OF_OBJECTS, FULL, 100),
+    "an object that knows itself, and NumPy": Kind(CIRCLE, FULL, 100),
     "over what step kept": Kind(OVER_KEPT, PART, 50, "forward: the numbers are right, but what `step` kept is changed"),
     "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
     "writes": Kind(WRITES + LSTM, FULL, 100, "it writes /tmp/not_here; wrote mine.txt; printed 10,000,010 bytes"),
