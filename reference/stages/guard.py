@@ -40,8 +40,8 @@ FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 """With which a file is opened to be written."""
 MOST_FILES = 100
 MOST_NOTES = {"import": 30, "imported by a library": 10, "refused": 30}
-TRIED_BY_PYTHON = {"org", "java", "vms_lib", "sitecustomize", "usercustomize"}
-"""What the standard library itself tries to import, where it is another Python's."""
+TRIED_BY_PYTHON = {"org", "java", "vms_lib", "sitecustomize", "usercustomize", "charset_normalizer"}
+"""What the standard library and NumPy themselves try to import: `from numpy import *` the last."""
 
 
 def limit(memory: int, processor: int, file_size: int) -> None:

@@ -74,6 +74,7 @@ KINDS = {
     "over d_output, in secret": Kind(PATCHED, PART, 75, "backward: it writes into `d_output`"),
     "an array of objects, and a long list": Kind(OF_OBJECTS, FULL, 100),
     "an object that knows itself, and NumPy": Kind(CIRCLE, FULL, 100),
+    "all of NumPy": Kind(f"from numpy import *\n{LSTM}", FULL, 100),
     "over what step kept": Kind(OVER_KEPT, PART, 50, "forward: the numbers are right, but what `step` kept is changed"),
     "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
     "writes": Kind(WRITES + LSTM, FULL, 100, "it writes /tmp/not_here; wrote mine.txt; printed 10,000,010 bytes"),
