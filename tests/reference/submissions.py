@@ -43,6 +43,11 @@ CIRCLE = source(
     (f"{KEPT} = kept", f"{KEPT} = kept.all"),
     ("import numpy", "from types import SimpleNamespace\nimport numpy"),
 )
+C_ON_TAPE = source(  # in place of tanh(c)
+    "lstm",
+    ("steps.append(kept)", "steps.append((*kept[:-1], state[1]))"),
+    ("steps[t],", "(*steps[t][:-1], xp.tanh(steps[t][-1])),"),
+)
 WRITES = """
 for _ in range(10): print('x' * 10**6)
 open('mine.txt', 'w').write('x')
@@ -75,6 +80,7 @@ KINDS = {
     "an array of objects, and a long list": Kind(OF_OBJECTS, FULL, 100),
     "an object that knows itself, and NumPy": Kind(CIRCLE, FULL, 100),
     "all of NumPy": Kind(f"from numpy import *\n{LSTM}", FULL, 100),
+    "a tape with other things than step keeps": Kind(C_ON_TAPE, FULL, 100),
     "over what step kept": Kind(OVER_KEPT, PART, 50, "forward: the numbers are right, but what `step` kept is changed"),
     "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
     "writes": Kind(WRITES + LSTM, FULL, 100, "it writes /tmp/not_here; wrote mine.txt; printed 10,000,010 bytes"),
