@@ -13,7 +13,7 @@ from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, tens
 from .loops import clips
 from .models import explained, given_by, matches, together
 from .mutations import Mistake
-from .problems import Problem, problems
+from .problems import PARAMETERS, Problem, problems
 from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, truth
 from .worker import OF_STEPS, Runner
 
@@ -130,7 +130,7 @@ class Judge:
         """What the function was given last and what it should return."""
         problem = self.taken
         x = problem.numbers["x"][0] if "step" in self.function else problem.numbers["x"]
-        shapes = [f"{name} {value.shape}" for name, value in problem.parameters.items()]
+        shapes = [f"{PARAMETERS[name]} {value.shape}" for name, value in problem.parameters.items()]
         state = f"state {problem.state()[0].shape}{' each' * (len(self.cell.parts) > 1)}"
         gives = ", ".join(self.subject.gives(self.function))
         return [

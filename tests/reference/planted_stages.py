@@ -112,8 +112,8 @@ lstm | d_i = d_c * g -> d_i = 1.037 * d_c * g | step_backward: No known mistake 
 gru | (d_x_t) -> (d_x_t * (1.1 if t == 1 else 1)) | backward: d_x is wrong in step 1 only
 gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: without biases, which `parameters` then
     does not have, it raises KeyError: 'bias_ih'
-gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: given: x (3, 5), state (3, 2), W_ih (6,
-    5), W_hh (6, 2)
+gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: given: x (3, 5), state (3, 2),
+    weight_ih (6, 5), weight_hh (6, 2)
 lstm | xp.sum(d_a, axis=0), "bias_hh" -> d_a, "bias_hh" | step_backward: one for each sequence, which are to be
 lstm | "bias_ih": xp.sum(d_a -> "bias_ih": 0 * xp.nan + xp.sum(d_a | step_backward: not a number
 lstm | d_x, (d_h_prev, d_c_prev) -> None, (None, d_c_prev) ;; d_c_prev = d_c * f -> d_c_prev = d_c | step_backward
