@@ -7,6 +7,7 @@ import ast
 import inspect
 import os
 import re
+import shlex
 import sys
 from argparse import ArgumentError, ArgumentParser
 from contextlib import suppress
@@ -21,6 +22,7 @@ import typer
 from scratch.doors import python
 
 from .grade_command import CALLS, NAMES, epilog, grade
+from .grade_source import cell_of
 from .stages import stages
 from .stages.subject import ERRORS, TAKES, Endless, at_most
 from .stages.worker import told
@@ -136,15 +138,16 @@ def check(
     """
     module = module_of(subject, limit)
     try:
-        report = stages(module, cell, limit=limit)
+        file = Path(module.__file__ or "")
+        report = stages(module, cell or (cell_of(file, file.read_bytes()) if file.is_file() else None), limit=limit)
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(f"{subject}: {error}") from None
-    print(f"{module.__name__}, stage by stage\n")
+    print(f"{module.__name__} ({report.cell.name.split()[0]}), stage by stage\n")
     for stage in report:
         print(f"  {stage}")
     if report.first:
         print(f"\n{report.first.text(solution)}")
     elif not report.status:
-        pair = f"{module.__name__}:forward,backward"
-        print(f"\nEverything is right. Over every option: {python()} -m reference check --candidate {pair}")
+        again = ["check", "--candidate", f"{subject}:forward,backward", "--cell", report.cell.name.split()[0].lower()]
+        print(f"\nEverything is right. Over every option: {python()} -m reference {shlex.join(again)}")
     return report.status

@@ -233,6 +233,8 @@ HANGS = "forward        right; `backward`: it does not come back after 0.2 s (a 
 CATCHES = "try:\n        while True: len('')\n    except:\n        pass\n    while True: len('')"
 CHECKS = [
     (source("gru"), "my_gru", 0, "Everything is right.", "hint"),
+    (source("lstm"), "week3", 0, "week3 (LSTM), stage by stage; week3:forward,backward --cell lstm", "hint"),
+    (source("lstm"), "./rnn/1.py", 0, "1 (LSTM), stage by stage; --candidate ./rnn/1.py:forward,backward", "hint"),
     (ONE_FACTOR, "my_lstm", 1, HINT, "d_c * f; d_c ⊙ f"),
     (ONE_FACTOR, "my_lstm.py --solution", 1, SOLVED, "No known"),
     (NO_D_OUTPUT, "my_gru", 1, "hint: d_output is not used", "the textbook:"),
@@ -254,6 +256,7 @@ for line in (CATCHES, "import time; time.sleep(1000)"):
 def test_the_check(
     folder: Path, command: Command, text: str, options: str, status: int, told: str, not_told: str
 ) -> None:
+    (folder / "rnn").mkdir()
     (folder / f"{options.split()[0].removesuffix('.py').replace('nothing', 'rnn')}.py").write_text(text)
     found, out, error = command("check", "--candidate", *options.split())
     assert found == status
