@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from .equations import CELLS, Cell
-from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, tensor, wrong_numbers
+from .findings import NOT_YET, RIGHT, TO_DO, WRONG, Finding, Report, Stage, listed, tensor, wrong_numbers
 from .loops import clips
 from .models import explained, given_by, matches, together
 from .mutations import Mistake
 from .problems import PARAMETERS, Problem, problems
-from .subject import TAKES, Empty, Interface, Subject, Taken, alike, described, truth
+from .subject import FLOAT32, TAKES, Empty, Interface, Subject, Taken, alike, described, truth
 from .worker import OF_STEPS, Runner
 
 NEEDS = {"step": (), "step_backward": ("step",), "forward": ("step",), "backward": ("step_backward", "forward")}
@@ -187,6 +187,9 @@ class Judge:
 
     def of_numbers(self, problem: Problem, taken: Taken, wrong: dict[str, float]) -> Finding:
         """Results with other numbers than the truth's."""
+        if (worst := max(wrong.values())) <= FLOAT32:
+            off = f"off by {worst:.0e} of the size at most: is something on the way float32, or a small number added?"
+            return Finding(self.function, f"{problem.remark}{listed([*map(tensor, wrong)])}: {off}", interface=True)
         if problem not in self.two:
             return wrong_numbers(self.function, problem, taken, wrong, [])
         owns = [self.take(each).results for each in self.two]

@@ -57,6 +57,7 @@ gru | d_h_prev = d_h * z +  -> d_h_prev =  | step_backward d_h_prev
 gru | xp.sum(d_a_h, axis=0) -> xp.sum(d_a_x, axis=0) | step_backward d_b_hh
 rnn | xp.where(h <= 0, xp.zeros_like(h), d_h) -> d_h | step_backward d_a
 rnn | "weight_hh": d_a.T @ h_prev -> "weight_hh": h_prev.T @ d_a | step_backward d_W_hh
+gru | d_n = d_h * (1 - z) -> d_n = (d_h * (1 - z)).astype("float32") | step_backward: is something on the way float32
 gru | d_n = d_h * (1 - z) -> d_n = d_h * z ;; "weight_ih": d_a_x.T @ x -> "weight_ih": d_a_h.T @ x | step_backward d_n,
     d_W_ih
 lstm | STEP -> state, kept = step(x[0, :, :], state, parameters | forward x_t
