@@ -19,7 +19,10 @@ from .worker import OF_STEPS, Runner
 
 NEEDS = {"step": (), "step_backward": ("step",), "forward": ("step",), "backward": ("step_backward", "forward")}
 """The functions, and which others must be right before each is taken."""
-NONLINEAR = "what it gives does not grow in proportion to the gradients it is given: something clips or rescales them"
+NONLINEAR = (
+    "what it gives does not grow in proportion to the gradients it is given: something clips or rescales them, or"
+    " changes the weights on the way"
+)
 
 
 def stages(target: Any, cell: str | None = None, seed: int = 0, limit: float | None = None) -> Report:
