@@ -171,8 +171,10 @@ class Judge:
             told += ": the sum is to go over the sequences, axis 0, and leave a number for each row of the weights"
         elif letters.startswith("(T") and value.shape == (expected[0] - 1, *expected[1:]):
             told += ": one step is missing"
-        elif (spread := self.spread()) and (named := explained(self.cell, self.function, self.two, spread)):
-            return Finding(self.function, told, named=named)
+        elif spread := self.spread():
+            chosen, whole = together(self.cell, self.function, self.two, spread)
+            if whole:
+                return Finding(self.function, told, named=chosen[:1], also=chosen[1:])
         return Finding(self.function, told, interface=True)
 
     def spread(self) -> list[dict[str, Any]]:

@@ -11,6 +11,9 @@ from .planted import MORE, TABLE, Replacements, planted, rows
 
 STAGES = r"""
 lstm | "bias_ih": xp.sum(d_a, axis=0) -> "bias_ih": xp.sum(d_a) | step_backward d_b_ih
+rnn | xp.sum(d_a, axis=0) -> xp.sum(d_a) | step_backward d_b_ih, d_b_hh
+rnn |     APPEND ->     APPEND\n        parameters = {name: value - 0.01 * d_step[name] for name, value in
+    parameters.items()} | backward: or changes the weights on the way
 lstm | for t in reversed(range(len(steps))): -> for t in reversed(range(1, len(steps))): ;; (d_x[::-1]) -> ([0 *
     steps[0][0], *d_x[::-1]]) | backward times
 gru | for t in reversed(range(len(steps))): -> for t in reversed(range(1, len(steps))): | backward: one step is missing
