@@ -171,6 +171,9 @@ LSTM = Cell(
     c = f * c_prev + (1 - f) * g | 1 − f is there for i, as if the two gates were coupled
     d_c = (d_c_after + d_h * o) * (1 - tanh_c**2) | tanh′ is a factor of d_c_after, too
     d_c = d_c_after * o * (1 - tanh_c**2) + d_h | the factors of d_h are at d_c_after
+    a = x @ W_ih.T + c_prev @ W_hh.T + (b_ih + b_hh); c = f * h_prev + i * g | h_prev and c_prev are exchanged
+    d_c = d_c_after * o * (1 - tanh_c**2) + d_h; d_o = d_c_after * tanh_c | d_h and d_c_after are exchanged
+    i = σ(-a_i); f = σ(-a_f); o = σ(-a_o) | σ has a + for the − in its exponent
     c = (1 - i) * c_prev + i * g | 1 − i is there for f, as if the two gates were coupled
     h = tanh(o * c) | tanh is applied to the product
     f = 1 + 0 * a_f | the gate is missing
@@ -223,6 +226,8 @@ where it belongs after it
     n = tanh(a_n_x + rows(b_hh, 2, H) + r * (a_n_h - rows(b_hh, 2, H))) | the bias b_hh of n is outside the \
 product with r
     n = tanh(r * (a_n_x + a_n_h)) | r is a factor of both halves
+    n = tanh(r * a_n_x + a_n_h) | r is a factor of the other half
+    r = σ(-(a_r_x + a_r_h)); z = σ(-(a_z_x + a_z_h)) | σ has a + for the − in its exponent
     d_h_prev = d_h * z + d_a_x @ W_hh | d_a_x is there for d_a_h
     d_a_r = d_r * (a_r_x + a_r_h) * (1 - (a_r_x + a_r_h)) | σ′ is taken of the pre-activation
     d_a_z = d_z * (a_z_x + a_z_h) * (1 - (a_z_x + a_z_h)) | σ′ is taken of the pre-activation
