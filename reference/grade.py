@@ -151,7 +151,7 @@ def judged(path: Path, options: Options) -> Row:
         source = path.read_bytes() if size <= LARGEST else b""
     except OSError as error:
         return new_row(NOT_GRADED, f"cannot be read: {error.strerror}")
-    if size > LARGEST or path.suffix != ".py":
+    if size > LARGEST or path.suffix.lower() != ".py":
         what = f"a file of {size:,} bytes" if size > LARGEST else f"a {path.suffix or 'file without ending'}"
         return new_row(NOT_GRADED, f"expected an exercise, a .py of at most {LARGEST:,} bytes, got {what}")
     try:

@@ -4,6 +4,7 @@ import csv
 import glob
 import json
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -120,7 +121,8 @@ def found(places: Sequence[str]) -> dict[str, Path]:
             inside = [path] if path.is_file() else []
             for each in sorted(path.rglob("*")) if path.is_dir() else ():
                 hidden = any(part.startswith((".", "__")) for part in each.relative_to(path).parts)
-                inside += [each] if each.suffix in (".py", ".ipynb") and each.is_file() and not hidden else []
+                named = re.search(r"\.(py|ipynb)(\.txt)?$", each.name, re.IGNORECASE)  # also as Windows and browsers do
+                inside += [each] if named and (each.is_file() or not each.exists()) and not hidden else []
             if not inside and (len(matches) == 1 or not path.is_dir()):
                 what = (
                     f"there is no .py in the folder {path}"

@@ -92,6 +92,8 @@ KINDS = {
     "latin-1": Kind(LSTM.encode() + b"# M\xfcller\n", NOT_GRADED, 0, "codec can't decode"),
     "no functions": Kind("def train(): pass\n", NOT_GRADED, 0, "expected the functions step, step_backward, forward"),
     "which cell": Kind("def step(x): return x\n", NOT_GRADED, 0, "give --cell", "work.py"),
+    "a name from Windows": Kind(LSTM, FULL, 100, name="MY_LSTM.PY"),
+    "a name from a browser": Kind(LSTM, NOT_GRADED, 0, "got a .txt", "my_lstm.py.txt"),
     "a notebook": Kind("{}", NOT_GRADED, 0, "got a .ipynb", "my_lstm.ipynb"),
 }
 
