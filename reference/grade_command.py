@@ -223,5 +223,8 @@ def as_csv(rows: Sequence[Row]) -> str:
         points: dict[str, Any] = {stage["name"]: stage["points"] for stage in row["stages"]}
         each = [points.get(function, "") for function in FUNCTIONS]
         ends = [" ".join(row["uses"]), "; ".join(remarks(row)), row["seconds"]]
-        out.writerow([*(row[name] for name in ("file", "cell", "status", "points")), *each, *ends])
+        cells = [*(row[name] for name in ("file", "cell", "status", "points")), *each, *ends]
+        out.writerow(
+            [f"'{cell}" if str(cell).startswith(("=", "+", "-", "@")) else cell for cell in cells]
+        )  # no formula
     return text.getvalue()

@@ -100,14 +100,14 @@ def test_the_verdict_counts_all_and_both_files_say_the_same(run: SimpleNamespace
 
 def test_what_may_be_used_counts(tmp_path: Path, command: Command) -> None:
     write(tmp_path / "a" / "my_lstm.py", "from scratch.textbook.lstm import *\n")
-    write(tmp_path / "b" / "my_gru.py", LSTM)
-    again = tmp_path / "a" / ".." / "b" / "my_gru.py"
+    write(tmp_path / "=b()" / "my_gru.py", LSTM)
+    again = tmp_path / "a" / ".." / "=b()" / "my_gru.py"
     reading, writing = os.pipe()
     options = f"--allow scratch --cell lstm --jobs 1 --seed 8 --csv /dev/fd/{writing}".split()
     status, out, error = command("grade", tmp_path, *options, again)
     assert status == 0, error
-    assert b"b/my_gru.py,LSTM,full marks,100" in os.read(reading, 10**4)
-    assert out.startswith("2 graded: 2 with full marks") and "a/my_lstm.py" in out and "b/my_gru.py" in out
+    assert b"'=b()/my_gru.py,LSTM,full marks,100" in os.read(reading, 10**4)  # no formula for a spreadsheet
+    assert out.startswith("2 graded: 2 with full marks") and "a/my_lstm.py" in out and "=b()/my_gru.py" in out
 
 
 REFUSALS = {
