@@ -67,7 +67,8 @@ An exercise: write the bodies. After every line, see how far you are:
 
     python -m reference check --candidate my_{name}
 
-What is still `...`, or None, is to do: return None in place of a result that you do not have yet.
+What is still `...`, or None, is to do: return None in place of a result that you do not have yet. What a function is
+given stays as it is, the tape too, so that a second call gives the same.
 """
 
 import numpy as np

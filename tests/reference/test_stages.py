@@ -214,7 +214,7 @@ def test_an_exercise_is_the_page_without_its_bodies(folder: Path, command: Comma
         assert ast.get_docstring(functions[name]) == inspect.getdoc(getattr(PAGES[cell], name))
         assert len(functions[name].body) == 2 and ast.unparse(functions[name].body[1]) == "..."
     assert all(line in text for line in (PAGES[cell].__doc__ or "").splitlines() if re.match(r"\(\d\)", line))
-    assert not re.search(r"\bxp\b", text) and ".md" not in text
+    assert not re.search(r"\bxp\b", text) and ".md" not in text and "stays as it is, the tape too" in text
     status, out, _ = command("check", "--candidate", path.stem)
     assert status == 3 and "step           to do" in out and "not yet: `step` first" in out
     path.write_text("mine = True\n")
