@@ -98,7 +98,7 @@ class Judge:
                 raise Empty
             finding = self.finding()
         except Empty:
-            return Stage(self.function, TO_DO)
+            return Stage(self.function, TO_DO, "it returns nothing yet")
         except Interface as told:
             finding = Finding(self.function, str(told), self.expected(), interface=True)
             return Stage(self.function, WRONG, finding=finding)

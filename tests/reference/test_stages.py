@@ -216,7 +216,7 @@ def test_an_exercise_is_the_page_without_its_bodies(folder: Path, command: Comma
     assert all(line in text for line in (PAGES[cell].__doc__ or "").splitlines() if re.match(r"\(\d\)", line))
     assert not re.search(r"\bxp\b", text) and ".md" not in text and "stays as it is, the tape too" in text
     status, out, _ = command("check", "--candidate", path.stem)
-    assert status == 3 and "step           to do" in out and "not yet: `step` first" in out
+    assert status == 3 and "step           to do: it returns nothing yet" in out and "not yet: `step` first" in out
     path.write_text("mine = True\n")
     status, _, error = command("exercise", cell)
     assert status == 2 and "--overwrite" in error and path.read_text() == "mine = True\n"
