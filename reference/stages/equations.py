@@ -225,6 +225,7 @@ GRU = Cell(
 where it belongs after it
     n = tanh(a_n_x + rows(b_hh, 2, H) + r * (a_n_h - rows(b_hh, 2, H))) | the bias b_hh of n is outside the \
 product with r
+    n = tanh(a_n_x + r * (a_n_h - rows(b_hh, 2, H))) | the bias b_hh of n is missing
     n = tanh(r * (a_n_x + a_n_h)) | r is a factor of both halves
     n = tanh(r * a_n_x + a_n_h) | r is a factor of the other half
     r = σ(-(a_r_x + a_r_h)); z = σ(-(a_z_x + a_z_h)) | σ has a + for the − in its exponent

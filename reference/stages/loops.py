@@ -153,6 +153,8 @@ BACKWARD_SLIPS = f"""
     d_S_after: (t > T - 3) * d_S_prev | the gradient is cut on its way: the last steps alone are walked back
     d_S_after: (t > T - 4) * d_S_prev | the gradient is cut on its way: the last steps alone are walked back
     total: d_step | what each step adds overwrites the sum: only the first step is left
+    total: d_step + (name[0] == 'b') * total | what each step adds overwrites the sum, of the weights alone
+    total: d_step + (name[0] == 'W') * total | what each step adds overwrites the sum, of the biases alone
     total: total + (t == T - 1) * d_step | only the last step is in the sum
     total: total + (t > 0) * d_step | the first step is not in the sum
     total: total + (t < T - 1) * d_step | the last step is not in the sum

@@ -56,6 +56,9 @@ lstm | h_prev, c_prev = state -> c_prev, h_prev = state | step a
 lstm | d_h, d_c_after = d_state\n    x -> d_c_after, d_h = d_state\n    x | step_backward d_o
 lstm | power = xp.exp(xp.where(a > 0, -a, a)) -> return 1 / (1 + xp.exp(a)) | step i
 gru | r * a_n_h) -> a_n_h) ;; a_x[:, 2 * H :] -> r * a_x[:, 2 * H :] | step n
+gru | a_n_h = a_h[:, 2 * H :] -> a_n_h = (h_prev @ W_HH.T)[:, 2 * H :] | step n
+lstm | ADDED -> d_step[name] + total * ("bias" in name) | backward total
+rnn | ADDED -> d_step[name] + total * ("weight" in name) | backward total
 lstm | d_o = d_h * tanh_c -> d_o = d_h * c_prev | step_backward d_o
 lstm | d_h * o * (1 - tanh_c * tanh_c) -> d_h * o * (1 - tanh_c) | step_backward d_c
 lstm | "bias_ih": xp.sum(d_a, axis=0) -> "bias_ih": xp.mean(d_a, axis=0) | step_backward d_b_ih
