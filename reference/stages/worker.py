@@ -106,22 +106,22 @@ def copies(value: Any) -> list[Any]:
 def leaves(value: Any) -> list[Any]:
     """Every array of numbers inside of something; not of a list that is too long for a tape, nor of a module.
 
-    An object's are found once: the steps of a tape may know each other.
+    What is there several times is looked at once: the steps of a tape may know each other.
     """
-    found, left, seen = [], [value], set[int]()
-    for _ in range(MOST):
-        if not left:
-            break
+    found, left, seen = [], [value], dict[int, Any]()
+    while left:
         value = left.pop()
         inside: Sequence[Any] = ()
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and value.dtype.kind != "O":
             found += [value] * (value.dtype.kind in "biufc")
-            inside = [*value.flat] if value.dtype.kind == "O" else ()
-        elif isinstance(value, (tuple, list, Mapping)):
-            inside = [*value.values()] if isinstance(value, Mapping) else value
-        elif hasattr(value, "__dict__") and not callable(value) and id(value) not in seen:
-            inside = [] if isinstance(value, ModuleType) else [vars(value)]
-            seen.add(id(value))
+        elif id(value) not in seen and not isinstance(value, ModuleType):
+            seen[id(value)] = value
+            if isinstance(value, (np.ndarray, Mapping)):
+                inside = [*(value.flat if isinstance(value, np.ndarray) else value.values())]
+            elif isinstance(value, (tuple, list)):
+                inside = value
+            elif hasattr(value, "__dict__") and not callable(value):
+                inside = [vars(value)]
         left += inside[::-1] if len(inside) <= 1000 else ()
     return found
 

@@ -39,7 +39,10 @@ KEEPS = f"kept = np.empty(9, object); kept[:] = [{KEPT}, [0.0] * 10**5]; return 
 OF_OBJECTS = source("lstm", (RETURNED, KEEPS), (f"{KEPT} = kept", f"{KEPT}, _ = kept"))
 CIRCLE = source(
     "lstm",
-    (RETURNED, f"kept = SimpleNamespace(all=({KEPT}), np=np); kept.own = kept; return (h, c), kept"),
+    (
+        RETURNED,
+        f"kept = SimpleNamespace(all=({KEPT}), np=np); kept.own = [kept]; kept.own += [kept.own]; return (h, c), kept",
+    ),
     (f"{KEPT} = kept", f"{KEPT} = kept.all"),
     ("import numpy", "from types import SimpleNamespace\nimport numpy"),
 )
