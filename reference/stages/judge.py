@@ -14,7 +14,7 @@ from .loops import clips
 from .models import explained, given_by, matches, together
 from .mutations import Mistake
 from .problems import PARAMETERS, Problem, problems
-from .subject import FLOAT32, TAKES, Empty, Interface, Subject, Taken, alike, described, truth
+from .subject import FLOAT32, TAKES, Empty, Interface, Subject, Taken, alike, described, numbers, truth
 from .worker import OF_STEPS, Runner
 
 NEEDS = {"step": (), "step_backward": ("step",), "forward": ("step",), "backward": ("step_backward", "forward")}
@@ -155,7 +155,7 @@ class Judge:
         """A result in another shape."""
         name, value = next(iter(taken.misshapen.items()))
         letters, expected = problem.shape(name, self.function)
-        if not isinstance(value, np.ndarray):
+        if numbers(value) is None:
             told = f"{tensor(name)} is {described(value)}, which holds no real numbers; expected {letters} = {expected}"
             return Finding(self.function, told, interface=True)
         told = f"{problem.remark}{tensor(name)} has the shape {value.shape}; expected {letters} = {expected}"

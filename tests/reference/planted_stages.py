@@ -88,6 +88,7 @@ lstm |         APPEND ->         APPEND; d_state = d_state[0], d_state[1] + d_c_
 lstm | return (h, c), (x -> return h, (x | step: should be a tuple of 2 arrays
 lstm | "weight_ih": d_a.T @ x -> "weight_ih": x.T @ d_a | step_backward: only its axes are in another order
 lstm | return xp.stack(output), state, -> return xp.concat(output), state, | forward: only its shape is another
+gru | return xp.stack(output), -> return xp.stack(output) + 0j, | forward: which holds no real numbers
 rnn | "bias_hh": xp.sum -> "b_hh": xp.sum | step_backward: d_parameters should have
 lstm | d_o = d_h * tanh_c -> d_o = d_h * tanhc | step_backward: NameError
 gru | if "bias_ih" in parameters:\n        a_x -> if True:\n        a_x | step: Ask for them
