@@ -197,7 +197,7 @@ def solution(cell: Cell, function: str, name: str, one: Mistake | None) -> list[
         start = next(k for k, line in enumerate(source) if line.strip().startswith(("output, steps", "steps, param")))
         return [*([in_words(one)] if one else []), "the textbook:", *source[start:]]
     if one:
-        return [in_words(one), textbook_line(cell, one.function, one.name)]
+        return [in_words(one), *(textbook_line(cell, one.function, each) for each in one.name.split(" and "))]
     right = next(f"{name} = {shown(e.right)} {e.number}" for e in cell.equations(function) if e.name == name)
     return [right, textbook_line(cell, function, name)]
 

@@ -227,6 +227,7 @@ def test_an_exercise_is_the_page_without_its_bodies(folder: Path, command: Comma
 D_C_PREV = ("d_c_prev = d_c * f", "d_c_prev = d_c")
 ONE_FACTOR = source("lstm", D_C_PREV)
 NO_D_OUTPUT = source("gru", ("d_output[t, :, :] + d_state", "d_state"))
+R_FOR_Z = source("gru", ("r = sigmoid(", "q = sigmoid("), ("z = sigmoid(", "r = sigmoid("), ("q = ", "z = "))
 HINT = "your d_c_prev is exactly d_c: a factor is missing; c = f ⊙ c_prev + i ⊙ g; shape (B, H) = (2, 3); should be"
 SOLVED = "it is d_c ⊙ f (5); yours is d_c; the textbook: d_c_prev = d_c * f  # (5)"
 HANGS = "forward        right; `backward`: it does not come back after 0.2 s (a loop that does not end?)"
@@ -237,6 +238,7 @@ CHECKS = [
     (source("lstm"), "./rnn/1.py", 0, "1 (LSTM), stage by stage; --candidate ./rnn/1.py:forward,backward", "hint"),
     (ONE_FACTOR, "my_lstm", 1, HINT, "d_c * f; d_c ⊙ f"),
     (ONE_FACTOR, "my_lstm.py --solution", 1, SOLVED, "No known"),
+    (R_FOR_Z, "my_gru --solution", 1, "yours are [z, r, n]; textbook: a_x = x @; textbook: a_h = h_prev @", "No known"),
     (NO_D_OUTPUT, "my_gru", 1, "hint: d_output is not used", "the textbook:"),
     (NO_D_OUTPUT, "my_gru --solution", 1, "the textbook:; d_h = d_output[t, :, :] + d_state", "No known"),
     ("while True: pass", "my_rnn --limit=0.2", 2, "cannot import 'my_rnn': it does not come back after 0.2 s", "hint"),
