@@ -128,7 +128,7 @@ def module_of(place: str, limit: float = LIMIT) -> ModuleType:
 @app.command("check")
 def check(
     subject: Annotated[str, typer.Option("--candidate", metavar="MODULE", help="The module, or its file.")],
-    cell: Annotated[str | None, typer.Option(metavar="CELL", help="Its cell, if its name does not tell.")] = None,
+    cell: Annotated[str | None, typer.Option(metavar="CELL", help="Its cell, if name and text do not tell.")] = None,
     solution: Annotated[bool, typer.Option("--solution", help="Show the textbook's line.")] = False,
     limit: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds after which a call is given up.")] = LIMIT,
 ) -> int:
