@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from .module import Module
@@ -20,9 +21,7 @@ class ModuleList(Module):
 
     def append(self, module: Module) -> ModuleList:
         """Add a module at the end. Returns the list. Raises TypeError for anything but a module."""
-        if not isinstance(module, Module):
-            raise TypeError(f"expected a Module, got {type(module).__name__}")
-        setattr(self, str(max(map(int, self._members()), default=-1) + 1), module)
+        self._add(str(next(n for n in count(len(self)) if str(n) not in vars(self))), module)
         return self
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
@@ -31,14 +30,18 @@ class ModuleList(Module):
             self.append(module)
         return self
 
-    def _members(self) -> dict[str, Module]:
-        return {name: value for name, value in vars(self).items() if name.isdecimal()}
+    def _add(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"expected a Module, got {type(module).__name__}")
+        if not isinstance(name, str) or not name or "." in name or hasattr(type(self), name):
+            raise KeyError(f"expected a name for a module, that no attribute has and without a dot, got {name!r}")
+        setattr(self, name, module)
 
     def __len__(self) -> int:
-        return len(self._members())
+        return len(self._own(Module))
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._members().values())
+        return iter([module for _, module in self._own(Module)])
 
     def __getitem__(self, index: int | slice) -> Any:
         found = list(self)[index]
@@ -48,19 +51,21 @@ class ModuleList(Module):
 class Sequential(ModuleList):
     """Modules that are called one after the other, each with what the one before it gave, as `torch.nn.Sequential`.
 
-    `Sequential(embedding, dropout, linear)`. A module whose output is a pair, as a recurrence's is, does not fit
-    between others. Raises TypeError for anything but a module.
+    `Sequential(embedding, dropout, linear)`, or a dict of modules by their names. A module whose output is a pair, as a
+    recurrence's is, does not fit between others. Raises TypeError for anything but a module.
     """
 
-    def __init__(self, *modules: Module) -> None:
-        super().__init__(modules)
+    def __init__(self, *modules: Any) -> None:
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            for name, module in modules[0].items():
+                self._add(name, module)
+        else:
+            self.extend(modules)
 
     def __getitem__(self, index: int | slice) -> Any:
         if not isinstance(index, slice):
             return super().__getitem__(index)
-        part = Sequential()  # in which they have the names that they have here, as in PyTorch
-        vars(part).update(list(self._members().items())[index])
-        return part
+        return Sequential(dict(self._own(Module)[index]))  # with the names that they have here, as in PyTorch
 
     def _versions(self) -> Versions:
         return [(parameter, parameter.version) for parameter in self.parameters()]

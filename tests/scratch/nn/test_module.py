@@ -1,5 +1,6 @@
 """What all modules share, as code written for PyTorch's expects it: names, parameters, state dicts, modes, dtypes."""
 
+from collections import OrderedDict
 from inspect import signature
 from typing import Any
 
@@ -35,7 +36,8 @@ def model(library: Any) -> Any:
     """Modules in modules, one of them there three times, and one with a parameter of another."""
     shared = library.Sequential(library.Linear(2, 2), library.Dropout(0.5))
     nested = library.Sequential(shared, library.Tanh(), library.Tanh(), shared, library.Sequential(shared, shared))
-    outer = library.Sequential(nested, library.Sequential(library.LSTM(3, 4, 2), library.ModuleList([library.ReLU()])))
+    last = OrderedDict(lstm=library.LSTM(3, 4, 2), activations=library.ModuleList([library.ReLU()]))
+    outer = library.Sequential(nested, library.Sequential(last))
     outer.tied = library.Linear(2, 2)
     outer.tied.weight = nested[0][0].weight
     outer.extra_repr = lambda: "two\nlines"
@@ -79,11 +81,15 @@ def test_modules_in_modules_are_named_and_visited_as_in_pytorch() -> None:
         assert_alike(ours[0][part], theirs[0][part])
     assert ours[0][1:4][-1] is ours[0][0] and len(ours[0][1:4].append(nn.Tanh())) == 4
     assert type(ours[1][1][:]) is nn.ModuleList and type(ours[0][:1]) is nn.Sequential
+    for name, error in (("forward", KeyError), ("a.b", KeyError), ("", KeyError), (1, (KeyError, TypeError))):
+        for library in (nn, torch.nn):
+            with pytest.raises(error):
+                library.Sequential(OrderedDict([("right", library.Tanh()), (name, library.Tanh())]))
     visited: dict[Any, list[str]] = {ours: [], theirs: []}
     for each in (ours, theirs):
         assert each.apply(lambda module, each=each: visited[each].append(type(module).__name__)) is each
     assert visited[ours] == visited[theirs]
-    assert ours.get_parameter("1.0.weight_ih_l0") is ours[1][0].weight_ih_l0
+    assert ours.get_parameter("1.lstm.weight_ih_l0") is ours[1][0].weight_ih_l0
     with pytest.raises(AttributeError, match="no parameter 'nothing'"):
         ours.get_parameter("nothing")
     with pytest.raises(TypeError, match="Module"):
