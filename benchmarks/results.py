@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from reference.summary import cpu_name
+from scratch.files import write_whole
 from scratch.processes import available_cores
 
 from .contestants import Contestant
@@ -89,9 +90,8 @@ def keep(path: Path, command: str, dtype: str, figures: Figures) -> None:
     section = content.setdefault(command, {})
     section[dtype] = with_rows_of(section[dtype], figures) if dtype in section else figures
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    written = path.with_name(f".{path.name}.part")
-    written.write_text(re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n")
-    written.replace(path)
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+    write_whole(path, text.encode(errors="backslashreplace"))
 
 
 def with_rows_of(before: Figures, figures: Figures) -> Figures:
@@ -119,7 +119,7 @@ def key(row: Figures) -> tuple[str, str]:
 def reading(path: Path) -> Iterator[dict[str, Any]]:
     """The content of a file. Raises ValueError if it cannot be read, or whatever is looked for in it is not there."""
     try:
-        yield json.loads(path.read_text(errors="replace"))
+        yield json.loads(path.read_text("utf-8", "replace"))
     except OSError as error:
         raise ValueError(f"expected a file of results, got {path}: {error.strerror}") from error
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError, StopIteration) as error:
@@ -128,8 +128,10 @@ def reading(path: Path) -> Iterator[dict[str, Any]]:
 
 def kept(path: Path | None) -> dict[str, Any]:
     """The content of a file that a run adds to; none if it is new. Raises ValueError if it is of another kind."""
-    if path is None or not path.exists() or not path.stat().st_size:
+    if path is None or not path.exists() or (path.is_file() and not path.stat().st_size):
         return {}
+    if not path.is_file():
+        raise ValueError(f"expected a file of results, got {path}")
     with reading(path) as content:
         return {
             command: {dtype: dict(one.items()) for dtype, one in found.items()} for command, found in content.items()

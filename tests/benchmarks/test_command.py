@@ -26,7 +26,7 @@ EFFORT = Effort(fewest=2, most=2, seconds=0.0, least=0.0, passes=2)
 
 REFUSED = {
     "": "--device gpu; --dtype float16; --dtype int8 --device cuda; --threads 0; --threads 100000; --seed -1; nothing",
-    "step": "--problems none; --json no/such/folder/x.json; --json .; --plot plot.txt; --quick ladder; --seed 1 memory",
+    "step": "--problems none; --json no/such/folder/x.json; --json .; --json /dev/null; --plot plot.txt; --quick ladder; --seed 1 memory",
     "ladder": "--problems toy; --device cuda --dtype float16",
     "growth": "--dtype float16",
     "memory": "--problems none",
@@ -220,7 +220,8 @@ def test_a_further_run_adds_to_a_file(tmp_path: Path) -> None:
     def row(problem: str, **what: Any) -> dict[str, Any]:
         return {"problem": problem, "contestant": "x", **what}
 
-    path, here = tmp_path / "results" / "x.json", {"CPU": "x", "date": 1}
+    path, here, link = tmp_path / "results" / "x.json", {"CPU": "x", "date": 1}, tmp_path / "link.json"
+    link.symlink_to(path)
     keep(path, "step", "float32", {"environment": here, "rows": [row("a", n=1), row("b", n=1)]})
     keep(path, "step", "float64", {"environment": here, "rows": [row("a", n=2)]})
     keep(path, "growth", "float32", {"times": [4.5, 5]})
@@ -233,7 +234,9 @@ def test_a_further_run_adds_to_a_file(tmp_path: Path) -> None:
         keep(path, "step", "float32", {"environment": {"CPU": cpu}, "rows": [row("c", n=4)]})
     rows = json.loads(path.read_text())["step"]["float32"]["rows"]
     assert rows[0] == row("a", n=3, environment={"CPU": "x"}) and rows[2] == row("c", n=4), "where it was measured"
-    assert list(path.parent.iterdir()) == [path]
+    keep(link, "growth", "float32", {"times": ["√ of \udcff"]})
+    assert json.loads(path.read_text("utf-8"))["growth"]["float32"] == {"times": ["√ of \udcff"]}
+    assert list(path.parent.iterdir()) == [path] and link.is_symlink()
     assert results_file("NVIDIA H100 PCIe").name == "nvidia-h100-pcie.json"
 
 
