@@ -208,7 +208,17 @@ def test_a_file_that_is_broken_or_from_an_older_version_is_refused_in_a_line(
             assert (status, out) == (2, "") and error.endswith(f"got none of this kind in {path}\n")
 
 
-@pytest.mark.parametrize("content", ['{"name": "x"}', '{"step": {"float32": 5}}', '{"scripts": {"test": "x"}}', "[1]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"name": "x"}',
+        '{"step": {"float32": 5}}',
+        '{"scripts": {"test": "x"}}',
+        "[1]",
+        '{"memory": {"float32": {"rows": [{"problem": "x"}]}}}',
+        '{"step": {"float32": {"environment": "x", "rows": [{"problem": "x", "contestant": "y"}]}}}',
+    ],
+)
 def test_a_run_adds_to_no_file_of_another_kind(command: Command, tmp_path: Path, content: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content)
