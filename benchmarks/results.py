@@ -100,11 +100,12 @@ def with_rows_of(before: Figures, figures: Figures) -> Figures:
     Such a row says in what its environment was another.
     """
     then, now = before.get("environment", {}), figures.get("environment", {})
-    other = {name: value for name, value in then.items() if name not in VARYING and now.get(name) != value}
-    rows = {
-        key(row): row | ({"environment": other | row.get("environment", {})} if other else {})
-        for row in before.get("rows", [])
-    }
+    rows: dict[tuple[str, str], Figures] = {}
+    for row in before.get("rows", []):
+        own = then | row.get("environment", {})
+        other = {name: own.get(name) for name in own | now if name not in VARYING and own.get(name) != now.get(name)}
+        rows[key(row)] = {name: value for name, value in row.items() if name != "environment"}
+        rows[key(row)] |= {"environment": other} if other else {}
     rows |= {key(row): row for row in figures.get("rows", [])}
     merged = {"rows": list(rows.values()), "ceilings": before.get("ceilings", {}) | figures.get("ceilings", {})}
     return figures | {name: value for name, value in merged.items() if value}

@@ -244,6 +244,9 @@ def test_a_further_run_adds_to_a_file(tmp_path: Path) -> None:
         keep(path, "step", "float32", {"environment": {"CPU": cpu}, "rows": [row("c", n=4)]})
     rows = json.loads(path.read_text())["step"]["float32"]["rows"]
     assert rows[0] == row("a", n=3, environment={"CPU": "x"}) and rows[2] == row("c", n=4), "where it was measured"
+    keep(path, "step", "float32", {"environment": {"CPU": "x", "passes": 5}, "rows": []})
+    rows = json.loads(path.read_text())["step"]["float32"]["rows"]
+    assert [row["environment"].keys() for row in rows] == [{"passes"}, {"passes"}, {"CPU", "passes"}], "other than now"
     keep(link, "growth", "float32", {"times": ["√ of \udcff"]})
     assert json.loads(path.read_text("utf-8"))["growth"]["float32"] == {"times": ["√ of \udcff"]}
     assert list(path.parent.iterdir()) == [path] and link.is_symlink()
