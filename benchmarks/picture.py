@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from .growth import THEORY, curves
-from .results import CEILING, SECONDS, SHARE, SPEED, Figures, by_problem, interval
+from .results import CEILING, SECONDS, SHARE, SPEED, Figures, by_problem, interval, seconds
 from .statistics import Spread, in_seconds, power_law
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000", "#F0E442")
@@ -96,7 +96,7 @@ def ladder(figures: Figures) -> Figure:
     for axis, (problem, own) in zip(axes, groups.items(), strict=True):
         shown = [row for row in own if "step" in row]
         for place, row in enumerate(shown):
-            values = {part: row[part][SECONDS][1] for part in ("forward", "backward", "step")}
+            values = {part: seconds(row, part) for part in ("forward", "backward", "step")}
             step = values["step"]
             axis.plot([min(values.values()), step], [place] * 2, color="#999999", linewidth=0.8, zorder=1)
             looks = zip(values.items(), (COLOURS[0], COLOURS[5], COLOURS[7]), "osD", strict=True)

@@ -123,7 +123,7 @@ def reading(path: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(path.read_text("utf-8", "replace"))
     except OSError as error:
         raise ValueError(f"expected a file of results, got {path}: {error.strerror}") from error
-    except (LookupError, TypeError, AttributeError, ValueError, RecursionError, StopIteration) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError) as error:
         raise ValueError(f"expected results of a run, got none of this kind in {path}") from error
 
 
@@ -167,8 +167,11 @@ def interval(row: Figures, part: str, what: str) -> Spread | None:
 
 
 def seconds(row: Figures, part: str = "step") -> float:
-    """The median time of a part."""
-    return float(row[part][SECONDS][1])
+    """The median time of a part. Raises LookupError or ValueError if there is none."""
+    found = interval(row, part, SECONDS)
+    if found is None:
+        raise LookupError(f"no time of {part}")
+    return found.median
 
 
 def reason(row: Figures) -> str:

@@ -26,10 +26,10 @@ EFFORT = Effort(fewest=2, most=2, seconds=0.0, least=0.0, passes=2)
 
 REFUSED = {
     "": "--device gpu; --dtype float16; --dtype int8 --device cuda; --threads 0; --threads 100000; --seed -1; nothing",
-    "step": "--problems none; --json no/such/folder/x.json; --json .; --json /dev/null; --plot plot.txt; --quick ladder; --seed 1 memory",
+    "step": "--problems none; --json no/such/folder/x.json; --json .; --plot plot.txt; --quick ladder; --seed 1 memory",
     "ladder": "--problems toy; --device cuda --dtype float16",
     "growth": "--dtype float16",
-    "memory": "--problems none",
+    "memory": "--problems none; --json /dev/null",
     "long": "--device cuda; --dtype float16",
     "show": f"no_such_file; {__file__}; .; --table none; --plot plot.txt; --beside no_such_file; {KEPT} --table gpu",
     "gpu": f"--minutes -1; --problems none; --quick --json {__file__}",
@@ -131,7 +131,7 @@ def test_the_power_laws_of_ten_contestants_are_found_and_their_legend_covers_not
     assert len(names) == sum(map(len, growth.SWEEPS.values())) - 2, "the base is in all sweeps"
     for name in everyone:
         for one in growth.problems(growth.QUICK_SWEEPS):
-            time = {"seconds (quartile, median, quartile)": [0, one.T * one.B**0.5 * one.H**1.5, 0]}
+            time = {"seconds (quartile, median, quartile)": [one.T * one.B**0.5 * one.H**1.5] * 3}
             rows.append({"problem": one.name, "sizes": asdict(one), "contestant": name, "step": time})
             rows.append({"problem": one.name, "sizes": asdict(one), "contestant": name, "bytes": 7 + 1000 * one.T})
     figures = {"rows": rows}
@@ -186,6 +186,9 @@ def test_kept_results_become_a_table(command: Command, tmp_path: Path) -> None:
         "  T2 failed: died",
     ]
     assert "measured before, with other CPU (scratch at another T2 and 1 more)" in out
+    for wrong in ([-3, -2, -1], [0, 0, 0], [10**400] * 3):
+        keep(path, "step", "float32", {"rows": [rows[0] | {"step": ran | {next(iter(ran)): wrong}}]})
+        assert command("show", path)[:2] == (2, ""), "no times"
 
 
 @pytest.mark.parametrize(
