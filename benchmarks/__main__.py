@@ -1,5 +1,6 @@
 """The door for people: `python -m benchmarks` and its commands."""
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -56,4 +57,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever is told to end ends the workers first
     sys.exit(main())

@@ -1,6 +1,7 @@
 """Processes: one library each, alive after whatever goes wrong, and what went wrong is a row that says so."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -100,6 +101,18 @@ def test_what_goes_wrong_is_a_row_that_says_so_and_a_process_that_dies_is_starte
     assert all(row.runs and row.turns for row in measured(workers))
     with pytest.raises(Failed, match="ended with status 1: KeyError"):
         Worker("no such library", 1).ask("environment")
+
+
+def test_whoever_is_told_to_end_ends_the_workers_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--list"])
+    monkeypatch.delitem(sys.modules, "benchmarks.__main__", raising=False)
+    try:
+        with pytest.raises(SystemExit, match="0"):
+            runpy.run_module("benchmarks", run_name="__main__")
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
