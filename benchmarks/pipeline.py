@@ -82,7 +82,8 @@ def run(command: str, options: Options, job: Job) -> int:
             if monotonic() > until:
                 break
     if left := len(job.timed) + len(job.weighed) - len(by_problem(figures["rows"])):
-        out.print(f"{left} sizes are left after {options.minutes:g} minutes: the next run goes on")
+        more = ": the next run goes on" if job.goes_on else ""
+        out.print(f"{left} sizes are left after {options.minutes:g} minutes{more}")
     shown = results.kept(path)[command][dtype] if path is not None and job.goes_on else figures
     put(TABLES[command](shown))
     if path:

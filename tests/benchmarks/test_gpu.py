@@ -205,7 +205,7 @@ def test_the_gpu_command_from_end_to_end(
     status, out, _ = command("gpu", *patterns, "--json", data)
     assert status == 0 and "every size is in the file already" in out
     status, out, _ = command("gpu", *patterns, "--json", data, "--again", "--minutes", "0")
-    assert "3 sizes are left after 0 minutes" in out
+    assert "3 sizes are left after 0 minutes\n" in out, "the next run does not go on with what is there"
     assert len(json.loads(data.read_text())["gpu"]["all"]["rows"]) == len(rows)
     rows[1] = {name: rows[1][name] for name in ("problem", "contestant", "form")} | {"failed": "out of memory"}
     data.write_text(json.dumps(content))
