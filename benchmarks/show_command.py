@@ -52,6 +52,8 @@ def show(
             if not there:
                 raise LookupError("no results")
             found = name or there[0]
+            if beside is not None and found not in ("step", "gpu"):
+                raise typer.BadParameter(f"expected --beside with the table step or gpu, got {found}")
             if found not in there:
                 raise typer.BadParameter(f"expected --table {', '.join(there)}, which {path.name} has, got {name}")
             figures = of_command(content, found)
@@ -77,6 +79,8 @@ def rows_beside(path: Path) -> tuple[list[Figures], str]:
     with reading(path) as content:
         others = of_command(content, "step")
         rows = [row | {"contestant": f"{row['contestant']} *"} for row in others["rows"]]
+        for row in rows:  # speeds are beside that file's first, not beside the other's
+            row |= {part: row[part] | {SPEED: None} for part in PARTS if part in row}
         return rows, f"* {others['environment']['CPU']}, {path.name}"
 
 

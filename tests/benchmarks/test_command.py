@@ -124,6 +124,14 @@ def test_kept_figures_are_shown_and_drawn_again(
         assert all(axis.get_xscale() == "log" for axis in figure.axes), "on it a GPU is seen"
 
 
+def test_rows_of_another_file_stand_beside_those_of_steps_without_its_speeds(command: Command) -> None:
+    status, out, _ = command("show", KEPT, "--beside", KEPT)
+    assert status == 0 and "scratch beside PyTorch: " in out and out.count(" PyTorch *") == 34
+    assert "scratch beside PyTorch *" not in out, "that is another scratch"
+    status, out, error = command("show", KEPT, "--table", "memory", "--beside", KEPT)
+    assert (status, out) == (2, "") and "step or gpu, got memory" in error
+
+
 def test_the_power_laws_of_ten_contestants_are_found_and_their_legend_covers_nothing() -> None:
     rows: list[dict[str, Any]] = []
     everyone = [one.name for one in contestants("cuda", None)]
