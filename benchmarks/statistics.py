@@ -95,8 +95,8 @@ def difference(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> 
 
 
 def in_unit(number: float, units: dict[str, float]) -> str:
-    """A number in the first unit that it reaches, or the last."""
-    unit = next((unit for unit, size in units.items() if number >= size), list(units)[-1])
+    """A number in the first unit that it reaches, once it is rounded, or the last."""
+    unit = next((unit for unit, size in units.items() if number >= 0.9995 * size), list(units)[-1])
     return f"{digits(number / units[unit])} {unit}"
 
 
@@ -112,9 +112,9 @@ def in_bytes(number: float) -> str:
 
 def digits(number: float) -> str:
     """Three digits; two of what is below 0.1, however small it is."""
-    if 0 < abs(number) < 0.1:
+    if 0 < abs(number) < 0.0995:
         return np.format_float_positional(number, precision=2, fractional=False, min_digits=2)
-    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+    return f"{number:.0f}" if number >= 99.95 else f"{number:.1f}" if number >= 9.995 else f"{number:.2f}"
 
 
 def times(values: Spread | None) -> str:
@@ -126,4 +126,4 @@ def percent(share: float) -> str:
     """A share."""
     if share < 0.001:
         return f"{digits(100 * share)} %"
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+    return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"

@@ -78,6 +78,16 @@ def test_intervals_overlap_where_they_share_a_value(a: Spread, b: Spread) -> Non
     assert a.overlaps(b) == b.overlaps(a) == (max(a.low, b.low) <= min(a.high, b.high))
 
 
+def test_what_rounds_up_to_a_further_digit_or_unit_is_shown_so() -> None:
+    shown = [statistics.in_seconds(one) for one in (0.9996, 9.996e-3, 0.09996, 0.9994)]
+    assert shown == ["1.00 s", "10.0 ms", "100 ms", "999 ms"]
+    assert (statistics.in_bytes(2**20 - 1), statistics.percent(0.0997), statistics.digits(0.0996)) == (
+        "1.00 MiB",
+        "10 %",
+        "0.10",
+    )
+
+
 @given(st.floats(1e-12, 1e12))
 def test_no_number_is_shown_as_nothing(number: float) -> None:
     assert float(statistics.digits(number)) == pytest.approx(number, rel=0.06)
