@@ -36,7 +36,7 @@ Entry = tuple[str, str, "list[str] | str"]
 
 def console() -> Console:
     """Where tables go."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def put(shown: Shown) -> None:

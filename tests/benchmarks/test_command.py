@@ -61,10 +61,10 @@ def test_command_lists_the_sizes(command: Command) -> None:
 
 def test_a_size_runs_from_end_to_end(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(commands, "QUICK", EFFORT._replace(passes=1))
-    data, plot = tmp_path / "figures.json", tmp_path / "figures.png"
+    data, plot = tmp_path / "figures[a]:x:.json", tmp_path / "figures.png"
     arguments = ["--quick", "--problems", "toy LSTM T4", "--dtype", "float64", "--threads", "1"]
     status, out, _ = command(*arguments, "--json", str(data), "--plot", str(plot))
-    assert status == 0 and "toy LSTM T4 B1 I4 H8" in out and "scratch beside PyTorch" in out
+    assert status == 0 and "toy LSTM T4 B1 I4 H8" in out and "scratch beside PyTorch" in out and data.name in out
     figures = json.loads(data.read_text())["step"]["float64"]
     ours, theirs = figures["rows"]
     assert (ours["contestant"], theirs["contestant"]) == ("scratch", "PyTorch")
