@@ -28,8 +28,8 @@ What a candidate does not have is not an error: `NotOffered` says so. It does no
 does not name, or a kind of input or of upstream gradient that it refuses (refusals.py) where the simplest case works.
 An option that it accepts has to work.
 
-Each problem is run twice on the same object: what is left over from one call must not change the next. Nothing that is
-handed over may be written to.
+Each problem is run on a new object, and on one that was called before, with other numbers, parameters included: what is
+left over from one call must not change the next. Nothing that is handed over may be written to.
 """
 
 import inspect

@@ -38,7 +38,7 @@ class Implementation:
     device = "cpu"
     declared: str | None = None  # the form of its parameters, in words
     first: Run | None = None
-    """What the first of two calls gave, if the last run made two and dropout did not draw other masks."""
+    """What the problem gives at an object's first call, if `run` made two and dropout did not draw other masks."""
     tolerance: float | None = None  # how large an error may be, unless it is what the dtype promises
     cell_form = ""  # the form of its cell, if it is held to another one than PyTorch's (faults/forms.py)
     sizes: Mapping[str, int] = {}
@@ -91,8 +91,9 @@ class Implementation:
         told |= {"sizes": dict(self.sizes) or None, "device": None if self.device == "cpu" else self.device}
         return "".join(f", {name}={value!r}" for name, value in told.items() if value is not None)
 
-    def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
-        """Run the problem on a new object so many times; every run. May raise anything, NotOffered included.
+    def attempt(self, *problems: Problem) -> tuple[list[Run], Masks | None]:
+        """Run the problems, which differ in their numbers alone, one after another on a new object; every run, and the
+        masks of the last. May raise anything, NotOffered included.
 
         Where `forward_only`, what backward would give is left out.
         """
@@ -142,7 +143,7 @@ class Implementation:
             for upstream in list(ways):
                 problem = draw(self.simplest(self.cells[0], upstream)).astype(dtype)
                 try:
-                    (run, *_), _ = self.attempt(self.adapted(problem), calls=1)
+                    (run, *_), _ = self.attempt(self.adapted(problem))
                 except ToDo as error:
                     works[dtype], to_do = ways[0], str(error)
                 except NotOffered:
@@ -198,7 +199,7 @@ class Implementation:
     def error_at(self, problem: Problem) -> BaseException | None:
         """What the candidate raises."""
         try:
-            self.attempt(problem, calls=1)
+            self.attempt(problem)
         except ERRORS as error:
             return error
         return None
@@ -243,7 +244,7 @@ class Implementation:
     # Running a problem.
 
     def first_run(self, problem: Problem) -> Run:
-        """The first run of a new object, where `run` gives the second; only what the problem asks for."""
+        """The problem at a new object's first call, where `run` gives the second; only what the problem asks for."""
         asked = {"output", *(f"{part}_n" for part in problem.configuration.parts)}
         asked |= {f"d_{name}" for name in problem.leaves}
         return {name: value for name, value in self.run(problem, calls=1)[0].items() if name in asked}
@@ -251,6 +252,7 @@ class Implementation:
     def run(self, problem: Problem, calls: int = 2) -> tuple[Run, Masks | None]:
         """Everything that the problem asks for, in the dtype of its numbers, and the masks that dropout drew.
 
+        calls: 2 for an object that has been called before, with other numbers.
         A tensor that is not offered is None. The gradient of an initial state that was not given is there only if the
         candidate gives it. Raises NotOffered if the whole problem is not offered, Raised for an error.
         """
@@ -263,7 +265,9 @@ class Implementation:
             self.lacking |= missing
             for need, reason in missing.items():
                 raise NotOffered(need, reason)
-            runs, masks = self.attempt(problem.map(np.copy), calls)
+            first = self.attempt(problem.map(np.copy))[0] if calls > 1 else []
+            runs, masks = self.attempt(*[halved(problem)] * len(first), problem.map(np.copy))
+            runs = [*first, runs[-1]]
         except NotOffered as error:
             if error.args[0] == OF_OUTPUT and self.manner.upstream != FINALS:
                 raise Unfit(f"no output is returned ({self.expected})") from error
@@ -290,6 +294,11 @@ class Implementation:
         # Two calls with masks that are drawn differ, even if those of the last happen to drop everything.
         self.first = runs[0] if masks is None or "dropout masks" in self.lacking else None
         return runs[-1], masks
+
+
+def halved(problem: Problem) -> Problem:
+    """The problem with other numbers, for a call before."""
+    return problem.map(lambda value: value / 2)
 
 
 class Scratch(Implementation):

@@ -65,12 +65,12 @@ class FunctionsCandidate(Implementation):
                 seen.append(in_words(error))
         return "weight_hr is never read" if seen[0] == seen[1] else None
 
-    def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
+    def attempt(self, *problems: Problem) -> tuple[list[Run], Masks | None]:
         """See `Implementation`."""
-        for need in needs(problem.configuration):
+        for need in needs(problems[0].configuration):
             if need in SINGLE:
                 raise NotOffered(need, "the functions are for one layer in one direction, over a batch (T, B, I)")
-        return [self.passes(problem) for _ in range(calls)], None
+        return [self.passes(problem) for problem in problems], None
 
     def passes(self, problem: Problem) -> Run:
         """Once forward and once backward."""

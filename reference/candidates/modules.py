@@ -58,8 +58,9 @@ class ModuleCandidate(ConstructedCandidate):
 
     expected = "expected output, state = module(input, state); d_input, d_state = module.backward(d_output, d_state)"
 
-    def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
+    def attempt(self, *problems: Problem) -> tuple[list[Run], Masks | None]:
         """See `Implementation`."""
+        problem = problems[0]
         c = problem.configuration
         module = self.made(c, problem)
         hidden = draws_masks(c) and not hasattr(module, "dropout_masks")
@@ -67,13 +68,15 @@ class ModuleCandidate(ConstructedCandidate):
             module = self.made(self.dropping_all(c), problem)
         own = dict(module.named_parameters())
         runs = []
-        for _ in range(calls):
+        for each in problems:
+            for name, value in each.parameters.items():
+                set_data(name, own[name], value)
             if hasattr(module, "zero_grad"):
                 module.zero_grad()
             else:
                 for parameter in own.values():
                     parameter.grad = None if getattr(parameter, "grad", None) is None else np.zeros_like(parameter.grad)
-            runs.append(self.passes(module, problem))
+            runs.append(self.passes(module, each))
         if hidden or not draws_masks(c):
             return runs, all_dropped(runs[0], c) if hidden else None
         masks = [unpack(mask) for mask in module.dropout_masks]
@@ -106,15 +109,13 @@ class ModuleCandidate(ConstructedCandidate):
         return f"expected dropout={p:g} to keep {1 - p:.0%} of the numbers, got {kept:.0%}"
 
     def made(self, configuration: Configuration, problem: Problem) -> Any:
-        """A module with the problem's parameters. Raises Unexpected."""
+        """A module that has the problem's parameters, with values of its own. Raises Unexpected."""
         module = self.construct(configuration, dtype=problem.input.dtype)
         if not callable(getattr(module, "named_parameters", None)):
             raise Unexpected(f"expected an object with named_parameters() to be constructed, got {described(module)}")
         own = dict(module.named_parameters())
         if own.keys() != problem.parameters.keys():
             raise Unexpected(f"expected parameters {', '.join(problem.parameters)}, got {', '.join(own) or 'none'}")
-        for name, value in problem.parameters.items():
-            set_data(name, own[name], value)
         if hasattr(module, "train"):
             module.train(configuration.training)
         return module

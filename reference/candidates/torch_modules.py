@@ -22,15 +22,16 @@ class TorchCandidate(ConstructedCandidate):
 
     expected = "expected output, state = module(input, state), and parameters with torch.nn's names and shapes"
 
-    def attempt(self, problem: Problem, calls: int) -> tuple[list[Run], Masks | None]:
+    def attempt(self, *problems: Problem) -> tuple[list[Run], Masks | None]:
         """See `Implementation`."""
+        problem = problems[0]
         c = problem.configuration
         hidden = draws_masks(c)
         module = self.module(self.dropping_all(c) if hidden else c, torch_type(problem))
         # A GPU would round more than these dtypes do.
         in_full = self.device != "cpu" and problem.dtype in ("float64", "float32")
         with Mode(problem.dtype, "ieee", True).switched_on() if in_full else nullcontext():
-            runs = [self.passes(problem, module) for _ in range(calls)]
+            runs = [self.passes(each, module) for each in problems]
         return runs, all_dropped(runs[0], c) if hidden else None
 
     def module(self, configuration: Configuration, dtype: torch.dtype) -> torch.nn.Module:

@@ -10,6 +10,7 @@ import numpy as np
 from scratch.types import Array
 
 from ..candidates import FunctionsCandidate, Implementation, NotOffered, Raised, Unfit
+from ..candidates.base import halved
 from ..equivalence import relative_error
 from ..faults import Fault, Setting, by_step, cell_of, right_run, setting_of
 from ..problems import Configuration, Problem
@@ -81,7 +82,8 @@ class Look:
             if isinstance(self.subject, FunctionsCandidate):
                 self.outlives = "call (a mutable default argument, a global variable)"
         if self.differing or self.first_is_right:
-            self.setting = Setting(self.setting.problem, None, self.form, self.run)
+            before = self.run if self.differing else self.subject.first_run(halved(self.problem))
+            self.setting = Setting(self.setting.problem, None, self.form, before)
             self.judge(other if self.differing else second)
 
     def fits(self, model: Run) -> bool:

@@ -354,6 +354,7 @@ WRONG: list[tuple[Any, str]] = [
     (module(nn.RNN, "# before -> hx = hx if hx is None else hxx"), "NameError"),
     (module(nn.LSTM, "# before -> x = x if isinstance(x, np.ndarray) else unpacked"), "raises NameError"),
     (half("# after -> output, self.late = output * (2 - hasattr(self, 'late')), True"), "second call only"),
+    (half("# before -> x = self.__dict__.setdefault('x', x)"), "the second wrong: something is left over"),
     (half("self.module = -> raise SystemExit(0)  # "), "SystemExit"),
     (half("# before -> raise IndexError('out\\nof range')"), "raises IndexError: out of range (own.py, line "),
     (half("# back after -> self.module.bias_hh_l0.grad = None"), "d_bias_hh: missing"),
