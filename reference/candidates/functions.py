@@ -9,7 +9,7 @@ from scratch.types import Array
 
 from ..problems import CELLS, Problem
 from ..runs import Masks, Run, Unexpected, described, split
-from ..weights.forms import NAMES, PYTORCH, Form
+from ..weights.forms import PYTORCH, Form
 from .arrays import Handed, as_numpy, copied
 from .base import Implementation
 from .modules import given_back, kinds_of
@@ -111,10 +111,10 @@ class FunctionsCandidate(Implementation):
         try:
             result = self.target[0](x, state, passed, **self.keywords(c.cell))
         except KeyError as error:
-            if error.args[:1] and error.args[0] in (*given, *NAMES, *self.form.names.values(), "weight_hr", "relu"):
+            if error.args[:1] and error.args[0] in (*given, "weight_hr", "relu"):
                 raise
-            told = f"parameters[{error.args[0]!r}] is read; expected {', '.join(given)}, or another form to be declared"
-            raise Unexpected(f"{told} (weights=…, --weights)") from error
+            form = ", or another form to be declared (weights=…, --weights)" if c.bias else ""
+            raise Unexpected(f"parameters[{error.args[0]!r}] is read; expected {', '.join(given)}{form}") from error
         output, final, tape = unpacked(result, "output, state, tape")
         run = {"output": as_numpy(output, "output")} | states(final, "{}_n", problem)
         handed.check("forward")

@@ -328,6 +328,7 @@ MISFITS = {
     "expected output, state, tape, got a tuple of 2": "return output, state, tape -> return output, state",
     "expected a state of h and c": "# after -> state = [state[0]] * 3",
     "parameters['W'] is read; expected weight_ih": "# before -> parameters['W']",
+    "parameters['bias'] is read; expected weight_ih, weight_hh, bias_ih, bias_hh": "# before -> parameters['bias']",
     "expected output as an array of numbers, got a str": "# after -> output = 'x'",
     "expected d_parameters as a dict of arrays, got a int": "# back after -> d_parameters = 3",
 }
