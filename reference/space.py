@@ -20,7 +20,7 @@ def grid(seed: int = 0) -> list[Configuration]:
     """
     inputs: list[dict[str, Any]] = [
         {"layout": "batched", "lengths": (5, 5, 5)},
-        {"layout": "batched", "lengths": (4, 4), "input_size": 4},
+        {"layout": "batched", "lengths": (4, 4), "input_size": 4, "upstream": ("output",)},
         {"layout": "batched", "lengths": (3, 3), "batch_first": True},
         {"layout": "batched", "lengths": (1,), "input_size": 1, "hidden_size": 3},
         {"layout": "unbatched", "lengths": (6,)},

@@ -97,6 +97,7 @@ def test_every_cell_and_option_is_in_the_grid() -> None:
         for group, option in labels(configuration).items():
             seen.setdefault(group, set()).add(option)
     assert seen.pop("cell") == set(CELLS) and seen.pop("weights")
+    assert {configuration.upstream for configuration in grid()} == {("output",), ("output", "h_n", "c_n")}
     twos = dict.fromkeys(("direction", "bias", "projection", "state"), 2)
     expected = {"layers": 3, "input": 4, "dropout": 3, "sizes": 3} | twos
     assert {group: len(options) for group, options in seen.items()} == expected
