@@ -104,14 +104,16 @@ def failures(found: Found, most: int = 5) -> Told:
         key=lambda row: (order.index(row.dtype), len(needs(row.configuration)), places[row.configuration]),
     )
     told: dict[str, Failure] = {}
+    where: dict[str, set[Configuration]] = {}
     while remaining and len(told) < most:
         failure = simplest(found.subject, remaining[0])
         explained = [row for row in remaining if row is remaining[0] or failure.explains(row)]
-        count, dtypes = len({row.configuration for row in explained}), {row.dtype for row in explained}
-        if failure.cause in told:  # the same with another cell, or in another dtype
-            failure = told[failure.cause]
-            count, dtypes = failure.count + count, dtypes | set(failure.dtypes)
-        told[failure.cause] = replace(failure, count=count, dtypes=tuple(sorted(dtypes, key=order.index)))
+        cause, dtypes = failure.cause, {row.dtype for row in explained}
+        where.setdefault(cause, set()).update(row.configuration for row in explained)
+        if cause in told:  # the same with another cell, or in another dtype
+            failure = told[cause]
+            dtypes |= set(failure.dtypes)
+        told[cause] = replace(failure, count=len(where[cause]), dtypes=tuple(sorted(dtypes, key=order.index)))
         remaining = [row for row in remaining if row not in explained and not failure.explains(row)]
     others = len({row.configuration for row in remaining})
     more = f"And {others} more configuration{'s' * (others > 1)} in which something else is wrong."

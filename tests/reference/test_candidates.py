@@ -346,6 +346,7 @@ UNFIT: list[tuple[Any, str]] = [
     (lambda i, h: object(), "expected an object with named_parameters() to be constructed"),
 ]
 """What does not fit, or writes over what it is given, and what is told of it."""
+SWELLS = "[each.grad.__imul__(1.1) for each in self.parameters()]"
 WRONG: list[tuple[Any, str]] = [
     (pair(f"{REFUSES} ;; # back after -> d_state = 2 * d_state[0], d_state[1]"), "float64: d_h_0 off by 1.0e+00\n"),
     (pair(f"{UNFINISHED} ;; # after -> output = 2 * output"), "float64: output off by 1.0e+00\n"),
@@ -355,6 +356,7 @@ WRONG: list[tuple[Any, str]] = [
     (module(nn.RNN, "# before -> hx = hx if hx is None else hxx"), "NameError"),
     (module(nn.LSTM, "# before -> x = x if isinstance(x, np.ndarray) else unpacked"), "raises NameError"),
     (half("# after -> output, self.late = output * (2 - hasattr(self, 'late')), True"), "second call only"),
+    (module(nn.LSTM, f"# back after -> {SWELLS}"), "d_weight_ih off by 1.0e-01"),
     (half("# before -> x = self.__dict__.setdefault('x', x)"), "the second wrong: something is left over"),
     (half("self.module = -> raise SystemExit(0)  # "), "SystemExit"),
     (half("# before -> raise IndexError('out\\nof range')"), "raises IndexError: out of range (own.py, line "),
@@ -371,6 +373,7 @@ def test_what_does_not_fit_is_told_from_what_is_wrong(subject: Any, message: str
     (failure,), rest = causes = failures(seen)
     assert message in f"{failure}{[str(row) for row in seen.failures]}" and rest == "", "one cause is told once"
     assert all(row.unfit == unfit for row in seen.failures)
+    assert failure.count == len({row.configuration for row in seen.failures})
     shown = summary(seen, causes)
     assert ("something beside its mathematics" in shown["verdict"]) == unfit
     assert not unfit or "wrong" not in str(failure).lower()
