@@ -89,6 +89,7 @@ class Implementation:
         """What `assert_equivalent` is to be told about it besides, as the end of a call."""
         told: dict[str, Any] = {"only": self.only, "tolerance": self.tolerance, "weights": self.declared}
         told |= {"sizes": dict(self.sizes) or None, "device": None if self.device == "cpu" else self.device}
+        told["reset"] = self.cell_form.removeprefix("reset ") or None
         return "".join(f", {name}={value!r}" for name, value in told.items() if value is not None)
 
     def attempt(self, *problems: Problem) -> tuple[list[Run], Masks | None]:

@@ -449,6 +449,7 @@ def test_what_cannot_be_checked_is_refused(call: Function, error: type[Exception
     ],
 )
 def test_a_failure_says_how_its_subject_is_imported(imported: Any, statement: str, expression: str) -> None:
+    assert held_to(candidate(nn.GRU), "reset before").arguments == ", reset='before'"
     subject = candidate(torch.nn.LSTM)
     subject.imported = imported
     assert subject.source == (statement, expression)
