@@ -14,15 +14,15 @@ Options = dict[str, dict[str, Any]]
 
 def options_of(c: Configuration) -> Options:
     """What the configuration has besides the plainest, made rich enough to tell faults apart."""
-    plain = ("seed", "input_size", "hidden_size", "lengths", "training")
+    plain = ("seed", "input_size", "hidden_size", "lengths")
     rich: Options = {"num_layers": {"num_layers": max(3, c.num_layers)}, "proj_size": {"proj_size": 2}}
     rich["layout"] = {"layout": c.layout, "lengths": (5, 3, 4) if c.layout == "packed" else (5,)}
     rich["dropout"] = {"dropout": c.dropout, "training": c.training} | rich["num_layers"]
     told = {"num_layers": "several layers", "proj_size": "a projection", "dropout": "dropout"}
     options = {told.get(n, f"{n}={v!r}"): rich.get(n, {n: v}) for n, v in c.changes().items() if n not in plain}
     sizes: dict[str, tuple[bool, dict[str, Any]]] = {
-        "a single step": (max(c.lengths, default=0) == 1, {"lengths": (1,) * len(c.lengths)}),
         "a batch of one": (len(c.lengths) == 1 and c.layout == "batched", {"lengths": (5,)}),
+        "a single step": (max(c.lengths, default=0) == 1, {"lengths": (1,) * len(c.lengths)}),
         "hidden_size=1": (c.hidden_size == 1, {"hidden_size": 1, "input_size": 1}),
         "input_size=1": (c.input_size == 1, {"input_size": 1}),
     }

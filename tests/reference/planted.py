@@ -244,6 +244,8 @@ RNN tanh | d_x = d_a @ W_IH -> d_x = d_a @ W_IH * np.random.random() | give diff
 LSTM | self.xp.flip(made, (0,)) -> made | only with bidirectional=True; ++ Only the
     reverse half of the output is wrong ++ The reverse half of the output is wrong at step 1, 2, 4 and 5 of 5 |
     num_layers=3, bidirectional=True, batch_first=True, initial_state=False
+RNN tanh | xp.stack(output) -> xp.stack(output) * (1 + (x.shape[1] == 1)) | only with a batch of one; | lengths=(1,)
+RNN tanh | x = output\n -> x = output * (2 - self.training)\n | only with training=False; | training=False
 RNN tanh | x = output\n -> x = output * (1 + 0.1 * (layer < self.layers - 1))\n | 4e-02 in layer 1 ++ only with
     several layers; | num_layers=3
 RNN tanh | piece = piece[::-1] if direction else piece -> piece = piece * 0.7 if direction else piece | only those of
