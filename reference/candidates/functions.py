@@ -33,10 +33,9 @@ class FunctionsCandidate(Implementation):
     options = ()  # there is no constructor; an error says that they do without a bias, or a projection
     form: Form = PYTORCH
 
-    def recognized(self) -> tuple[str, ...]:
-        """See `Implementation`."""
-        cells = super().recognized()
-        return tuple(cell for cell in cells if self.keywords(cell)) or cells[:1]
+    def __init__(self, target: Any, name: str, cells: tuple[str, ...] = (), only: str | None = None) -> None:
+        super().__init__(target, name, cells, only)
+        self.cells = tuple(cell for cell in self.cells if self.keywords(cell)) or self.cells[:1]
 
     def keywords(self, cell: str) -> dict[str, str]:
         """What `forward` is told besides its arrays: the cell's nonlinearity, if `forward` takes it."""

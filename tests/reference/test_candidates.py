@@ -250,6 +250,7 @@ RIGHT: list[tuple[Any, int, dict[str, str]]] = [
     (candidate(type("Mine", (nn.GRU,), {})), 5, {}),
     (candidate(SimpleNamespace(forward=OF_RNN[0], backward=OF_RNN[1]), "an RNN"), 3, {}),
     (candidate((rnn.forward, rnn.backward), "an RNN"), 6, {}),
+    (candidate(OF_RNN, cell=["RNN tanh", "RNN relu"]), 3, {}),
     (RELU_ALONE, 3, {}),
     (candidate(functions(f"{RELU} ;; {TANH}", "RNN tanh"), "an RNN"), 3, {"nonlinearity": "ValueError: tanh only"}),
     (candidate(tanh_alone, "an RNN"), 3, {"nonlinearity": "the constructor has no such argument"}),
