@@ -22,7 +22,7 @@ from .devices import NO_DEVICE
 from .failures import Told
 from .problems import eps_of
 from .space import labels
-from .summary import in_ulps, tables
+from .summary import in_short, tables
 
 COLOURS = "cividis"
 """Even in lightness, and the same to colour-blind readers."""
@@ -31,7 +31,7 @@ COLOURS = "cividis"
 def page(found: Found, told: Told, shown: dict[str, Any], figure: Figure | None) -> str:
     """The page, from the template beside this file. shown: the summary. figure: the picture, if there is one."""
     jinja = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    jinja.filters |= {"error": lambda error: f"{error:.1e}" if np.isfinite(error) else "✗", "ulps": in_ulps}
+    jinja.filters |= {"error": lambda error: f"{error:.1e}" if np.isfinite(error) else "✗", "short": in_short}
     template = jinja.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
     svg = StringIO()
     if figure:
@@ -103,7 +103,7 @@ def draw(axis: Axes, errors: Array, norm: LogNorm) -> Any:
     for (row, column), error in np.ndenumerate(errors):
         if np.isnan(error):
             continue
-        text = "0" if error == 0 else "✗" if np.isinf(error) else f"{np.log10(error):.0f}"
+        text = "0" if error == 0 else "✗" if np.isinf(error) else f"{round(np.log10(error))}"
         colour = "white" if norm(max(error, norm.vmin)) < 0.5 else "black"
         axis.text(column, row, text, color=colour, fontsize=6.5, ha="center", va="center")
     axis.tick_params(length=0)

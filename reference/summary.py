@@ -222,9 +222,9 @@ def show(
             cells = [
                 cell
                 for each in (line, theirs.get(kind))
-                for cell in ((f"{each['worst']:.1e}", in_ulps(each["ulps"]), f"{each['typical']:.1e}") if each else ())
+                for cell in ((f"{each['worst']:.1e}", in_short(each["ulps"]), f"{each['typical']:.1e}") if each else ())
             ]
-            errors.add_row(kind, *cells, *([f"{line['ratio']:.2f}"] if "ratio" in line else []))
+            errors.add_row(kind, *cells, *([in_short(line["ratio"], 2)] if "ratio" in line else []))
         out.print(errors)
         if verbose:
             say(f"where {name} is worst:")
@@ -234,9 +234,9 @@ def show(
         show_witnesses(out, found, shown)
 
 
-def in_ulps(number: float) -> str:
-    """A number of ULPs as it is shown."""
-    return f"{number:.1f}" if number < 10_000 else f"{number:.0e}"
+def in_short(number: float, digits: int = 1) -> str:
+    """A number of ULPs, or a ratio, as it is shown."""
+    return f"{number:.{digits}f}" if number < 10_000 else f"{number:.0e}"
 
 
 def show_witnesses(out: Console, found: Found, shown: dict[str, Any]) -> None:

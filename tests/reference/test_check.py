@@ -24,7 +24,7 @@ from reference.problems import CELLS, Problem
 from reference.report import by_option, page, picture
 from reference.runs import Masks, Run
 from reference.space import examples, grid, labels, simpler, sized, smallest
-from reference.summary import summary
+from reference.summary import in_short, summary
 from scratch import nn
 from tests.strategies import configurations
 
@@ -57,6 +57,7 @@ def test_the_summary_is_of_the_worst_and_the_typical(seen: Found) -> None:
             assert line["worst"] == max(errors) and min(errors) <= line["typical"] <= max(errors)
             assert max(error for (own, _), error in options.items() if own == kind) == max(errors)
     assert 0.5 < tables["scratch, float64"]["output"]["ratio"] < 2
+    assert (in_short(1.0, 2), in_short(4.2e15, 2), in_short(13.71)) == ("1.00", "4e+15", "13.7")
     errors = {"scratch": 3e-12, "PyTorch": 1e-12}
     rows = [row._replace(error=errors[row.who]) for row in seen.rows if row.who in errors]
     shown = summary(Found(seen.subject, seen.configurations, rows), failures(seen))["tensors"]
