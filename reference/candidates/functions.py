@@ -92,6 +92,10 @@ class FunctionsCandidate(Implementation):
             raise Unexpected(f"expected d_parameters as a dict of arrays, got {described(d_parameters)}")
         run |= {"d_input": as_numpy(d_x, "d_x")} | states(d_initial, "d_{}_0", problem)
         named = {str(k): as_numpy(v, f"d_{k}") for k, v in d_parameters.items() if k in handed}
+        if d_parameters and not named:
+            own = {name.removesuffix("_l0"): value for name, value in problem.parameters.items()}
+            names, given = ", ".join(self.form.give(own, c.module)), ", ".join(map(str, d_parameters))
+            raise Unexpected(f"expected d_parameters with the names {names}, got {given}")
         gradients = self.form.take(named, c.module)
         handed.check("backward")
         return run | {f"d_{name}_l0": value for name, value in gradients.items()}

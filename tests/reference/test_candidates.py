@@ -332,6 +332,7 @@ MISFITS = {
     "parameters['bias'] is read; expected weight_ih, weight_hh, bias_ih, bias_hh": "# before -> parameters['bias']",
     "expected output as an array of numbers, got a str": "# after -> output = 'x'",
     "expected d_parameters as a dict of arrays, got a int": "# back after -> d_parameters = 3",
+    "with the names weight_ih, weight_hh, bias_ih, bias_hh, got dW": "# back after -> d_parameters = {'dW': d_x}",
 }
 NARROW = "expected parameters {'weight_ih_l0': (4, 1)}, got {'weight_ih_l0': (4, 2)}"
 UNFIT: list[tuple[Any, str]] = [
