@@ -14,10 +14,10 @@ from ..types import Array
 
 def sum_of_rows(rows: Array) -> Array:
     """Σ_n rows_n: (N, F) to (F,), with a rounding error that grows with log N."""
-    while len(rows) > 16 and not rows.flags.f_contiguous:
-        n = len(rows) // 16
-        partial = rows[: 16 * n].reshape(16, n, rows.shape[1]).sum(axis=0)
-        rows = np.concatenate([partial, rows[16 * n :]])
+    while len(rows) > 8 and not rows.flags.f_contiguous:
+        n = len(rows) // 8
+        partial = rows[: 8 * n].reshape(8, n, rows.shape[1]).sum(axis=0)
+        rows = np.concatenate([partial, rows[8 * n :]])
     total: Array = rows.sum(axis=0)
     return total
 

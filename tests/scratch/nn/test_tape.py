@@ -170,14 +170,14 @@ def test_packed_sequences_need_no_padded_array() -> None:
 def test_sums_are_right(n: int, r: int, f: int, order: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     columns, rows = np.asarray(rng.standard_normal((r, n)), order=order), rng.standard_normal((n, f))
-    # One rounding for each of up to log N + 17 additions in a row, times the size of what is added.
+    # One rounding for each of up to log N + 9 additions in a row, times the size of what is added.
     assert np.allclose(sum_of_rows(np.asarray(rows, order=order)), rows.sum(axis=0), rtol=0, atol=1e-14 * (n + 1))
     product = sum_of_outer_products(columns, rows)
     assert np.allclose(product, np.einsum("rn,nf->rf", columns, rows), rtol=0, atol=1e-14 * (n + 1))
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("n", [2_000, 100_000])
+@pytest.mark.parametrize("n", [300, 2_000, 100_000])
 def test_sums_keep_their_digits(n: int, order: str) -> None:
     """Numbers of one sign, all added: in turn they would lose 1e-6 and more."""
     rng = np.random.default_rng(0)
@@ -187,6 +187,6 @@ def test_sums_keep_their_digits(n: int, order: str) -> None:
         assert found.dtype == np.float32
         return float(np.abs(found / exact - 1).max())
 
-    assert error(sum_of_rows(rows), rows.sum(axis=0, dtype=np.float64)) < 5e-7
+    assert error(sum_of_rows(rows), rows.sum(axis=0, dtype=np.float64)) < 1e-7
     exact = columns.astype(np.float64) @ rows.astype(np.float64)
-    assert error(sum_of_outer_products(columns, rows), exact) < (1e-6 if n == 2_000 else 2e-6)
+    assert error(sum_of_outer_products(columns, rows), exact) < (1e-6 if n <= 2_000 else 2e-6)
