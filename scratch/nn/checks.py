@@ -65,11 +65,12 @@ def dtype(value: npt.DTypeLike) -> np.dtype[Any]:
 def array(name: str, value: Any) -> Array:
     """A NumPy array; a NumPy scalar stands for an array without dimensions, as it is what NumPy makes of those.
 
-    Raises TypeError for anything else: nothing is converted behind the caller's back.
+    Raises TypeError for anything else: nothing is converted behind the caller's back. A matrix has another product, and
+    a mask would be lost on the way: both are something else.
     """
     if isinstance(value, np.generic):
         return np.asarray(value)
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, np.ndarray) or isinstance(value, (np.matrix, np.ma.MaskedArray)):
         raise TypeError(f"expected {name} to be a NumPy array, got {type(value).__name__}")
     return value
 

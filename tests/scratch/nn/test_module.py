@@ -338,7 +338,8 @@ def test_arguments_may_be_given_by_name() -> None:
 @pytest.mark.parametrize("name", ["Tanh", "Sigmoid", "ReLU"])
 def test_a_nonlinearity_refuses_what_is_no_array_of_floats(name: str) -> None:
     module = CASES[name].make()
-    for bad, error in (([1.0], TypeError), (np.arange(3), RuntimeError)):
+    matrix, masked = np.eye(3).view(np.matrix), np.ma.masked_array(np.ones(3), [True, False, False])
+    for bad, error in (([1.0], TypeError), (np.arange(3), RuntimeError), (matrix, TypeError), (masked, TypeError)):
         with pytest.raises(error, match="expected input"):
             module(bad)
     module(np.ones(3))
