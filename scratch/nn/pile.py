@@ -1,10 +1,12 @@
 """The tapes that wait for a backward pass, and the switch that turns tapes off. The rule is told in module.py."""
 
+import inspect
 import threading
+from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .parameter import Parameter, changes
 
@@ -15,8 +17,17 @@ _inside: ContextVar[int] = ContextVar("inside_no_grad", default=0)
 """How many times `no_grad` is entered."""
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
 class no_grad(ContextDecorator):
     """While this is entered, forward passes keep nothing for a backward pass, as with `torch.no_grad`."""
+
+    def __call__(self, function: Function) -> Function:
+        """Decorate a function. Raises TypeError for a generator or a coroutine."""
+        if any(runs_later(function) for runs_later in (inspect.isgeneratorfunction, inspect.iscoroutinefunction)):
+            raise TypeError("expected a plain function, got one that runs after no_grad() has ended: enter it inside")
+        return super().__call__(function)
 
     def __enter__(self) -> None:
         _inside.set(_inside.get() + 1)

@@ -267,6 +267,8 @@ def test_no_grad_leaves_earlier_calls_alone_and_ends_with_an_error() -> None:
         cell.backward()
     cell(x)
     cell.backward()
+    with pytest.raises(TypeError, match="ended"):
+        no_grad()(lambda: (yield cell(x)))  # its body runs later
 
 
 @pytest.fixture
