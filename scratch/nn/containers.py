@@ -90,7 +90,8 @@ class Sequential(ModuleList):
         with self._undoing():
             try:
                 for number, module in reversed(calls):
-                    d_output = module.backward(d_output, retain_graph=retain_graph)
+                    # A caller's own module may have a backward without retain_graph.
+                    d_output = module.backward(d_output, **({"retain_graph": True} if retain_graph else {}))
                     if retain_graph:  # out of the way: the next in line may be the same module, with an older tape
                         piles = [each._pile for each in module.modules()]
                         retained[:0] = [(pile, kept) for pile in piles for kept in pile.take(after=number)]

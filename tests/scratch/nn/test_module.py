@@ -378,6 +378,19 @@ def test_a_member_may_stand_twice_in_a_chain() -> None:
     np.testing.assert_allclose(shared.weight.grad, first.weight.grad + second.weight.grad, rtol=1e-13)
 
 
+def test_a_chain_takes_a_callers_own_module() -> None:
+    class Doubled(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return 2 * x
+
+        def backward(self, d_y: Any) -> Any:
+            return 2 * d_y
+
+    chain, d_y = nn.Sequential(nn.Tanh(), Doubled()), np.ones(3)
+    chain(np.zeros(3))
+    assert np.array_equal(chain.backward(d_y), 2 * d_y)
+
+
 # Parameters.
 
 
