@@ -81,7 +81,7 @@ class Layout:
                 raise RuntimeError(f"expected packed data of shape (N, input_size), got {input.data.shape}")
             return cls(tuple(input.batch_sizes.tolist()), order=Order.of(input))
         if not isinstance(input, np.ndarray):
-            raise TypeError(f"expected input to be a NumPy array or a PackedSequence, got {type(input).__name__}")
+            raise TypeError(f"expected input to be a NumPy array or a PackedSequence, got {type(input)}")
         if input.ndim not in (2, 3):
             raise ValueError(f"expected a 2-D or 3-D input, got {input.ndim}-D of shape {input.shape}")
         if input.ndim == 2:
@@ -100,7 +100,7 @@ class Layout:
             checks.floats(name, value, dtype, (*(batched if self.batched else (steps,)), features))
             return
         if not isinstance(value, PackedSequence):
-            raise TypeError(f"expected {name} to be a PackedSequence, as the input was, got {type(value).__name__}")
+            raise TypeError(f"expected {name} to be a PackedSequence, as the input was, got {type(value)}")
         check_packed_sequence(value)
         if not self.order.agrees_with(Order.of(value)):
             raise RuntimeError(f"expected {name} packed in the order of the input, got other batch_sizes or indices")

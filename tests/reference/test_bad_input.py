@@ -187,6 +187,11 @@ def test_dropout_with_one_layer_warns_and_an_empty_batch_is_allowed(name: str) -
     assert not module.weight_hh_l0.grad.any()
 
 
+def test_a_packed_sequence_of_pytorch_is_told_from_ours() -> None:
+    with pytest.raises(TypeError, match=r"got <class 'torch\.nn\.utils\.rnn\.PackedSequence'>"):
+        nn.RNN(4, 5)(torch.nn.utils.rnn.pack_sequence([torch.ones(3, 4)]))
+
+
 def test_a_list_may_stand_for_a_tuple_of_states() -> None:
     h = np.zeros((1, B, H), np.float32)
     assert nn.LSTM(WIDTH, H)(np.zeros((T, B, WIDTH), np.float32), [h, h])[0].shape == (T, B, H)
