@@ -11,7 +11,7 @@ needs of its forward pass is a *tape*, a value that belongs to that one pass. On
   module without trainable parameters keeps at most 16 tapes from before the last change of any parameter.
 - Inside `no_grad()` nothing is kept. A program that never calls backward keeps at most `tape_limit` bytes for each
   module: beyond that the oldest tapes are dropped, with a warning.
-- Every thread has a pile of its own. A copy of a module, by `copy`, by pickle or in another process, has none.
+- Every thread has a pile of its own, and tasks of asyncio share it. A copy of a module, by `copy` or pickle, has none.
 """
 
 from __future__ import annotations
