@@ -102,9 +102,7 @@ class Recurrent(Recurrence[StateT]):
             raise ValueError(f"expected proj_size below hidden_size ({self.hidden_size}), got {proj_size}")
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(f"dropout={dropout} has no effect: it acts between layers, and num_layers is 1", stacklevel=3)
-        self.checkpoint_every = (
-            None if checkpoint_every is None else checks.integer("checkpoint_every", checkpoint_every, least=1)
-        )
+        self.checkpoint_every = self._changeable["checkpoint_every"]("checkpoint_every", checkpoint_every)
         self._directions = 2 if self.bidirectional else 1
         self._output_size = self.proj_size or self.hidden_size
         self._names = [
@@ -243,9 +241,10 @@ class Recurrent(Recurrence[StateT]):
 
     @property
     def dropout_masks(self) -> list[Any]:
-        """What the last forward pass multiplied the output of each layer but the last with; empty if nothing dropped.
+        """What the last forward pass multiplied the output of each layer but the last with.
 
-        Each mask is laid out like the output, with values 0 and 1/(1 − dropout).
+        Empty if nothing dropped, and after a pass that keeps nothing for backward. Each mask is laid out like the
+        output, with values 0 and 1/(1 − dropout).
         """
         return [
             mask._replace(data=mask.data.copy()) if isinstance(mask, PackedSequence) else mask.copy()
