@@ -25,7 +25,8 @@ class no_grad(ContextDecorator):
 
     def __call__(self, function: Function) -> Function:
         """Decorate a function. Raises TypeError for a generator or a coroutine."""
-        if any(runs_later(function) for runs_later in (inspect.isgeneratorfunction, inspect.iscoroutinefunction)):
+        run_later = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
+        if any(is_one(function) for is_one in run_later):
             raise TypeError("expected a plain function, got one that runs after no_grad() has ended: enter it inside")
         return super().__call__(function)
 
