@@ -43,7 +43,7 @@ class Told(Progress):
     def update(self, *args: Any, **changes: Any) -> None:
         """As in the base; and the line, if it is time for one."""
         super().update(*args, **changes)
-        if not self.console.is_terminal and monotonic() - self.said >= self.EVERY:
+        if not self.console.is_interactive and monotonic() - self.said >= self.EVERY:
             self.said = monotonic()
             for task in self.tasks:
                 if not task.finished:

@@ -65,13 +65,13 @@ class Display:
         self.shown = perf_counter()
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal:
+        if self.console.is_interactive:
             self.live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.live.stop()
-        if self.console.is_terminal:
+        if self.console.is_interactive:
             self.console.print(*self.panels, end="")  # the last sample stays
 
     def stepped(self, training: Training) -> None:

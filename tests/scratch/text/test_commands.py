@@ -263,9 +263,12 @@ def test_output_that_cannot_be_written_is_no_file_that_cannot_be_read(run: Run, 
     assert (status, error.strip()) == (2, "scratch: cannot write: No space left on device")
 
 
-def test_elsewhere_than_on_a_terminal_a_line_comes_every_ten_seconds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("terminal", ["0", "1"])
+def test_where_nothing_can_be_drawn_a_line_comes_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: str
 ) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TTY_COMPATIBLE", terminal)
     times = iter([0, *range(0, 36, 2)])  # it is looked at once or twice a step
     monkeypatch.setattr("scratch.text.display.perf_counter", lambda: next(times))
     training = advanced(Settings(hidden_size=2), TEXT, 1)
