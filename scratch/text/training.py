@@ -216,8 +216,9 @@ class Training:
         write(path, self.checkpoint())
 
     def astray(self, steps: int = RECENT) -> bool:
-        """Whether the loss is far above that of a guess, ln V: the median of the last steps."""
-        return bool(self.losses) and median(self.losses[-steps:]) > FAR * log(len(self.vocabulary))
+        """Whether the loss is far above that of a guess, ln V: the last one, and the median of the last steps."""
+        recent = self.losses[-steps:]
+        return bool(recent) and min(median(recent), recent[-1]) > FAR * log(len(self.vocabulary))
 
     def diverged(self, what: str) -> Diverged:
         """The error that says so, and what to try."""

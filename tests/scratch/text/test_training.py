@@ -181,3 +181,9 @@ def test_what_is_not_finite_is_noticed_before_anything_is_changed(
             training.checkpoint()
         array.flat[-1] = before
     training.checkpoint()
+
+
+def test_a_training_whose_loss_has_come_down_is_not_astray() -> None:
+    training = advanced(Settings(hidden_size=2), TEXT, 1)
+    training.losses = [50.0, 50.0, 50.0, 1.0]  # as at the beginning of another text
+    assert not training.astray()
