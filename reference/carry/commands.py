@@ -2,8 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +12,14 @@ import typer
 from scratch import text
 from scratch.doors import python
 from scratch.terminal import writable
-from scratch.text import Checkpoint, CheckpointError
+from scratch.text import Checkpoint
 from scratch.text.settings import Limits
 from scratch.text.train_command import (
     limits_of,
     more_minutes,
     one_of,
     refuse_special,
+    refusing,
     resumed,
     run_shown,
     show_beginning,
@@ -131,9 +132,9 @@ def train(
     try:
         with joined(device) as ranks, precise:
             try:
-                with refusing(path):
-                    files.suffix(file)
-                    files.suffix(path)
+                for each in (file, path):
+                    with refusing(each):
+                        files.suffix(each)
                 refuse_special("--out", path)
                 if path != file and path.exists() and not overwrite:
                     raise typer.BadParameter(f"{path} is there already: --overwrite replaces it, --out writes another")
@@ -149,7 +150,6 @@ def train(
 def train_as(ranks: Ranks, file: Path, texts: list[Path], limits: Limits | None, path: Path, save_every: float) -> int:
     """The command in one of the processes."""
     training = resumed(file, texts, limits, files.read, lambda found, text: Training.resumed(found, text, ranks))
-    assert isinstance(training, Training)
     if ranks.rank:
         follow(training)
         return 0
@@ -171,17 +171,6 @@ def train_as(ranks: Ranks, file: Path, texts: list[Path], limits: Limits | None,
             print(f"back to scratch:  {python()} -m reference import {names}")
         print(f"in scratch:       {python()} -m scratch train --resume {shlex.quote(str(back))}")
     return status
-
-
-@contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Within this, what is wrong with a file is told in one line, as typer.BadParameter."""
-    try:
-        yield
-    except CheckpointError as error:
-        raise typer.BadParameter(f"{path}: {error}") from None
-    except FileNotFoundError as error:
-        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from None
 
 
 def described(checkpoint: Checkpoint) -> str:

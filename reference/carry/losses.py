@@ -21,11 +21,11 @@ from scratch import text as scratch
 from scratch.terminal import progress, table
 from scratch.text import Checkpoint, Diverged
 from scratch.text.settings import DTYPES
-from scratch.text.train_command import one_of, text_of
+from scratch.text.train_command import one_of, resumed
 
 from ..side_by_side import LOSS_TOLERANCE, MARGIN
 from . import files
-from .commands import File, Texts, described, refusing
+from .commands import File, Texts, described
 from .training import Training
 
 SHOWN = 10
@@ -86,16 +86,13 @@ def losses(
     not; 2 if the command or a file is wrong.
     """
     torch.set_num_threads(1)  # in one process the thread pools of NumPy and PyTorch hinder each other
-    with refusing(file):
-        found = files.read(file)
-    if dtype is not None:
-        found = files.in_dtype(found, dtype)
-    text, rows = text_of(texts or found.sources, found.encoding), []
-    try:
-        with refusing(file):
-            following = follow(found, text, steps)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; name the files of the text after the options") from None
+
+    def begun(found: Checkpoint, text: str) -> tuple[Checkpoint, Iterator[Row]]:
+        found = files.in_dtype(found, dtype or found.settings.dtype)
+        return found, follow(found, text, steps)
+
+    found, following = resumed(file, texts or [], None, files.read, begun)
+    rows = []
     try:
         with progress() as bar:
             task = bar.add_task("training in both libraries", total=steps)

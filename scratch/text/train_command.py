@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import fields
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -32,6 +32,8 @@ RATES = ", ".join(f"{name} {rate}" for name, rate in OPTIMIZERS.items())
 ANOTHER = "name the files of the text after the options"
 MINUTES = 5.0
 """How long a training takes if no limit is given."""
+
+Resumed = TypeVar("Resumed")
 
 
 def one_of(choices: Iterable[str]) -> dict[str, Any]:
@@ -225,32 +227,30 @@ def resumed(
     checkpoint: Path,
     files: Sequence[Path],
     limits: Limits | None,
-    read: Callable[[Path], Checkpoint] = read,
-    resume: Callable[[Checkpoint, str], Training] = Training.resumed,
+    read: Callable[[Path], Checkpoint],
+    resume: Callable[[Checkpoint, str], Resumed],
     encoding: str | None = None,
     hint: str = ANOTHER,
-) -> Training:
-    """A training that goes on. Raises typer.BadParameter for a file that is no checkpoint, and for another text.
+) -> Resumed:
+    """What goes on from a checkpoint. Raises typer.BadParameter for a file that is none, and for another text.
 
-    read, resume: how, if not from and to `scratch`. hint: what to do about another text.
+    read, resume: how. hint: what to do about another text.
     """
     with refusing(checkpoint):
         found = read(checkpoint)
         sources = tuple(os.path.abspath(file) for file in files) or found.sources
-        found = found._replace(encoding=encoding or found.encoding, sources=sources)
+        found = found._replace(encoding=encoding or found.encoding, sources=sources, limits=limits or found.limits)
         for source in found.sources:
             if not (files or Path(source).is_file()):
                 raise typer.BadParameter(f"there is no file {source!r}: {ANOTHER}")
         text = text_of(files or sources, found.encoding)
         try:
-            training = resume(found, text)
+            return resume(found, text)
         except CheckpointError:
             raise
         except ValueError as error:
             where = ", ".join(map(str, files or sources)) or "the standard library"
             raise typer.BadParameter(f"{error}: {where}; {hint}") from None
-    training.limits = limits or training.limits
-    return training
 
 
 def sample_of(training: Training) -> str:

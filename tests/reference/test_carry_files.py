@@ -204,7 +204,7 @@ def test_wrong_commands_are_refused(folder: Path, command: Command) -> None:
     text.write("there.safetensors", CHECKPOINT)
     Path("text").write_text(TEXT, newline="")
     Path("other").write_text(TEXT + "a", newline="")
-    refused(
+    error = refused(
         folder,
         command,
         "export",
@@ -229,6 +229,10 @@ def test_wrong_commands_are_refused(folder: Path, command: Command) -> None:
         "train there.pt text --steps 25 --out no/such/folder/model.pt",
         "losses missing.safetensors",
         "losses missing.safetensors --dtype float16",
+        "losses there.pt other",
+        "losses there.pt missing",
+        "import there.pt/x.pt model.safetensors",
     )
+    assert "cannot read there.pt/x.pt: Not a directory" in error
     with pytest.raises(CheckpointError, match="divides the 4 streams, got 3"):
         carry.Training.resumed(CHECKPOINT, TEXT, carry.Ranks(0, 3))
