@@ -121,11 +121,11 @@ def settings_with(settings: Settings, groups: Any, parameters: int) -> Settings:
 
 
 def plain(name: str, option: Any) -> Any:
-    """An option as numbers: PyTorch also takes tensors of one, and lists for tuples. Raises TypeError for larger."""
-    if isinstance(option, (list, tuple)):
-        return tuple(plain(name, each) for each in option)
-    if not isinstance(option, torch.Tensor):
+    """An option as numbers: PyTorch also takes tensors of one, and lists for tuples. Raises TypeError for others."""
+    if option is None or isinstance(option, (int, float, str)):
         return option
-    if option.numel() != 1 or option.device.type != "cpu":
-        raise TypeError(f"expected {name} to be a number, got a tensor of shape {tuple(option.shape)}")
+    if isinstance(option, (list, tuple)) and not any(isinstance(each, (list, tuple)) for each in option):
+        return tuple(plain(name, each) for each in option)
+    if not isinstance(option, torch.Tensor) or option.numel() != 1 or option.device.type != "cpu":
+        raise TypeError(f"expected {name} to be a number, got another {type(option).__name__}")
     return option.item()

@@ -5,6 +5,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from functools import reduce
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,9 @@ SPOILED = {
     "no groups": lambda saved: saved["optimizer"].pop("param_groups"),
     "two groups": lambda saved: saved["optimizer"]["param_groups"].append({"params": []}),
     "groups of texts": lambda saved: saved["optimizer"].update(param_groups="groups"),
+    "pairs of pairs": lambda saved: saved["optimizer"]["param_groups"][0].update(
+        lr=reduce(lambda pair, _: (pair, pair), range(60), 0.1)
+    ),
     "half a state": lambda saved: saved["state"].pop("c"),
     "no state of this cell": lambda saved: saved["state"].pop("h"),
     "wide state": lambda saved: saved["state"].update(h=torch.ones(1, 9, 6).double()),
