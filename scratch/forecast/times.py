@@ -88,8 +88,9 @@ def grid(index: Any) -> Grid | None:
         found = _steps(np.asarray(index, np.float64))
         return found and Grid(found[1], found[0], f"{found[0]:.10g}")
     days, seconds = index.normalize(), np.asarray((index - index[0]) / pd.Timedelta(seconds=1))
-    ends = bool((index.days_in_month - index.day <= 3).all())  # also the last working day
-    monthly = (ends or (index.day <= 4).all() or index.day.nunique() == 1) and (index - days).nunique() == 1
+    same = index.day.nunique() == 1  # the 28th of every month is no end
+    ends = not same and bool((index.days_in_month - index.day <= 3).all())  # also the last working day
+    monthly = (same or ends or (index.day <= 4).all()) and (index - days).nunique() == 1
     if monthly and (found := _steps(np.asarray(12 * index.year + index.month, np.float64))):
         months = round(found[0])
         offset = pd.offsets.MonthEnd(months) if ends else pd.DateOffset(months=months)

@@ -128,6 +128,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ),
         ("date,v\n" + daily(step="MS", form="%m/%d/%Y"), {}, "2025-01-01", "dates M-D-Y"),  # even only with M first
         ("date,v\n" + daily(step="BME"), {}, "2025-01-31", "step 1 month"),
+        ("date,v\n" + "".join(f"2020-{m:02}-28,{m}\n" for m in range(1, 9)), {}, "2020-09-28", "step 1 month"),
         ("date,v\n" + daily(step="15min", form="%d.%m.%Y %H:%M"), {}, "2020-01-01 15:00", "step 15 minutes"),
         ("t,v\n" + daily(9, step="250ms", form="%Y-%m-%d %H:%M:%S.%f"), {}, "2020-01-01 00:00:02.250000", "step 0.25"),
         ("date,v\n" + daily(60, step="QS", form="%Y-%m"), {}, "2035-01", "step 1 quarter"),
