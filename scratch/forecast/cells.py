@@ -176,9 +176,11 @@ def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tu
         half = parts["half"].str.lower()
         clock["hour"] = clock["hour"].mask(half.notna(), clock["hour"] % 12) + 12 * (half == "p")
         since = pd.to_timedelta((clock * [3600, 60, 1]).sum(axis=1), unit="s").dt.round("us")
-        mixed = cells.str.replace(r"\w+", "x", regex=True).nunique() > 1  # d.m.y and m/d/y may stand together
-        wrong = {None: ("%d-%m", "%m-%d") if mixed else (), True: "%m-%d", False: "%d-%m"}[dayfirst]
+        wrong = {None: (), True: "%m-%d", False: "%d-%m"}[dayfirst]
         found = {form: _dates(days, form) + since for form in _forms(days) if not form.startswith(wrong)}
+        marks = parts["day"].str.replace(r"\w+", "x", regex=True)
+        alike = marks.isin(marks.mode()[:1]) | (dayfirst is not None)  # d.m.y and m/d/y may stand together
+        found |= {form: found[form].where(alike) for form in found if form.startswith(("%d-%m", "%m-%d"))}
         if cells.str.fullmatch(PLAIN).all() and not _plausible(found, cells):
             return None
     form, local = _one_form(cells, found)
@@ -207,7 +209,7 @@ def _one_form(cells: Any, found: dict[str, Any]) -> tuple[str, Any]:
     """The one form under which all cells are dates, and these. Raises ValueError if there is none, or another."""
     whole = {form: local for form, local in found.items() if local.notna().all()}
     if not whole:
-        most = max((local.notna() for local in found.values()), key=sum, default=cells == "")
+        most = max((local.notna() for local in found.values()), key=sum, default=numeric(cells))
         raise ValueError(
             f"expected a date {got(cells, most.idxmin())}: say how dates are written, such as --date-format %d.%m.%Y, "
             "leave lines out with --lines, or take the rows in their order with --dates row"
