@@ -130,9 +130,6 @@ PARTS = {"%Y": r"\d{4}", "%G": r"\d{4}", "%y": r"\d\d", "%b": "[A-Za-z]{3}"}
 SHAPES = {form: re.sub("%.", lambda part: PARTS.get(part[0], r"\d\d?"), form) for form in FORMS}
 SHAPES |= {"%Y%m%d": r"\d{8}", "%Y%m": r"\d{6}"}
 
-PLAIN = r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?"
-"""What may be a number rather than a date."""
-
 
 def _days(cells: Any) -> tuple[Any, Any]:
     """The parts of the cells, and their dates with dashes and the month in digits or three letters."""
@@ -181,7 +178,7 @@ def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tu
         marks = parts["day"].str.replace(r"\w+", "x", regex=True)
         alike = marks.isin(marks.mode()[:1]) | (dayfirst is not None)  # d.m.y and m/d/y may stand together
         found |= {form: found[form].where(alike) for form in found if form.startswith(("%d-%m", "%m-%d"))}
-        if cells.str.fullmatch(PLAIN).all() and not _plausible(found, cells):
+        if numeric(cells).all() and not _plausible(found, cells):
             return None
     form, local = _one_form(cells, found)
     index, notes = _on_one_clock(cells, local, parts["zone"])
@@ -198,11 +195,12 @@ def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tu
 
 
 def _plausible(found: dict[str, Any], cells: Any) -> bool:
-    """Whether cells that may be numbers are dates: digits alone only if they are all of our centuries."""
-    if not found or not cells.str.isdecimal().all():
-        return bool(found)
-    local = next(iter(found.values()))
-    return bool(local.dt.year.between(1800, 2200).all()) and (gapless(local) or not gapless(cells.astype(np.float64)))
+    """Whether cells that may be numbers are dates: at least half; of digits alone all, and of our centuries."""
+    dates = [local for local in found.values() if 2 * local.notna().sum() >= len(local)]
+    if not dates or not cells.str.isdecimal().all():
+        return bool(dates)
+    ours = dates[0].dt.year.between(1800, 2200).all()
+    return bool(ours) and (gapless(dates[0]) or not gapless(cells.astype(np.float64)))
 
 
 def _one_form(cells: Any, found: dict[str, Any]) -> tuple[str, Any]:

@@ -142,6 +142,8 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         (",0\n" + daily(), {}, "2020-03-01", "by column 1"),
         (daily(write=lambda n: "" if n == 0 else str(n)), {}, "2020-03-01", "by column 1"),  # no name is a date
         ("0.1,1\n0.2,2\n0.3,5\n", {}, "0.4", "step 0.1"),
+        ("1960.0,1\n1961.0,2\n1962.0,5\n", {}, "1963", "step 1,"),  # month 0 is none
+        ("1960,1\n1960.25,2\n1960.5,4\n1960.75,5\n", {}, "1961", "step 0.25"),
         ("d;v\n1;0,500\n2;1,250\n3;0,125\n", {}, "4", "decimal ','"),  # no thousand begins with 0
         ("d;v\n1;1,500e-3\n2;1,250E+4\n3;1,125e0\n", {}, "4", "decimal ','"),  # nor has one a power of ten
         ("January 10, 2000\t1,0\nJanuary 11, 2000\t2,5\n", {}, "2000-01-12", "decimal ','"),  # 2000 and 1 are no month
