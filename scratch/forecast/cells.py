@@ -43,6 +43,11 @@ def got(cells: Any, *labels: int) -> str:
     return f"in column {cells.name!r}, got {said}"
 
 
+def texts(cells: Any) -> Any:
+    """The cells as they are written, or as numbers would be."""
+    return cells if cells.dtype == object else cells.map("{:.15g}".format)
+
+
 def missing(cells: Any) -> Any:
     """Which cells say that there is no value."""
     return cells.str.lower().isin(MISSING) if cells.dtype == object else cells.isna()
@@ -86,8 +91,8 @@ def _read(cells: Any, decimal: str | None, thousands: str | None) -> tuple[Any, 
     if not fitting:
         bad = max(fits.values(), key=sum).idxmin()
         raise ValueError(
-            f"expected a number {got(cells, bad)}: leave lines out with --lines, name another --column, or say with "
-            "--decimal and --thousands how numbers are written"
+            f"expected a number {got(cells, bad)}: say with --na-values that it stands for none, with --decimal and "
+            "--thousands how numbers are written, leave lines out with --lines, or name another --column"
         )
     minus = (parts["open"] != "") | parts[["sign", "sign2"]].isin(["-", "−"]).any(axis=1)
     readings = {}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..types import Array
-from .cells import got, missing, numbers, read_dates
+from .cells import got, missing, numbers, read_dates, texts
 from .tables import kind, plain, table
 from .times import Times
 
@@ -84,7 +84,7 @@ def read_series(
     thousands: str | None = None,
     separator: str | None = None,
     encoding: str = "utf-8",
-    na_values: Sequence[str] = (),
+    na_values: str | Sequence[str | float] = (),
     duplicates: str | None = None,
     fill: str | None = None,
 ) -> Series:
@@ -103,13 +103,14 @@ def read_series(
     """
     _one_of("duplicates", duplicates, "first", "last", "mean", "sum")
     _one_of("fill", fill, "forward", "linear", "none")
+    na_values = [na_values] if isinstance(na_values, str) else na_values
     frame, notes = table(source, separator, encoding, lines)
     frame = _chosen(frame, where)
     place, time = _columns(frame, column, dates, date_format)
     name, time_name = frame.columns[place], ROWS if time is None else frame.columns[time]
     cells = _without(frame.iloc[:, place], na_values)
     values, read = numbers(cells, decimal, thousands)
-    if not na_values:
+    if "none" not in na_values:
         _refuse_nines(cells, values.dropna())
     notes += read
     axis = Times(np.arange(1.0, len(values) + 1))
@@ -162,7 +163,7 @@ def _chosen(frame: Any, where: Sequence[str]) -> Any:
         if not equals:
             raise ValueError(f"expected as --where a column and its value, such as country=A, got {text!r}")
         cells = frame.iloc[:, _place(frame, name.strip(), "--where")]
-        cells = cells if cells.dtype == object else cells.map("{:.15g}".format)
+        cells = texts(cells)
         if not (cells == plain(wanted)).any():
             some = _listed(sorted(set(cells))[:8])
             raise ValueError(f"expected as --where a value of column {name!r}, such as {some}, got {wanted!r}")
@@ -170,18 +171,18 @@ def _chosen(frame: Any, where: Sequence[str]) -> Any:
     return frame
 
 
-def _without(cells: Any, spellings: Sequence[str]) -> Any:
+def _without(cells: Any, spellings: Sequence[str | float]) -> Any:
     """The cells, empty where one of these stands."""
-    if cells.dtype == object:
-        return cells.where(~cells.isin([*map(plain, spellings)]), "")
-    return cells.where(~cells.map("{:.15g}".format).isin(spellings))
+    written = [plain(one) if isinstance(one, str) else f"{one:.15g}" for one in spellings]
+    others = ~texts(cells).isin(written)
+    return cells.where(others, "") if cells.dtype == object else cells.where(others)
 
 
 def _refuse_nines(cells: Any, values: Any) -> None:
     """Raise ValueError for a value such as -999 that is far from all others, as where nothing was measured."""
     for label in (values.idxmin(), values.idxmax()) if values.nunique() > 2 else ():
         others = values[values != values[label]]
-        text = cells[label] if cells.dtype == object else f"{cells[label]:.15g}"
+        text = texts(cells)[label]
         far = abs(others - values[label]).min() > others.max() - others.min()
         if far and re.fullmatch(r"-?9{3,5}([.,][09]+)?|-?99[.,]9+|-99([.,]0+)?", text):
             raise ValueError(
@@ -239,10 +240,9 @@ def _times(
     """The times of the rows, and how they were read."""
     if (gone := missing(cells)).any():
         raise ValueError(f"expected a date {got(cells, gone.idxmax())}: leave lines out with --lines")
-    texts = cells if cells.dtype == object else cells.map("{:.15g}".format)
-    read = None
-    if cells.dtype == object or date_format or texts.str.isdecimal().all():
-        read = read_dates(texts.astype(object), dayfirst, date_format)
+    written, read = texts(cells), None
+    if cells.dtype == object or date_format or written.str.isdecimal().all():
+        read = read_dates(written.astype(object), dayfirst, date_format)
     return read or (Times(numbers(cells, decimal, thousands)[0].to_numpy()), [])
 
 

@@ -65,9 +65,10 @@ def test_numbers_are_read_to_the_last_bit(
     [
         ("", {}, "at least 2 characters"),
         ("a,b\n", {}, "rows below"),
-        (tenth("x"), {}, "column 'v', got 'x' at line 11"),
+        (tenth("x"), {}, "column 'v', got 'x' at line 11: say with --na-values that it stands for none"),
         (tenth("1e999"), {}, "'1e999'"),
         (tenth("-999"), {}, "column 'v', got '-999' at line 11, 1 such: say --na-values -999 if it stands for none"),
+        (tenth("-999.0"), {"na_values": ["-999", "-99"]}, "got '-999.0' at line 11, 1 such: say --na-values -999.0"),
         (tenth("999.9"), {"na_values": ["999.9"]}, "1 missing (1 of them cells without a value)"),
         (tenth("1_0"), {}, "'1_0'"),
         (tenth("5%"), {}, "one unit in column 'v', got '0' at line 2"),
@@ -75,7 +76,7 @@ def test_numbers_are_read_to_the_last_bit(
         ("date,v\n" + daily().replace("2020-01-31", "2020-01-32"), {}, "'2020-01-32' at line 32: say how dates"),
         ("date,v\n" + daily() + "Source: me\n", {}, "'Source: me' at line 62"),
         ("date,v\n" + daily(form="%m/%d/%Y") + "Total,9\n", {}, "a date in column 'date', got 'Total' at line 62"),
-        ("date,v\n01.02.2020,1\n02.02.2020,2\n02/03/2020,3\n", {}, "a date in column 'date', got '02/03/2020' at line 4"),
+        ("date,v\n01.02.2020,1\n02.02.2020,2\n02/03/2020,3\n", {}, "column 'date', got '02/03/2020' at line 4"),
         ("year,v\n2000,1\n2001,2\nTotal,9\n", {"dates": "year"}, "got 'Total' at line 4: say how dates"),
         ("date,v\n" + daily() + "2020-01-03,9\n", {}, "'2020-01-03,2' at line 4 and '2020-01-03,9' at line 62, 1 such"),
         ("date,v\n" + daily(12, form="%d/%m/%Y", step="MS"), {}, "01 Feb 2020 or 02 Jan 2020: say --dayfirst"),
@@ -199,6 +200,8 @@ def test_gaps_are_filled_as_asked() -> None:
     assert read_series(frame, fill="forward").values.tolist() == [1, 2, 2, 2, 8, 9, 10]
     assert read_series(frame, fill="linear").values.tolist() == [1, 2, 4, 6, 8, 9, 10]
     assert read_series(frame, fill="none").values.tolist() == [1, 2, 8, 9, 10]
+    for eight in ("8", [8], [8.0]):
+        assert read_series(frame[1:], na_values=eight, fill="forward").values.tolist() == [2, 2, 2, 2, 9, 10]
 
 
 @pytest.mark.parametrize(
