@@ -40,7 +40,7 @@ def table(source: Any, separator: str | None, encoding: str, lines: str | None) 
     if not (isinstance(index, pd.RangeIndex) and (0 in index or (several and index.step == 1))):
         frame = frame.reset_index(allow_duplicates=True)
     columns = {
-        place: column if pd.api.types.is_numeric_dtype(column) and column.dtype != bool else _texts(column)
+        place: column if column.dtype.kind in "iuf" else _texts(column)
         for place, (_, column) in enumerate(frame.items())
     }
     found = pd.DataFrame(columns).set_axis([str(name) for name in frame.columns], axis=1)

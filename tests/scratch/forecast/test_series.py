@@ -223,9 +223,12 @@ def test_what_pandas_holds_is_read(index: pd.Index, after: str) -> None:
         assert series.after(1)[0] == [after]
 
 
-def test_frames_without_rows_and_with_a_name_twice() -> None:
+def test_frames_without_rows_or_numbers_and_with_a_name_twice() -> None:
     with pytest.raises(ValueError, match="expected rows, got a DataFrame without any"):
         read_series(pd.DataFrame({"date": [], "v": []}))
+    for other in (pd.array([True, False], dtype="boolean"), [1j, 2j]):
+        with pytest.raises(ValueError, match="expected a column with numbers"):
+            read_series(pd.Series(other))
     frame = pd.DataFrame({"date": pd.date_range("2020-01-01", periods=4), "v": [1.0, 2, 4, 8]})
     assert read_series(frame.set_index("date", drop=False)).values.tolist() == [1, 2, 4, 8]
 
