@@ -288,7 +288,7 @@ def _whole(values: Array, axis: Times, fill: str | None, empty: int) -> tuple[Ar
     spaces = np.diff(step.places) - 1
     where, lost = np.flatnonzero(spaces), int(spaces.sum())
     if not lost:
-        return values, axis, "no gaps"
+        return values, axis, f"no gaps, {empty:,} without a value between them" if empty else "no gaps"
     count = f"{len(where):,} gap{'s' * (len(where) > 1)}, {lost:,} missing"
     if fill is None:
         named = [f"{spaces[row]:,} between {' and '.join(axis[row : row + 2].written())}" for row in where[:3].tolist()]

@@ -129,7 +129,8 @@ def _likeness(text: str, separator: str, wanted: range) -> float:
 
 
 def _rows(text: str, separator: str, path: Any = None) -> dict[int, list[str]]:
-    """Every row that is not blank, by the line that it ends in. The csv module reads them, as it counts the lines.
+    """Every row that is not blank, by the line that it ends in. The csv module reads them, as it counts the lines. In a
+    single column a blank line is a row, too: one without a value.
 
     path: that of the file, where it is to be refused if it is no CSV.
     """
@@ -142,8 +143,8 @@ def _rows(text: str, separator: str, path: Any = None) -> dict[int, list[str]]:
             cells = plain(" ".join(cells)).split(" ") if separator == " " else [*map(plain, cells)]
             while cells and not cells[-1] and rows and len(cells) > len(next(iter(rows.values()))):
                 cells.pop()  # a separator that ends each row
-            if any(cells) or (cells and rows and len(next(iter(rows.values()))) == 1):  # a lone "" is a missing value
-                rows[reader.line_num] = cells
+            if any(cells) or (rows and len(next(iter(rows.values()))) == 1):
+                rows[reader.line_num] = cells or [""]
     except csv.Error as error:
         if path is None:
             return rows
