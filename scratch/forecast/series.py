@@ -131,7 +131,7 @@ def read_series(
     words = f"step {axis.grid.words}" if axis.grid else "no even step"
     said = f"{name}: {len(values):,} values by {time_name}, {times[0]} to {times[-1]}, {words}, {gaps}"
     understood = (said, f"read as: {', '.join(notes)}") if notes else (said,)
-    return Series(name, values, time_name, times, None if time is None else axis, understood)
+    return Series(name, values, time_name, times, axis, understood)
 
 
 def _one_of(option: str, value: str | None, *known: str) -> None:

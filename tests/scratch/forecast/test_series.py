@@ -139,6 +139,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("date,v\n" + daily(30, step="h", form="%Y-%m-%d %I:%M %p"), {}, "2020-01-02 06:00", "step 1 hour"),
         ("t,v\n" + daily(30, step="h", form="%d.%m.%Y %H:%M").replace(" 00:00", ""), {}, "2020-01-02 06:00", "1 hour"),
         ("v\n1\n2\n-3e2\n", {}, "4", "by row"),
+        ("v\nNA\n1\n2\n3\n", {}, "5", "by row, 2 to 4"),
         ("2020,1\n2021,2\n2022,5\n", {}, "2023", "no header"),
         (",0\n" + daily(), {}, "2020-03-01", "by column 1"),
         (daily(write=lambda n: "" if n == 0 else str(n)), {}, "2020-03-01", "by column 1"),  # no name is a date
