@@ -181,10 +181,9 @@ def _without(cells: Any, spellings: Sequence[str | float]) -> Any:
 def _refuse_nines(cells: Any, values: Any) -> None:
     """Raise ValueError for a value such as -999 that is far from all others, as where nothing was measured."""
     for label in (values.idxmin(), values.idxmax()) if values.nunique() > 2 else ():
-        others = values[values != values[label]]
-        text = texts(cells)[label]
-        far = abs(others - values[label]).min() > others.max() - others.min()
-        if far and re.fullmatch(r"-?9{3,5}([.,][09]+)?|-?99[.,]9+|-99([.,]0+)?", text):
+        others, text = values[values != values[label]], texts(cells)[label]
+        nines = re.fullmatch(r"-?9{3,5}([.,][09]+)?|-?99[.,]9+|-99([.,]0+)?", text)
+        if nines and abs(others - values[label]).min() > others.max() - others.min():
             raise ValueError(
                 f"expected values {got(cells, label)}, {len(values) - len(others)} such: say --na-values {text} if it "
                 "stands for none, --na-values none if it is one"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scratch.forecast import Series, read_series, sunspots
@@ -50,6 +50,7 @@ def read(tmp_path: Path, content: str | bytes, **options: Any) -> Series:
 
 @settings(max_examples=settings.default.max_examples // 4)
 @given(values=st.lists(finite, min_size=2, max_size=30), end=st.sampled_from(["\n", "\r\n", "\n\n"]))
+@example(values=[1.7e308, -1.7e308, 0], end="\n")
 def test_numbers_are_read_to_the_last_bit(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], end: str
 ) -> None:
