@@ -80,7 +80,7 @@ def _of_file(path: Any, separator: str | None, encoding: str, lines: str | None)
         raise ValueError(f"expected rows in {path}, got none")
     width = len(next(iter(rows.values())))
     for line, cells in rows.items():
-        if len(cells) > width:
+        if len(cells) > width or (len(cells) < width and separator == " "):  # which cell is missing?
             raise ValueError(
                 f"expected {width} cells, as the first row has, got {len(cells)} at line {line}: choose the lines of "
                 "the table with --lines FIRST-LAST, or name what separates its cells with --separator"

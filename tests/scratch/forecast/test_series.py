@@ -84,6 +84,7 @@ def test_numbers_are_read_to_the_last_bit(
         ("date,v\n" + daily(write=lambda n: f"1.{n:03}"), {}, "say --decimal . for 1, or --decimal , for 1000"),
         ("date,v\n" + daily() + daily(form="%d.%m.%Y"), {}, "got '01.01.2020' at line 62"),
         ("title\n\ndate,v\n" + daily(), {}, "got 2 at line 3: choose the lines of the table with --lines"),
+        ("day a  b\n1  5  6\n2     7\n", {"separator": "space"}, "3 cells, as the first row has, got 2 at line 3"),
         ("day,v\nMonday,1\nTuesday,2\n", {}, "--dates row"),
         ("temp,v\n5,1\n3,2\n4,3\n", {"column": "v"}, "--dates row"),
         ("a,b\n1,2\n", {"column": "c"}, "one of 'a', 'b' or its number, got 'c'"),
