@@ -20,9 +20,9 @@ MISSING = (
 MONEY = "[A-Z]{0,2}[$€£¥₹₽₩₺₴₫₪฿]"
 CODE = "(?!JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)[A-Z]{3}"  # 2020 MAY is a date
 NUMBER = (
-    rf"^(?P<open>\()?(?P<sign>[-+−]?)(?P<before>{MONEY}|{CODE}(?= ))? ?(?P<sign2>[-+−]?)"
+    rf"^(?=[^()]*(?:\([^()]*\))?$)(?P<sign>[-+−(]?)(?P<before>{MONEY}|{CODE}(?= ))? ?(?P<sign2>[-+−(]?)"
     r"(?P<digits>[\d.,' ]*\d[.,]?(?:[eE][-+]?\d+)?)"
-    rf" ?(?P<after>%|‰|°[CF]?|{MONEY}|{CODE})?(?(open)\))$"
+    rf" ?(?P<after>%|‰|°[CF]?|{MONEY}|{CODE})?\)?$"
 )
 DECIMALS, THOUSANDS = ".,", ["", *",.' "]
 
@@ -94,7 +94,7 @@ def _read(cells: Any, decimal: str | None, thousands: str | None) -> tuple[Any, 
             f"expected a number {got(cells, bad)}: say with --na-values that it stands for none, with --decimal and "
             "--thousands how numbers are written, leave lines out with --lines, or name another --column"
         )
-    minus = (parts["open"] != "") | parts[["sign", "sign2"]].isin(["-", "−"]).any(axis=1)
+    minus = parts[["sign", "sign2"]].isin(["-", "−", "("]).any(axis=1)
     readings = {}
     for point, group in fitting:
         plain = digits.str.replace(group, "").str.replace(point, ".")

@@ -197,6 +197,14 @@ def test_the_calendar_has_a_season(tmp_path: Path, step: str, season: int | None
     assert series.axis and series.axis.grid and series.axis.grid.season == season
 
 
+def test_amounts_below_zero_stand_in_brackets(tmp_path: Path) -> None:
+    for cell in ("$ (5.00)", "($5.)", "$( 5 )", "(5 $)", "-$ 5", "$-5"):
+        assert read(tmp_path, f"d;v\n1;$0.5\n2;{cell}\n").values.tolist() == [0.5, -5]
+    for cell in ("(5", "5)", "(5)5", "((5))", "()"):
+        with pytest.raises(ValueError, match="expected a number"):
+            read(tmp_path, f"d;v\n1;0.5\n2;{cell}\n3;6\n")
+
+
 def test_gaps_are_filled_as_asked() -> None:
     frame = pd.Series(
         [1.0, 2, 8, 9, 10], pd.to_datetime(["2020-01-01", "2020-01-02", *pd.date_range("2020-01-05", periods=3)])
