@@ -123,6 +123,7 @@ REWRITTEN = {
     r"^(\d{4})[- ]?Q([1-4])$|^Q([1-4])[-/ ](\d{4})$": lambda q: f"{q[1] or q[4]}-{3 * int(q[2] or q[3]) - 2:02}",
     r"^(\d{4})M(\d\d)$": r"\1-\2",
     r"^(\d{4})-?W(\d\d)(?:-(\d))?$": lambda week: f"{week[1]}-W{week[2]}-{week[3] or 1}",
+    r"\.$": "",  # 2020. 1. 20. in Korea and Hungary
     "[-./, ]+": "-",
 }
 FORMS = (
