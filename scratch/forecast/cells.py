@@ -159,9 +159,11 @@ def _forms(days: Any) -> list[str]:
     return [form for form in FORMS if 2 * sum(bool(re.fullmatch(SHAPES[form], day)) for day in first) >= len(first)]
 
 
-def dated(cells: Any) -> bool:
-    """Whether at least half of some cells are dates of one form."""
-    return bool(_forms(_days(cells)[1]))
+def dated(cells: Any, date_format: str | None = None) -> bool:
+    """Whether at least half of some cells are dates of one form, or of that one."""
+    if date_format is None:
+        return bool(_forms(_days(cells)[1]))
+    return bool(2 * _dates(cells, date_format).notna().sum() >= len(cells))
 
 
 def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tuple[Times, list[str]] | None:

@@ -195,13 +195,12 @@ def _columns(
 ) -> tuple[int, int | None]:
     """The column of the values, and that of the times; None if the rows are the times."""
     value, time = None if column is None else _place(frame, column, "--column"), None
-    kinds = {place: kind(cells) for place, (_, cells) in enumerate(frame.items()) if place != value}
+    kinds = {place: kind(cells, date_format) for place, (_, cells) in enumerate(frame.items()) if place != value}
     if dates is None:
-        wanted = ("date", "text") if date_format else ("date",)
         counting = [place for place, found in kinds.items() if found == "number"]
         counting = [] if value is None and len(counting) == 1 else counting  # it is the values
         rising = (place for place in counting if _rises(frame.iloc[:, place], place == 0))
-        dated = [place for place in kinds if kinds[place] in wanted]
+        dated = [place for place in kinds if kinds[place] == "date"]
         changing = (place for place in dated if frame.iloc[:, place].nunique() > 1)
         time = next(chain(changing, rising, dated), None)
         if time is None and (len(kinds) > 1 or (kinds and value is not None)):

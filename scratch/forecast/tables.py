@@ -8,19 +8,21 @@ from itertools import zip_longest
 from typing import Any
 
 from ..text import read_text
-from .cells import dated, missing, numeric
+from .cells import dated, missing, numeric, texts
 
 SEPARATORS = {"tab": "\t", "space": " "}
 """What stands between two cells and has a name."""
 
 
-def kind(cells: Any) -> str:
-    """'number', 'date' or 'text': what at least half of the first cells are."""
+def kind(cells: Any, date_format: str | None = None) -> str:
+    """'number', 'date' or 'text': what at least half of the first cells are; dates of that format, if it is given."""
     cells = cells.head(1000)
     known = cells[~missing(cells)].head(50)
-    if len(known) and 2 * numeric(known).sum() >= len(known):
-        return "number"
-    return "date" if len(known) and dated(known) else "text"
+    if not len(known):
+        return "text"
+    number = 2 * numeric(known).sum() >= len(known)
+    date = (date_format is not None or not number) and dated(texts(known).astype(object), date_format)
+    return "date" if date else "number" if number else "text"
 
 
 def table(source: Any, separator: str | None, encoding: str, lines: str | None) -> tuple[Any, list[str]]:

@@ -165,6 +165,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ("2000,?,0\n2001,1,1\n2002,2,4\n", {"column": 3}, "2003", "column 3: 3 values"),
         ("day,v\n" + daily(form="%Y%j"), {"date_format": "%Y%j"}, "2020-03-01", "dates %Y%j"),
         ("day,v\n" + daily(form="%Y. %m. %d."), {}, "2020-03-01", "dates Y-M-D"),
+        ("id,day,v\n" + daily(form="a%j,%d%m%Y"), {"date_format": "%d%m%Y"}, "2020-03-01", "by day"),
         ("w,v\n1999W10-1,1\n1999-W11-1,2\n1999W12,5\n", {}, "1999-03-29", "step 1 week"),
         ("t,v\n" + "".join(f"{20200101 + 101 * n},{n % 5}\n" for n in range(9)), {}, "20201010", "step 101"),
         ("t,v\n20200101,1\n20200102,2\n20200104,2\n20200105,2\n", {"fill": "linear"}, "2020-01-06", "dates YMD"),
