@@ -35,6 +35,8 @@ def table(source: Any, separator: str | None, encoding: str, lines: str | None) 
 
     if not hasattr(source, "reset_index"):
         return _of_file(source, separator, encoding, lines)
+    if separator or lines or encoding != "utf-8":
+        raise ValueError(f"expected separator, encoding and lines with a file alone, got a {type(source).__name__}")
     frame = source.to_frame("value" if source.name is None else source.name) if source.ndim == 1 else source
     if not len(frame):
         raise ValueError(f"expected rows, got a {type(source).__name__} without any")

@@ -240,6 +240,8 @@ def test_what_pandas_holds_is_read(index: pd.Index, after: str) -> None:
 def test_frames_without_rows_or_numbers_and_with_a_name_twice() -> None:
     with pytest.raises(ValueError, match="expected rows, got a DataFrame without any"):
         read_series(pd.DataFrame({"date": [], "v": []}))
+    with pytest.raises(ValueError, match="with a file alone, got a Series"):
+        read_series(pd.Series([1.0, 2, 4]), lines="2-3")
     for other in (pd.array([True, False], dtype="boolean"), [1j, 2j]):
         with pytest.raises(ValueError, match="expected a column with numbers"):
             read_series(pd.Series(other))
