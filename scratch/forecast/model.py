@@ -81,7 +81,7 @@ class Forecaster(nn.Module):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Raises ValueError for a learning rate that is not a finite number above 0.
+    """How to train. Raises ValueError for counts below 1 and a learning rate that is not a finite number above 0.
 
     The defaults had the smallest error, or nearly so, on the validation part of the sunspots, of a dozen combinations.
     """
@@ -93,6 +93,8 @@ class Recipe:
     max_norm: float = 1.0  # what the common norm of all gradients is clipped to
 
     def __post_init__(self) -> None:
+        if min(self.epochs, self.patience, self.batch_size) < 1:
+            raise ValueError(f"expected epochs, patience and batch_size of at least 1, got {self}")
         if not 0 < self.learning_rate < np.inf:
             raise ValueError(f"expected a finite learning rate above 0, got {self.learning_rate}")
 

@@ -140,6 +140,12 @@ def test_series_that_cannot_be_learned_are_refused(values: np.ndarray, options: 
         quick(replace(SINE, values=values), **options)
 
 
+@pytest.mark.parametrize("count", ["epochs", "patience", "batch_size"])
+def test_counts_below_one_are_refused(count: str) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        replace(QUICK, **{count: -1})
+
+
 def test_a_training_that_diverges_is_refused() -> None:
     with pytest.raises(FloatingPointError, match="finite"):
         compare(SINE, runs=1, recipe=Recipe(epochs=2, learning_rate=1e38))
