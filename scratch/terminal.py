@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from time import monotonic
 from typing import Annotated, Any
+from warnings import catch_warnings, filterwarnings
 
 import typer
 from rich.console import Console
@@ -118,7 +119,9 @@ def save(out: Console, figure: Any, path: Path, dpi: int = 130) -> None:
     """Write a matplotlib figure as the --plot, and say where, and what it replaces. Raises typer.BadParameter."""
     replaced = ", in place of the one that was there" if path.exists() else ""
     try:
-        figure.savefig(path, dpi=dpi, format=path.suffix[1:].lower())
+        with catch_warnings():
+            filterwarnings("ignore", "Glyph")  # a box stands for what the font lacks
+            figure.savefig(path, dpi=dpi, format=path.suffix[1:].lower())
     except OSError as error:
         raise typer.BadParameter(f"cannot write --plot {path}: {error.strerror}") from None
     say(out, f"\npicture: {path}{replaced}")

@@ -59,7 +59,7 @@ def test_command_prints_everything(run: Run, horizon: int) -> None:
 )
 def test_any_times_and_names(run: Run, time: Callable[[int], object], plot: str) -> None:
     rows = (f"{time(row)},{row % 5}\n" for row in range(60))
-    Path("series.csv").write_text("$t_1$,[red]°C $x$\x1b[31m\n" + "".join(rows), encoding="utf-8")
+    Path("series.csv").write_text("$t_1$,[red]°C 売 $x$\x1b[31m\n" + "".join(rows), encoding="utf-8")
     way = ("--dates", "row") if plot == "plot.pdf" else ("--fill", "none")
     status, out, error = run("series.csv", "--window", "5", "--horizon", "2", "--plot", plot, *way)
     assert (status, error) == (0, "")
