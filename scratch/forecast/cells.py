@@ -150,7 +150,8 @@ def _dates(days: Any, form: str) -> Any:
     """The dates of one form; NaT where a text is none."""
     import pandas as pd
 
-    return pd.to_datetime(days.where(days.str.fullmatch(SHAPES.get(form, ".*"))), format=form, errors="coerce")
+    fitting = days.where(days.str.fullmatch(SHAPES.get(form, ".*")))
+    return pd.to_datetime(fitting, format=form, errors="coerce", utc="%z" in form and days.str[-5:].nunique() > 1)
 
 
 def _forms(days: Any) -> list[str]:
@@ -238,8 +239,8 @@ def _on_one_clock(cells: Any, local: Any, zone: Any) -> tuple[Any, list[str]]:
     """The times on the wall, or in UTC where the zone changes and the wall does not show an even step."""
     import pandas as pd
 
-    if local.dt.tz is not None:  # from a format of one's own
-        return pd.DatetimeIndex(local.dt.tz_localize(None)), []
+    if local.dt.tz is not None:  # from a format of one's own; in UTC if the zone changes
+        return pd.DatetimeIndex(local.dt.tz_localize(None)), ["in UTC"] * (str(local.dt.tz) == "UTC")
     zoned = zone.notna()
     if zoned.nunique() > 1:
         column = f"in column {cells.name!r}"
