@@ -243,10 +243,9 @@ def _on_one_clock(cells: Any, local: Any, zone: Any) -> tuple[Any, list[str]]:
         return pd.DatetimeIndex(local.dt.tz_localize(None)), ["in UTC"] * (str(local.dt.tz) == "UTC")
     zoned = zone.notna()
     if zoned.nunique() > 1:
-        column = f"in column {cells.name!r}"
-        two = got(cells, zoned.index[0], (zoned != zoned.iloc[0]).idxmax()).removeprefix(f"{column}, ")
+        two = got(cells, zoned.index[0], (zoned != zoned.iloc[0]).idxmax())
         hint = "choose rows with --where or --lines, or say --dates row"
-        raise ValueError(f"expected all dates {column} in a time zone, or none, {two}: {hint}")
+        raise ValueError(f"expected all dates in a time zone, or none, {two}: {hint}")
     if zone.nunique() < 2:
         return pd.DatetimeIndex(local), []
     written = local.map(pd.Timestamp.isoformat) + zone.str.upper().replace({"UTC": "Z", "GMT": "Z"})

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import sys
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from ..text import read_text
@@ -104,12 +104,11 @@ def _has_names(frame: Any) -> bool:
     """Whether the first row cannot be data, as the others are, or is years one after the other behind a text. An empty
     cell may be data, in a row with a date, and another that says that there is no value in any row.
     """
-    if re.fullmatch(r"[^,\d]+(,(1[89]|20)\d\d)+", ",".join(frame.iloc[0])):
-        years = [int(cell) for cell in frame.iloc[0, 1:]]
-        if len(years) > 1 and years in (list(range(years[0], years[-1] + 1)), list(range(years[0], years[-1] - 1, -1))):
-            return True
+    years = re.fullmatch(r"[^,\d]+(,(1[89]|20)\d\d)+", ",".join(frame.iloc[0]))
+    if years and {int(one) - int(other) for one, other in pairwise(frame.iloc[0, 1:])} in ({1}, {-1}):
+        return True
     first, below = ([kind(cells) for _, cells in part.items()] for part in (frame.iloc[:1], frame.iloc[1:]))
-    blank = missing(frame.iloc[0]) & (("date" in first) | (frame.iloc[0] != "")) if len(frame) else ()
+    blank = missing(frame.iloc[0]) & (("date" in first) | (frame.iloc[0] != ""))
     like = [
         one in (other, "text") or (one == "number" and gone)
         for one, other, gone in zip(below, first, blank, strict=True)
