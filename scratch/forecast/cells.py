@@ -182,7 +182,7 @@ def read_dates(cells: Any, dayfirst: bool | None, date_format: str | None) -> tu
         half = parts["half"].str.lower()
         clock["hour"] = clock["hour"].mask(half.notna(), clock["hour"] % 12) + 12 * (half == "p")
         since = pd.to_timedelta((clock * [3600, 60, 1]).sum(axis=1), unit="s").dt.round("us")
-        wrong = {None: (), True: "%m-%d", False: "%d-%m"}[dayfirst]
+        wrong = {None: (), True: ("%m-%d",), False: ("%d-%m",)}[dayfirst]
         found = {form: _dates(days, form) + since for form in _forms(days) if not form.startswith(wrong)}
         marks = parts["day"].str.replace(r"\w+", "x", regex=True)
         alike = marks.isin(marks.mode()[:1]) | (dayfirst is not None)  # d.m.y and m/d/y may stand together
