@@ -112,8 +112,7 @@ def read_series(
     values, read = numbers(cells, decimal, thousands)
     if "none" not in na_values:
         _refuse_nines(cells, values.dropna())
-    notes += read
-    axis = Times(np.arange(1.0, len(values) + 1))
+    notes, axis = notes + read, Times(np.arange(1.0, len(values) + 1))
     if time is not None:
         with_date = ~(missing(frame.iloc[:, time]) & values.isna())
         frame, values = frame[with_date], values[with_date]
@@ -295,7 +294,7 @@ def _whole(values: Array, axis: Times, fill: str | None, empty: int) -> tuple[Ar
         numbers = "" if axis.label else "; of dates in digits say the --date-format, such as %y%m%d"
         raise ValueError(
             f"expected a value at every step of {step.words}, got {count}{cells}: {'; '.join(named)}{more}: "
-            f"--fill forward repeats the value before, --fill linear draws a line, {hint}{numbers}"
+            f"--fill forward repeats the value before, --fill linear draws a line to the next, {hint}{numbers}"
         )
     if fill == "none":
         return values, axis, f"{count}, taken as neighbours"
