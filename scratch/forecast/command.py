@@ -35,7 +35,7 @@ READING = {
     "encoding": option(str, "Of the file.", default="utf-8"),
     "na_values": option(list[str], "What stands for no value besides the usual, such as -999."),
     "duplicates": option(str, "Of rows with one date: first, last, mean or sum."),
-    "fill": option(str, "Gaps: forward repeats the value before, linear looks ahead to the next, none takes the rows as neighbours."),
+    "fill": option(str, "Gaps: forward (the value before), linear (looks ahead), or none (take rows as neighbours)."),
 }
 TRAINING: dict[str, tuple[Any, ...]] = {
     "horizon": ("How many values ahead are forecast.", 10**6),
