@@ -14,10 +14,13 @@ from types import CodeType
 from typing import Any
 
 
+source_of = cache(inspect.getsource)
+
+
 @cache
 def slots_of(function: Callable[..., Any]) -> dict[str, str]:
     """A function's slots, and what is on their right sides."""
-    return dict(re.findall(r"^ +(\w+) = (.*)$", inspect.getsource(function), flags=re.MULTILINE))
+    return dict(re.findall(r"^ +(\w+) = (.*)$", source_of(function), flags=re.MULTILINE))
 
 
 def edited(function: Callable[..., Any], edits: Iterable[tuple[str, str]], known: dict[str, Any]) -> Any:
@@ -30,7 +33,7 @@ def edited(function: Callable[..., Any], edits: Iterable[tuple[str, str]], known
 @cache
 def code_of(function: Callable[..., Any], edits: frozenset[tuple[str, str]]) -> CodeType:
     """The code of a function with its edits."""
-    source = inspect.getsource(function)
+    source = source_of(function)
     for slot, text in edits:
         right = slots_of(function)[slot]
         new = re.sub(r"(\w+)\[::-1\]", r"flip(\1)", text)  # which PyTorch understands, too

@@ -12,6 +12,7 @@ The last three can be joined by commas: columns,one-bias. `d_parameters` has the
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,7 @@ def form_of(words: str) -> Form:
     return form
 
 
+@cache
 def cell_of(module: str) -> Cell:
     """The equations of a recurrence, by the name of its class."""
     cell: Cell = getattr(nn, module)(1, 1).cell

@@ -70,16 +70,15 @@ class Module:
         Raises TypeError if anything but its like or None is assigned over a Parameter or a Module. In a module of this
         library, raises AttributeError for an attribute that nothing reads, or that is read during construction only.
         """
-        kind = next((kind for kind in (Parameter, Module) if isinstance(vars(self).get(name), kind)), None)
-        if kind is not None:
+        before = vars(self).get(name)
+        if isinstance(before, (Parameter, Module)):
+            kind = Parameter if isinstance(before, Parameter) else Module
             if not (value is None or isinstance(value, (Parameter, kind))):
                 raise TypeError(f"expected {name} to be a {kind.__name__} or None, got {type(value).__name__}")
         elif "_sealed" in vars(self):
             if name not in self._changeable:
-                raise AttributeError(
-                    f"expected an attribute of {type(self).__name__} that can change after construction "
-                    f"({', '.join(self._changeable)}), got {name!r}"
-                )
+                free = ", ".join(self._changeable)
+                raise AttributeError(f"expected an attribute that can change after construction ({free}), got {name!r}")
             value = self._changeable[name](name, value)
         super().__setattr__(name, value)
 
