@@ -13,7 +13,6 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
-
 source_of = cache(inspect.getsource)
 
 
