@@ -41,7 +41,7 @@ def read_text(
         raise ValueError(f"expected text in {name}, got a packed file: unpack it; of a workbook save a sheet as CSV")
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
-        problem = "zero bytes" if encoding == "utf-8" and content.count(0) > len(content) // 4 else ""
+        problem = "zero bytes" if encoding == "utf-8" and has_zeros(content) else ""
     except LookupError:
         raise UnicodeError(f"expected an encoding that Python knows, got {encoding!r}") from None
     except UnicodeError as error:
@@ -72,12 +72,17 @@ LIKELY = {
 """Encodings, the characters that texts in them have, and which share of all that are not ASCII these are at least."""
 
 
+def has_zeros(content: bytes) -> bool:
+    """Whether so many bytes are zero as in UTF-16, where they are in spaces at least."""
+    return 20 * content.count(0) > len(content)
+
+
 def likely_encoding(content: bytes) -> str:
     """What a text is encoded in, if not in UTF-8: a guess from its first mark, or from what a reader would see."""
     content = content[: 1 << 16]
     if found := next((name for mark, name in MARKS.items() if content.startswith(mark)), None):
         return found
-    if content.count(0) > len(content) // 4:
+    if has_zeros(content):
         return "utf-16-le" if content[1::2].count(0) > content[::2].count(0) else "utf-16-be"
     if len(re.findall(rb"[\x80-\xff]{2}", content)) * 4 > len(re.findall(rb"[\x80-\xff]", content)):
         for encoding, (characters, share) in LIKELY.items():
