@@ -139,10 +139,10 @@ def kept(path: Path | None) -> dict[str, Any]:
         return content
 
 
-def of_command(content: dict[str, Any], command: str) -> Figures:
-    """The figures of a command: in float32, else in what there is. Raises KeyError if there are none."""
+def of_command(content: dict[str, Any], command: str, dtype: str | None = None) -> Figures:
+    """The figures of a command in a dtype: float32, else what there is. Raises KeyError if there are none."""
     found: dict[str, Figures] = content[command]
-    return found["float32"] if "float32" in found else next(iter(found.values()))
+    return found[dtype or ("float32" if "float32" in found else next(iter(found)))]
 
 
 def rounded(number: float) -> float:

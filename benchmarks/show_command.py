@@ -35,6 +35,7 @@ def show(
     name: Annotated[
         str | None, typer.Option("--table", help=f"{', '.join(TABLES)} [default: the first that is there].")
     ] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, … [default: float32, if it is there].")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw them into this file: .png, .svg or .pdf.")] = None,
 ) -> int:
     """Show results that are kept in a file: of steps on the CPU a line for each size, any other as its command does.
@@ -56,7 +57,10 @@ def show(
                 raise typer.BadParameter(f"expected --beside with the table step or gpu, got {found}")
             if found not in there:
                 raise typer.BadParameter(f"expected --table {', '.join(there)}, which {path.name} has, got {name}")
-            figures = of_command(content, found)
+            dtypes = list(content[found])
+            if dtype is not None and dtype not in dtypes:
+                raise typer.BadParameter(f"expected --dtype {', '.join(dtypes)}, which {path.name} has, got {dtype}")
+            figures = of_command(content, found, dtype)
             if beside is not None:
                 sizes = {row["problem"] for row in figures["rows"]}
                 figures = figures | {"rows": figures["rows"] + [row for row in rows if row["problem"] in sizes]}
@@ -70,7 +74,7 @@ def show(
         raise typer.BadParameter(str(error)) from error
     if file is None and path != own_file(available_cores()):
         print(f"benchmarks: there are no results of this machine: these are {path.name}", file=sys.stderr)
-    put(shown)
+    put(shown + [f"measured in {', '.join(dtypes)}: --dtype chooses"] * (len(dtypes) > 1))
     return 0
 
 

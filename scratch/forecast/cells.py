@@ -151,7 +151,11 @@ def _dates(days: Any, form: str) -> Any:
     import pandas as pd
 
     fitting = days.where(days.str.fullmatch(SHAPES.get(form, ".*")))
-    return pd.to_datetime(fitting, format=form, errors="coerce", utc="%z" in form and days.str[-5:].nunique() > 1)
+    zones = "%z" in form and days.str[-5:].nunique() > 1
+    try:
+        return pd.to_datetime(fitting, format=form, errors="coerce", utc=zones)
+    except (ValueError, re.error) as error:
+        raise ValueError(f"expected as --date-format the parts of a date, such as %d.%m.%Y, got {form!r}") from error
 
 
 def _forms(days: Any) -> list[str]:

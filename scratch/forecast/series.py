@@ -111,7 +111,7 @@ def read_series(
     cells = _without(frame.iloc[:, place], na_values)
     values, read = numbers(cells, decimal, thousands)
     if "none" not in na_values:
-        _refuse_nines(cells, values.dropna())
+        read = read + _far(cells, values.dropna())
     notes, axis = notes + read, Times(np.arange(1.0, len(values) + 1))
     if time is not None:
         with_date = ~(missing(frame.iloc[:, time]) & values.isna())
@@ -177,16 +177,21 @@ def _without(cells: Any, spellings: Sequence[str | float]) -> Any:
     return cells.where(others, "") if cells.dtype == object else cells.where(others)
 
 
-def _refuse_nines(cells: Any, values: Any) -> None:
-    """Raise ValueError for a value such as -999 that is far from all others, as where nothing was measured."""
+def _far(cells: Any, values: Any) -> list[str]:
+    """Notes on the values that are far from all others. Raises ValueError for one such as -999, which may stand for
+    what was not measured.
+    """
+    notes = []
     for label in (values.idxmin(), values.idxmax()) if values.nunique() > 2 else ():
         others, text = values[values != values[label]], texts(cells)[label]
-        nines = re.fullmatch(r"-?9{3,5}([.,][09]+)?|-?99[.,]9+|-99([.,]0+)?", text)
-        if nines and abs(others - values[label]).min() > others.max() - others.min():
-            raise ValueError(
-                f"expected values {got(cells, label)}, {len(values) - len(others)} such: say --na-values {text} if it "
-                "stands for none, --na-values none if it is one"
-            )
+        if abs(others - values[label]).min() > others.max() - others.min():
+            if re.fullmatch(r"-?9{3,5}([.,][09]+)?|-?99[.,]9+|-99([.,]0+)?", text):
+                raise ValueError(
+                    f"expected values {got(cells, label)}, {len(values) - len(others)} such: say --na-values {text} if "
+                    "it stands for none, --na-values none if it is one"
+                )
+            notes.append(f"{text} at {cells.index.name} {label:,} is far from all others")
+    return notes
 
 
 def _columns(

@@ -194,6 +194,10 @@ def test_kept_results_become_a_table(command: Command, tmp_path: Path) -> None:
         "  T2 failed: died",
     ]
     assert "measured before, with other CPU (scratch at another T2 and 1 more)" in out
+    keep(path, "step", "float64", {"rows": rows[2:]})
+    assert "measured in float32, float64: --dtype chooses" in command("show", path)[1]
+    assert "a size" not in command("show", path, "--dtype", "float64")[1]
+    assert command("show", path, "--dtype", "float16")[0] == 2
     for wrong in ([-3, -2, -1], [0, 0, 0], [10**400] * 3):
         keep(path, "step", "float32", {"rows": [rows[0] | {"step": ran | {next(iter(ran)): wrong}}]})
         assert command("show", path)[:2] == (2, ""), "no times"

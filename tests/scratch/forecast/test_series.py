@@ -94,6 +94,7 @@ def test_numbers_are_read_to_the_last_bit(
         ("Month,2019,2018\nJan,5,6\nFeb,7,8\nMar,6,7\n", {}, "got 'Month', '2019', '2018', the first with 'Jan'"),
         ("a,b\n1,x\n", {}, "--dates row"),
         ("year,b\n1,1\n2,2\n4,2\n5,2\n", {}, "at every step of 1, got 1 gap, 1 missing: 1 between 2 and 4"),
+        *(("t,v\n" + daily(), {"date_format": form}, "--date-format the parts of a date") for form in ("%Y%Y", "%q")),
         ("t,v\n200130,1\n200131,2\n200201,3\n200202,2\n", {}, "say the --date-format, such as %y%m%d"),
         ("year,b\n1,1\n2,2\n4.5,2\n5,2\n", {}, "even step"),
         ('a,b\n1,"2\n', {}, "expected CSV"),
@@ -134,6 +135,7 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
         ),
         ("date,v\n" + daily(step="MS", form="%m/%d/%Y"), {}, "2025-01-01", "dates M-D-Y"),  # even only with M first
         ("date,v\n" + daily(step="BME"), {}, "2025-01-31", "step 1 month"),
+        ("date,v\n" + daily() + "2020-03-01,-32768\n", {}, "2020-03-02", "-32768 at line 62 is far from all others"),
         ("date,v\n" + "".join(f"2020-{m:02}-28,{m}\n" for m in range(1, 9)), {}, "2020-09-28", "step 1 month"),
         ("date,v\n" + daily(step="15min", form="%d.%m.%Y %H:%M"), {}, "2020-01-01 15:00", "step 15 minutes"),
         ("t,v\n" + daily(9, step="250ms", form="%Y-%m-%d %H:%M:%S.%f"), {}, "2020-01-01 00:00:02.250000", "step 0.25"),
