@@ -149,6 +149,7 @@ def check(
     if report.first:
         print(f"\n{report.first.text(solution)}")
     elif not report.status:
-        again = ["check", "--candidate", f"{subject}:forward,backward", "--cell", report.cell.name.split()[0].lower()]
+        named = cell or report.cell.name.split()[0].lower()
+        again = ["check", "--candidate", f"{subject}:forward,backward", "--cell", named]
         print(f"\nEverything is right. Over every option: {python()} -m reference {shlex.join(again)}")
     return report.status

@@ -60,7 +60,12 @@ class Runner:
             warnings.simplefilter("ignore")
             value = self.functions[name](*arguments.values(), **keywords)
         wrote = [what for what, was in before.items() if not same(leaves(guarded[what]), was)]
-        wrote += [] if all(lie_in(was, leaves(each)) for each, was in kept) else [OF_STEPS]
+        tape = leaves(value[-1]) if kept and isinstance(value, (tuple, list)) and value else []
+        for each, was in kept:
+            now = leaves(each)
+            if len(now) == len(was) and not lie_in(was, now + tape):  # the loop may have copied it, or taken it apart
+                wrote.append(OF_STEPS)
+                break
         return value, wrote
 
     def guarded(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

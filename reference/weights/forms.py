@@ -121,8 +121,13 @@ def form_of(words: str) -> Form:
     return form
 
 
-@cache
 def cell_of(module: str) -> Cell:
     """The equations of a recurrence, by the name of its class."""
-    cell: Cell = getattr(nn, module)(1, 1).cell
+    return cell_of_class(getattr(nn, module))
+
+
+@cache
+def cell_of_class(kind: type[Any]) -> Cell:
+    """The equations of a recurrence, from a module of the least size."""
+    cell: Cell = kind(1, 1).cell
     return cell

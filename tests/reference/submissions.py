@@ -51,6 +51,9 @@ C_ON_TAPE = source(  # in place of tanh(c)
     ("steps.append(kept)", "steps.append((*kept[:-1], state[1]))"),
     ("steps[t],", "(*steps[t][:-1], xp.tanh(steps[t][-1])),"),
 )
+COPIES = source(  # and goes on with the memory
+    "lstm", ("steps.append(kept)", "steps.append(tuple(np.array(each) for each in kept)); kept[3][...] = 0")
+)
 WRITES = """
 for _ in range(10): print('x' * 10**6)
 open('mine.txt', 'w').write('x')
@@ -84,6 +87,7 @@ KINDS = {
     "an object that knows itself, and NumPy": Kind(CIRCLE, FULL, 100),
     "all of NumPy": Kind(f"from numpy import *\n{LSTM}", FULL, 100),
     "a tape with other things than step keeps": Kind(C_ON_TAPE, FULL, 100),
+    "a tape of copies": Kind(COPIES, FULL, 100),
     "over what step kept": Kind(OVER_KEPT, PART, 50, "forward: the numbers are right, but what `step` kept is changed"),
     "more parameters": Kind(first("step", "parameters['mine'] = x"), NONE, 0, "step: it writes into `parameters`"),
     "writes": Kind(WRITES + LSTM, FULL, 100, "it writes /tmp/not_here; wrote mine.txt; printed 10,000,010 bytes"),
