@@ -53,6 +53,8 @@ def show(
             if not there:
                 raise LookupError("no results")
             found = name or there[0]
+            if beside is not None and dtype is not None:
+                raise typer.BadParameter("expected --dtype or --beside, got both")
             if beside is not None and found not in ("step", "gpu"):
                 raise typer.BadParameter(f"expected --beside with the table step or gpu, got {found}")
             if found not in there:
@@ -61,12 +63,13 @@ def show(
             if dtype is not None and dtype not in dtypes:
                 raise typer.BadParameter(f"expected --dtype {', '.join(dtypes)}, which {path.name} has, got {dtype}")
             figures = of_command(content, found, dtype)
+            chosen = next(name for name, one in content[found].items() if one is figures)
             if beside is not None:
                 sizes = {row["problem"] for row in figures["rows"]}
                 figures = figures | {"rows": figures["rows"] + [row for row in rows if row["problem"] in sizes]}
                 shown = [*TABLES[found](figures), said]
             elif found == "step" and {row["contestant"] for row in figures["rows"]} == {"scratch", "PyTorch"}:
-                shown = whole(figures, of_command(content, "memory") if "memory" in content else {})
+                shown = whole(figures, content.get("memory", {}).get(chosen, {}))
             else:
                 shown = TABLES[found](figures)
             draw(found, figures, plot)

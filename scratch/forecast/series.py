@@ -172,7 +172,7 @@ def _chosen(frame: Any, where: Sequence[str]) -> Any:
 
 def _without(cells: Any, spellings: Sequence[str | float]) -> Any:
     """The cells, empty where one of these stands."""
-    written = [plain(one) if isinstance(one, str) else f"{one:.15g}" for one in spellings]
+    written = [*(f"{one:.15g}" for one in spellings if not isinstance(one, str)), *map(plain, spellings)]
     others = ~texts(cells).isin(written)
     return cells.where(others, "") if cells.dtype == object else cells.where(others)
 
@@ -216,7 +216,7 @@ def _columns(
     elif dates != ROWS or ROWS in frame.columns:
         time = _place(frame, dates, "--dates")
     if value is None:
-        values = [place for place, found in kinds.items() if found == "number" and place != time]
+        values = [place for place in kinds if place != time and kind(frame.iloc[:, place]) == "number"]
         if len(values) != 1:
             named = f"{_listed(frame.columns)}: name the --separator of the cells, or the --column"
             several = f"a --column, as {_listed(frame.columns[values])} have numbers"

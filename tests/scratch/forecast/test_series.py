@@ -134,6 +134,8 @@ def test_what_may_be_meant_in_two_ways_or_none_is_refused(
             "weekday, 1 gap",
         ),
         ("date,v\n" + daily(step="MS", form="%m/%d/%Y"), {}, "2025-01-01", "dates M-D-Y"),  # even only with M first
+        ("year,v\n2000,1850\n2001,1870\n2002,1930\n", {"date_format": "%Y"}, "2003-01-01", "v: 3 values by year"),
+        ("date,v\n" + daily() + "2020-03-01,-1.0\n", {"na_values": [-1.0]}, "2020-03-01", "1 without a value"),
         ("date,v\n" + daily(step="BME"), {}, "2025-01-31", "step 1 month"),
         ("date,v\n" + daily() + "2020-03-01,-32768\n", {}, "2020-03-02", "-32768 at line 62 is far from all others"),
         ("date,v\n" + "".join(f"2020-{m:02}-28,{m}\n" for m in range(1, 9)), {}, "2020-09-28", "step 1 month"),
